@@ -1,0 +1,14 @@
+#pragma once
+
+#include <string>
+
+namespace evictlab::core {
+
+/// Empty when this machine can run what the program was compiled for; otherwise one line that names
+/// the instruction sets it lacks and says to use the portable build.
+std::string missing_cpu_features();
+
+/// Whether AVX-512 (F, BW, VL) kernels may be used.
+bool has_avx512();
+
+}  // namespace evictlab::core

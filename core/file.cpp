@@ -1,0 +1,132 @@
+#include "core/file.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "core/error.hpp"
+
+namespace evictlab::core {
+namespace {
+
+[[noreturn]] void fail(const char* what, const std::filesystem::path& path, int error) {
+  throw InputError("cannot {} '{}': {}", what, path.string(), std::generic_category().message(error));
+}
+
+class Descriptor {
+ public:
+  Descriptor(const std::filesystem::path& path, int flags) : fd_(open(path.c_str(), flags | O_CLOEXEC, 0666)) {
+    if (fd_ < 0) fail("open", path, errno);
+  }
+  ~Descriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+
+  int get() const { return fd_; }
+  /// A write error may only show when the file is closed.
+  void close_checked(const std::filesystem::path& path) {
+    if (close(std::exchange(fd_, -1)) != 0) fail("write", path, errno);
+  }
+
+ private:
+  int fd_;
+};
+
+void write_all(int fd, std::string_view content, const std::filesystem::path& path) {
+  while (!content.empty()) {
+    const ssize_t written = write(fd, content.data(), content.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail("write", path, errno);
+    content.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
+void sync_descriptor(int fd, const std::filesystem::path& path) {
+  // EINVAL and EROFS: this file system has nothing to sync (directories of some network file systems).
+  if (fsync(fd) != 0 && errno != EINVAL && errno != EROFS) fail("sync", path, errno);
+}
+
+void unmap(std::span<const std::byte> bytes) {
+  if (!bytes.empty()) munmap(const_cast<std::byte*>(bytes.data()), bytes.size());
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
+  // Without O_NONBLOCK, opening a named pipe would wait for a writer.
+  const Descriptor file(path, O_RDONLY | O_NONBLOCK);
+  struct stat info = {};
+  if (fstat(file.get(), &info) != 0) fail("open", path, errno);
+  if (!S_ISREG(info.st_mode)) throw InputError("cannot open '{}': not a regular file", path.string());
+  const auto size = static_cast<std::size_t>(info.st_size);
+  if (size == 0) return;  // an empty mapping is not allowed
+  void* data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  if (data == MAP_FAILED) fail("map", path, errno);
+  bytes_ = {static_cast<const std::byte*>(data), size};
+}
+
+MappedFile::~MappedFile() { unmap(bytes_); }
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)), bytes_(std::exchange(other.bytes_, {})) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+std::string read_text(const std::filesystem::path& path) {
+  const Descriptor file(path, O_RDONLY);
+  std::string text;
+  std::array<char, 65536> buffer;
+  while (true) {
+    const ssize_t got = read(file.get(), buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail("read", path, errno);
+    if (got == 0) return text;
+    text.append(buffer.data(), static_cast<std::size_t>(got));
+  }
+}
+
+void write_text(const std::filesystem::path& path, std::string_view content) {
+  std::filesystem::path temporary = path;
+  temporary += ".tmp";
+  Descriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
+  try {
+    write_all(file.get(), content, temporary);
+    sync_descriptor(file.get(), temporary);
+    file.close_checked(temporary);
+    rename_durably(temporary, path);
+  } catch (...) {
+    unlink(temporary.c_str());
+    throw;
+  }
+}
+
+void sync_path(const std::filesystem::path& path) {
+  const Descriptor file(path, O_RDONLY);
+  sync_descriptor(file.get(), path);
+}
+
+void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to) {
+  std::error_code ignored;
+  const std::filesystem::file_type type = std::filesystem::status(to, ignored).type();
+  // Renaming would put a file in the place of a device such as /dev/null.
+  if (type != std::filesystem::file_type::not_found && type != std::filesystem::file_type::regular &&
+      type != std::filesystem::file_type::directory) {
+    throw InputError("cannot write '{}': it is there and not a regular file", to.string());
+  }
+  if (rename(from.c_str(), to.c_str()) != 0) fail("write", to, errno);
+  sync_path(to.has_parent_path() ? to.parent_path() : std::filesystem::path("."));
+}
+
+}  // namespace evictlab::core

@@ -1,0 +1,121 @@
+#include "core/select.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <random>
+#include <vector>
+
+namespace evictlab::core {
+namespace {
+
+using Indices = std::vector<std::uint32_t>;
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kDenormal = std::numeric_limits<float>::denorm_min();
+
+// The definition, spelled out: a stable sort by descending score.
+Indices sorted(const std::vector<float>& scores) {
+  Indices order(scores.size());
+  std::iota(order.begin(), order.end(), 0U);
+  std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return scores[a] > scores[b]; });
+  return order;
+}
+
+Indices first(Indices order, std::size_t count) {
+  order.resize(std::min(count, order.size()));
+  return order;
+}
+
+Indices ascending(Indices positions) {
+  std::sort(positions.begin(), positions.end());
+  return positions;
+}
+
+void expect_matches_definition(const std::vector<float>& scores) {
+  const Indices order = sorted(scores);
+  ASSERT_EQ(argsort_descending(scores), order);
+  const std::size_t n = scores.size();
+  for (const std::size_t count : {std::size_t{0}, std::size_t{1}, n / 3, n / 2, n > 0 ? n - 1 : 0, n, n + 7}) {
+    ASSERT_EQ(top_ranked(scores, count), first(order, count)) << n << " " << count;
+    ASSERT_EQ(top_positions(scores, count), ascending(first(order, count))) << n << " " << count;
+  }
+}
+
+TEST(Select, OrdersASmallExample) {
+  const std::vector<float> scores = {0.5F, -1.0F, 2.0F, 0.5F, -0.0F, 0.0F};
+  EXPECT_EQ(argsort_descending(scores), (Indices{2, 0, 3, 4, 5, 1}));
+  EXPECT_EQ(top_ranked(scores, 2), (Indices{2, 0}));
+  EXPECT_EQ(top_positions(scores, 2), (Indices{0, 2}));
+  EXPECT_EQ(top_positions(scores, 3), (Indices{0, 2, 3}));
+}
+
+TEST(Select, NothingComesOfNothing) {
+  EXPECT_TRUE(argsort_descending({}).empty());
+  EXPECT_TRUE(top_ranked({}, 3).empty());
+  EXPECT_TRUE(top_positions({}, 3).empty());
+}
+
+TEST(Select, MinusZeroEqualsZero) {
+  EXPECT_EQ(argsort_descending(std::vector<float>{-0.0F, 0.0F, -0.0F}), (Indices{0, 1, 2}));
+  EXPECT_EQ(top_positions(std::vector<float>{-0.0F, 0.0F}, 1), (Indices{0}));
+  EXPECT_EQ(argsort_descending(std::vector<float>{-kDenormal, -0.0F, kDenormal}), (Indices{2, 1, 0}));
+}
+
+TEST(Select, InfinitiesAndDenormalsHaveTheirPlace) {
+  expect_matches_definition({-kInfinity, 1.0F, kInfinity, kDenormal, -kDenormal, 0.0F, -1.0F, kInfinity,
+                             std::numeric_limits<float>::max(), std::numeric_limits<float>::lowest(), -kInfinity});
+}
+
+TEST(Select, EqualScoresKeepTheirOrder) {
+  for (const std::size_t n : {1U, 2U, 511U, 512U, 5000U}) expect_matches_definition(std::vector<float>(n, 0.25F));
+}
+
+TEST(Select, AgreesWithAStableSortOnRandomScoresOfEverySize) {
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  for (const std::size_t n : {0U, 1U, 2U, 3U, 10U, 511U, 512U, 513U, 2048U, 5000U}) {
+    std::vector<float> scores(n);
+    for (float& score : scores) score = normal(random);
+    expect_matches_definition(scores);
+  }
+}
+
+TEST(Select, AgreesWithAStableSortOnManyTies) {
+  std::mt19937 random(4);
+  for (const int distinct : {2, 5, 40}) {
+    std::uniform_int_distribution<int> pick(-distinct, distinct);
+    std::vector<float> scores(5000);
+    for (float& score : scores) score = static_cast<float>(pick(random)) * 0.125F;
+    expect_matches_definition(scores);
+  }
+}
+
+TEST(Select, AgreesWithAStableSortOnAnyBits) {
+  std::mt19937 random(5);
+  std::vector<float> scores;
+  while (scores.size() < 5000) {
+    const auto score = std::bit_cast<float>(static_cast<std::uint32_t>(random()));
+    if (!std::isnan(score)) scores.push_back(score);
+  }
+  expect_matches_definition(scores);
+}
+
+// Scores that differ in one digit of eleven bits only take one pass each.
+TEST(Select, AgreesWithAStableSortWhenOnlySomeBitsDiffer) {
+  std::mt19937 random(6);
+  for (const unsigned shift : {0U, 11U, 19U}) {
+    std::vector<float> scores(3000);
+    for (float& score : scores) {
+      score = std::bit_cast<float>(0x3F800000U ^ (static_cast<std::uint32_t>(random() & 0x7FFU) << shift));
+      if (std::isnan(score)) score = 0.0F;
+    }
+    expect_matches_definition(scores);
+  }
+}
+
+}  // namespace
+}  // namespace evictlab::core
