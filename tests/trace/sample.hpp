@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "trace/model.hpp"
+
+namespace evictlab::trace {
+
+/// Traces of random numbers whose sums are right, small and with no two sizes alike: L=3, H=6, G=2, d=5,
+/// hidden 7; layer 1 has a sliding window of 12. Attention is computed row by row in double, the plain way.
+struct Sample {
+  Tier tier = Tier::kFull;
+  ElementType element_type = ElementType::kFloat32;  // of queries, keys and values
+  float scale = 32768.0F;                            // of window attention
+  Index prompt_length = 37;
+  Index future_length = 4;
+  Index window = 9;
+  std::vector<Index> layers = {0, 1, 2};
+  std::vector<Span> spans = {{"context", 0, 30}, {"needle", 11, 14}, {"answer", 37, 41}};
+};
+
+ModelInfo sample_model();
+MemoryTrace::Prompt sample_prompt(const std::string& id, std::uint32_t seed, const Sample& sample = {});
+RowMatrix sample_output_weight(Index layer);
+
+/// Whether two layers hold the same, field by field, bit by bit.
+void expect_equal(const LayerData& actual, const LayerData& expected);
+
+}  // namespace evictlab::trace

@@ -1,0 +1,419 @@
+#include "trace/io/writer.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <iterator>
+
+#include "sample.hpp"
+#include "testing/temporary_directory.hpp"
+#include "trace/io/hdf5_file.hpp"
+#include "trace/io/layout.hpp"
+#include "trace/io/parts.hpp"
+#include "trace/io/reader.hpp"
+
+namespace evictlab::trace {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::ThrowsMessage;
+
+WriterOptions to(const fs::path& path) {
+  WriterOptions options;
+  options.path = path;
+  options.command = "evictlab record 'my prompts'";
+  return options;
+}
+
+WriterOptions appending(const fs::path& path) {
+  WriterOptions options = to(path);
+  options.append = true;
+  return options;
+}
+
+void write_weights(TraceWriter& writer) {
+  for (Index layer = 0; layer < 3; ++layer) writer.write_output_weight(layer, sample_output_weight(layer));
+}
+
+std::vector<std::string> ids(const Source& trace) {
+  std::vector<std::string> names;
+  for (const PromptInfo& prompt : trace.prompts()) names.push_back(prompt.id);
+  return names;
+}
+
+std::string content(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// A trace of both tiers' and both types' layers comes back bit by bit.
+class RoundTrip : public ::testing::TestWithParam<std::tuple<Tier, ElementType, float>> {};
+
+TEST_P(RoundTrip, EveryFieldComesBackAsWritten) {
+  const testing::TemporaryDirectory directory;
+  Sample sample;
+  std::tie(sample.tier, sample.element_type, sample.scale) = GetParam();
+  const MemoryTrace::Prompt prompt = sample_prompt("a", 1, sample);
+  TraceWriter writer(to(directory / "t.h5"), sample_model());
+  write_weights(writer);
+  writer.write_prompt(prompt);
+  EXPECT_EQ(writer.finish(), directory / "t.h5");
+  EXPECT_FALSE(fs::exists(directory / "t.h5.parts"));
+  EXPECT_FALSE(fs::exists(directory / "t.h5.tmp"));
+
+  const TraceReader reader(directory / "t.h5");
+  EXPECT_EQ(layout::model_difference(reader.model(), sample_model()), "");
+  EXPECT_EQ(reader.model().name, "sample");
+  EXPECT_EQ(reader.provenance().format_version, 1);
+  EXPECT_EQ(reader.provenance().command, "evictlab record 'my prompts'");
+  EXPECT_THAT(reader.provenance().writer, HasSubstr("evictlab "));
+  ASSERT_EQ(reader.prompts().size(), 1U);
+  const PromptInfo& info = reader.prompts()[0];
+  EXPECT_EQ(info.id, "a");
+  EXPECT_EQ(info.task, "needle");
+  EXPECT_EQ(info.source, "sample.jsonl");
+  EXPECT_EQ(info.future_kind, "generated");
+  EXPECT_EQ(info.prompt_length, 37);
+  EXPECT_EQ(info.future_length, 4);
+  EXPECT_EQ(info.window, 9);
+  EXPECT_EQ(info.tier, sample.tier);
+  EXPECT_THAT(info.layers, ElementsAre(0, 1, 2));
+  EXPECT_EQ(info.spans, sample.spans);
+  EXPECT_EQ(reader.tokens(0), prompt.tokens);
+  for (Index layer = 0; layer < 3; ++layer) {
+    expect_equal(reader.layer(0, layer, tier_fields(sample.tier)), prompt.layers[static_cast<std::size_t>(layer)]);
+    EXPECT_EQ(reader.output_weight(layer), sample_output_weight(layer));
+  }
+  EXPECT_THAT(verify_trace(directory / "t.h5"), IsEmpty());
+}
+
+INSTANTIATE_TEST_SUITE_P(All, RoundTrip,
+                         ::testing::Combine(::testing::Values(Tier::kSummary, Tier::kFull),
+                                            ::testing::Values(ElementType::kFloat16, ElementType::kFloat32),
+                                            ::testing::Values(1.0F, 32768.0F)));
+
+TEST(TraceWriter, WritesTheDocumentedLayout) {
+  const testing::TemporaryDirectory directory;
+  const MemoryTrace::Prompt prompt = sample_prompt("a", 1);
+  {
+    TraceWriter writer(to(directory / "t.h5"), sample_model());
+    write_weights(writer);
+    writer.write_prompt(prompt);
+    writer.finish();
+  }
+  const hdf5::File file = hdf5::File::open(directory / "t.h5");
+  EXPECT_EQ(file.text("/", "format"), "evictlab-trace");
+  EXPECT_EQ(file.integer("/", "format_version"), 1);
+  EXPECT_THAT(file.children("/"), ElementsAre("model", "prompts"));
+  EXPECT_EQ(file.integer("/model", "query_heads"), 6);
+  EXPECT_THAT(file.integers("/model", "sliding_windows"), ElementsAre(0, 12, 0));
+  EXPECT_THAT(file.children("/prompts/a"), ElementsAre("layers", "spans", "tokens"));
+  EXPECT_EQ(file.integer("/prompts/a", "complete"), 1);
+  EXPECT_EQ(file.integer("/prompts/a", "index"), 0);
+  EXPECT_THAT(file.children("/prompts/a/layers"), ElementsAre("0", "1", "2"));
+  EXPECT_THAT(file.dataset("/model/output_weight/2").shape, ElementsAre(30, 7));
+
+  const std::string layer = "/prompts/a/layers/1/";
+  EXPECT_THAT(file.dataset(layer + "window_attention").shape, ElementsAre(6, 9, 37));
+  EXPECT_THAT(file.dataset(layer + "attention_mass").shape, ElementsAre(6, 37));
+  EXPECT_THAT(file.dataset(layer + "future_mass").shape, ElementsAre(6, 41));
+  EXPECT_THAT(file.dataset(layer + "output_norms").shape, ElementsAre(6, 41));
+  EXPECT_THAT(file.dataset(layer + "queries").shape, ElementsAre(6, 13, 5));
+  EXPECT_THAT(file.dataset(layer + "keys").shape, ElementsAre(2, 41, 5));
+  EXPECT_THAT(file.dataset(layer + "values").shape, ElementsAre(2, 41, 5));
+  EXPECT_THAT(file.dataset(layer + "query_mean").shape, ElementsAre(6, 5));
+  EXPECT_THAT(file.dataset(layer + "query_covariance").shape, ElementsAre(6, 5, 5));
+  EXPECT_EQ(file.dataset(layer + "window_attention").type, hdf5::Type::kFloat16);
+  EXPECT_EQ(file.number(layer + "window_attention", "scale"), 32768.0);
+  EXPECT_EQ(file.text(layer + "window_attention", "axes"), "query_head, window_query, position");
+  EXPECT_EQ(file.integer(layer + "query_mean", "count"), 33);
+
+  // Row-major, the last axis fastest: element [kv head 1, position 3, dimension 2] of shape [2, 41, 5].
+  const std::vector<float> keys = file.read<float>(layer + "keys");
+  EXPECT_EQ(keys[(1 * 41 + 3) * 5 + 2], prompt.layers[1].keys.view().copy_head(1)(3, 2));
+}
+
+TEST(TraceWriter, AStoppedAndResumedRecordingMakesTheSameFile) {
+  const testing::TemporaryDirectory directory;
+  {
+    TraceWriter writer(to(directory / "whole.h5"), sample_model());
+    write_weights(writer);
+    for (const char* id : {"z", "a", "m"}) writer.write_prompt(sample_prompt(id, 1));
+    writer.finish();
+  }
+  {
+    TraceWriter writer(to(directory / "torn.h5"), sample_model());
+    write_weights(writer);
+    writer.write_prompt(sample_prompt("z", 1));
+    const PromptWriter torn = writer.begin_prompt(sample_prompt("a", 1).info, sample_prompt("a", 1).tokens);
+  }
+  EXPECT_THAT(ids(TraceReader(directory / "torn.h5.parts")), ElementsAre("z"));
+  EXPECT_THAT(verify_trace(directory / "torn.h5.parts"), IsEmpty());
+  // What a killed process leaves: a file that is not closed.
+  std::ofstream(directory / "torn.h5.parts/m.h5.tmp") << "half a file";
+  {
+    TraceWriter writer(to(directory / "torn.h5"), sample_model());
+    EXPECT_FALSE(fs::exists(directory / "torn.h5.parts/m.h5.tmp"));
+    EXPECT_TRUE(writer.contains("z"));
+    EXPECT_FALSE(writer.contains("a"));
+    write_weights(writer);
+    for (const char* id : {"a", "m"}) writer.write_prompt(sample_prompt(id, 1));
+    writer.finish();
+  }
+  EXPECT_THAT(ids(TraceReader(directory / "torn.h5")), ElementsAre("z", "a", "m"));
+  EXPECT_EQ(content(directory / "torn.h5"), content(directory / "whole.h5"));
+}
+
+TEST(TraceWriter, AppendKeepsWhatIsThere) {
+  const testing::TemporaryDirectory directory;
+  {
+    TraceWriter writer(to(directory / "t.h5"), sample_model());
+    write_weights(writer);
+    writer.write_prompt(sample_prompt("b", 1));
+    writer.finish();
+  }
+  EXPECT_THAT([&] { TraceWriter(to(directory / "t.h5"), sample_model()); },
+              ThrowsMessage<TraceError>(HasSubstr("exists already; append to it (--append) or replace it (--force)")));
+  EXPECT_FALSE(fs::exists(directory / "t.h5.parts"));
+  {
+    TraceWriter writer(appending(directory / "t.h5"), sample_model());
+    EXPECT_TRUE(writer.contains("b"));
+    EXPECT_THROW(writer.write_prompt(sample_prompt("b", 2)), TraceError);
+    writer.write_prompt(sample_prompt("a", 2));
+    writer.finish();
+  }
+  const TraceReader reader(directory / "t.h5");
+  EXPECT_THAT(ids(reader), ElementsAre("b", "a"));
+  expect_equal(reader.layer(0, 2, kFullFields), sample_prompt("b", 1).layers[2]);
+  EXPECT_EQ(reader.output_weight(1), sample_output_weight(1));
+  EXPECT_THAT(verify_trace(directory / "t.h5"), IsEmpty());
+}
+
+TEST(TraceWriter, ForceStartsOver) {
+  const testing::TemporaryDirectory directory;
+  for (const char* id : {"a", "b"}) {
+    WriterOptions options = to(directory / "t.h5");
+    options.force = true;
+    TraceWriter writer(options, sample_model());
+    EXPECT_FALSE(writer.contains("a"));
+    writer.write_prompt(sample_prompt(id, 1));
+    writer.finish();
+  }
+  EXPECT_THAT(ids(TraceReader(directory / "t.h5")), ElementsAre("b"));
+}
+
+TEST(TraceWriter, KeptPartsAreATrace) {
+  const testing::TemporaryDirectory directory;
+  WriterOptions options = to(directory / "t.h5");
+  options.keep_parts = true;
+  {
+    TraceWriter writer(options, sample_model());
+    write_weights(writer);
+    writer.write_prompt(sample_prompt("z", 1));
+    writer.write_prompt(sample_prompt("a", 2));
+    EXPECT_EQ(writer.finish(), directory / "t.h5.parts");
+  }
+  EXPECT_FALSE(fs::exists(directory / "t.h5"));
+  const TraceReader reader(directory / "t.h5.parts");
+  EXPECT_THAT(ids(reader), ElementsAre("z", "a"));
+  expect_equal(reader.layer(1, 0, kFullFields), sample_prompt("a", 2).layers[0]);
+  EXPECT_EQ(reader.output_weight(1), sample_output_weight(1));
+  EXPECT_EQ(reader.tokens(1), sample_prompt("a", 2).tokens);
+  EXPECT_EQ(reader.datasets().size(), 3U + 2 * (2 + 3 * 9));
+  EXPECT_THAT(verify_trace(directory / "t.h5.parts"), IsEmpty());
+}
+
+TEST(TraceWriter, AnotherModelIsRefusedByItsFirstDifference) {
+  const testing::TemporaryDirectory directory;
+  {
+    TraceWriter writer(to(directory / "t.h5"), sample_model());
+    writer.write_prompt(sample_prompt("a", 1));
+  }
+  ModelInfo other = sample_model();
+  other.fingerprint = "xxh3-128:ff";
+  EXPECT_THAT([&] { TraceWriter(to(directory / "t.h5"), other); },
+              ThrowsMessage<TraceError>(HasSubstr("fingerprint xxh3-128:00112233445566778899aabbccddeeff there")));
+  other = sample_model();
+  other.head_dim = 6;
+  EXPECT_THAT([&] { TraceWriter(to(directory / "t.h5"), other); },
+              ThrowsMessage<TraceError>(HasSubstr("head dimension 5 there, 6 here")));
+  other = sample_model();
+  other.name = "moved elsewhere";
+  EXPECT_TRUE(TraceWriter(to(directory / "t.h5"), other).contains("a"));
+}
+
+TEST(TraceWriter, ImpossibleModelsAreRefused) {
+  const testing::TemporaryDirectory directory;
+  const auto refused = [&](auto change) {
+    ModelInfo model = sample_model();
+    change(model);
+    EXPECT_THROW(TraceWriter(to(directory / "t.h5"), model), TraceError);
+  };
+  refused([](ModelInfo& model) { model.layers = 0; });
+  refused([](ModelInfo& model) { model.kv_heads = 4; });
+  refused([](ModelInfo& model) { model.kv_heads = 7; });
+  refused([](ModelInfo& model) { model.head_dim = -1; });
+  refused([](ModelInfo& model) { model.attention_scale = 0; });
+  refused([](ModelInfo& model) { model.sliding_windows.pop_back(); });
+  EXPECT_TRUE(fs::is_empty(directory.path()));
+}
+
+TEST(TraceWriter, PromptsThatMakeNoSenseAreRefused) {
+  const testing::TemporaryDirectory directory;
+  TraceWriter writer(to(directory / "t.h5"), sample_model());
+  const auto refused = [&](const char* message, auto change) {
+    MemoryTrace::Prompt prompt = sample_prompt("a", 1);
+    change(prompt);
+    EXPECT_THAT([&] { writer.write_prompt(prompt); }, ThrowsMessage<TraceError>(HasSubstr(message)));
+  };
+  using Prompt = MemoryTrace::Prompt;
+  refused("id is empty", [](Prompt& prompt) { prompt.info.id = ""; });
+  refused("cannot be '..'", [](Prompt& prompt) { prompt.info.id = ".."; });
+  refused("contains '/'", [](Prompt& prompt) { prompt.info.id = "a/b"; });
+  refused("control character", [](Prompt& prompt) { prompt.info.id = "a\nb"; });
+  refused("too long", [](Prompt& prompt) { prompt.info.id = std::string(300, 'x'); });
+  refused("window is 9, must be 1 to 8", [](Prompt& prompt) { prompt.info.prompt_length = 8; });
+  refused("window is 0", [](Prompt& prompt) { prompt.info.window = 0; });
+  refused("layers must be ascending", [](Prompt& prompt) { prompt.info.layers = {0, 2, 1}; });
+  refused("layers must be ascending", [](Prompt& prompt) { prompt.info.layers = {0, 1, 3}; });
+  refused("span 'x' [40, 42) is not inside", [](Prompt& prompt) { prompt.info.spans = {{"x", 40, 42}}; });
+  refused("40 tokens for 41 positions", [](Prompt& prompt) { prompt.tokens.pop_back(); });
+  refused("a token id is negative", [](Prompt& prompt) { prompt.tokens[3] = -1; });
+  refused("keys: shape [2, 40, 5], expected [2, 41, 5]",
+          [](Prompt& prompt) { prompt.layers[1].keys = Tensor(ElementType::kFloat32, 2, 40, 5); });
+  refused("window_attention: must be float16",
+          [](Prompt& prompt) { prompt.layers[1].window_attention = Tensor(ElementType::kFloat32, 6, 9, 37); });
+  refused("scale 2, must be 1 or 32768",
+          [](Prompt& prompt) { prompt.layers[1].window_attention = Tensor(ElementType::kFloat16, 6, 9, 37, 2.0F); });
+  refused("future_mass: must be float32",
+          [](Prompt& prompt) { prompt.layers[1].future_mass = Tensor(ElementType::kFloat16, 6, 1, 41); });
+  EXPECT_TRUE(list_parts(directory / "t.h5.parts").empty());
+  writer.write_prompt(sample_prompt("a", 1));
+  writer.finish();
+  EXPECT_THAT(ids(TraceReader(directory / "t.h5")), ElementsAre("a"));
+}
+
+TEST(TraceWriter, AFutureOfLengthZeroIsRefusedAndLeavesNothing) {
+  const testing::TemporaryDirectory directory;
+  Sample sample;
+  sample.future_length = 0;
+  sample.spans.clear();
+  sample.tier = Tier::kSummary;
+  TraceWriter writer(to(directory / "t.h5"), sample_model());
+  EXPECT_THAT([&] { writer.write_prompt(sample_prompt("a", 1, sample)); },
+              ThrowsMessage<TraceError>(HasSubstr("prompt 'a': future_length is 0")));
+  EXPECT_TRUE(list_parts(directory / "t.h5.parts").empty());
+  EXPECT_FALSE(fs::exists(directory / "t.h5.parts/a.h5.tmp"));
+}
+
+TEST(PromptWriter, AFutureToldLaterIsRecordedAlike) {
+  const testing::TemporaryDirectory directory;
+  const MemoryTrace::Prompt prompt = sample_prompt("a", 1);
+  const LayerData& layer = prompt.layers[0];
+  TraceWriter writer(to(directory / "t.h5"), sample_model());
+  PromptInfo info = prompt.info;
+  info.layers = {0};
+  info.tier = Tier::kSummary;
+  info.future_length = 0;
+  const auto told = std::span(prompt.tokens);
+  PromptWriter prompt_writer = writer.begin_prompt(info, {told.begin(), told.begin() + 37});
+  prompt_writer.write(0, Field::kWindowAttention, layer.window_attention);
+  prompt_writer.write(0, Field::kAttentionMass, layer.attention_mass);
+  EXPECT_THROW(prompt_writer.write(0, Field::kFutureMass, layer.future_mass), TraceError);
+  prompt_writer.set_future(told.subspan(37));
+  prompt_writer.write(0, Field::kFutureMass, layer.future_mass);
+  prompt_writer.write(0, Field::kOutputNorms, layer.output_norms);
+  prompt_writer.finish();
+  writer.finish();
+  const TraceReader reader(directory / "t.h5");
+  EXPECT_EQ(reader.tokens(0), prompt.tokens);
+  EXPECT_EQ(reader.prompts()[0].future_length, 4);
+  EXPECT_EQ(reader.prompts()[0].spans, prompt.info.spans);
+  EXPECT_THAT(verify_trace(directory / "t.h5"), IsEmpty());
+}
+
+TEST(PromptWriter, APromptWithAFieldMissingOrTwiceIsNotFinished) {
+  const testing::TemporaryDirectory directory;
+  const MemoryTrace::Prompt prompt = sample_prompt("a", 1);
+  TraceWriter writer(to(directory / "t.h5"), sample_model());
+  {
+    PromptWriter prompt_writer = writer.begin_prompt(prompt.info, prompt.tokens);
+    prompt_writer.write(0, Field::kKeys, prompt.layers[0].keys);
+    EXPECT_THAT([&] { prompt_writer.write(0, Field::kKeys, prompt.layers[0].keys); },
+                ThrowsMessage<TraceError>(HasSubstr("prompt 'a' layer 0: keys: written twice")));
+    EXPECT_THAT([&] { prompt_writer.write(3, Field::kKeys, prompt.layers[0].keys); },
+                ThrowsMessage<TraceError>(HasSubstr("layer 3: keys: not one of the prompt's layers")));
+    EXPECT_THROW(prompt_writer.set_query_count(0, 38), TraceError);
+    EXPECT_THAT([&] { prompt_writer.finish(); }, ThrowsMessage<TraceError>(HasSubstr("window_attention: not written")));
+  }
+  EXPECT_TRUE(list_parts(directory / "t.h5.parts").empty());
+  EXPECT_FALSE(writer.contains("a"));
+}
+
+TEST(TraceWriter, ARecordingWithoutPromptsIsAValidTraceOrNothing) {
+  const testing::TemporaryDirectory directory;
+  TraceWriter(to(directory / "left.h5"), sample_model());
+  EXPECT_TRUE(fs::is_empty(directory.path()));
+  TraceWriter(to(directory / "t.h5"), sample_model()).finish();
+  EXPECT_TRUE(TraceReader(directory / "t.h5").prompts().empty());
+  EXPECT_THAT(verify_trace(directory / "t.h5"), IsEmpty());
+}
+
+TEST(TraceWriter, TwoRecordingsDoNotShareAName) {
+  const testing::TemporaryDirectory directory;
+  const TraceWriter first(to(directory / "t.h5"), sample_model());
+  EXPECT_THAT([&] { TraceWriter(to(directory / "t.h5"), sample_model()); },
+              ThrowsMessage<TraceError>(HasSubstr("another recording is writing there")));
+}
+
+TEST(TraceWriter, WeightsAreWrittenOnceAndMustNotChange) {
+  const testing::TemporaryDirectory directory;
+  TraceWriter writer(to(directory / "t.h5"), sample_model());
+  writer.write_output_weight(0, sample_output_weight(0));
+  writer.write_output_weight(0, sample_output_weight(0));
+  EXPECT_THROW(writer.write_output_weight(0, sample_output_weight(1)), TraceError);
+  writer.write_prompt(sample_prompt("a", 1));
+  writer.write_output_weight(0, sample_output_weight(0));
+  EXPECT_THROW(writer.write_output_weight(0, sample_output_weight(1)), TraceError);
+  writer.write_output_weight(1, sample_output_weight(1));
+  EXPECT_THROW(writer.write_output_weight(3, sample_output_weight(1)), TraceError);
+  EXPECT_THROW(writer.write_output_weight(2, RowMatrix::Zero(7, 30)), TraceError);
+  writer.finish();
+  const TraceReader reader(directory / "t.h5");
+  EXPECT_EQ(reader.output_weight(0), sample_output_weight(0));
+  EXPECT_EQ(reader.output_weight(1), sample_output_weight(1));
+  EXPECT_THROW(reader.output_weight(2), TraceError);
+}
+
+TEST(TraceWriter, APlaceThatCannotBeWrittenIsOneClearLine) {
+  const testing::TemporaryDirectory directory;
+  EXPECT_THAT([&] { TraceWriter(to(directory / "none/t.h5"), sample_model()); },
+              ThrowsMessage<TraceError>(HasSubstr("cannot create the directory: No such file")));
+  fs::create_directory(directory / "taken");
+  EXPECT_THAT([&] { TraceWriter(to(directory / "taken"), sample_model()); },
+              ThrowsMessage<TraceError>(HasSubstr("is a directory")));
+}
+
+TEST(PartName, IsAPlainFileNameOfItsOwnForEveryId) {
+  EXPECT_EQ(layout::part_name("needle-1.2_x"), "needle-1.2_x.h5");
+  EXPECT_EQ(layout::part_name("a b%"), "a%20b%25.h5");
+  EXPECT_EQ(layout::part_name("model"), "%6Dodel.h5");
+  EXPECT_EQ(layout::part_name(".hidden"), "%2Ehidden.h5");
+  EXPECT_EQ(layout::part_name("é"), "%C3%A9.h5");
+}
+
+TEST(TraceWriter, UnusualIdsKeepTheirNames) {
+  const testing::TemporaryDirectory directory;
+  TraceWriter writer(to(directory / "t.h5"), sample_model());
+  for (const char* id : {"model", ".hidden", "Frage 1: größer?", "a%20b"}) writer.write_prompt(sample_prompt(id, 1));
+  EXPECT_THAT(ids(TraceReader(directory / "t.h5.parts")), ElementsAre("model", ".hidden", "Frage 1: größer?", "a%20b"));
+  writer.finish();
+  EXPECT_THAT(ids(TraceReader(directory / "t.h5")), ElementsAre("model", ".hidden", "Frage 1: größer?", "a%20b"));
+}
+
+}  // namespace
+}  // namespace evictlab::trace

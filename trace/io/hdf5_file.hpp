@@ -1,0 +1,118 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "trace/model.hpp"
+
+// The fence around HDF5: hdf5_file.cpp is the only file that includes its header. Objects are named by
+// their path inside the file ("/prompts/a/tokens"). Every failure is a TraceError of one line with the
+// file, the object and HDF5's own innermost reason. All calls are thread-safe.
+
+namespace evictlab::trace::hdf5 {
+
+enum class Type {
+  kFloat16,
+  kFloat32,
+  kFloat64,  // IEEE
+  kInt8,
+  kInt16,
+  kInt32,
+  kInt64,  //
+  kUint8,
+  kUint16,
+  kUint32,
+  kUint64,   //
+  kBoolean,  // an enumeration of one byte, as h5py writes bool
+  kText,
+  kTable,
+  kOther,
+};
+/// "float16", ..., "text", "table", "other".
+std::string_view type_name(Type type);
+
+struct Dataset {
+  Type type = Type::kOther;
+  std::vector<std::uint64_t> shape;
+  std::uint64_t elements = 0;
+  std::size_t element_bytes = 0;
+  std::uint64_t stored_bytes = 0;  // in the file; less than elements * element_bytes when compressed
+};
+
+/// One row of a table of named ranges [begin, end).
+struct NamedRange {
+  std::string name;
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+};
+
+class File {
+ public:
+  /// A new file; what was there is replaced. Files are made without time stamps: equal content, equal bytes.
+  static File create(const std::filesystem::path& path);
+  static File open(const std::filesystem::path& path);
+  static File open_for_change(const std::filesystem::path& path);
+  ~File();
+  File(File&& other) noexcept;
+  File& operator=(File&& other) noexcept;
+
+  const std::filesystem::path& path() const { return path_; }
+  /// Writes everything out and closes. The destructor does the same but cannot report failure.
+  void close();
+
+  bool exists(const std::string& object) const;
+  bool is_dataset(const std::string& object) const;
+  /// The names directly inside a group, in byte order; soft and external links are left out.
+  std::vector<std::string> children(const std::string& group) const;
+  /// Creates a group and the groups above it; one that exists stays as it is.
+  void create_group(const std::string& group);
+  /// Copies a group or dataset with all it holds, after reading its texts, on whose damage HDF5 would crash.
+  void copy_from(const File& source, const std::string& object, const std::string& destination);
+
+  // Attributes. Setting replaces. Asking for one that is missing or of another kind throws.
+  void set_text(const std::string& object, const std::string& name, std::string_view value);
+  void set_integer(const std::string& object, const std::string& name, std::int64_t value);
+  void set_number(const std::string& object, const std::string& name, double value);
+  void set_integers(const std::string& object, const std::string& name, std::span<const std::int64_t> values);
+  bool has_attribute(const std::string& object, const std::string& name) const;
+  std::vector<std::string> attributes(const std::string& object) const;
+  bool is_text(const std::string& object, const std::string& name) const;
+  std::string text(const std::string& object, const std::string& name) const;
+  /// Also of a boolean.
+  std::int64_t integer(const std::string& object, const std::string& name) const;
+  /// Also of an integer.
+  double number(const std::string& object, const std::string& name) const;
+  std::vector<std::int64_t> integers(const std::string& object, const std::string& name) const;
+  std::vector<double> numbers(const std::string& object, const std::string& name) const;
+
+  // Datasets, row-major, little-endian, contiguous.
+  void write(const std::string& object, Type type, std::span<const std::uint64_t> shape,
+             std::span<const std::byte> elements);
+  /// A table with columns name, begin, end. Returns the bytes as stored.
+  std::vector<std::byte> write_ranges(const std::string& object, std::span<const NamedRange> ranges);
+
+  /// Throws also when it does not lie inside the file, so that a damaged size is never allocated.
+  Dataset dataset(const std::string& object) const;
+  /// The elements as stored, without HDF5's conversion (its half to float runs at 27 MB/s).
+  /// `out` has elements * element_bytes bytes.
+  void read_bytes(const std::string& object, std::span<std::byte> out) const;
+  std::vector<std::byte> read_bytes(const std::string& object) const;
+  /// All elements as T: float, double (from floating-point datasets), std::uint8_t, std::int32_t,
+  /// std::int64_t (from integers and booleans). A T that may not hold every stored value throws.
+  template <typename T>
+  std::vector<T> read(const std::string& object) const;
+  std::vector<NamedRange> read_ranges(const std::string& object) const;
+
+ private:
+  File(std::int64_t id, std::filesystem::path path) : id_(id), path_(std::move(path)) {}
+
+  std::int64_t id_ = -1;  // HDF5's hid_t
+  std::filesystem::path path_;
+};
+
+}  // namespace evictlab::trace::hdf5

@@ -1,0 +1,323 @@
+#include "trace/io/layout.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "core/version.hpp"
+#include "trace/io/hash.hpp"
+
+namespace evictlab::trace::layout {
+
+// ---- names ----------------------------------------------------------------------------------------
+
+namespace {
+
+bool is_plain(char c) {
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+}
+
+constexpr std::size_t kLongestPartName = 240;  // file systems allow 255, and ".tmp" is added
+
+}  // namespace
+
+std::string part_name(std::string_view id) {
+  std::string name;
+  for (std::size_t i = 0; i < id.size(); ++i) {
+    const bool first_of_taken_name = i == 0 && (id[0] == '.' || id == "model");
+    if (is_plain(id[i]) && !first_of_taken_name) {
+      name += id[i];
+    } else {
+      name += fmt::format("%{:02X}", static_cast<unsigned char>(id[i]));
+    }
+  }
+  return name + ".h5";
+}
+
+std::string id_problem(std::string_view id) {
+  if (id.empty()) return "a prompt's id is empty";
+  if (id == "." || id == "..") return fmt::format("a prompt's id cannot be '{}'", id);
+  if (id.find('/') != id.npos) return fmt::format("the prompt id '{}' contains '/'", id);
+  if (std::ranges::any_of(id, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; })) {
+    return "a prompt's id contains a control character";
+  }
+  if (part_name(id).size() > kLongestPartName) {
+    return fmt::format("the prompt id '{}...' is too long for a file name", id.substr(0, 20));
+  }
+  return "";
+}
+
+std::string prompt_path(const std::string& id) { return "/prompts/" + id; }
+
+std::string field_path(const std::string& id, Index layer, Field field) {
+  return fmt::format("/prompts/{}/layers/{}/{}", id, layer, field_name(field));
+}
+
+std::string output_weight_path(Index layer) { return fmt::format("/model/output_weight/{}", layer); }
+
+std::string_view field_axes(Field field) {
+  switch (field) {
+    case Field::kWindowAttention:
+      return "query_head, window_query, position";
+    case Field::kAttentionMass:
+    case Field::kFutureMass:
+    case Field::kOutputNorms:
+      return "query_head, position";
+    case Field::kQueries:
+      return "query_head, query, head_dimension";
+    case Field::kKeys:
+    case Field::kValues:
+      return "kv_head, position, head_dimension";
+    case Field::kQueryMean:
+      return "query_head, head_dimension";
+    case Field::kQueryCovariance:
+      return "query_head, head_dimension, head_dimension";
+  }
+  throw std::invalid_argument("not a field");
+}
+
+std::string_view field_unit(Field field) {
+  switch (field) {
+    case Field::kWindowAttention:
+      return "probability * scale";
+    case Field::kAttentionMass:
+      return "probability summed over the prompt's queries";
+    case Field::kFutureMass:
+      return "probability summed over the future queries";
+    case Field::kOutputNorms:
+      return "L1 norm of value * output weight";
+    case Field::kQueries:
+      return "query, position encoding applied";
+    case Field::kKeys:
+      return "key, position encoding applied";
+    case Field::kValues:
+      return "value";
+    case Field::kQueryMean:
+      return "query before position encoding";
+    case Field::kQueryCovariance:
+      return "query before position encoding, squared";
+  }
+  throw std::invalid_argument("not a field");
+}
+
+bool allows(Field field, ElementType type) {
+  switch (field) {
+    case Field::kWindowAttention:
+      return type == ElementType::kFloat16;
+    case Field::kQueries:
+    case Field::kKeys:
+    case Field::kValues:
+      return true;
+    default:
+      return type == ElementType::kFloat32;
+  }
+}
+
+void write_dataset(hdf5::File& file, const std::string& object, hdf5::Type type, std::span<const std::uint64_t> shape,
+                   std::span<const std::byte> elements, std::string_view axes, std::string_view unit) {
+  file.write(object, type, shape, elements);
+  describe_dataset(file, object, elements, axes, unit);
+}
+
+void describe_dataset(hdf5::File& file, const std::string& object, std::span<const std::byte> elements,
+                      std::string_view axes, std::string_view unit) {
+  file.set_text(object, "axes", axes);
+  file.set_text(object, "unit", unit);
+  file.set_text(object, "hash", content_hash(elements));
+}
+
+std::string texts_hash(const hdf5::File& file, const std::string& object) {
+  std::string texts;
+  for (const std::string& name : file.attributes(object)) {
+    if (name == "texts_hash" || !file.is_text(object, name)) continue;
+    texts += name + '\0' + file.text(object, name) + '\0';
+  }
+  return content_hash(std::as_bytes(std::span(texts)));
+}
+
+void seal_texts(hdf5::File& file, const std::string& object) {
+  file.set_text(object, "texts_hash", texts_hash(file, object));
+}
+
+// ---- root and model -------------------------------------------------------------------------------
+
+void write_root(hdf5::File& file, const std::string& command) {
+  file.set_text("/", "format", kFormat);
+  file.set_integer("/", "format_version", kFormatVersion);
+  file.set_text("/", "writer", std::string("evictlab ") + core::version());
+  file.set_text("/", "command", command);
+  seal_texts(file, "/");
+}
+
+Provenance read_root(const hdf5::File& file) {
+  const std::string where = file.path().string();
+  if (!file.has_attribute("/", "format")) {
+    throw TraceError("{}: not a trace: the root has no attribute format = \"{}\"", where, kFormat);
+  }
+  if (const std::string format = file.text("/", "format"); format != kFormat) {
+    throw TraceError("{}: not a trace: format is \"{}\", expected \"{}\"", where, format, kFormat);
+  }
+  if (const std::int64_t version = file.integer("/", "format_version"); version != kFormatVersion) {
+    throw TraceError("{}: trace format version {}, but this program reads version {}", where, version, kFormatVersion);
+  }
+  return {kFormatVersion, file.text("/", "writer"), file.text("/", "command")};
+}
+
+namespace {
+
+constexpr Index kMostPositions = std::numeric_limits<std::int32_t>::max();
+
+void check_range(const std::string& where, std::string_view what, Index value, Index least, Index most) {
+  if (value < least || value > most) {
+    throw TraceError("{}: {} is {}, must be {} to {}", where, what, value, least, most);
+  }
+}
+
+}  // namespace
+
+void check_model(const ModelInfo& model, const std::string& where) {
+  check_range(where, "layers", model.layers, 1, 4096);
+  check_range(where, "query_heads", model.query_heads, 1, 65536);
+  check_range(where, "kv_heads", model.kv_heads, 1, model.query_heads);
+  check_range(where, "head_dim", model.head_dim, 1, 65536);
+  check_range(where, "hidden_size", model.hidden_size, 1, Index{1} << 24U);
+  check_range(where, "cache_element_bytes", model.cache_element_bytes, 1, 16);
+  if (model.query_heads % model.kv_heads != 0) {
+    throw TraceError("{}: {} query heads cannot share {} kv heads evenly", where, model.query_heads, model.kv_heads);
+  }
+  if (static_cast<Index>(model.sliding_windows.size()) != model.layers) {
+    throw TraceError("{}: {} sliding windows for {} layers", where, model.sliding_windows.size(), model.layers);
+  }
+  for (const Index window : model.sliding_windows) check_range(where, "a sliding window", window, 0, kMostPositions);
+  if (!std::isfinite(model.attention_scale) || model.attention_scale <= 0) {
+    throw TraceError("{}: attention_scale is {}, must be positive", where, model.attention_scale);
+  }
+}
+
+void write_model(hdf5::File& file, const ModelInfo& model) {
+  const std::string group = "/model";
+  file.create_group(group);
+  file.set_text(group, "name", model.name);
+  file.set_text(group, "architecture", model.architecture);
+  file.set_integer(group, "layers", model.layers);
+  file.set_integer(group, "query_heads", model.query_heads);
+  file.set_integer(group, "kv_heads", model.kv_heads);
+  file.set_integer(group, "head_dim", model.head_dim);
+  file.set_integer(group, "hidden_size", model.hidden_size);
+  file.set_number(group, "attention_scale", model.attention_scale);
+  const std::vector<std::int64_t> windows(model.sliding_windows.begin(), model.sliding_windows.end());
+  file.set_integers(group, "sliding_windows", windows);
+  file.set_text(group, "position_encoding", model.position_encoding);
+  file.set_text(group, "fingerprint", model.fingerprint);
+  file.set_integer(group, "cache_element_bytes", model.cache_element_bytes);
+  seal_texts(file, group);
+}
+
+ModelInfo read_model(const hdf5::File& file) {
+  const std::string group = "/model";
+  ModelInfo model;
+  model.name = file.text(group, "name");
+  model.architecture = file.text(group, "architecture");
+  model.layers = file.integer(group, "layers");
+  model.query_heads = file.integer(group, "query_heads");
+  model.kv_heads = file.integer(group, "kv_heads");
+  model.head_dim = file.integer(group, "head_dim");
+  model.hidden_size = file.integer(group, "hidden_size");
+  model.attention_scale = file.number(group, "attention_scale");
+  const std::vector<std::int64_t> windows = file.integers(group, "sliding_windows");
+  model.sliding_windows.assign(windows.begin(), windows.end());
+  model.position_encoding = file.text(group, "position_encoding");
+  model.fingerprint = file.text(group, "fingerprint");
+  model.cache_element_bytes = file.integer(group, "cache_element_bytes");
+  check_model(model, file.path().string() + ": /model");
+  return model;
+}
+
+std::string model_difference(const ModelInfo& have, const ModelInfo& given) {
+  const auto differ = [](std::string_view what, const auto& a, const auto& b) {
+    return a == b ? std::string() : fmt::format("{} {} there, {} here", what, a, b);
+  };
+  // The name is left out: a model may be moved.
+  for (const std::string& difference :
+       {differ("architecture", have.architecture, given.architecture), differ("layers", have.layers, given.layers),
+        differ("query heads", have.query_heads, given.query_heads), differ("kv heads", have.kv_heads, given.kv_heads),
+        differ("head dimension", have.head_dim, given.head_dim),
+        differ("hidden size", have.hidden_size, given.hidden_size),
+        differ("attention scale", have.attention_scale, given.attention_scale),
+        differ("position encoding", have.position_encoding, given.position_encoding),
+        differ("fingerprint", have.fingerprint, given.fingerprint),
+        differ("bytes of a cache element", have.cache_element_bytes, given.cache_element_bytes)}) {
+    if (!difference.empty()) return difference;
+  }
+  return have.sliding_windows == given.sliding_windows ? "" : "other sliding windows";
+}
+
+// ---- prompts --------------------------------------------------------------------------------------
+
+void check_prompt(const PromptInfo& prompt, const ModelInfo& model, const std::string& where) {
+  check_range(where, "prompt_length", prompt.prompt_length, 1, kMostPositions);
+  check_range(where, "future_length", prompt.future_length, 1, kMostPositions - prompt.prompt_length);
+  check_range(where, "window", prompt.window, 1, prompt.prompt_length);
+  if (prompt.layers.empty()) throw TraceError("{}: no layers", where);
+  Index previous = -1;
+  for (const Index layer : prompt.layers) {
+    if (layer <= previous || layer >= model.layers) {
+      throw TraceError("{}: layers must be ascending numbers below {}, got {} after {}", where, model.layers, layer,
+                       previous);
+    }
+    previous = layer;
+  }
+  const Index positions = prompt.prompt_length + prompt.future_length;
+  for (const Span& span : prompt.spans) {
+    if (span.begin < 0 || span.begin > span.end || span.end > positions) {
+      throw TraceError("{}: span '{}' [{}, {}) is not inside the {} positions", where, span.name, span.begin, span.end,
+                       positions);
+    }
+  }
+}
+
+void write_prompt(hdf5::File& file, const PromptInfo& prompt, Index index) {
+  const std::string group = prompt_path(prompt.id);
+  file.create_group(group);
+  file.set_text(group, "id", prompt.id);
+  file.set_integer(group, "index", index);
+  file.set_text(group, "task", prompt.task);
+  file.set_text(group, "source", prompt.source);
+  file.set_integer(group, "prompt_length", prompt.prompt_length);
+  file.set_integer(group, "future_length", prompt.future_length);
+  file.set_text(group, "future_kind", prompt.future_kind);
+  file.set_text(group, "tier", tier_name(prompt.tier));
+  file.set_integer(group, "window", prompt.window);
+  const std::vector<std::int64_t> layers(prompt.layers.begin(), prompt.layers.end());
+  file.set_integers(group, "layers", layers);
+  file.set_integer(group, "complete", 0);
+  seal_texts(file, group);
+}
+
+PromptInfo read_prompt(const hdf5::File& file, const std::string& id, const ModelInfo& model) {
+  const std::string group = prompt_path(id);
+  const std::string where = file.path().string() + ": " + group;
+  PromptInfo prompt;
+  prompt.id = file.text(group, "id");
+  if (prompt.id != id) throw TraceError("{}: its attribute id says '{}'", where, prompt.id);
+  prompt.task = file.text(group, "task");
+  prompt.source = file.text(group, "source");
+  prompt.prompt_length = file.integer(group, "prompt_length");
+  prompt.future_length = file.integer(group, "future_length");
+  prompt.future_kind = file.text(group, "future_kind");
+  const std::string tier = file.text(group, "tier");
+  if (tier != "summary" && tier != "full") throw TraceError("{}: tier is '{}', must be summary or full", where, tier);
+  prompt.tier = tier == "full" ? Tier::kFull : Tier::kSummary;
+  prompt.window = file.integer(group, "window");
+  const std::vector<std::int64_t> layers = file.integers(group, "layers");
+  prompt.layers.assign(layers.begin(), layers.end());
+  for (hdf5::NamedRange& range : file.read_ranges(group + "/spans")) {
+    prompt.spans.push_back({std::move(range.name), range.begin, range.end});
+  }
+  check_prompt(prompt, model, where);
+  return prompt;
+}
+
+}  // namespace evictlab::trace::layout

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "trace/io/hdf5_file.hpp"
+#include "trace/model.hpp"
+
+// How a trace lies in HDF5 (docs/trace-format.md): names, and the attributes of model and prompts. Shared
+// by writer and readers, so that neither can drift from the other.
+
+namespace evictlab::trace::layout {
+
+inline constexpr std::string_view kFormat = "evictlab-trace";
+/// Raised when the meaning of anything stored changes; additions leave it.
+inline constexpr int kFormatVersion = 1;
+
+/// What is wrong with a prompt's id; empty = nothing. An id is a link's name and, escaped, a file's.
+std::string id_problem(std::string_view id);
+/// The name of a prompt's part: the id with every byte outside [A-Za-z0-9._-] as %XX, and ".h5".
+/// Never "model.h5", and never hidden.
+std::string part_name(std::string_view id);
+
+std::string prompt_path(const std::string& id);
+std::string field_path(const std::string& id, Index layer, Field field);
+std::string output_weight_path(Index layer);
+/// "query_head, window_query, position"
+std::string_view field_axes(Field field);
+std::string_view field_unit(Field field);
+/// Whether a field may be stored as this type.
+bool allows(Field field, ElementType type);
+
+/// A dataset with its attributes axes, unit and hash.
+void write_dataset(hdf5::File& file, const std::string& object, hdf5::Type type, std::span<const std::uint64_t> shape,
+                   std::span<const std::byte> elements, std::string_view axes, std::string_view unit);
+/// The attributes alone, for one that is there.
+void describe_dataset(hdf5::File& file, const std::string& object, std::span<const std::byte> elements,
+                      std::string_view axes, std::string_view unit);
+
+/// The hash of an object's texts (sorted names and values): HDF5 guards all that it stores with checksums of
+/// its own, except elements, which have a hash, and texts.
+std::string texts_hash(const hdf5::File& file, const std::string& object);
+/// Stores that as the attribute texts_hash.
+void seal_texts(hdf5::File& file, const std::string& object);
+
+/// How a trace came to be.
+struct Provenance {
+  int format_version = 0;
+  std::string writer;   // "evictlab 0.1.0"
+  std::string command;  // the command line
+};
+
+/// The attributes of the root. Reading throws TraceError for another format or version.
+void write_root(hdf5::File& file, const std::string& command);
+Provenance read_root(const hdf5::File& file);
+
+/// The attributes of /model. Reading checks that the sizes make sense.
+void write_model(hdf5::File& file, const ModelInfo& model);
+ModelInfo read_model(const hdf5::File& file);
+
+/// The attributes of a prompt's group. `index` orders the prompts of a trace.
+void write_prompt(hdf5::File& file, const PromptInfo& prompt, Index index);
+PromptInfo read_prompt(const hdf5::File& file, const std::string& id, const ModelInfo& model);
+/// Throws TraceError when a prompt's sizes make no sense for the model; `where` begins the message.
+void check_prompt(const PromptInfo& prompt, const ModelInfo& model, const std::string& where);
+void check_model(const ModelInfo& model, const std::string& where);
+
+/// How two models differ, naming the first difference; empty = prompts of both may share a trace.
+std::string model_difference(const ModelInfo& have, const ModelInfo& given);
+
+}  // namespace evictlab::trace::layout

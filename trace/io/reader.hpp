@@ -1,0 +1,50 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "trace/io/layout.hpp"
+#include "trace/model.hpp"
+
+namespace evictlab::trace {
+
+/// A trace on disk: one HDF5 file, or a directory of parts (a running or killed recording, or one kept
+/// with --keep-parts), whose unfinished prompts are left out.
+class TraceReader : public Source {
+ public:
+  /// Throws TraceError: missing, not HDF5, not a trace, another format version, damaged.
+  explicit TraceReader(const std::filesystem::path& path);
+  ~TraceReader() override;
+
+  const ModelInfo& model() const override;
+  const std::vector<PromptInfo>& prompts() const override;
+  std::vector<std::int32_t> tokens(Index prompt) const override;
+  LayerData layer(Index prompt, Index layer, Fields fields) const override;
+  RowMatrix output_weight(Index layer) const override;
+
+  using Provenance = layout::Provenance;
+  const Provenance& provenance() const;
+
+  /// Every dataset with its axes, unit and stored bytes.
+  struct DatasetInfo {
+    std::string path;   // inside the trace
+    std::string shape;  // "[4, 64, 508]"
+    std::string type;   // "float16", "float32", "int32", ...
+    std::string axes;
+    std::string unit;
+    std::uint64_t bytes = 0;
+  };
+  std::vector<DatasetInfo> datasets() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Everything that is wrong with a trace, one line each; empty = sound. Checks hashes, shapes, that
+/// values are finite, that attention rows are causal and sum to one within storage precision, and that masses add up.
+std::vector<std::string> verify_trace(const std::filesystem::path& path);
+
+}  // namespace evictlab::trace

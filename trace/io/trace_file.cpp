@@ -1,0 +1,107 @@
+#include "trace/io/trace_file.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <tuple>
+
+namespace evictlab::trace {
+namespace {
+
+using Shape = std::vector<std::uint64_t>;
+
+Shape shape_of(const FieldShape& shape) {
+  const auto size = [](Index value) { return static_cast<std::uint64_t>(value); };
+  if (shape.two_dimensional) return {size(shape.heads), size(shape.columns)};
+  return {size(shape.heads), size(shape.rows), size(shape.columns)};
+}
+
+[[noreturn]] void fail(const hdf5::File& file, const std::string& object, const std::string& what) {
+  throw TraceError("{}: {}: {}", file.path().string(), object, what);
+}
+
+void expect_shape(const hdf5::File& file, const std::string& object, const hdf5::Dataset& found,
+                  const Shape& expected) {
+  if (found.shape != expected) {
+    fail(file, object, fmt::format("shape {}, expected {}", found.shape, expected));
+  }
+}
+
+}  // namespace
+
+TraceFile::TraceFile(const std::filesystem::path& path)
+    : file_(hdf5::File::open(path)), provenance_(layout::read_root(file_)), model_(layout::read_model(file_)) {
+  if (!file_.exists("/prompts")) return;
+  for (const std::string& id : file_.children("/prompts")) {
+    const std::string group = layout::prompt_path(id);
+    if (file_.integer(group, "complete") != 1) {
+      incomplete_.push_back(id);
+      continue;
+    }
+    prompts_.push_back({layout::read_prompt(file_, id, model_), file_.integer(group, "index")});
+  }
+  std::ranges::sort(prompts_, {}, [](const Entry& entry) { return std::tie(entry.index, entry.info.id); });
+}
+
+std::vector<std::int32_t> TraceFile::tokens(const PromptInfo& prompt) const {
+  const std::string object = layout::prompt_path(prompt.id) + "/tokens";
+  const hdf5::Dataset found = file_.dataset(object);
+  if (found.type != hdf5::Type::kInt32) {
+    fail(file_, object, fmt::format("type {}, expected int32", hdf5::type_name(found.type)));
+  }
+  expect_shape(file_, object, found, {static_cast<std::uint64_t>(prompt.prompt_length + prompt.future_length)});
+  return file_.read<std::int32_t>(object);
+}
+
+Tensor TraceFile::field(const PromptInfo& prompt, Index layer, Field field) const {
+  const std::string object = layout::field_path(prompt.id, layer, field);
+  const hdf5::Dataset found = file_.dataset(object);
+  const bool half = found.type == hdf5::Type::kFloat16;
+  const ElementType type = half ? ElementType::kFloat16 : ElementType::kFloat32;
+  if ((!half && found.type != hdf5::Type::kFloat32) || !layout::allows(field, type)) {
+    const bool half_allowed = layout::allows(field, ElementType::kFloat16);
+    const bool float_allowed = layout::allows(field, ElementType::kFloat32);
+    fail(file_, object,
+         fmt::format("type {}, expected {}{}{}", hdf5::type_name(found.type), half_allowed ? "float16" : "",
+                     half_allowed && float_allowed ? " or " : "", float_allowed ? "float32" : ""));
+  }
+  const FieldShape shape = field_shape(field, layer_shape(model_, prompt, layer));
+  expect_shape(file_, object, found, shape_of(shape));
+  float scale = 1.0F;
+  if (field == Field::kWindowAttention) {
+    const double stored = file_.number(object, "scale");
+    if (stored != 1.0 && stored != 32768.0) fail(file_, object, fmt::format("scale {}, expected 1 or 32768", stored));
+    scale = static_cast<float>(stored);
+  }
+  Tensor tensor(type, shape.heads, shape.rows, shape.columns, scale);
+  file_.read_bytes(object, tensor.bytes());
+  return tensor;
+}
+
+Index TraceFile::query_count(const PromptInfo& prompt, Index layer) const {
+  const std::string object = layout::field_path(prompt.id, layer, Field::kQueryMean);
+  const std::int64_t count = file_.integer(object, "count");
+  if (count < 0 || count > prompt.prompt_length) {
+    fail(file_, object, fmt::format("count {}, must be 0 to {}", count, prompt.prompt_length));
+  }
+  return count;
+}
+
+bool TraceFile::has_output_weight(Index layer) const { return file_.exists(layout::output_weight_path(layer)); }
+
+RowMatrix TraceFile::output_weight(Index layer) const {
+  const std::string object = layout::output_weight_path(layer);
+  const hdf5::Dataset found = file_.dataset(object);
+  if (found.type != hdf5::Type::kFloat32) {
+    fail(file_, object, fmt::format("type {}, expected float32", hdf5::type_name(found.type)));
+  }
+  const Index rows = model_.query_heads * model_.head_dim;
+  expect_shape(file_, object, found,
+               {static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(model_.hidden_size)});
+  RowMatrix weight(rows, model_.hidden_size);
+  file_.read_bytes(object, std::as_writable_bytes(std::span(weight.data(), static_cast<std::size_t>(weight.size()))));
+  return weight;
+}
+
+}  // namespace evictlab::trace

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "trace/io/hdf5_file.hpp"
+#include "trace/io/layout.hpp"
+
+namespace evictlab::trace {
+
+/// One HDF5 file of a trace: all of it, or one part. What reader, writer and verify_trace share.
+class TraceFile {
+ public:
+  struct Entry {
+    PromptInfo info;
+    Index index = 0;  // orders the prompts of a trace
+  };
+
+  /// Reads and checks the root, the model and every complete prompt's attributes; throws TraceError.
+  explicit TraceFile(const std::filesystem::path& path);
+
+  const hdf5::File& file() const { return file_; }
+  const layout::Provenance& provenance() const { return provenance_; }
+  const ModelInfo& model() const { return model_; }
+  /// Sorted by index, then id.
+  const std::vector<Entry>& prompts() const { return prompts_; }
+  /// Ids of prompts that are not marked complete.
+  const std::vector<std::string>& incomplete() const { return incomplete_; }
+
+  // Each throws TraceError when it is missing, or its type or shape is not what the attributes say.
+  std::vector<std::int32_t> tokens(const PromptInfo& prompt) const;
+  Tensor field(const PromptInfo& prompt, Index layer, Field field) const;
+  Index query_count(const PromptInfo& prompt, Index layer) const;
+  bool has_output_weight(Index layer) const;
+  RowMatrix output_weight(Index layer) const;
+
+ private:
+  hdf5::File file_;
+  layout::Provenance provenance_;
+  ModelInfo model_;
+  std::vector<Entry> prompts_;
+  std::vector<std::string> incomplete_;
+};
+
+}  // namespace evictlab::trace

@@ -1,0 +1,302 @@
+#include "trace/io/writer.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <system_error>
+#include <tuple>
+
+#include "core/file.hpp"
+#include "trace/io/hash.hpp"
+#include "trace/io/layout.hpp"
+#include "trace/io/parts.hpp"
+#include "trace/io/prompt_writer.hpp"
+#include "trace/io/trace_file.hpp"
+
+namespace evictlab::trace {
+
+namespace fs = std::filesystem;
+
+struct TraceWriter::Impl {
+  Impl(WriterOptions the_options, ModelInfo the_model);
+  ~Impl();
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  void write_output_weight(Index layer, const RowMatrix& weight);
+  std::unique_ptr<PromptWriter::Impl> begin_prompt(PromptInfo info, std::vector<std::int32_t> tokens);
+  fs::path finish();
+
+  WriterOptions options;
+  ModelInfo model;
+  fs::path parts;
+  std::unique_ptr<PartsLock> lock;
+  std::unique_ptr<TraceFile> base;       // the trace appended to
+  std::optional<hdf5::File> model_part;  // model.h5.tmp while it is being changed
+  WrittenPrompts written;
+  Index next_index = 0;
+  bool finished = false;
+
+ private:
+  fs::path model_path() const { return parts / kModelPart; }
+  fs::path temporary_model_path() const { return model_path().string() + ".tmp"; }
+  void open_base();
+  void take_up_parts();
+  void require_same_model(const TraceFile& file) const;
+  void open_model_part();
+  void commit_model_part();
+  void merge(const fs::path& target) const;
+};
+
+// ---- beginning ------------------------------------------------------------------------------------
+
+TraceWriter::Impl::Impl(WriterOptions the_options, ModelInfo the_model)
+    : options(std::move(the_options)), model(std::move(the_model)), parts(parts_directory(options.path)) {
+  layout::check_model(model, "the model");
+  if (fs::is_directory(options.path)) throw TraceError("{}: is a directory", options.path.string());
+  if (fs::exists(options.path)) open_base();
+  const bool fresh = !fs::exists(parts);
+  std::error_code error;
+  fs::create_directory(parts, error);
+  if (error || !fs::is_directory(parts)) {
+    throw TraceError("{}: cannot create the directory: {}", parts.string(),
+                     error ? error.message() : std::string("a file has that name"));
+  }
+  try {
+    lock = std::make_unique<PartsLock>(parts);
+    take_up_parts();
+  } catch (...) {
+    if (fresh) fs::remove_all(parts, error);
+    throw;
+  }
+}
+
+void TraceWriter::Impl::open_base() {
+  if (options.force) return;  // replaced when the new trace is complete
+  if (!options.append) {
+    throw TraceError("{}: exists already; append to it (--append) or replace it (--force)", options.path.string());
+  }
+  if (options.keep_parts) {
+    throw TraceError("{}: parts cannot be kept when appending to a merged trace", options.path.string());
+  }
+  base = std::make_unique<TraceFile>(options.path);
+  require_same_model(*base);
+  for (const TraceFile::Entry& prompt : base->prompts()) {
+    written.ids.insert(prompt.info.id);
+    next_index = std::max(next_index, prompt.index + 1);
+  }
+}
+
+void TraceWriter::Impl::take_up_parts() {
+  remove_unfinished(parts);
+  if (options.force) {
+    for (const fs::path& part : list_parts(parts)) fs::remove(part);
+    fs::remove(model_path());
+  }
+  for (const fs::path& part : list_parts(parts)) {
+    const TraceFile file(part);
+    require_same_model(file);
+    for (const TraceFile::Entry& prompt : file.prompts()) {
+      written.ids.insert(prompt.info.id);
+      next_index = std::max(next_index, prompt.index + 1);
+    }
+  }
+  if (fs::exists(model_path())) {
+    require_same_model(TraceFile(model_path()));
+  } else {
+    open_model_part();
+    commit_model_part();
+  }
+}
+
+void TraceWriter::Impl::require_same_model(const TraceFile& file) const {
+  if (const std::string difference = layout::model_difference(file.model(), model); !difference.empty()) {
+    throw TraceError("{}: holds prompts of another model ({}); replace it with --force or choose another name",
+                     file.file().path().string(), difference);
+  }
+}
+
+TraceWriter::Impl::~Impl() {
+  if (finished || !lock) return;
+  std::error_code ignored;
+  model_part.reset();
+  fs::remove(temporary_model_path(), ignored);
+  // Nothing was recorded: nothing stays behind.
+  try {
+    if (list_parts(parts).empty()) fs::remove_all(parts, ignored);
+  } catch (const fs::filesystem_error&) {
+  }
+}
+
+// ---- the model's part -----------------------------------------------------------------------------
+
+void TraceWriter::Impl::open_model_part() {
+  if (model_part) return;
+  if (fs::exists(model_path())) {
+    fs::copy_file(model_path(), temporary_model_path(), fs::copy_options::overwrite_existing);
+    model_part = hdf5::File::open_for_change(temporary_model_path());
+    return;
+  }
+  model_part = hdf5::File::create(temporary_model_path());
+  layout::write_root(*model_part, options.command);
+  layout::write_model(*model_part, model);
+}
+
+void TraceWriter::Impl::commit_model_part() {
+  if (!model_part) return;
+  model_part->close();
+  model_part.reset();
+  core::sync_path(temporary_model_path());
+  core::rename_durably(temporary_model_path(), model_path());
+}
+
+void TraceWriter::Impl::write_output_weight(Index layer, const RowMatrix& weight) {
+  const Index rows = model.query_heads * model.head_dim;
+  if (layer < 0 || layer >= model.layers) throw TraceError("output weight of layer {}: no such layer", layer);
+  if (weight.rows() != rows || weight.cols() != model.hidden_size) {
+    throw TraceError("output weight of layer {}: shape [{}, {}], expected [{}, {}]", layer, weight.rows(),
+                     weight.cols(), rows, model.hidden_size);
+  }
+  const auto bytes = std::as_bytes(std::span(weight.data(), static_cast<std::size_t>(weight.size())));
+  const std::string object = layout::output_weight_path(layer);
+  const auto already_in = [&](const hdf5::File& file) {
+    if (!file.exists(object)) return false;
+    if (file.text(object, "hash") == content_hash(bytes)) return true;
+    throw TraceError("{}: {}: differs from the model's", file.path().string(), object);
+  };
+  if (base && already_in(base->file())) return;
+  if (!model_part && already_in(hdf5::File::open(model_path()))) return;
+  open_model_part();
+  if (already_in(*model_part)) return;
+  const std::uint64_t shape[] = {static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(model.hidden_size)};
+  layout::write_dataset(*model_part, object, hdf5::Type::kFloat32, shape, bytes, "query_head * head_dimension, hidden",
+                        "weight");
+}
+
+// ---- prompts --------------------------------------------------------------------------------------
+
+std::unique_ptr<PromptWriter::Impl> TraceWriter::Impl::begin_prompt(PromptInfo info, std::vector<std::int32_t> tokens) {
+  if (written.writing || finished) throw std::logic_error("one prompt is written at a time, before finish()");
+  if (const std::string problem = layout::id_problem(info.id); !problem.empty()) throw TraceError("{}", problem);
+  const std::string where = fmt::format("prompt '{}'", info.id);
+  if (written.ids.contains(info.id)) throw TraceError("{}: recorded already", where);
+  PromptInfo whole = info;
+  if (info.future_length == 0) {  // yet to be told: what depends on it is checked at the end
+    whole.future_length = 1;
+    whole.spans.clear();
+  }
+  layout::check_prompt(whole, model, where);
+  const Index positions = info.prompt_length + info.future_length;
+  if (static_cast<Index>(tokens.size()) != positions) {
+    throw TraceError("{}: {} tokens for {} positions", where, tokens.size(), positions);
+  }
+  if (std::ranges::any_of(tokens, [](std::int32_t token) { return token < 0; })) {
+    throw TraceError("{}: a token id is negative", where);
+  }
+  commit_model_part();
+  const fs::path part = parts / layout::part_name(info.id);
+  return std::make_unique<PromptWriter::Impl>(part, options.command, model, std::move(info), std::move(tokens),
+                                              next_index++, written);
+}
+
+// ---- merging --------------------------------------------------------------------------------------
+
+fs::path TraceWriter::Impl::finish() {
+  if (written.writing || finished) throw std::logic_error("finish() comes once, after the last prompt");
+  commit_model_part();
+  if (options.keep_parts) {
+    finished = true;
+    lock.reset();
+    return parts;
+  }
+  const fs::path temporary = options.path.string() + ".tmp";
+  try {
+    merge(temporary);
+    core::sync_path(temporary);
+    core::rename_durably(temporary, options.path);
+  } catch (const core::InputError& error) {
+    std::error_code ignored;
+    fs::remove(temporary, ignored);
+    throw TraceError("{}; the finished prompts are in {}", error.what(), parts.string());
+  }
+  finished = true;
+  std::error_code ignored;  // the trace is complete; parts that stay do no harm
+  fs::remove_all(parts, ignored);
+  lock.reset();
+  return options.path;
+}
+
+void TraceWriter::Impl::merge(const fs::path& target) const {
+  hdf5::File merged = hdf5::File::create(target);
+  layout::write_root(merged, options.command);
+  layout::write_model(merged, model);
+  const TraceFile model_file(model_path());
+  for (Index layer = 0; layer < model.layers; ++layer) {
+    const std::string object = layout::output_weight_path(layer);
+    if (model_file.has_output_weight(layer)) {
+      merged.copy_from(model_file.file(), object, object);
+    } else if (base && base->has_output_weight(layer)) {
+      merged.copy_from(base->file(), object, object);
+    }
+  }
+
+  // The trace appended to first, then the parts in the order in which they were begun: the result does
+  // not depend on the order of a directory, nor on how often the recording was stopped and taken up.
+  merged.create_group("/prompts");
+  Index index = 0;
+  const auto copy = [&merged, &index](const TraceFile& file, const std::string& id) {
+    merged.copy_from(file.file(), layout::prompt_path(id), layout::prompt_path(id));
+    merged.set_integer(layout::prompt_path(id), "index", index++);
+  };
+  std::set<std::string> copied;
+  if (base) {
+    for (const TraceFile::Entry& prompt : base->prompts()) {
+      copy(*base, prompt.info.id);
+      copied.insert(prompt.info.id);
+    }
+  }
+  std::vector<std::tuple<Index, std::string, fs::path>> order;
+  for (const fs::path& part : list_parts(parts)) {
+    const TraceFile file(part);
+    for (const TraceFile::Entry& prompt : file.prompts()) {
+      order.emplace_back(prompt.index, prompt.info.id, part);
+    }
+  }
+  std::ranges::sort(order);
+  for (const auto& [begun, id, part] : order) {
+    if (copied.insert(id).second) copy(TraceFile(part), id);
+  }
+  merged.close();
+}
+
+// ---- the public face ------------------------------------------------------------------------------
+
+TraceWriter::TraceWriter(WriterOptions options, ModelInfo model)
+    : impl_(std::make_unique<Impl>(std::move(options), std::move(model))) {}
+TraceWriter::~TraceWriter() = default;
+
+bool TraceWriter::contains(const std::string& id) const { return impl_->written.ids.contains(id); }
+
+void TraceWriter::write_output_weight(Index layer, const RowMatrix& weight) {
+  impl_->write_output_weight(layer, weight);
+}
+
+PromptWriter TraceWriter::begin_prompt(PromptInfo info, std::vector<std::int32_t> tokens) {
+  return PromptWriter(impl_->begin_prompt(std::move(info), std::move(tokens)));
+}
+
+void TraceWriter::write_prompt(const MemoryTrace::Prompt& prompt) {
+  PromptWriter writer = begin_prompt(prompt.info, prompt.tokens);
+  for (const LayerData& layer : prompt.layers) {
+    for (const Field field : kAllFields) {
+      if (tier_fields(prompt.info.tier).contains(field)) writer.write(layer.shape.layer, field, layer[field]);
+    }
+    if (prompt.info.tier == Tier::kFull) writer.set_query_count(layer.shape.layer, layer.query_count);
+  }
+  writer.finish();
+}
+
+fs::path TraceWriter::finish() { return impl_->finish(); }
+
+}  // namespace evictlab::trace

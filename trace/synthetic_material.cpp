@@ -1,0 +1,225 @@
+#include "trace/synthetic_material.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <span>
+
+// Feature axes of keys and queries; every kv head has all features, its query heads pick theirs.
+//
+//   0            position         k = j * kPositionUnit      q of local heads
+//   1            sink             k = 1 at position 0        q of sink heads
+//   2            needle           k = 1 in the needle        q of retrieval heads from the question on
+//   3 .. 3+D     heavy hitters    k = 1 in set 0 .. D        q of heavy-hitter and drift heads
+//   .. d-2       noise of keys    no query looks at it
+//   d-1          noise of queries no key has it
+//
+// The noise changes no logit; it gives keys that differ and queries that spread, which methods that
+// read keys or query statistics need.
+
+namespace evictlab::trace {
+namespace {
+
+constexpr Index kPositionAxis = 0;
+constexpr Index kSinkAxis = 1;
+constexpr Index kNeedleAxis = 2;
+constexpr Index kHeavyAxis = 3;
+constexpr double kPositionUnit = 1.0 / 256.0;
+constexpr Index kVocabulary = 1000;
+
+class SplitMix64 {
+ public:
+  explicit SplitMix64(std::uint64_t seed) : state_(seed) {}
+
+  std::uint64_t next() {
+    state_ += 0x9E3779B97F4A7C15U;
+    std::uint64_t z = state_;
+    z = (z ^ (z >> 30U)) * 0xBF58476D1CE4E5B9U;
+    z = (z ^ (z >> 27U)) * 0x94D049BB133111EBU;
+    return z ^ (z >> 31U);
+  }
+  /// [0, 1)
+  double uniform() { return static_cast<double>(next() >> 11U) * 0x1p-53; }
+  /// 0 .. end-1
+  Index below(Index end) { return static_cast<Index>(uniform() * static_cast<double>(end)); }
+  /// Nearly normal: a sum of uniforms needs no logarithm, whose last bit differs between libraries.
+  double normal() {
+    double sum = -6.0;
+    for (int i = 0; i < 12; ++i) sum += uniform();
+    return sum;
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
+// A stream of its own for everything that is drawn, so that no draw depends on another's length.
+enum class Purpose : std::uint64_t { kTokens, kNeedle, kHeavy, kKeys, kValues, kQueries, kOutputWeight };
+SplitMix64 stream(const SyntheticOptions& options, Purpose purpose, Index prompt, Index layer, Index head, Index set) {
+  std::uint64_t seed = options.seed;
+  for (const Index part : {static_cast<Index>(purpose), prompt, layer, head, set}) {
+    seed = SplitMix64(seed ^ static_cast<std::uint64_t>(part + 1)).next();
+  }
+  return SplitMix64(seed);
+}
+
+void round_to(ElementType type, RowMatrix& matrix) {
+  if (type == ElementType::kFloat32) return;
+  const std::span<float> elements(matrix.data(), static_cast<std::size_t>(matrix.size()));
+  std::vector<core::Half> halves(elements.size());
+  core::to_half(elements, halves);
+  core::to_float(halves, elements);
+}
+
+Index question_length(const SyntheticOptions& options) {
+  return std::min(options.window, std::max<Index>(1, options.length / 16));
+}
+}  // namespace
+
+Index question_begin(const SyntheticOptions& options) { return options.length - question_length(options); }
+
+Span needle_span(const SyntheticOptions& options, Index prompt) {
+  const Index length = std::clamp<Index>(options.length / 32, 1, 8);
+  // Depths spread over the context, each somewhere in its own part; position 0 is the sink's.
+  const double part = 1.0 / static_cast<double>(options.prompts);
+  const double jitter = stream(options, Purpose::kNeedle, prompt, 0, 0, 0).uniform();
+  const double depth = (static_cast<double>(prompt) + jitter) * part;
+  const Index begin = 1 + static_cast<Index>(depth * static_cast<double>(question_begin(options) - length - 1));
+  return {"needle", begin, begin + length};
+}
+
+std::vector<std::int32_t> synthetic_tokens(const SyntheticOptions& options, Index prompt) {
+  SplitMix64 random = stream(options, Purpose::kTokens, prompt, 0, 0, 0);
+  std::vector<std::int32_t> tokens(static_cast<std::size_t>(options.length + options.future));
+  for (std::int32_t& token : tokens) token = static_cast<std::int32_t>(random.below(kVocabulary));
+  return tokens;
+}
+
+RowMatrix synthetic_keys(const SyntheticOptions& options, Index prompt, Index layer, Index kv_head) {
+  const Index positions = options.length + options.future;
+  const Index noise_begin = kHeavyAxis + 1 + drift_sets(options);
+  RowMatrix keys = RowMatrix::Zero(positions, options.head_dim);
+  SplitMix64 random = stream(options, Purpose::kKeys, prompt, layer, kv_head, 0);
+  for (Index j = 0; j < positions; ++j) {
+    keys(j, kPositionAxis) = static_cast<float>(static_cast<double>(j) * kPositionUnit);
+    for (Index c = noise_begin; c < options.head_dim - 1; ++c) keys(j, c) = static_cast<float>(random.normal());
+  }
+  keys(0, kSinkAxis) = 1.0F;
+  const Span needle = needle_span(options, prompt);
+  keys.col(kNeedleAxis).segment(needle.begin, needle.end - needle.begin).setOnes();
+  for (Index set = 0; set <= drift_sets(options); ++set) {
+    for (const Index j : synthetic_heavy_hitters(options, prompt, layer, kv_head, set))
+      keys(j, kHeavyAxis + set) = 1.0F;
+  }
+  round_to(options.element_type, keys);
+  return keys;
+}
+
+RowMatrix synthetic_values(const SyntheticOptions& options, Index prompt, Index layer, Index kv_head) {
+  RowMatrix values(options.length + options.future, options.head_dim);
+  SplitMix64 random = stream(options, Purpose::kValues, prompt, layer, kv_head, 0);
+  for (Index j = 0; j < values.rows(); ++j) {
+    // As in trained models, the sink's value is small, and a few positions' are large.
+    const bool large = random.uniform() < 0.02;
+    const double size = j == 0 ? 0.1 : large ? 8.0 : 1.0;
+    for (Index c = 0; c < values.cols(); ++c) values(j, c) = static_cast<float>(size * random.normal());
+  }
+  round_to(options.element_type, values);
+  return values;
+}
+
+RowMatrix synthetic_queries(const SyntheticOptions& options, Index prompt, const LayerShape& shape, Index head) {
+  const HeadKind kind = synthetic_head_kind(options, shape.layer, head);
+  RowMatrix queries = RowMatrix::Zero(options.length + options.future, options.head_dim);
+  SplitMix64 random = stream(options, Purpose::kQueries, prompt, shape.layer, head, 0);
+  // What a query axis must hold so that a key's 1 there adds `logit`.
+  const auto axis_value = [&](double logit) { return static_cast<float>(logit / shape.attention_scale); };
+  for (Index t = 0; t < queries.rows(); ++t) {
+    queries(t, options.head_dim - 1) = static_cast<float>(random.normal());
+    switch (kind) {
+      case HeadKind::kUniform:
+        break;
+      case HeadKind::kSink:
+        queries(t, kSinkAxis) = axis_value(options.sink_logit);
+        break;
+      case HeadKind::kLocal:
+        queries(t, kPositionAxis) = axis_value(-std::log(options.local_ratio) / kPositionUnit);
+        break;
+      case HeadKind::kHeavyHitter:
+        queries(t, kHeavyAxis) = axis_value(options.heavy_logit);
+        break;
+      case HeadKind::kRetrieval:
+        if (t >= question_begin(options)) queries(t, kNeedleAxis) = axis_value(options.needle_logit);
+        break;
+      case HeadKind::kDrift:
+        queries(t, kHeavyAxis + drift_set_at(options, t)) = axis_value(options.heavy_logit);
+        break;
+    }
+  }
+  round_to(options.element_type, queries);
+  return queries;
+}
+
+RowMatrix synthetic_output_weight(const SyntheticOptions& options, Index layer) {
+  const Index rows = options.query_heads * options.head_dim;
+  SplitMix64 random = stream(options, Purpose::kOutputWeight, 0, layer, 0, 0);
+  const double size = 1.0 / std::sqrt(static_cast<double>(rows));
+  RowMatrix weight(rows, rows);
+  for (Index i = 0; i < weight.size(); ++i) weight.data()[i] = static_cast<float>(size * random.normal());
+  return weight;
+}
+
+HeadKind synthetic_head_kind(const SyntheticOptions& options, Index layer, Index query_head) {
+  if (!options.kinds.empty()) {
+    const auto index = static_cast<std::size_t>(layer * options.query_heads + query_head);
+    return options.kinds[index % options.kinds.size()];
+  }
+  using enum HeadKind;
+  constexpr std::array<std::array<HeadKind, 4>, 3> kMixture = {{{kLocal, kLocal, kSink, kHeavyHitter},
+                                                                {kRetrieval, kHeavyHitter, kDrift, kLocal},
+                                                                {kSink, kUniform, kSink, kRetrieval}}};
+  // A model of one layer is all middle.
+  const Index third = options.layers == 1 ? 1 : 3 * layer / options.layers;
+  return kMixture[static_cast<std::size_t>(third)][static_cast<std::size_t>((layer + query_head) % 4)];
+}
+
+std::string_view head_kind_name(HeadKind kind) {
+  switch (kind) {
+    case HeadKind::kUniform:
+      return "uniform";
+    case HeadKind::kSink:
+      return "sink";
+    case HeadKind::kLocal:
+      return "local";
+    case HeadKind::kHeavyHitter:
+      return "heavy-hitter";
+    case HeadKind::kRetrieval:
+      return "retrieval";
+    case HeadKind::kDrift:
+      return "drift";
+  }
+  return "unknown";
+}
+
+// As many axes as there are between the heavy hitters' and the queries' noise, up to four.
+Index drift_sets(const SyntheticOptions& options) { return std::min<Index>(4, options.head_dim - kHeavyAxis - 2); }
+
+Index drift_set_at(const SyntheticOptions& options, Index position) {
+  if (position < options.length) return 1;
+  return 1 + (position - options.length) * drift_sets(options) / options.future;
+}
+
+std::vector<Index> synthetic_heavy_hitters(const SyntheticOptions& options, Index prompt, Index layer, Index kv_head,
+                                           Index set) {
+  SplitMix64 random = stream(options, Purpose::kHeavy, prompt, layer, kv_head, set);
+  std::vector<Index> positions;
+  while (static_cast<Index>(positions.size()) < options.heavy_hitters) {
+    const Index candidate = 1 + random.below(options.length - 1);  // position 0 is the sink's
+    const auto place = std::lower_bound(positions.begin(), positions.end(), candidate);
+    if (place == positions.end() || *place != candidate) positions.insert(place, candidate);
+  }
+  return positions;
+}
+
+}  // namespace evictlab::trace
