@@ -1,0 +1,288 @@
+#include "analysis/losses.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace evictlab::analysis {
+namespace {
+
+using trace::FutureView;
+using trace::Index;
+using trace::LayerShape;
+using trace::RowMatrix;
+using trace::TensorView;
+using Positions = std::span<const std::int32_t>;
+
+void require_kept_sets(const LayerShape& shape, const KeptSets& kept) {
+  if (static_cast<Index>(kept.size()) != shape.query_heads) {
+    throw std::invalid_argument(fmt::format("{} kept sets for {} query heads", kept.size(), shape.query_heads));
+  }
+  for (const Positions positions : kept) {
+    Index previous = -1;
+    for (const std::int32_t position : positions) {
+      if (position <= previous || position >= shape.prompt_length) {
+        throw std::invalid_argument(fmt::format("kept position {} after {} in a prompt of {}: not ascending or outside",
+                                                position, previous, shape.prompt_length));
+      }
+      previous = position;
+    }
+  }
+}
+
+void require_shape(const char* what, const TensorView& tensor, Index heads, Index rows, Index columns) {
+  if (tensor.heads() != heads || tensor.rows() != rows || tensor.columns() != columns) {
+    throw std::invalid_argument(fmt::format("{} is [{}, {}, {}] where [{}, {}, {}] is needed", what, tensor.heads(),
+                                            tensor.rows(), tensor.columns(), heads, rows, columns));
+  }
+}
+
+// One head's row of a [H, n+T] tensor as floats: in place where it is stored so.
+class FloatRow {
+ public:
+  FloatRow(const TensorView& tensor, Index head) {
+    if (tensor.element_type() == trace::ElementType::kFloat32 && tensor.scale() == 1.0F) {
+      row_ = tensor.float_row(head, 0);
+    } else {
+      copy_.resize(static_cast<std::size_t>(tensor.columns()));
+      tensor.copy_row(head, 0, copy_);
+      row_ = copy_;
+    }
+  }
+  FloatRow(const FloatRow&) = delete;
+  FloatRow& operator=(const FloatRow&) = delete;
+  double operator[](Index position) const { return row_[static_cast<std::size_t>(position)]; }
+
+ private:
+  std::vector<float> copy_;
+  std::span<const float> row_;
+};
+
+// Calls held(j) or evicted(j) for every prompt position, in order.
+template <typename Held, typename Evicted>
+void partition_prompt(Positions kept, Index prompt_length, const Held& held, const Evicted& evicted) {
+  Index next = 0;
+  for (const std::int32_t position : kept) {
+    for (; next < position; ++next) evicted(next);
+    held(next++);
+  }
+  for (; next < prompt_length; ++next) evicted(next);
+}
+
+struct MassSplit {
+  double kept = 0;     // on held prompt positions
+  double evicted = 0;  // on the other prompt positions
+  double future = 0;   // on future positions
+
+  double total() const { return kept + evicted + future; }
+  double retained() const { return total() > 0 ? (kept + future) / total() : 1.0; }
+  double lost() const { return total() > 0 ? evicted / total() : 0.0; }
+};
+
+MassSplit split_mass(const LayerShape& shape, const FloatRow& mass, Positions kept) {
+  MassSplit split;
+  partition_prompt(
+      kept, shape.prompt_length, [&](Index j) { split.kept += mass[j]; }, [&](Index j) { split.evicted += mass[j]; });
+  for (Index j = shape.prompt_length; j < shape.prompt_length + shape.future_length; ++j) split.future += mass[j];
+  return split;
+}
+
+}  // namespace
+
+double retained_mass(const LayerShape& shape, const FutureView& future, const KeptSets& kept) {
+  require_kept_sets(shape, kept);
+  require_shape("future mass", future.mass, shape.query_heads, 1, shape.prompt_length + shape.future_length);
+  double sum = 0;
+  for (Index h = 0; h < shape.query_heads; ++h) {
+    sum += split_mass(shape, FloatRow(future.mass, h), kept[static_cast<std::size_t>(h)]).retained();
+  }
+  return sum / static_cast<double>(shape.query_heads);
+}
+
+SummaryLosses summary_losses(const LayerShape& shape, const FutureView& future, const KeptSets& kept) {
+  require_kept_sets(shape, kept);
+  const Index n = shape.prompt_length;
+  const Index positions = n + shape.future_length;
+  require_shape("future mass", future.mass, shape.query_heads, 1, positions);
+  require_shape("output norms", future.output_norms, shape.query_heads, 1, positions);
+
+  SummaryLosses losses;
+  double kept_prompt_mass = 0;
+  double prompt_mass = 0;
+  double largest_norm = 0;  // C
+  double lost = 0;          // sum over heads of 1 - m_h
+  for (Index h = 0; h < shape.query_heads; ++h) {
+    const Positions held = kept[static_cast<std::size_t>(h)];
+    const FloatRow mass(future.mass, h);
+    const FloatRow norms(future.output_norms, h);
+    const MassSplit split = split_mass(shape, mass, held);
+    double evicted_weighted = 0;  // sum over j not in K of A_hj ||u_hj||_1, over all queries
+    double kept_norm = 0;         // max over K
+    double head_norm = 0;         // C_h
+    partition_prompt(
+        held, n, [&](Index j) { kept_norm = std::max(kept_norm, norms[j]); },
+        [&](Index j) {
+          evicted_weighted += mass[j] * norms[j];
+          head_norm = std::max(head_norm, norms[j]);
+        });
+    for (Index j = n; j < positions; ++j) kept_norm = std::max(kept_norm, norms[j]);
+    head_norm = std::max(head_norm, kept_norm);
+
+    losses.retained_mass += split.retained();
+    kept_prompt_mass += split.kept;
+    prompt_mass += split.kept + split.evicted;
+    if (split.total() > 0) losses.keptmax_bound += evicted_weighted / split.total() + split.lost() * kept_norm;
+    losses.head_bound += 2 * head_norm * split.lost();
+    largest_norm = std::max(largest_norm, head_norm);
+    lost += split.lost();
+  }
+  losses.retained_mass /= static_cast<double>(shape.query_heads);
+  losses.prompt_retained_mass = prompt_mass > 0 ? kept_prompt_mass / prompt_mass : 1.0;
+  losses.ada_bound = 2 * largest_norm * lost;
+  return losses;
+}
+
+namespace {
+
+// Softmax rows of the future queries of one head: query n+t sees 0..n+t, in a sliding window W only its
+// last W positions. Column 0 is position `first`.
+Eigen::MatrixXf future_attention(const LayerShape& shape, const RowMatrix& queries, const RowMatrix& keys,
+                                 Index first) {
+  const Eigen::MatrixXd logits =
+      shape.attention_scale * (queries.cast<double>() * keys.cast<double>().transpose());  // [T, visible]
+  Eigen::MatrixXf attention = Eigen::MatrixXf::Zero(logits.rows(), logits.cols());
+  for (Index t = 0; t < logits.rows(); ++t) {
+    const Index position = shape.prompt_length + t;
+    const Index begin = shape.sliding_window > 0 ? std::max(first, position - shape.sliding_window + 1) : first;
+    const auto row = logits.row(t).segment(begin - first, position - begin + 1);
+    const Eigen::RowVectorXd weights = (row.array() - row.maxCoeff()).exp();
+    attention.row(t).segment(begin - first, weights.size()) = (weights / weights.sum()).cast<float>();
+  }
+  return attention;
+}
+
+}  // namespace
+
+OutputReference::OutputReference(const LayerShape& shape, const FutureView& future, const RowMatrix& output_weight)
+    : shape_(shape), output_weight_(&output_weight) {
+  const Index positions = shape.prompt_length + shape.future_length;
+  const Index d = shape.head_dim;
+  require_shape("future queries", future.queries, shape.query_heads, shape.future_length, d);
+  require_shape("keys", future.keys, shape.kv_heads, positions, d);
+  require_shape("values", future.values, shape.kv_heads, positions, d);
+  require_shape("output norms", future.output_norms, shape.query_heads, 1, positions);
+  if (output_weight.rows() != shape.query_heads * d) {
+    throw std::invalid_argument(
+        fmt::format("W_O has {} rows for {} heads of {}", output_weight.rows(), shape.query_heads, d));
+  }
+  first_ = shape.first_visible();
+  const Index visible = positions - first_;
+
+  Eigen::MatrixXf y = Eigen::MatrixXf::Zero(shape.future_length, output_weight.cols());
+  for (Index g = 0; g < shape.kv_heads; ++g) {
+    const RowMatrix keys = future.keys.row_range(first_, visible).copy_head(g);
+    values_.push_back(future.values.row_range(first_, visible).copy_head(g));
+    for (Index h = g * shape.group_size(); h < (g + 1) * shape.group_size(); ++h) {
+      Head head;
+      head.attention = future_attention(shape, future.queries.copy_head(h), keys, first_);
+      const FloatRow norms(future.output_norms, h);
+      head.output_norms.resize(visible);
+      for (Index j = 0; j < visible; ++j) head.output_norms[j] = norms[first_ + j];
+      head.output = head.attention.cast<double>() * values_.back().cast<double>();
+      head.total = head.attention.cast<double>().rowwise().sum();
+      head.weighted_total = head.attention.cast<double>() * head.output_norms;
+      y.noalias() += head.output.cast<float>() * output_weight.middleRows(h * d, d);
+      heads_.push_back(std::move(head));
+    }
+  }
+  output_norm_ = y.cast<double>().lpNorm<1>();
+}
+
+OutputReference::Partial OutputReference::sum_over(Index h, Positions positions) const {
+  constexpr Index kBlock = 256;  // positions gathered at a time: both factors stay in the L2 cache
+  const Head& head = heads_[static_cast<std::size_t>(h)];
+  const RowMatrix& values = values_[static_cast<std::size_t>(shape_.kv_head_of(h))];
+  const Index queries = head.attention.rows();
+  Partial sum{Eigen::MatrixXd::Zero(queries, shape_.head_dim), Eigen::VectorXd::Zero(queries),
+              Eigen::VectorXd::Zero(queries)};
+  Eigen::MatrixXd attention(queries, kBlock);
+  Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> block(kBlock, shape_.head_dim);
+  const Index count = static_cast<Index>(positions.size());
+  for (Index begin = 0; begin < count; begin += kBlock) {
+    const Index size = std::min(kBlock, count - begin);
+    for (Index i = 0; i < size; ++i) {
+      const Index column = positions[static_cast<std::size_t>(begin + i)] - first_;
+      attention.col(i) = head.attention.col(column).cast<double>();
+      block.row(i) = values.row(column).cast<double>();
+      sum.mass += attention.col(i);
+      sum.weighted += head.output_norms[column] * attention.col(i);
+    }
+    sum.output.noalias() += attention.leftCols(size) * block.topRows(size);
+  }
+  return sum;
+}
+
+std::pair<OutputReference::Partial, OutputReference::Partial> OutputReference::split(Index h, Positions evicted,
+                                                                                     Positions held) const {
+  // Below this, the held mass is summed itself: a difference would leave only rounding.
+  constexpr double kSmallMass = 1e-6;
+  const Head& head = heads_[static_cast<std::size_t>(h)];
+  const auto rest = [&head](const Partial& sum) {
+    return Partial{head.output - sum.output, head.total - sum.mass, head.weighted_total - sum.weighted};
+  };
+  if (evicted.size() <= held.size()) {
+    Partial lost = sum_over(h, evicted);
+    if ((head.total - lost.mass).minCoeff() > kSmallMass) {
+      Partial left = rest(lost);
+      return {std::move(lost), std::move(left)};
+    }
+  }
+  Partial left = sum_over(h, held);
+  Partial lost = rest(left);
+  return {std::move(lost), std::move(left)};
+}
+
+OutputLosses OutputReference::losses(const KeptSets& kept) const {
+  require_kept_sets(shape_, kept);
+  const Index d = shape_.head_dim;
+  const Index n = shape_.prompt_length;
+  OutputLosses losses;
+  if (shape_.future_length == 0) return losses;
+
+  Eigen::MatrixXf difference = Eigen::MatrixXf::Zero(shape_.future_length, output_weight_->cols());  // y - y^
+  std::vector<std::int32_t> held;
+  std::vector<std::int32_t> evicted;
+  for (Index h = 0; h < shape_.query_heads; ++h) {
+    held.clear();
+    evicted.clear();
+    partition_prompt(
+        kept[static_cast<std::size_t>(h)], n,
+        [&](Index j) {
+          if (j >= first_) held.push_back(static_cast<std::int32_t>(j));
+        },
+        [&](Index j) {
+          if (j >= first_) evicted.push_back(static_cast<std::int32_t>(j));
+        });
+    if (evicted.empty()) continue;
+    for (Index j = n; j < n + shape_.future_length; ++j) held.push_back(static_cast<std::int32_t>(j));
+
+    // y - y^ = S_E - (e/m) S_K before W_O, where S_X = sum over X of A_j v_j, e and m the masses of E and K.
+    const auto [lost, left] = split(h, evicted, held);
+    Eigen::MatrixXd delta = lost.output;
+    for (Index t = 0; t < shape_.future_length; ++t) {
+      // A query that holds nothing (its own weight underflows) gets y^ = 0.
+      const double ratio = left.mass[t] > 0 ? std::max(0.0, lost.mass[t]) / left.mass[t] : 0.0;
+      delta.row(t) -= ratio * left.output.row(t);
+      losses.value_bound += std::max(0.0, lost.weighted[t]) + ratio * left.weighted[t];
+    }
+    difference.noalias() += delta.cast<float>() * output_weight_->middleRows(h * d, d);
+  }
+  const double difference_norm = difference.cast<double>().lpNorm<1>();
+  losses.value_bound /= static_cast<double>(shape_.future_length);
+  losses.exact_loss = difference_norm / static_cast<double>(shape_.future_length);
+  losses.relative_loss = output_norm_ > 0 ? difference_norm / output_norm_ : 0.0;
+  return losses;
+}
+
+}  // namespace evictlab::analysis

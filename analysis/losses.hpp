@@ -1,0 +1,103 @@
+#pragma once
+
+#include <Eigen/Core>
+
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "trace/layer.hpp"
+
+// What a layer loses when its cache holds only some prompt positions. One future query q, attention A_h
+// of query head h over all visible positions, u_hj = value_j * W_O^(h), y = sum over h and j of A_hj u_hj.
+// K is what head h still holds: the kept prompt positions and every future position up to the query's own.
+// m_h = sum over K of A_hj is its retained mass; the kept weights renormalise to 1:
+//
+//   y^ = sum_h sum_{j in K} (A_hj / m_h) u_hj
+//
+// and, averaged over the T future queries (Ada-KV: Feng et al. 2024, arXiv:2407.11550, Theorem 3.1 is the
+// last of them; the others follow from its proof by the triangle inequality, applied later):
+//
+//   exact loss        ||y - y^||_1
+//   <= value-aware    sum_h [ sum_{j not in K} A_hj ||u_hj||_1 + (1-m_h)/m_h sum_{j in K} A_hj ||u_hj||_1 ]
+//   <= kept-max       sum_h [ sum_{j not in K} A_hj ||u_hj||_1 + (1-m_h) max_{j in K} ||u_hj||_1 ]
+//   <= per-head       sum_h 2 C_h (1-m_h),   C_h = max_j ||u_hj||_1 over positions 0..n+T-1
+//   <= Ada-KV         2 C sum_h (1-m_h),     C = max_h C_h
+//
+// The last three are linear in A, so the recorded mass (a sum over the future queries) is all they need.
+// The order holds to rounding for float32 traces (1e-4 of the larger one). In float16 traces A is recomputed
+// from rounded queries and keys while the mass was recorded before rounding: there it holds to 2 % of the
+// larger one.
+
+namespace evictlab::analysis {
+
+/// What every query head holds of the prompt: H spans of ascending, unique positions in 0..n-1; heads that
+/// share a set repeat the span. Future positions are always held and not listed.
+using KeptSets = std::vector<std::span<const std::int32_t>>;
+
+/// From future mass and output norms alone. A head's T is taken as its recorded mass' own sum (which is T
+/// to storage rounding), so that a full cache retains exactly 1 and loses exactly 0.
+struct SummaryLosses {
+  double retained_mass = 0;         // 0..1: m_h, mean over query heads
+  double prompt_retained_mass = 0;  // 0..1: kept prompt mass / prompt mass over all heads; 1 if there is none
+  double ada_bound = 0;             // the bounds in units of the layer's attention output, L1
+  double head_bound = 0;
+  double keptmax_bound = 0;
+};
+/// Reads future.mass and future.output_norms, both [H, n+T]. Throws std::invalid_argument when `kept` is no
+/// set of H such spans.
+SummaryLosses summary_losses(const trace::LayerShape& shape, const trace::FutureView& future, const KeptSets& kept);
+
+/// SummaryLosses::retained_mass alone, without reading the norms.
+double retained_mass(const trace::LayerShape& shape, const trace::FutureView& future, const KeptSets& kept);
+
+struct OutputLosses {
+  double value_bound = 0;    // L1, mean over the future queries
+  double exact_loss = 0;     // L1, mean over the future queries
+  double relative_loss = 0;  // sum over queries ||y - y^||_1 / sum ||y||_1; 0 if y is 0 throughout
+};
+
+/// One layer's attention outputs with the full cache, recomputed once from the recorded queries, keys and
+/// values (full tier) and compared with those of any number of kept sets.
+class OutputReference {
+ public:
+  /// Reads future.queries [H, T, d], keys, values [G, n+T, d] and output_norms [H, n+T]; the stored norms
+  /// serve the value-aware bound, since recomputing them costs more than all else. `output_weight` is
+  /// W_O [H*d, hidden] and must outlive this. Throws std::invalid_argument when shapes contradict.
+  OutputReference(const trace::LayerShape& shape, const trace::FutureView& future,
+                  const trace::RowMatrix& output_weight);
+  OutputReference(const trace::LayerShape& shape, const trace::FutureView& future,
+                  trace::RowMatrix&& output_weight) = delete;
+
+  /// Costs about 2 T d (min(kept, evicted) + hidden) operations a head. Thread-safe.
+  OutputLosses losses(const KeptSets& kept) const;
+
+ private:
+  struct Head {
+    Eigen::MatrixXf attention;       // [T, visible], softmax rows; column-major: a position is contiguous
+    Eigen::VectorXd output_norms;    // [visible]
+    Eigen::MatrixXd output;          // [T, d] = attention * values, before W_O
+    Eigen::VectorXd total;           // [T] row sums of attention: 1 to float rounding
+    Eigen::VectorXd weighted_total;  // [T] = attention * output_norms
+  };
+  struct Partial {             // sums over a set of positions
+    Eigen::MatrixXd output;    // [T, d]
+    Eigen::VectorXd mass;      // [T]
+    Eigen::VectorXd weighted;  // [T], by output norm
+  };
+
+  Partial sum_over(trace::Index head, std::span<const std::int32_t> positions) const;
+  /// The sums over both sets; only the smaller one is summed, the other is what the full cache's sums leave.
+  std::pair<Partial, Partial> split(trace::Index head, std::span<const std::int32_t> evicted,
+                                    std::span<const std::int32_t> held) const;
+
+  trace::LayerShape shape_;
+  trace::Index first_ = 0;                 // the first visible position: column 0 of `attention`
+  std::vector<Head> heads_;                // [H]
+  std::vector<trace::RowMatrix> values_;   // [G] of [visible, d]
+  const trace::RowMatrix* output_weight_;  // [H*d, hidden]
+  double output_norm_ = 0;                 // sum over queries ||y||_1
+};
+
+}  // namespace evictlab::analysis

@@ -1,0 +1,77 @@
+#include "analysis/statistics.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <stdexcept>
+
+namespace evictlab::analysis {
+namespace {
+
+class SplitMix64 {
+ public:
+  explicit SplitMix64(std::uint64_t seed) : state_(seed) {}
+
+  std::uint64_t next() {
+    std::uint64_t z = state_ += 0x9e3779b97f4a7c15ULL;
+    z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9ULL;
+    z = (z ^ (z >> 27U)) * 0x94d049bb133111ebULL;
+    return z ^ (z >> 31U);
+  }
+  /// Uniform in 0..bound-1: values that would favour small remainders are drawn again.
+  std::uint64_t below(std::uint64_t bound) {
+    const std::uint64_t limit = std::uint64_t(-1) - std::uint64_t(-1) % bound;
+    std::uint64_t value = next();
+    while (value >= limit) value = next();
+    return value % bound;
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
+void require_values(std::span<const double> values) {
+  if (values.empty()) throw std::invalid_argument("a statistic of no values");
+}
+
+}  // namespace
+
+double mean(std::span<const double> values) {
+  require_values(values);
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+double quantile(std::span<const double> values, double q) {
+  require_values(values);
+  if (!(q >= 0 && q <= 1)) throw std::invalid_argument("a quantile outside 0..1");
+  std::vector<double> sorted(values.begin(), values.end());
+  std::sort(sorted.begin(), sorted.end());
+  const double rank = q * static_cast<double>(sorted.size() - 1);
+  const auto below = static_cast<std::size_t>(rank);
+  if (below + 1 == sorted.size()) return sorted.back();
+  return std::lerp(sorted[below], sorted[below + 1], rank - static_cast<double>(below));
+}
+
+Interval bootstrap_mean(std::span<const double> values, const BootstrapOptions& options) {
+  require_values(values);
+  if (options.resamples == 0) throw std::invalid_argument("a bootstrap of no resamples");
+  SplitMix64 random(options.seed);
+  std::vector<double> means(options.resamples);
+  for (double& resampled : means) {
+    double sum = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) sum += values[random.below(values.size())];
+    resampled = sum / static_cast<double>(values.size());
+  }
+  const double tail = (1 - options.confidence) / 2;
+  return {mean(values), quantile(means, tail), quantile(means, 1 - tail)};
+}
+
+Interval bootstrap_paired_difference(std::span<const double> a, std::span<const double> b,
+                                     const BootstrapOptions& options) {
+  if (a.size() != b.size()) throw std::invalid_argument("paired values of different numbers");
+  std::vector<double> differences(a.size());
+  std::transform(a.begin(), a.end(), b.begin(), differences.begin(), std::minus<>());
+  return bootstrap_mean(differences, options);
+}
+
+}  // namespace evictlab::analysis
