@@ -1,0 +1,65 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "sim/policy.hpp"
+#include "sim/retention.hpp"
+
+// Carrying a policy out, layer by layer in their order, on recorded or on live layers: score, let the
+// allocator see the layer, keep no more of the ranking than it can still ask for.
+
+namespace evictlab::sim {
+
+/// A layer's importance under a policy: scored, and checked to be finite at every candidate
+/// (std::logic_error otherwise: a fault of the scorer). Throws PolicyError when the layer lacks what the
+/// scorer reads.
+Importance score_layer(const Policy& policy, const trace::LayerView& layer);
+
+/// The first `ceiling` (protected positions not counted) candidates of every kept set, by a selector
+/// whose ranking does not depend on the budget.
+Ranking rank_layer(const Policy& policy, const trace::LayerShape& shape, const Importance& importance, Index ceiling);
+
+/// One policy at one budget at work on one prompt. The policy must outlive it.
+class Eviction {
+ public:
+  /// `layers` will be observed; `slots` per kv head averaged over them, protected positions included.
+  Eviction(const Policy& policy, Index layers, Index slots);
+
+  /// The next layer. Throws PolicyError when its budget is below what is protected.
+  void observe(const trace::LayerView& layer);
+  /// The same with the layer scored already, and ranked at least as deep as ceiling() tells where
+  /// `ranking` is given.
+  void observe(const trace::LayerView& layer, const Importance& importance, const Ranking* ranking);
+  /// How many ranked candidates of a kept set observe() would look at.
+  Index ceiling(const trace::LayerView& layer, const Importance& importance) const;
+
+  /// What the index-th observed layer holds now; may still shrink where the allocator revises.
+  LayerRetention layer(std::size_t index) const;
+  /// The same, and forgets the layer: only where the allocator never revises, and instead of finish().
+  LayerRetention take_layer(std::size_t index);
+  /// Positions held now by the sets of all layers observed, in slots per kv head.
+  double held_slots() const;
+  /// After the last layer.
+  Retention finish();
+
+ private:
+  struct Held {  // a layer observed
+    trace::LayerShape shape;
+    PositionRanges ranges;
+    std::vector<std::vector<std::int32_t>> ranked;  // [sets]: candidates still held, by falling importance
+    std::vector<Index> budgets;                     // [sets], the latest
+  };
+  void apply(std::span<const Index> budgets);
+
+  const Policy& policy_;
+  Index layers_;
+  std::unique_ptr<Allocation> allocation_;
+  std::vector<Held> held_;
+};
+
+/// All layers of a prompt at once.
+Retention evict(const Policy& policy, std::span<const trace::LayerView> layers, Index slots);
+
+}  // namespace evictlab::sim

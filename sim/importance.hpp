@@ -1,0 +1,59 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "trace/layer.hpp"
+
+// The words policies are made of: who shares a kept set, what is kept in any case, what is ranked.
+
+namespace evictlab::sim {
+
+using trace::Index;
+
+/// Who shares a kept set: each query head has its own, each kv head, or all heads of a layer.
+enum class Granularity { kQueryHead, kKvHead, kLayer };
+/// "query", "kv", "layer".
+std::string_view granularity_name(Granularity granularity);
+
+/// How many kept sets a layer has: H, G or 1.
+Index set_count(Granularity granularity, const trace::LayerShape& shape);
+/// How many positions a kept set may hold when the layer stores `slots` key-value pairs per kv head:
+/// a set per query head is stored H/G times as often, so it gets slots * G/H, rounded down.
+Index set_capacity(Granularity granularity, const trace::LayerShape& shape, Index slots);
+/// Which kept set a query head reads.
+Index set_of(Granularity granularity, const trace::LayerShape& shape, Index query_head);
+/// Stored slots per kv head when the layer's sets hold `positions` positions together.
+double stored_slots(Granularity granularity, const trace::LayerShape& shape, Index positions);
+
+/// Positions kept whatever their importance: the first `sinks` and the last `recent` of the prompt.
+struct Protection {
+  Index sinks = 0;
+  Index recent = 0;
+  friend bool operator==(const Protection&, const Protection&) = default;
+  /// "sinks=4,recent=32".
+  std::string text() const;
+};
+
+/// The prompt positions of a layer that eviction is about, in three adjoining ranges. Those before
+/// first_visible are out of every future query's sight: never kept, never counted.
+struct PositionRanges {
+  Index first_visible = 0;  // protected sinks:  [first_visible, candidates_begin)
+  Index candidates_begin = 0;
+  Index candidates_end = 0;  // protected recent: [candidates_end, prompt_length)
+  Index prompt_length = 0;
+
+  PositionRanges(const trace::LayerShape& shape, const Protection& protection);
+  Index visible() const { return prompt_length - first_visible; }
+  Index candidates() const { return candidates_end - candidates_begin; }
+  Index protected_count() const { return visible() - candidates(); }
+};
+
+/// What a scorer thinks of one layer's positions; larger is kept first.
+struct Importance {
+  /// [kept sets, n]. Finite at every candidate, NaN where nothing was scored. Empty without a scorer.
+  trace::RowMatrix scores;
+  Protection protection;
+};
+
+}  // namespace evictlab::sim

@@ -1,0 +1,66 @@
+#include "sim/judge.hpp"
+
+#include <algorithm>
+
+#include "core/select.hpp"
+#include "sim/future.hpp"
+
+namespace evictlab::sim {
+
+OracleCurve::OracleCurve(const trace::LayerShape& shape, const trace::TensorView& future_mass, Granularity granularity,
+                         const Protection& protection)
+    : query_heads_(shape.query_heads),
+      ranges_(shape, protection),
+      shares_(future_importance(shape, future_mass, granularity)) {
+  for (Index set = 0; set < shares_.rows(); ++set) {
+    const auto row = shares_.row(set);
+    double mass = 0.0;
+    for (Index j = ranges_.first_visible; j < ranges_.candidates_begin; ++j) mass += row[j];
+    for (Index j = ranges_.candidates_end; j < ranges_.prompt_length; ++j) mass += row[j];
+    std::vector<double> best = {mass};
+    best.reserve(static_cast<std::size_t>(ranges_.candidates()) + 1);
+    const std::span candidates(row.data() + ranges_.candidates_begin, static_cast<std::size_t>(ranges_.candidates()));
+    for (const std::uint32_t index : core::argsort_descending(candidates)) {
+      mass += candidates[index];
+      best.push_back(mass);
+    }
+    best_.push_back(std::move(best));
+  }
+}
+
+double OracleCurve::regret(const LayerRetention& kept) const {
+  double missed = 0.0;
+  for (Index set = 0; set < kept.sets(); ++set) {
+    const auto positions = kept.kept_ascending(set);
+    const Index chosen = static_cast<Index>(positions.size()) - ranges_.protected_count();
+    if (chosen == ranges_.candidates()) continue;  // nothing was evicted
+    double mass = 0.0;
+    for (const std::int32_t position : positions) mass += shares_(set, position);
+    // Sums of the same numbers in another order differ by rounding.
+    missed += std::max(0.0, best_[static_cast<std::size_t>(set)].at(static_cast<std::size_t>(chosen)) - mass);
+  }
+  return missed / static_cast<double>(query_heads_);
+}
+
+LayerJudge::LayerJudge(const trace::LayerData& data, std::optional<trace::RowMatrix> output_weight)
+    : data_(data), future_(trace::future_view(data)), output_weight_(std::move(output_weight)) {
+  if (output_weight_) {
+    reference_ = std::make_unique<const analysis::OutputReference>(data.shape, future_, *output_weight_);
+  }
+}
+
+Measures LayerJudge::judge(Granularity granularity, const LayerRetention& kept, const OracleCurve& oracle) const {
+  std::vector<std::vector<std::int32_t>> sets;
+  for (Index set = 0; set < kept.sets(); ++set) sets.push_back(kept.kept_ascending(set));
+  analysis::KeptSets by_head;
+  for (Index head = 0; head < data_.shape.query_heads; ++head) {
+    by_head.emplace_back(sets[static_cast<std::size_t>(set_of(granularity, data_.shape, head))]);
+  }
+  Measures measures;
+  measures.summary = analysis::summary_losses(data_.shape, future_, by_head);
+  if (reference_) measures.output = reference_->losses(by_head);
+  measures.regret = oracle.regret(kept);
+  return measures;
+}
+
+}  // namespace evictlab::sim

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "sim/allocator.hpp"
+#include "sim/scorer.hpp"
+#include "sim/selector.hpp"
+
+// The parts that policies are put together from. One file each in scorers/, allocators/, selectors/.
+
+namespace evictlab::sim {
+
+enum class Pooling { kMax, kAverage };
+enum class Reduction { kMean, kMax, kSum };
+
+/// How the attention of the last prompt queries becomes importance.
+struct WindowScoring {
+  Index window = 32;  // w, the last queries; their own positions are not scored
+  Index kernel = 7;   // odd
+  Pooling pooling = Pooling::kMax;
+  Reduction reduction = Reduction::kMean;  // over the query heads of a kv head; not used per query head
+  Granularity granularity = Granularity::kKvHead;
+};
+
+/// Window attention, pooled along the positions (SnapKV and those that build on it).
+std::shared_ptr<const Scorer> window_attention_scorer(const WindowScoring& scoring);
+/// The later, the larger: what was read last is kept.
+std::shared_ptr<const Scorer> recency_scorer();
+/// Uniform in [0, 1), from a seed.
+std::shared_ptr<const Scorer> random_scorer(std::uint64_t seed);
+/// The attention the future really pays.
+std::shared_ptr<const Scorer> future_scorer(Granularity granularity);
+
+/// The same for every kept set of every layer, as far as there are positions.
+std::shared_ptr<const Allocator> uniform_allocator();
+/// Every visible position, whatever the budget.
+std::shared_ptr<const Allocator> everything_allocator();
+/// What is protected and nothing else.
+std::shared_ptr<const Allocator> protected_allocator();
+
+/// The most important positions one by one; equal importance: lower position first.
+std::shared_ptr<const Selector> top_selector();
+
+}  // namespace evictlab::sim

@@ -1,0 +1,224 @@
+#include "sim/replay.hpp"
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+
+#include "core/interrupt.hpp"
+#include "core/parallel.hpp"
+#include "sim/eviction.hpp"
+#include "sim/judge.hpp"
+#include "sim/replay_rows.hpp"
+
+namespace evictlab::sim {
+namespace {
+
+using OracleKey = std::tuple<Granularity, Index, Index>;
+OracleKey oracle_key(const Policy& policy) {
+  return {policy.granularity, policy.protection.sinks, policy.protection.recent};
+}
+
+// Policies that score and rank alike, and may see the same, do so once per layer.
+std::string ranking_key(const Policy& policy) {
+  return fmt::format("{}|{}|{}|{}|{}", policy.scorer ? policy.scorer->identity() : "none", policy.selector->identity(),
+                     policy.protection.text(), granularity_name(policy.granularity), policy.needs().future);
+}
+
+// One prompt under all policies and budgets.
+class PromptReplay {
+ public:
+  PromptReplay(const trace::Source& source, Index prompt, std::span<const Policy> policies,
+               std::span<const Budget> budgets, bool keep_retention)
+      : source_(source),
+        index_(prompt),
+        info_(source.prompts()[static_cast<std::size_t>(prompt)]),
+        keep_retention_(keep_retention) {
+    for (const Policy& policy : policies) {
+      fields_ |= policy.needs().fields;
+      for (const Budget& budget : budgets) add_run(policy, budget);
+    }
+    for (std::size_t run = 0; run < runs_.size(); ++run) {
+      if (runs_[run].feasible) groups_[ranking_key(*runs_[run].policy)].push_back(run);
+    }
+  }
+
+  template <typename LayerDone>
+  void work(const LayerDone& layer_done) {
+    for (std::size_t i = 0; i < info_.layers.size(); ++i) {
+      core::throw_if_interrupted();
+      const trace::LayerData data = source_.layer(index_, info_.layers[i], fields_ | judged_fields());
+      observe(data, i);
+      judge(data, i, false);
+      layer_done();
+    }
+    bool revised = false;
+    for (Run& run : runs_) {
+      if (!run.feasible || !run.policy->allocator->revises()) continue;
+      run.retention = run.eviction->finish();
+      revised = true;
+    }
+    for (std::size_t i = 0; revised && i < info_.layers.size(); ++i) {
+      core::throw_if_interrupted();
+      judge(source_.layer(index_, info_.layers[i], judged_fields()), i, true);
+    }
+  }
+
+  void report(ReplayResult& result, const ReplayOptions& options) const {
+    for (const Run& run : runs_) {
+      const RowContext context{source_.model(), info_, *run.policy, *run.budget};
+      if (!run.feasible) {
+        add_infeasible(context, result);
+        continue;
+      }
+      add_rows(context, run.layers, result);
+      if (options.retention) options.retention({*run.policy, *run.budget, info_, run.retention});
+    }
+  }
+
+ private:
+  struct Run {
+    const Policy* policy;
+    const Budget* budget;
+    bool feasible = true;
+    std::unique_ptr<Eviction> eviction;
+    std::vector<LayerOutcome> layers;
+    Retention retention;  // kept for the caller, or for judging after an allocator's last revision
+  };
+
+  void add_run(const Policy& policy, const Budget& budget) {
+    Run run{&policy, &budget, true, nullptr, {}, {policy.granularity, {}}};
+    const Index slots = budget.to_slots(source_.model(), info_.prompt_length);
+    for (const Index layer : info_.layers) {
+      run.feasible = run.feasible && is_feasible(policy, trace::layer_shape(source_.model(), info_, layer), slots);
+    }
+    if (run.feasible) {
+      run.eviction = std::make_unique<Eviction>(policy, static_cast<Index>(info_.layers.size()), slots);
+      run.layers.resize(info_.layers.size());
+    }
+    runs_.push_back(std::move(run));
+  }
+
+  trace::Fields judged_fields() const {
+    const trace::Fields summary = trace::Field::kFutureMass | trace::Field::kOutputNorms;
+    if (info_.tier != trace::Tier::kFull) return summary;
+    return summary | trace::Field::kQueries | trace::Field::kKeys | trace::Field::kValues;
+  }
+
+  // Scores and ranks once per group, then lets every run of it see the layer.
+  void observe(const trace::LayerData& data, std::size_t layer) {
+    const trace::LayerView view = trace::layer_view(data);
+    const trace::FutureView future = trace::future_view(data);
+    trace::LayerView with_future = view;
+    with_future.future = &future;
+    std::vector<const std::vector<std::size_t>*> groups;
+    for (const auto& [key, members] : groups_) groups.push_back(&members);
+    core::parallel_for(groups.size(), [&](std::size_t g) {
+      const std::vector<std::size_t>& members = *groups[g];
+      const Policy& first = *runs_[members.front()].policy;
+      const trace::LayerView& seen = first.needs().future ? with_future : view;
+      const Importance importance = score_layer(first, seen);
+      std::optional<Ranking> ranking;
+      if (!first.selector->ranking_depends_on_budget()) {
+        Index ceiling = 0;
+        for (const std::size_t run : members) {
+          ceiling = std::max(ceiling, runs_[run].eviction->ceiling(seen, importance));
+        }
+        ranking = rank_layer(first, data.shape, importance, ceiling);
+      }
+      for (const std::size_t run : members) {
+        runs_[run].eviction->observe(seen, importance, ranking ? &*ranking : nullptr);
+        if (!runs_[run].policy->allocator->revises()) {
+          runs_[run].layers[layer].kept = runs_[run].eviction->take_layer(layer);
+        }
+      }
+    });
+  }
+
+  // Judges the runs whose allocator revises, or those whose does not.
+  void judge(const trace::LayerData& data, std::size_t layer, bool revising) {
+    std::optional<trace::RowMatrix> output_weight;
+    if (info_.tier == trace::Tier::kFull) output_weight = source_.output_weight(data.shape.layer);
+    const LayerJudge layer_judge(data, std::move(output_weight));
+    std::vector<Run*> judged;
+    std::map<OracleKey, OracleCurve> oracles;
+    for (Run& run : runs_) {
+      if (!run.feasible || run.policy->allocator->revises() != revising) continue;
+      judged.push_back(&run);
+      const OracleKey key = oracle_key(*run.policy);
+      if (!oracles.contains(key)) {
+        oracles.emplace(key, OracleCurve(data.shape, trace::future_view(data).mass, run.policy->granularity,
+                                         run.policy->protection));
+      }
+    }
+    core::parallel_for(judged.size(), [&](std::size_t i) {
+      Run& run = *judged[i];
+      LayerOutcome& outcome = run.layers[layer];
+      if (revising) outcome.kept = run.retention.layers[layer];
+      outcome.measures = layer_judge.judge(run.policy->granularity, outcome.kept, oracles.at(oracle_key(*run.policy)));
+      outcome.visible = data.shape.prompt_length - data.shape.first_visible();
+      outcome.count(data.shape, run.policy->granularity);
+      if (keep_retention_ && !revising) run.retention.layers.push_back(std::move(outcome.kept));
+      outcome.kept = {};
+    });
+  }
+
+  const trace::Source& source_;
+  Index index_;
+  const trace::PromptInfo& info_;
+  bool keep_retention_;
+  trace::Fields fields_;
+  std::vector<Run> runs_;                                   // in the order of the rows
+  std::map<std::string, std::vector<std::size_t>> groups_;  // by ranking_key
+};
+
+void check(const trace::Source& source, std::span<const Policy> policies) {
+  std::set<std::string> texts;
+  for (const Policy& policy : policies) {
+    check_parts(policy);
+    if (!texts.insert(policy.text()).second) throw PolicyError("policy {} is given twice", policy.label());
+    for (const trace::PromptInfo& prompt : source.prompts()) check_needs(policy, prompt);
+  }
+  for (const trace::PromptInfo& prompt : source.prompts()) {
+    if (prompt.future_length > 0) continue;
+    throw PolicyError(
+        "prompt '{}' records no future queries (T = 0), so there is nothing to judge by (record with --future)",
+        prompt.id);
+  }
+}
+
+}  // namespace
+
+ReplayResult replay(const trace::Source& source, std::span<const Policy> policies, std::span<const Budget> budgets,
+                    const ReplayOptions& options) {
+  check(source, policies);
+  const std::size_t prompts = source.prompts().size();
+  double total = 0.0;
+  for (const trace::PromptInfo& prompt : source.prompts()) total += static_cast<double>(prompt.layers.size());
+
+  ReplayResult result = empty_result();
+  std::mutex mutex;
+  double done = 0.0;
+  // Prompts end in any order and are reported in theirs; a finished one waits for those before it.
+  std::vector<std::unique_ptr<PromptReplay>> finished(prompts);
+  std::size_t reported = 0;
+  core::parallel_for(prompts, [&](std::size_t prompt) {
+    auto own = std::make_unique<PromptReplay>(source, static_cast<Index>(prompt), policies, budgets,
+                                              static_cast<bool>(options.retention));
+    own->work([&] {
+      const std::lock_guard lock(mutex);
+      done += 1.0;
+      if (options.progress) options.progress(done, total);
+    });
+    const std::lock_guard lock(mutex);
+    finished[prompt] = std::move(own);
+    for (; reported < prompts && finished[reported]; ++reported) {
+      finished[reported]->report(result, options);
+      finished[reported].reset();
+    }
+  });
+  return result;
+}
+
+}  // namespace evictlab::sim

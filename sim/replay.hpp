@@ -1,0 +1,58 @@
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "analysis/table.hpp"
+#include "sim/budget.hpp"
+#include "sim/policy.hpp"
+#include "sim/retention.hpp"
+
+// Replay: every policy at every budget on recorded prompts, judged by what the recorded future attends to.
+//
+// Goals: each layer of each prompt is read once for all policies and budgets (twice where an allocator
+// revises earlier layers); what policies share is computed once; results do not depend on threads.
+// Not goals: files (tables and retentions go to the caller), live models, eviction while decoding.
+// It is open loop: the recorded attention came from the full cache, so what an eviction does to later
+// layers and tokens is not seen.
+
+namespace evictlab::sim {
+
+/// One policy at one budget on one prompt, for those who keep the kept positions.
+struct RetentionRecord {
+  const Policy& policy;
+  const Budget& budget;
+  const trace::PromptInfo& prompt;
+  const Retention& retention;
+};
+
+struct ReplayOptions {
+  /// Called with layers done and to do, one call at a time, from any thread.
+  std::function<void(double done, double total)> progress;
+  /// Called for every feasible run in the order of the rows, one call at a time, from any thread.
+  std::function<void(const RetentionRecord&)> retention;
+};
+
+struct ReplayResult {
+  /// One row per (prompt, policy, budget, layer), layers before layer = "all": the mean over the layers,
+  /// of bytes the sum. status: ok; infeasible (the budget is below the protection; measures are empty);
+  /// degenerate (nothing was evicted, though the policy is not `full`).
+  /// prompt,task,T,policy,parameters,variant,protection,granularity,budget_requested,slots_held,bytes,layer,
+  /// retained_mass,prompt_retained_mass,ada_bound,head_bound,keptmax_bound,value_bound,exact_loss,
+  /// relative_loss,regret,status
+  analysis::Table replay;
+  /// Positions held per kept set: prompt,policy,parameters,budget_requested,layer,head,slots
+  analysis::Table budgets;
+  /// Where in the prompt they are: of a layer's kept slots, the share in each of 20 equal ranges of the
+  /// prompt: prompt,policy,parameters,budget_requested,layer,depth_bin,share
+  analysis::Table positions;
+};
+
+/// Throws PolicyError before reading any layer when a policy needs what a prompt lacks, when two policies are the
+/// same, or when a prompt has no future to be judged by (T = 0). Throws core::Interrupted.
+ReplayResult replay(const trace::Source& source, std::span<const Policy> policies, std::span<const Budget> budgets,
+                    const ReplayOptions& options = {});
+
+}  // namespace evictlab::sim

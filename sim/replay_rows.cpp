@@ -1,0 +1,175 @@
+#include "sim/replay_rows.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace evictlab::sim {
+namespace {
+
+using analysis::Cell;
+
+Cell whole(Index value) { return static_cast<std::int64_t>(value); }
+
+// As a reader of the CSV gets it back: slots and ratios are numbers, bytes are text.
+Cell requested(const Budget& budget, const trace::ModelInfo& model) {
+  if (budget.unit() == Budget::Unit::kSlots) return whole(budget.to_slots(model, 0));
+  return budget.text();
+}
+
+// value_bound, exact_loss, relative_loss are measured in the full tier alone.
+constexpr std::size_t kMeasures = 9;
+using MeasureCells = std::array<Cell, kMeasures>;
+
+MeasureCells cells_of(const Measures& measures) {
+  const analysis::SummaryLosses& summary = measures.summary;
+  MeasureCells cells = {summary.retained_mass,
+                        summary.prompt_retained_mass,
+                        summary.ada_bound,
+                        summary.head_bound,
+                        summary.keptmax_bound,
+                        Cell(),
+                        Cell(),
+                        Cell(),
+                        measures.regret};
+  if (measures.output) {
+    cells[5] = measures.output->value_bound;
+    cells[6] = measures.output->exact_loss;
+    cells[7] = measures.output->relative_loss;
+  }
+  return cells;
+}
+
+MeasureCells mean_over_layers(const std::vector<LayerOutcome>& layers) {
+  MeasureCells mean;
+  for (const LayerOutcome& layer : layers) {
+    const MeasureCells cells = cells_of(layer.measures);
+    for (std::size_t m = 0; m < kMeasures; ++m) {
+      if (const double* value = std::get_if<double>(&cells[m])) {
+        const double* sum = std::get_if<double>(&mean[m]);
+        mean[m] = (sum != nullptr ? *sum : 0.0) + *value;
+      }
+    }
+  }
+  for (Cell& cell : mean) {
+    if (double* sum = std::get_if<double>(&cell)) *sum /= static_cast<double>(layers.size());
+  }
+  return mean;
+}
+
+void add_replay_row(const RowContext& context, Cell slots_held, Cell bytes, Cell layer, const MeasureCells& measures,
+                    std::string status, ReplayResult& result) {
+  const auto& [model, prompt, policy, budget] = context;
+  std::vector<Cell> cells = {prompt.id,
+                             prompt.task,
+                             whole(prompt.future_length),
+                             policy.name,
+                             policy.parameters,
+                             policy.variant,
+                             policy.protection.text(),
+                             std::string(granularity_name(policy.granularity)),
+                             requested(budget, model),
+                             std::move(slots_held),
+                             std::move(bytes),
+                             std::move(layer)};
+  cells.insert(cells.end(), measures.begin(), measures.end());
+  cells.emplace_back(std::move(status));
+  result.replay.add_row(std::move(cells));
+}
+
+std::vector<Cell> key_cells(const RowContext& context, Index layer) {
+  return {context.prompt.id, context.policy.name, context.policy.parameters, requested(context.budget, context.model),
+          whole(layer)};
+}
+
+void add_budget_and_position_rows(const RowContext& context, const LayerOutcome& outcome, ReplayResult& result) {
+  for (std::size_t set = 0; set < outcome.set_counts.size(); ++set) {
+    std::vector<Cell> cells = key_cells(context, outcome.layer);
+    cells.emplace_back(static_cast<std::int64_t>(set));
+    cells.emplace_back(whole(outcome.set_counts[set]));
+    result.budgets.add_row(std::move(cells));
+  }
+  for (std::size_t bin = 0; bin < kDepthBins; ++bin) {
+    std::vector<Cell> cells = key_cells(context, outcome.layer);
+    cells.emplace_back(static_cast<std::int64_t>(bin));
+    cells.emplace_back(outcome.depth_shares[bin]);
+    result.positions.add_row(std::move(cells));
+  }
+}
+
+}  // namespace
+
+void LayerOutcome::count(const trace::LayerShape& shape, Granularity granularity) {
+  layer = shape.layer;
+  set_counts.clear();
+  for (Index set = 0; set < kept.sets(); ++set) set_counts.push_back(static_cast<Index>(kept.kept(set).size()));
+  const auto held = static_cast<Index>(kept.positions.size());
+  slots_held = stored_slots(granularity, shape, held);
+  std::array<Index, kDepthBins> counts{};
+  for (const std::int32_t position : kept.positions) {
+    ++counts[static_cast<std::size_t>(position * static_cast<Index>(kDepthBins) / shape.prompt_length)];
+  }
+  for (std::size_t bin = 0; bin < kDepthBins; ++bin) {
+    depth_shares[bin] = held == 0 ? 0.0 : static_cast<double>(counts[bin]) / static_cast<double>(held);
+  }
+}
+
+bool LayerOutcome::nothing_evicted() const {
+  return std::all_of(set_counts.begin(), set_counts.end(), [this](Index held) { return held == visible; });
+}
+
+ReplayResult empty_result() {
+  return {analysis::Table({"prompt",
+                           "task",
+                           "T",
+                           "policy",
+                           "parameters",
+                           "variant",
+                           "protection",
+                           "granularity",
+                           "budget_requested",
+                           "slots_held",
+                           "bytes",
+                           "layer",
+                           "retained_mass",
+                           "prompt_retained_mass",
+                           "ada_bound",
+                           "head_bound",
+                           "keptmax_bound",
+                           "value_bound",
+                           "exact_loss",
+                           "relative_loss",
+                           "regret",
+                           "status"}),
+          analysis::Table({"prompt", "policy", "parameters", "budget_requested", "layer", "head", "slots"}),
+          analysis::Table({"prompt", "policy", "parameters", "budget_requested", "layer", "depth_bin", "share"})};
+}
+
+void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers, ReplayResult& result) {
+  const bool full = context.policy.allocator->ignores_budget();
+  const auto status = [full](bool nothing_evicted) { return nothing_evicted && !full ? "degenerate" : "ok"; };
+  const double slot_bytes = static_cast<double>(context.model.kv_heads * context.model.slot_bytes());
+  double slots = 0.0;
+  std::int64_t bytes = 0;
+  bool all_kept = true;
+  for (const LayerOutcome& layer : layers) {
+    const std::int64_t layer_bytes = std::llround(layer.slots_held * slot_bytes);
+    add_replay_row(context, layer.slots_held, layer_bytes, whole(layer.layer), cells_of(layer.measures),
+                   status(layer.nothing_evicted()), result);
+    add_budget_and_position_rows(context, layer, result);
+    slots += layer.slots_held;
+    bytes += layer_bytes;
+    all_kept = all_kept && layer.nothing_evicted();
+  }
+  add_replay_row(context, slots / static_cast<double>(layers.size()), bytes, "all", mean_over_layers(layers),
+                 status(all_kept), result);
+}
+
+void add_infeasible(const RowContext& context, ReplayResult& result) {
+  const MeasureCells none;
+  for (const Index layer : context.prompt.layers) {
+    add_replay_row(context, {}, {}, whole(layer), none, "infeasible", result);
+  }
+  add_replay_row(context, {}, {}, "all", none, "infeasible", result);
+}
+
+}  // namespace evictlab::sim

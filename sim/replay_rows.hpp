@@ -1,0 +1,43 @@
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "sim/judge.hpp"
+#include "sim/replay.hpp"
+
+// The rows of replay's tables.
+
+namespace evictlab::sim {
+
+inline constexpr std::size_t kDepthBins = 20;
+
+/// What one run came to in one layer.
+struct LayerOutcome {
+  LayerRetention kept;  // emptied once counted
+  Measures measures;
+  Index visible = 0;              // prompt positions a kept set could hold
+  Index layer = 0;                // of the model
+  std::vector<Index> set_counts;  // [sets]: positions held
+  double slots_held = 0.0;        // stored slots per kv head
+  std::array<double, kDepthBins> depth_shares{};
+
+  /// Fills the numbers from `kept`.
+  void count(const trace::LayerShape& shape, Granularity granularity);
+  bool nothing_evicted() const;
+};
+
+/// What the rows of a run have in common.
+struct RowContext {
+  const trace::ModelInfo& model;
+  const trace::PromptInfo& prompt;
+  const Policy& policy;
+  const Budget& budget;
+};
+
+/// Tables with columns and no rows.
+ReplayResult empty_result();
+void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers, ReplayResult& result);
+void add_infeasible(const RowContext& context, ReplayResult& result);
+
+}  // namespace evictlab::sim

@@ -1,0 +1,58 @@
+// Scores that do not look at attention: recency and chance.
+
+#include "sim/parts.hpp"
+
+namespace evictlab::sim {
+namespace {
+
+class RecencyScorer final : public Scorer {
+ public:
+  std::string identity() const override { return "recency"; }
+  Needs needs() const override { return {}; }
+  Granularity granularity() const override { return Granularity::kKvHead; }
+  void score(const trace::LayerView& /*layer*/, trace::RowMatrix& scores) const override {
+    // Counted from the end: floats hold whole numbers exactly up to 2^24.
+    for (Index j = 0; j < scores.cols(); ++j) scores.col(j).setConstant(-static_cast<float>(scores.cols() - 1 - j));
+  }
+};
+
+// SplitMix64 (Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195): the mixing function of a counter.
+std::uint64_t mix(std::uint64_t x) {
+  x = (x ^ (x >> 30U)) * 0xbf58476d1ce4e5b9U;
+  x = (x ^ (x >> 27U)) * 0x94d049bb133111ebU;
+  return x ^ (x >> 31U);
+}
+constexpr std::uint64_t kGoldenGamma = 0x9e3779b97f4a7c15U;
+
+// Every (seed, prompt length, layer, kv head) has a SplitMix64 stream of its own, so that draws depend
+// neither on the order of layers and prompts nor on threads. One draw per position: 24 bits / 2^24.
+class RandomScorer final : public Scorer {
+ public:
+  explicit RandomScorer(std::uint64_t seed) : seed_(seed) {}
+  std::string identity() const override { return "random(seed=" + std::to_string(seed_) + ")"; }
+  Needs needs() const override { return {}; }
+  Granularity granularity() const override { return Granularity::kKvHead; }
+  void score(const trace::LayerView& layer, trace::RowMatrix& scores) const override {
+    const auto number = [](Index value) { return static_cast<std::uint64_t>(value); };
+    for (Index head = 0; head < scores.rows(); ++head) {
+      std::uint64_t state = mix(seed_ + kGoldenGamma);
+      for (const Index part : {layer.shape.prompt_length, layer.shape.layer, head}) {
+        state = mix(state + kGoldenGamma * (number(part) + 1));
+      }
+      for (Index j = 0; j < scores.cols(); ++j) {
+        state += kGoldenGamma;
+        scores(head, j) = static_cast<float>(mix(state) >> 40U) * 0x1p-24F;
+      }
+    }
+  }
+
+ private:
+  std::uint64_t seed_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Scorer> recency_scorer() { return std::make_shared<RecencyScorer>(); }
+std::shared_ptr<const Scorer> random_scorer(std::uint64_t seed) { return std::make_shared<RandomScorer>(seed); }
+
+}  // namespace evictlab::sim

@@ -1,0 +1,149 @@
+#include "sim/summary.hpp"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace evictlab::sim {
+namespace {
+
+using analysis::Cell;
+using analysis::Table;
+
+struct PromptValues {
+  double retained_mass = 0.0;
+  double slots_held = 0.0;
+  double regret = 0.0;
+  std::optional<double> exact_loss;
+  std::optional<double> relative_loss;
+};
+
+// A policy at one budget over the prompts.
+struct Entry {
+  Cell budget;
+  std::string policy;
+  std::string parameters;
+  std::map<std::string, PromptValues> prompts;  // by id; the feasible ones
+  std::int64_t infeasible = 0;
+  std::int64_t degenerate = 0;
+
+  bool is_control() const { return policy == "full" || policy == "oracle"; }
+
+  template <typename Value>
+  std::vector<double> values(const Value& value) const {
+    std::vector<double> all;
+    for (const auto& [id, prompt] : prompts) {
+      if (const std::optional<double> number = value(prompt)) all.push_back(*number);
+    }
+    return all;
+  }
+  std::vector<double> retained_masses() const {
+    return values([](const PromptValues& prompt) -> std::optional<double> { return prompt.retained_mass; });
+  }
+  double score() const { return prompts.empty() ? -1.0 : analysis::mean(retained_masses()); }
+};
+
+std::vector<std::vector<Entry>> entries_by_budget(const Table& replay) {
+  const auto column = [&](std::string_view name) { return replay.column(name); };
+  std::vector<std::vector<Entry>> budgets;
+  for (std::size_t row = 0; row < replay.rows(); ++row) {
+    if (replay.text(row, column("layer")) != "all") continue;
+    const Cell& budget = replay.row(row)[column("budget_requested")];
+    auto group = std::find_if(budgets.begin(), budgets.end(),
+                              [&](const std::vector<Entry>& entries) { return entries.front().budget == budget; });
+    if (group == budgets.end()) group = budgets.insert(budgets.end(), std::vector<Entry>());
+    const std::string policy = replay.text(row, column("policy"));
+    const std::string parameters = replay.text(row, column("parameters"));
+    auto entry = std::find_if(group->begin(), group->end(), [&](const Entry& other) {
+      return other.policy == policy && other.parameters == parameters;
+    });
+    if (entry == group->end()) {
+      entry = group->insert(group->end(), {budget, policy, parameters, {}});
+    }
+    const std::string status = replay.text(row, column("status"));
+    if (status == "infeasible") {
+      ++entry->infeasible;
+      continue;
+    }
+    if (status == "degenerate") ++entry->degenerate;
+    const auto number = [&](std::string_view name) { return replay.number(row, column(name)); };
+    entry->prompts[replay.text(row, column("prompt"))] = {
+        number("retained_mass").value_or(0.0), number("slots_held").value_or(0.0), number("regret").value_or(0.0),
+        number("exact_loss"), number("relative_loss")};
+  }
+  return budgets;
+}
+
+void add_interval(std::vector<Cell>& cells, const analysis::Interval& interval) {
+  for (const double value : {interval.mean, interval.low, interval.high}) cells.emplace_back(value);
+}
+
+void add_difference(std::vector<Cell>& cells, const Entry& entry, const Entry* reference,
+                    const analysis::BootstrapOptions& options) {
+  std::vector<double> own;
+  std::vector<double> other;
+  if (reference != nullptr && reference != &entry) {
+    for (const auto& [id, prompt] : entry.prompts) {
+      const auto pair = reference->prompts.find(id);
+      if (pair == reference->prompts.end()) continue;
+      own.push_back(prompt.retained_mass);
+      other.push_back(pair->second.retained_mass);
+    }
+  }
+  if (own.empty()) {
+    cells.insert(cells.end(), 3, Cell());
+  } else {
+    add_interval(cells, analysis::bootstrap_paired_difference(own, other, options));
+  }
+}
+
+Cell mean_or_empty(const std::vector<double>& values) { return values.empty() ? Cell() : Cell(analysis::mean(values)); }
+
+}  // namespace
+
+Table summarize(const Table& replay, const analysis::BootstrapOptions& options) {
+  Table table({"budget_requested",   "rank",           "policy",      "parameters",    "prompts",
+               "infeasible",         "degenerate",     "slots_held",  "retained_mass", "retained_mass_low",
+               "retained_mass_high", "to_best",        "to_best_low", "to_best_high",  "to_random",
+               "to_random_low",      "to_random_high", "exact_loss",  "relative_loss", "regret"});
+  for (std::vector<Entry>& entries : entries_by_budget(replay)) {
+    std::stable_sort(entries.begin(), entries.end(),
+                     [](const Entry& a, const Entry& b) { return a.score() > b.score(); });
+    const auto find = [&](const auto& wanted) -> const Entry* {
+      const auto found = std::find_if(entries.begin(), entries.end(), wanted);
+      return found == entries.end() || found->prompts.empty() ? nullptr : &*found;
+    };
+    const Entry* best = find([](const Entry& entry) { return !entry.is_control(); });
+    const Entry* random = find([](const Entry& entry) { return entry.policy == "random"; });
+    std::int64_t rank = 0;
+    for (const Entry& entry : entries) {
+      std::vector<Cell> cells = {entry.budget,
+                                 Cell(),
+                                 entry.policy,
+                                 entry.parameters,
+                                 static_cast<std::int64_t>(entry.prompts.size()),
+                                 entry.infeasible,
+                                 entry.degenerate};
+      if (entry.prompts.empty()) {
+        cells.resize(table.columns().size());
+        table.add_row(std::move(cells));
+        continue;
+      }
+      cells[1] = ++rank;
+      cells.push_back(mean_or_empty(entry.values([](const PromptValues& p) { return std::optional(p.slots_held); })));
+      add_interval(cells, analysis::bootstrap_mean(entry.retained_masses(), options));
+      add_difference(cells, entry, entry.is_control() ? nullptr : best, options);
+      add_difference(cells, entry, random, options);
+      cells.push_back(mean_or_empty(entry.values([](const PromptValues& p) { return p.exact_loss; })));
+      cells.push_back(mean_or_empty(entry.values([](const PromptValues& p) { return p.relative_loss; })));
+      cells.push_back(mean_or_empty(entry.values([](const PromptValues& p) { return std::optional(p.regret); })));
+      table.add_row(std::move(cells));
+    }
+  }
+  return table;
+}
+
+}  // namespace evictlab::sim
