@@ -1,0 +1,127 @@
+#include "plots/canvas.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace evictlab::plots {
+namespace {
+
+// Pixels.
+constexpr int kTop = 92;    // title and caption
+constexpr int kLeft = 104;  // y labels and tics of a panel
+constexpr int kBelow = 72;  // x labels and tics of a panel
+constexpr int kPanelTitle = 34;
+constexpr int kMargin = 24;
+constexpr int kLegendLine = 27;
+constexpr int kLetter = 11;  // an average letter of the legend's font, on the wide side
+
+}  // namespace
+
+std::vector<std::string> line_with_bars(const std::string& data, const Style& style) {
+  return {fmt::format("{} using 1:2:3:4 with yerrorbars lc rgb '{}' pt 0 ps 0 lw 1 notitle", data, style.color),
+          fmt::format("{} using 1:2 with linespoints {} notitle", data, style.gnuplot())};
+}
+
+std::string joined(const std::vector<std::string>& plots) {
+  std::string text;
+  for (const std::string& plot : plots) text += (text.empty() ? "" : ", \\\n") + plot;
+  return text + "\n";
+}
+
+int tic_step(double last) {
+  int step = 1;
+  while (last / step > 9) step *= 2;
+  return step;
+}
+
+Canvas::Canvas(Layout layout) : layout_(std::move(layout)) {
+  constexpr int kMostPanels = 60;
+  if (layout_.panels > kMostPanels) {
+    throw PlotError("figure {}: {} panels are too many to draw (at most {})", layout_.name, layout_.panels,
+                    kMostPanels);
+  }
+}
+
+int Canvas::right() const {
+  std::size_t longest = 0;
+  for (const auto& [label, style] : layout_.legend) longest = std::max(longest, label.size());
+  return layout_.legend.empty() ? layout_.color_scale_width : 80 + kLetter * static_cast<int>(longest);
+}
+
+int Canvas::width() const { return layout_.columns * (kLeft + layout_.panel_width) + kMargin + right(); }
+
+int Canvas::height() const {
+  const int legend = kPanelTitle + kLegendLine * static_cast<int>(layout_.legend.size()) + kMargin;
+  return kTop + std::max(rows() * (kPanelTitle + layout_.panel_height + kBelow), legend);
+}
+
+std::string Canvas::margins(double left, double top, double width, double height) const {
+  const double w = this->width();
+  const double h = this->height();
+  return fmt::format(
+      "set lmargin at screen {:.6f}\nset rmargin at screen {:.6f}\nset tmargin at screen {:.6f}\n"
+      "set bmargin at screen {:.6f}\n",
+      left / w, (left + width) / w, 1 - top / h, 1 - (top + height) / h);
+}
+
+std::string Canvas::add_data(const std::string& lines) {
+  const std::string name = fmt::format("$d{}", blocks_++);
+  data_ += fmt::format("{} << EOD\n{}EOD\n", name, lines);
+  return name;
+}
+
+void Canvas::add_panel(std::string_view title, const std::string& commands) {
+  const int column = next_panel_ % layout_.columns;
+  const int row = next_panel_ / layout_.columns;
+  ++next_panel_;
+  panels_ += margins(column * (kLeft + layout_.panel_width) + kLeft,
+                     kTop + row * (kPanelTitle + layout_.panel_height + kBelow) + kPanelTitle, layout_.panel_width,
+                     layout_.panel_height);
+  panels_ += fmt::format("set title {} offset 0,-0.5 textcolor rgb '{}'\n", gnuplot_string(title), kTextColor);
+  panels_ += commands;
+  if (next_panel_ == 1) panels_ += "unset label 1\nunset label 2\n";  // the title is drawn with the first panel only
+}
+
+void Canvas::add_legend() {
+  const Legend& entries = layout_.legend;
+  panels_ += margins(width() - right(), kTop + kPanelTitle, right() - kMargin / 2,
+                     kLegendLine * static_cast<double>(entries.size()));
+  panels_ +=
+      "unset title\nunset border\nunset tics\nunset grid\nunset xlabel\nunset ylabel\nunset logscale\n"
+      "set xrange [0:1]\nset yrange [0:1]\n"
+      "set key inside left top Left reverse samplen 2.4 spacing 1.25 width -2\nplot ";
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    panels_ += fmt::format("{}NaN with linespoints {} title {}", i == 0 ? "" : ", \\\n", entries[i].second.gnuplot(),
+                           gnuplot_string(entries[i].first));
+  }
+  panels_ += "\n";
+}
+
+void Canvas::add_color_scale(std::string_view label, double low, double high, const std::string& tics) {
+  constexpr int kSteps = 128;
+  std::string lines;
+  const double step = (high - low) / kSteps;
+  for (int i = 0; i < kSteps; ++i) lines += fmt::format("0.5 {0:.9g} {0:.9g}\n", low + (i + 0.5) * step);
+  const int height = std::min(layout_.panel_height, 330);
+  panels_ += margins(width() - right() + 10, kTop + kPanelTitle, 20, height);
+  panels_ += fmt::format(
+      "unset title\nunset xtics\nunset xlabel\nunset logscale\nset border 15 lc rgb '{}'\n"
+      "set xrange [0:1]\nset yrange [{:.9g}:{:.9g}]\nunset ytics\nset y2range [{:.9g}:{:.9g}]\n"
+      "set y2tics {} textcolor rgb '{}' scale 0.4\nset ylabel ''\nset y2label {} textcolor rgb '{}'\n"
+      "plot {} using 1:2:(0.5):({:.9g}):3 with boxxyerror fs solid noborder lc palette notitle\n",
+      kQuietColor, low, high, low, high, tics, kTextColor, gnuplot_string(label), kTextColor, add_data(lines), step);
+}
+
+Figure Canvas::finish() const {
+  const std::string head = fmt::format(
+      "unset key\nset bars 0\nset multiplot\n"
+      "set label 1 {} at screen {:.6f},{:.6f} left font ':Bold' textcolor rgb '{}'\n"
+      "set label 2 {} at screen {:.6f},{:.6f} left textcolor rgb '{}'\n"
+      "set border 3 lc rgb '{}'\nset tics nomirror textcolor rgb '{}' scale 0.6\nset grid lc rgb '{}' lt 1 lw 1\n",
+      gnuplot_string(layout_.title), 24.0 / width(), 1 - 28.0 / height(), kTextColor, gnuplot_string(layout_.caption),
+      24.0 / width(), 1 - 60.0 / height(), kQuietColor, kQuietColor, kTextColor, kGridColor);
+  return {layout_.name, width(), height(), data_ + head + panels_ + "unset multiplot\n"};
+}
+
+}  // namespace evictlab::plots

@@ -1,0 +1,138 @@
+#include "plots/gnuplot.hpp"
+
+#include <fmt/format.h>
+#include <gnuplot-iostream.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <regex>
+#include <sstream>
+#include <stdexcept>
+
+#include "core/file.hpp"
+#include "core/text.hpp"
+
+namespace evictlab::plots {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Where gnuplot writes before the figure is put in its place.
+class ScratchDirectory {
+ public:
+  ScratchDirectory() {
+    std::string name = (fs::temp_directory_path() / "evictlab-plot-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr)
+      throw PlotError("cannot make a directory in {}", fs::temp_directory_path().string());
+    path_ = name;
+  }
+  ~ScratchDirectory() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  ScratchDirectory(const ScratchDirectory&) = delete;
+  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
+  fs::path operator/(const std::string& name) const { return path_ / name; }
+
+ private:
+  fs::path path_;
+};
+
+// A gnuplot that ends early must not take this program with it: writing to its pipe raises SIGPIPE.
+class IgnoreBrokenPipe {
+ public:
+  IgnoreBrokenPipe() : previous_(std::signal(SIGPIPE, SIG_IGN)) {}
+  ~IgnoreBrokenPipe() { std::signal(SIGPIPE, previous_); }
+  IgnoreBrokenPipe(const IgnoreBrokenPipe&) = delete;
+  IgnoreBrokenPipe& operator=(const IgnoreBrokenPipe&) = delete;
+
+ private:
+  void (*previous_)(int);
+};
+
+void require_gnuplot() {
+  const char* path = std::getenv("PATH");
+  for (const std::string& directory : core::split(path == nullptr ? "" : path, ':')) {
+    if (!directory.empty() && access((fs::path(directory) / "gnuplot").c_str(), X_OK) == 0) return;
+  }
+  throw PlotError("gnuplot was not found on PATH; figures need it (Debian: apt install gnuplot-nox)");
+}
+
+std::string shell_quoted(const std::string& text) {
+  return "'" + std::regex_replace(text, std::regex("'"), "'\\''") + "'";
+}
+
+std::string read_if_there(const fs::path& path) { return fs::exists(path) ? core::read_text(path) : std::string(); }
+
+// gnuplot prefixes what it objects to with the place, "line 12: "; warnings of its libraries (fonts) come without.
+std::string first_error(const std::string& messages) {
+  std::istringstream lines(messages);
+  static const std::regex place("line [0-9]+:.*");
+  for (std::string line; std::getline(lines, line);) {
+    std::smatch match;
+    if (std::regex_search(line, match, place) && line.find("warning:") == std::string::npos) return match.str();
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string gnuplot_string(std::string_view text) {
+  std::string result = "'";
+  for (const char c : text) {
+    if (c == '\'') result += '\'';
+    result += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+  }
+  return result + "'";
+}
+
+std::string program(const Figure& figure, const fs::path& png, const fs::path& svg) {
+  const auto once = [&figure](std::string_view terminal, const fs::path& output, std::string_view font) {
+    return fmt::format(
+        "reset\nset terminal {} noenhanced size {},{} font '{}' background rgb 'white'\nset output {}\n{}"
+        "unset output\n",
+        terminal, figure.width, figure.height, font, gnuplot_string(output.string()), figure.script);
+  };
+  return "set encoding utf8\n" + once("pngcairo", png, "DejaVu Sans,13.5") +
+         once("svg standalone", svg, "DejaVu Sans,18");
+}
+
+std::vector<fs::path> files_of(const Figure& figure, const fs::path& directory) {
+  return {directory / (figure.name + ".png"), directory / (figure.name + ".svg")};
+}
+
+std::vector<fs::path> draw(const Figure& figure, const fs::path& directory) {
+  require_gnuplot();
+  const ScratchDirectory scratch;
+  const fs::path messages_path = scratch / "messages";
+  const fs::path end_path = scratch / "end";
+  {
+    const IgnoreBrokenPipe ignore;
+    // -d: not the user's own gnuplot settings. The exit status says nothing about the figures.
+    Gnuplot gnuplot("gnuplot -d 2>" + shell_quoted(messages_path.string()) + " || true");
+    gnuplot << program(figure, scratch / "figure.png", scratch / "figure.svg")
+            << fmt::format("set print {}\nprint 'end'\nunset print\n", gnuplot_string(end_path.string()));
+    gnuplot.flush();
+  }
+  const std::string messages = read_if_there(messages_path);
+  if (const std::string error = first_error(messages); !error.empty()) {
+    throw std::runtime_error(fmt::format("gnuplot, figure {}: {}", figure.name, error));
+  }
+  if (read_if_there(end_path).empty()) {
+    throw std::runtime_error(fmt::format("gnuplot ended before figure {} was drawn: {}", figure.name,
+                                         messages.empty() ? "no message" : messages.substr(0, messages.find('\n'))));
+  }
+  std::error_code error;
+  fs::create_directories(directory, error);
+  if (error) throw PlotError("{}: cannot make this directory: {}", directory.string(), error.message());
+  std::vector<fs::path> made = files_of(figure, directory);
+  for (const fs::path& path : made) {
+    const std::string image = read_if_there(scratch / ("figure" + path.extension().string()));
+    if (image.empty()) throw std::runtime_error(fmt::format("gnuplot left {} empty", path.filename().string()));
+    core::write_text(path, image);
+  }
+  return made;
+}
+
+}  // namespace evictlab::plots

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/error.hpp"
+
+namespace evictlab::plots {
+
+/// A figure cannot be drawn: gnuplot is missing, or the tables hold nothing to draw.
+class PlotError : public core::InputError {
+ public:
+  using core::InputError::InputError;
+};
+
+/// One figure, not yet drawn: gnuplot commands with their data in line, without terminal and output.
+struct Figure {
+  std::string name;  // of the files: "<name>.png", "<name>.svg"
+  int width = 0;     // pixels
+  int height = 0;
+  std::string script;
+};
+
+/// A text as a gnuplot string that stands for itself.
+std::string gnuplot_string(std::string_view text);
+
+/// The whole program for one figure: draws it as PNG and as SVG.
+std::string program(const Figure& figure, const std::filesystem::path& png, const std::filesystem::path& svg);
+
+/// The files draw() makes: DIRECTORY/<name>.png and .svg.
+std::vector<std::filesystem::path> files_of(const Figure& figure, const std::filesystem::path& directory);
+
+/// Draws files_of(), each whole or not at all, making the directory if need be, and returns them. Throws PlotError when
+/// gnuplot cannot be run, std::runtime_error with gnuplot's own words when it objects to the script (which it
+/// does not stop at by itself) or leaves a file empty.
+std::vector<std::filesystem::path> draw(const Figure& figure, const std::filesystem::path& directory);
+
+}  // namespace evictlab::plots

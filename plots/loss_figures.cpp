@@ -1,0 +1,237 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "plots/canvas.hpp"
+#include "plots/figures.hpp"
+#include "plots/series.hpp"
+
+namespace evictlab::plots {
+namespace {
+
+using analysis::Table;
+
+// What is drawn against the budget: both are losses, 0 for the full cache.
+struct Measure {
+  const char* column;
+  bool complement;  // the loss is 1 - column
+  const char* title;
+  const char* label;
+};
+constexpr Measure kMassLost{"retained_mass", true, "Attention mass lost", "1 − retained mass"};
+constexpr Measure kOutputLoss{"relative_loss", false, "Attention output lost", "relative L1 loss"};
+
+// One prompt under one policy and budget, all layers together.
+struct Run {
+  double slots = 0;
+  std::map<std::string, double> losses;  // by measure column; those measured
+};
+// By series, budget as requested, prompt.
+using Runs = std::map<PolicyKey, std::map<std::string, std::map<std::string, Run>>>;
+
+struct Replay {
+  Runs runs;
+  std::map<std::string, std::set<std::string>> prompts_by_task;
+  std::set<std::string> prompts;
+  std::set<std::string> measures;
+};
+
+Replay read(const Table& table) {
+  const std::size_t prompt = table.column("prompt");
+  const std::size_t task = table.column("task");
+  const std::size_t policy = table.column("policy");
+  const std::size_t parameters = table.column("parameters");
+  const std::size_t budget = table.column("budget_requested");
+  const std::size_t slots = table.column("slots_held");
+  const std::size_t layer = table.column("layer");
+  Replay replay;
+  for (std::size_t r = 0; r < table.rows(); ++r) {
+    if (table.text(r, layer) != "all") continue;
+    replay.prompts.insert(table.text(r, prompt));
+    replay.prompts_by_task[table.text(r, task)].insert(table.text(r, prompt));
+    const std::optional<double> held = table.number(r, slots);
+    if (!held || *held <= 0) continue;  // infeasible, or not on a logarithmic axis
+    Run run{*held, {}};
+    for (const Measure& measure : {kMassLost, kOutputLoss}) {
+      if (const auto value = table.number(r, table.column(measure.column))) {
+        run.losses[measure.column] = measure.complement ? 1 - *value : *value;
+        replay.measures.insert(measure.column);
+      }
+    }
+    replay.runs[{table.text(r, policy), table.text(r, parameters)}][table.text(r, budget)][table.text(r, prompt)] = run;
+  }
+  return replay;
+}
+
+struct Point {
+  double slots = 0;
+  Estimate loss;
+};
+
+std::vector<Point> points_of(const std::map<std::string, std::map<std::string, Run>>& by_budget, const char* measure,
+                             const std::set<std::string>& prompts) {
+  std::vector<Point> points;
+  for (const auto& [budget, by_prompt] : by_budget) {
+    double slots = 0;
+    std::map<std::string, double> losses;
+    for (const std::string& prompt : prompts) {
+      const auto run = by_prompt.find(prompt);
+      if (run == by_prompt.end() || !run->second.losses.contains(measure)) break;
+      slots += run->second.slots;
+      losses[prompt] = run->second.losses.at(measure);
+    }
+    if (losses.size() == prompts.size())
+      points.push_back({slots / static_cast<double>(losses.size()), estimate(losses)});
+  }
+  std::ranges::sort(points, {}, &Point::slots);
+  // A policy that ignores the budget (full) holds the same at every one of them.
+  const auto same = [](const Point& a, const Point& b) { return a.slots == b.slots && a.loss.mean == b.loss.mean; };
+  points.erase(std::unique(points.begin(), points.end(), same), points.end());
+  return points;
+}
+
+// Losses below this are drawn as none: what rounding leaves.
+constexpr double kNoLoss = 1e-6;
+
+// One panel's content and extent.
+struct Panel {
+  std::string title;
+  const Measure* measure;
+  std::vector<std::pair<const Series*, std::vector<Point>>> lines;
+};
+
+Panel make_panel(const Replay& replay, const std::vector<Series>& series, const Measure& measure, std::string title,
+                 const std::set<std::string>& prompts) {
+  Panel panel{std::move(title), &measure, {}};
+  for (const Series& one : series) {
+    const auto runs = replay.runs.find(one.key);
+    if (runs == replay.runs.end()) continue;
+    std::vector<Point> points = points_of(runs->second, measure.column, prompts);
+    std::erase_if(points, [](const Point& point) { return !(point.loss.mean >= kNoLoss); });
+    if (!points.empty()) panel.lines.emplace_back(&one, std::move(points));
+  }
+  return panel;
+}
+
+struct Range {
+  double low = 1e300;
+  double high = 0;
+  void add(double value) {
+    low = std::min(low, value);
+    high = std::max(high, value);
+  }
+};
+
+// The area between oracle and random: where a policy can be.
+std::string shaded_range(const Panel& panel, Canvas& canvas) {
+  const auto find = [&panel](std::string_view policy) {
+    return std::ranges::find_if(panel.lines, [policy](const auto& line) { return line.first->key.policy == policy; });
+  };
+  const auto oracle = find("oracle");
+  const auto random = find("random");
+  if (oracle == panel.lines.end() || random == panel.lines.end()) return {};
+  std::string outline;
+  const auto add = [&outline](const Point& point) {
+    outline += fmt::format("{:.9g} {:.9g}\n", point.slots, point.loss.mean);
+  };
+  std::ranges::for_each(oracle->second, add);
+  std::for_each(random->second.rbegin(), random->second.rend(), add);
+  return fmt::format("{} using 1:2 with filledcurves closed fc rgb '#F0F0F0' notitle", canvas.add_data(outline));
+}
+
+void draw_panel(const Panel& panel, const Range& slots, const Range& losses, Canvas& canvas) {
+  std::string commands = fmt::format(
+      "set xlabel 'slots held per layer and kv head' offset 0,0.3 textcolor rgb '{0}'\n"
+      "set ylabel {1} offset 0.5,0 textcolor rgb '{0}'\n"
+      "set logscale x 2\nset logscale y 10\nset format x '%.0f'\nset format y '%g'\nset mytics default\n"
+      "set xrange [{2:.9g}:{3:.9g}]\nset yrange [{4:.9g}:{5:.9g}]\nplot ",
+      kTextColor, gnuplot_string(panel.measure->label), slots.low / 1.12, slots.high * 1.12, losses.low / 1.25,
+      losses.high * 1.25);
+  std::vector<std::string> plots;
+  if (const std::string shade = shaded_range(panel, canvas); !shade.empty()) plots.push_back(shade);
+  for (const auto& [series, points] : panel.lines) {
+    std::string lines;
+    for (const Point& point : points) {
+      lines += fmt::format("{:.9g} {:.9g} {:.9g} {:.9g}\n", point.slots, point.loss.mean,
+                           std::max(point.loss.low, losses.low / 1.25), point.loss.high);
+    }
+    const std::vector<std::string> drawn = line_with_bars(canvas.add_data(lines), series->style);
+    plots.insert(plots.end(), drawn.begin(), drawn.end());
+  }
+  canvas.add_panel(panel.title, commands + joined(plots));
+}
+
+// `shared`: panels of one measure have one scale, so that they can be compared; otherwise each has its own.
+std::optional<Figure> draw_figure(std::string name, std::string title, std::string caption,
+                                  const std::vector<Panel>& panels, bool shared) {
+  std::vector<Panel> drawn;
+  std::ranges::copy_if(panels, std::back_inserter(drawn), [](const Panel& panel) { return !panel.lines.empty(); });
+  if (drawn.empty()) return std::nullopt;
+  Range slots;
+  std::vector<Range> losses(drawn.size());
+  Canvas::Legend legend;
+  for (std::size_t i = 0; i < drawn.size(); ++i) {
+    for (const auto& [series, points] : drawn[i].lines) {
+      const auto in_legend = [label = series->label](const auto& entry) { return entry.first == label; };
+      if (std::ranges::none_of(legend, in_legend)) legend.emplace_back(series->label, series->style);
+      for (const Point& point : points) {
+        slots.add(point.slots);
+        losses[shared ? 0 : i].add(std::max(point.loss.low, point.loss.mean / 10));  // bars may reach 0
+        losses[shared ? 0 : i].add(point.loss.high);
+      }
+    }
+  }
+  const int columns = static_cast<int>(std::min<std::size_t>(drawn.size(), drawn.size() == 4 ? 2 : 3));
+  Canvas canvas({.name = std::move(name),
+                 .title = std::move(title),
+                 .caption = std::move(caption) + "; grey: between oracle and random",
+                 .panels = static_cast<int>(drawn.size()),
+                 .columns = columns,
+                 .panel_width = columns == 1   ? 640
+                                : columns == 2 ? 500
+                                               : 380,
+                 .panel_height = columns == 3 ? 300 : 400,
+                 .legend = legend});
+  for (std::size_t i = 0; i < drawn.size(); ++i) draw_panel(drawn[i], slots, losses[shared ? 0 : i], canvas);
+  canvas.add_legend();
+  return canvas.finish();
+}
+
+}  // namespace
+
+std::vector<Figure> loss_figures(const Table& table) {
+  const Replay replay = read(table);
+  const std::vector<Series> series = series_of(table);
+  std::vector<Figure> figures;
+  const auto add = [&figures](std::optional<Figure> figure) {
+    if (figure) figures.push_back(std::move(*figure));
+  };
+  std::vector<Panel> panels;
+  for (const Measure* measure : {&kMassLost, &kOutputLoss}) {
+    if (replay.measures.contains(measure->column)) {
+      panels.push_back(make_panel(replay, series, *measure, measure->title, replay.prompts));
+    }
+  }
+  add(draw_figure("loss", "What eviction loses, by budget", mean_over(replay.prompts.size(), true), panels, false));
+  if (replay.prompts_by_task.size() < 2) return figures;
+
+  for (const Measure* measure : {&kMassLost, &kOutputLoss}) {
+    if (!replay.measures.contains(measure->column)) continue;
+    std::vector<Panel> by_task;
+    for (const auto& [task, prompts] : replay.prompts_by_task) {
+      by_task.push_back(make_panel(replay, series, *measure,
+                                   fmt::format("{} (n = {})", task.empty() ? "no task" : task, prompts.size()),
+                                   prompts));
+    }
+    add(draw_figure(measure == &kMassLost ? "loss_by_task_mass" : "loss_by_task_output",
+                    fmt::format("{} by task and budget", measure->title),
+                    "mean over the n prompts of each task, 95 % bootstrap intervals", by_task, true));
+  }
+  return figures;
+}
+
+}  // namespace evictlab::plots

@@ -1,0 +1,204 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "plots/canvas.hpp"
+#include "plots/figures.hpp"
+#include "plots/series.hpp"
+
+namespace evictlab::plots {
+namespace {
+
+using analysis::Table;
+
+// A map of numbers over cells (x, y), each the mean of what was added.
+class CellMap {
+ public:
+  void add(double x, double y, double value) {
+    auto& [sum, count] = cells_[{x, y}];
+    sum += value;
+    ++count;
+  }
+  /// One line per cell: x y value; `shown` maps values to what is coloured.
+  template <typename Shown>
+  std::string lines(const Shown& shown) const {
+    std::string text;
+    for (const auto& [cell, mean] : cells_) {
+      text += fmt::format("{:.9g} {:.9g} {:.9g}\n", cell.first, cell.second,
+                          shown(mean.first / static_cast<double>(mean.second)));
+    }
+    return text;
+  }
+  double last_x() const {
+    return extent([](const auto& cell) { return cell.first.first; });
+  }
+  double last_y() const {
+    return extent([](const auto& cell) { return cell.first.second; });
+  }
+
+ private:
+  template <typename Get>
+  double extent(const Get& get) const {
+    double last = 0;
+    for (const auto& cell : cells_) last = std::max(last, get(cell));
+    return last;
+  }
+
+  std::map<std::pair<double, double>, std::pair<double, int>> cells_;
+};
+
+std::string map_panel(const std::string& data, const std::string& x_axis, double x_half, double last_layer,
+                      bool outlined) {
+  return fmt::format(
+      "unset logscale\nunset grid\nset border 0\n{0}set ylabel 'layer' offset -0.6,0 textcolor rgb '{1}'\n"
+      "set yrange [-0.5:{2:.9g}]\nset ytics 0,{3} scale 0\nset xtics scale 0\nset format y '%.0f'\nunset colorbox\n"
+      "plot {4} using 1:2:({5:.9g}):(0.5):3 with boxxyerror fs solid {6} lc palette notitle\n",
+      x_axis, kTextColor, last_layer + 0.5, tic_step(last_layer), data, x_half,
+      outlined ? "border rgb 'white' lw 0.6" : "noborder");
+}
+
+std::string head_axis(double last_head) {
+  return fmt::format(
+      "set xlabel 'query head' offset 0,0.3 textcolor rgb '{}'\nset xrange [-0.5:{:.9g}]\nset xtics 0,{}\n"
+      "set format x '%.0f'\n",
+      kTextColor, last_head + 0.5, tic_step(last_head));
+}
+
+// Panels that show a layer x head map; wider for more heads, higher for more layers, within reason.
+int map_size(double cells) { return static_cast<int>(std::clamp(36 * (cells + 1), 240.0, 420.0)); }
+
+}  // namespace
+
+std::vector<Figure> attention_figures(const Table& table) {
+  struct Column {
+    const char* name;
+    const char* title;
+  };
+  constexpr Column kColumns[] = {{"normalized_entropy", "Normalized entropy"},
+                                 {"sink_mass", "Mass on the first positions"},
+                                 {"recent_mass", "Mass on recent positions"}};
+  const std::size_t prompt = table.column("prompt");
+  const std::size_t task = table.column("task");
+  const std::size_t layer = table.column("layer");
+  const std::size_t head = table.column("head");
+  if (table.rows() == 0) return {};
+
+  std::map<std::string, CellMap> by_column;
+  std::map<std::string, CellMap> entropy_by_task;
+  std::map<std::string, std::set<std::string>> prompts_by_task;
+  std::set<std::string> prompts;
+  for (std::size_t r = 0; r < table.rows(); ++r) {
+    const double x = index_at(table, r, head).value_or(0);
+    const double y = index_at(table, r, layer).value_or(0);
+    for (const Column& column : kColumns) {
+      if (const auto value = table.number(r, table.column(column.name))) by_column[column.name].add(x, y, *value);
+    }
+    if (const auto value = table.number(r, table.column(kColumns[0].name))) {
+      entropy_by_task[table.text(r, task)].add(x, y, *value);
+    }
+    prompts.insert(table.text(r, prompt));
+    prompts_by_task[table.text(r, task)].insert(table.text(r, prompt));
+  }
+  const auto same = [](double value) { return value; };
+  const auto draw_maps = [&](std::string name, std::string title, std::string caption,
+                             const std::vector<std::pair<std::string, const CellMap*>>& maps) {
+    const CellMap& first = *maps.front().second;
+    const bool outlined = first.last_x() < 24 && first.last_y() < 40;
+    Canvas canvas({.name = std::move(name),
+                   .title = std::move(title),
+                   .caption = std::move(caption),
+                   .panels = static_cast<int>(maps.size()),
+                   .columns = static_cast<int>(std::min<std::size_t>(maps.size(), maps.size() == 4 ? 2 : 3)),
+                   .panel_width = std::max(map_size(first.last_x()), 280),
+                   .panel_height = map_size(first.last_y()),
+                   .color_scale_width = 130});
+    for (const auto& [panel_title, map] : maps) {
+      canvas.add_panel(panel_title, sequential_palette() + "set cbrange [0:1]\n" +
+                                        map_panel(canvas.add_data(map->lines(same)), head_axis(map->last_x()), 0.5,
+                                                  map->last_y(), outlined));
+    }
+    canvas.add_color_scale("", 0, 1, "0,0.2");
+    return canvas.finish();
+  };
+
+  std::vector<Figure> figures;
+  std::vector<std::pair<std::string, const CellMap*>> maps;
+  for (const Column& column : kColumns) {
+    if (by_column.contains(column.name)) maps.emplace_back(column.title, &by_column.at(column.name));
+  }
+  if (maps.empty()) return {};
+  figures.push_back(
+      draw_maps("attention", "How each layer and head attends",
+                mean_over(prompts.size(), false) + "; entropy: 0 = one position, 1 = all positions evenly", maps));
+  if (prompts_by_task.size() > 1) {
+    maps.clear();
+    for (const auto& [name, map] : entropy_by_task) {
+      maps.emplace_back(fmt::format("{} (n = {})", name.empty() ? "no task" : name, prompts_by_task.at(name).size()),
+                        &map);
+    }
+    figures.push_back(draw_maps("attention_by_task", "Normalized attention entropy by task",
+                                "0 = one position, 1 = all positions evenly", maps));
+  }
+  return figures;
+}
+
+std::vector<Figure> position_figures(const Table& table) {
+  const std::size_t prompt = table.column("prompt");
+  const std::size_t policy = table.column("policy");
+  const std::size_t parameters = table.column("parameters");
+  const std::size_t budget = table.column("budget_requested");
+  const std::size_t layer = table.column("layer");
+  const std::size_t bin = table.column("depth_bin");
+  const std::size_t share = table.column("share");
+  if (table.rows() == 0) return {};
+
+  double bins = 1;
+  for (std::size_t r = 0; r < table.rows(); ++r) bins = std::max(bins, index_at(table, r, bin).value_or(0) + 1);
+  const std::string requested = spread(requested_budgets(table), 1).front();
+  std::map<PolicyKey, CellMap> maps;
+  std::set<std::string> prompts;
+  for (std::size_t r = 0; r < table.rows(); ++r) {
+    if (table.text(r, budget) != requested) continue;
+    const auto value = table.number(r, share);
+    if (!value) continue;
+    prompts.insert(table.text(r, prompt));
+    // Relative to an even spread over the prompt.
+    maps[{table.text(r, policy), table.text(r, parameters)}].add((index_at(table, r, bin).value_or(0) + 0.5) / bins,
+                                                                 index_at(table, r, layer).value_or(0), *value * bins);
+  }
+  std::vector<Series> series = series_of(table);
+  std::erase_if(series, [&](const Series& one) { return one.key.policy == "full" || !maps.contains(one.key); });
+  if (series.empty()) return {};
+
+  const double kLimit = 3;  // powers of two
+  const auto shown = [kLimit](double density) {
+    return density > 0 ? std::clamp(std::log2(density), -kLimit, kLimit) : -kLimit;
+  };
+  const double last_layer = maps.at(series.front().key).last_y();
+  Canvas canvas(
+      {.name = "kept_positions",
+       .title = fmt::format("Where the kept positions lie, at budget {}", requested),
+       .caption = mean_over(prompts.size(), false) + "; density relative to positions spread evenly over the prompt",
+       .panels = static_cast<int>(series.size()),
+       .columns = static_cast<int>(std::min<std::size_t>(series.size(), series.size() == 4 ? 2 : 3)),
+       .panel_width = 340,
+       .panel_height = map_size(last_layer),
+       .color_scale_width = 160});
+  const std::string depth_axis = fmt::format(
+      "set xlabel 'relative depth in the prompt' offset 0,0.3 textcolor rgb '{}'\nset xrange [0:1]\n"
+      "set xtics 0,0.25\nset format x '%g'\n",
+      kTextColor);
+  for (const Series& one : series) {
+    canvas.add_panel(one.label, diverging_palette() + fmt::format("set cbrange [{}:{}]\n", -kLimit, kLimit) +
+                                    map_panel(canvas.add_data(maps.at(one.key).lines(shown)), depth_axis, 0.5 / bins,
+                                              last_layer, last_layer < 40));
+  }
+  canvas.add_color_scale("times an even spread", -kLimit, kLimit,
+                         "('≤ 1/8' -3, '1/4' -2, '1/2' -1, '1' 0, '2' 1, '4' 2, '≥ 8' 3)");
+  return {canvas.finish()};
+}
+
+}  // namespace evictlab::plots

@@ -1,0 +1,216 @@
+#include "plots/figures.hpp"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+
+#include "plots/series.hpp"
+#include "plots/style.hpp"
+
+namespace evictlab::plots {
+namespace {
+
+using analysis::Cell;
+using analysis::Table;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+Table replay_table() {
+  return Table({"prompt", "task", "T", "policy", "parameters", "budget_requested", "slots_held", "layer",
+                "retained_mass", "relative_loss", "status"});
+}
+
+void add_run(Table& table, const std::string& prompt, const std::string& task, const std::string& policy,
+             std::int64_t slots, double retained, Cell relative = {}) {
+  table.add_row({prompt, task, std::int64_t{4}, policy, std::string("window=8"), slots, slots, std::int64_t{0}, 0.111,
+                 relative, std::string("ok")});
+  table.add_row({prompt, task, std::int64_t{4}, policy, std::string("window=8"), slots, slots, std::string("all"),
+                 retained, relative, std::string("ok")});
+}
+
+std::vector<std::string> names_of(const std::vector<Figure>& figures) {
+  std::vector<std::string> names;
+  for (const Figure& figure : figures) names.push_back(figure.name);
+  return names;
+}
+
+TEST(LossFigures, DrawOneMinusTheMeanRetainedMassAgainstSlotsHeld) {
+  // Two prompts retain .5 and .75 in 64 slots: loss .375, of which the bootstrap's extremes are .25 and .5.
+  Table table = replay_table();
+  add_run(table, "a", "needle", "snapkv", 64, 0.5);
+  add_run(table, "b", "needle", "snapkv", 64, 0.75);
+  const std::vector<Figure> figures = loss_figures(table);
+  ASSERT_THAT(names_of(figures), ElementsAre("loss"));
+  EXPECT_THAT(figures[0].script, HasSubstr("\n64 0.375 0.25 0.5\n"));
+  EXPECT_THAT(figures[0].script, HasSubstr("mean over 2 prompts, 95 % bootstrap intervals"));
+  EXPECT_THAT(figures[0].script, Not(HasSubstr("\n64 0.889")));             // a layer's row
+  EXPECT_THAT(figures[0].script, Not(HasSubstr("Attention output lost")));  // not measured
+  EXPECT_THAT(figures[0].script, HasSubstr(policy_style("snapkv").gnuplot()));
+}
+
+TEST(LossFigures, DrawTheOutputLossWhereItWasMeasured) {
+  Table table = replay_table();
+  add_run(table, "a", "needle", "snapkv", 64, 0.5, 0.0625);
+  EXPECT_THAT(loss_figures(table)[0].script, HasSubstr("\n64 0.0625 0.0625 0.0625\n"));
+}
+
+TEST(LossFigures, LeaveOutPointsThatSomePromptsLack) {
+  // At 16 slots prompt b was infeasible: a mean over a alone would be about other prompts.
+  Table table = replay_table();
+  add_run(table, "a", "needle", "snapkv", 16, 0.5);
+  add_run(table, "a", "needle", "snapkv", 64, 0.75);
+  add_run(table, "b", "needle", "snapkv", 64, 0.75);
+  table.add_row({std::string("b"), std::string("needle"), std::int64_t{4}, std::string("snapkv"),
+                 std::string("window=8"), std::int64_t{16}, std::monostate{}, std::string("all"), std::monostate{},
+                 std::monostate{}, std::string("infeasible")});
+  const std::string script = loss_figures(table)[0].script;
+  EXPECT_THAT(script, HasSubstr("\n64 0.25 0.25 0.25\n"));
+  EXPECT_THAT(script, Not(HasSubstr("\n16 0.5")));
+}
+
+TEST(LossFigures, ShadeBetweenOracleAndRandomWhenBothAreThere) {
+  Table table = replay_table();
+  add_run(table, "a", "needle", "oracle", 64, 0.75);
+  EXPECT_THAT(loss_figures(table)[0].script, Not(HasSubstr("filledcurves")));
+  add_run(table, "a", "needle", "random", 64, 0.5);
+  add_run(table, "a", "needle", "oracle", 128, 0.875);
+  add_run(table, "a", "needle", "random", 128, 0.625);
+  // Along the oracle, back along random.
+  const std::string script = loss_figures(table)[0].script;
+  EXPECT_THAT(script, HasSubstr("64 0.25\n128 0.125\n128 0.375\n64 0.5\n"));
+  EXPECT_THAT(script, HasSubstr("filledcurves"));
+}
+
+TEST(LossFigures, SplitByTaskWhenThereAreSeveral) {
+  Table table = replay_table();
+  add_run(table, "a", "needle", "snapkv", 64, 0.5, 0.25);
+  add_run(table, "b", "copy", "snapkv", 64, 0.75, 0.125);
+  const std::vector<Figure> figures = loss_figures(table);
+  ASSERT_THAT(names_of(figures), ElementsAre("loss", "loss_by_task_mass", "loss_by_task_output"));
+  EXPECT_THAT(figures[1].script, HasSubstr("needle (n = 1)"));
+  EXPECT_THAT(figures[1].script, HasSubstr("\n64 0.5 0.5 0.5\n"));
+  EXPECT_THAT(figures[2].script, HasSubstr("\n64 0.125 0.125 0.125\n"));
+}
+
+TEST(LossFigures, FullCacheAloneGivesNoFigureSinceItLosesNothing) {
+  Table table = replay_table();
+  add_run(table, "a", "needle", "full", 500, 1.0, 0.0);
+  EXPECT_TRUE(loss_figures(table).empty());
+  EXPECT_TRUE(loss_figures(replay_table()).empty());
+}
+
+TEST(LossFigures, ReportAMissingColumn) {
+  EXPECT_THROW(loss_figures(Table({"prompt", "task", "policy"})), analysis::TableError);
+}
+
+TEST(AttentionFigures, AverageOverPromptsPerLayerAndHead) {
+  Table table({"prompt", "task", "layer", "head", "entropy_nats", "normalized_entropy", "effective_positions",
+               "sink_mass", "recent_mass"});
+  for (const double entropy : {0.25, 0.75}) {
+    table.add_row({fmt::format("p{}", entropy), std::string("needle"), std::int64_t{1}, std::int64_t{2}, 1.0, entropy,
+                   4.0, 0.125, 0.375});
+  }
+  const std::vector<Figure> figures = attention_figures(table);
+  ASSERT_THAT(names_of(figures), ElementsAre("attention"));
+  EXPECT_THAT(figures[0].script, HasSubstr("\n2 1 0.5\n"));
+  EXPECT_THAT(figures[0].script, HasSubstr("\n2 1 0.125\n"));
+  EXPECT_THAT(figures[0].script, HasSubstr("\n2 1 0.375\n"));
+}
+
+TEST(AttentionFigures, RefuseALayerThatIsNone) {
+  Table table({"prompt", "task", "layer", "head", "normalized_entropy", "sink_mass", "recent_mass"});
+  table.add_row({std::string("p"), std::string(""), 1e300, std::int64_t{0}, 0.5, 0.5, 0.5});
+  EXPECT_THROW(attention_figures(table), analysis::TableError);
+}
+
+TEST(BudgetFigures, ShowLayersRelativeToAnEvenSplit) {
+  // pyramidkv holds 30 and 10 in two layers (even would be 20): 1.5 and .5. snapkv is even, like random.
+  Table table({"prompt", "policy", "parameters", "budget_requested", "layer", "head", "slots"});
+  for (const std::int64_t layer : {0, 1}) {
+    for (const std::int64_t head : {0, 1}) {
+      const auto add = [&](const std::string& policy, std::int64_t slots) {
+        table.add_row({std::string("a"), policy, std::monostate{}, std::int64_t{10}, layer, head, slots});
+      };
+      add("pyramidkv", layer == 0 ? 10 + 10 * head : 5);
+      add("snapkv", 10);
+      add("random", 10);
+    }
+  }
+  const std::vector<Figure> figures = budget_figures(table);
+  ASSERT_EQ(figures.size(), 1U);
+  EXPECT_THAT(figures[0].script, HasSubstr("0 1.5 1.5 1.5\n1 0.5 0.5 0.5\n"));
+  EXPECT_THAT(figures[0].script, HasSubstr("even split (2 policies)"));
+  EXPECT_THAT(figures[0].script, Not(HasSubstr("snapkv")));
+}
+
+TEST(PositionFigures, ShowTheDensityRelativeToAnEvenSpread) {
+  // Four bins; .5 of the slots in one is 2 times an even spread (2^1), .125 half of it, none at most an eighth.
+  Table table({"prompt", "policy", "parameters", "budget_requested", "layer", "depth_bin", "share"});
+  const double shares[] = {0.5, 0.125, 0.375, 0.0};
+  for (std::int64_t bin = 0; bin < 4; ++bin) {
+    table.add_row({std::string("a"), std::string("snapkv"), std::monostate{}, std::int64_t{64}, std::int64_t{0}, bin,
+                   shares[bin]});
+    table.add_row(
+        {std::string("a"), std::string("full"), std::monostate{}, std::int64_t{64}, std::int64_t{0}, bin, 0.25});
+  }
+  const std::vector<Figure> figures = position_figures(table);
+  ASSERT_EQ(figures.size(), 1U);
+  EXPECT_THAT(figures[0].script, HasSubstr("0.125 0 1\n0.375 0 -1\n0.625 0 0.584962501\n0.875 0 -3\n"));
+  EXPECT_THAT(figures[0].script, Not(HasSubstr("'full'")));
+}
+
+TEST(PositionFigures, RefuseMorePanelsThanAFigureCanHave) {
+  Table table({"prompt", "policy", "parameters", "budget_requested", "layer", "depth_bin", "share"});
+  for (int i = 0; i < 61; ++i) {
+    table.add_row({std::string("a"), fmt::format("policy{}", i), std::monostate{}, std::int64_t{64}, std::int64_t{0},
+                   std::int64_t{0}, 1.0});
+  }
+  EXPECT_THROW(position_figures(table), PlotError);
+}
+
+TEST(Series, LabelsTellOnlyWhatDistinguishes) {
+  Table table({"policy", "parameters"});
+  table.add_row({std::string("snapkv"), std::string("window=32,pool=f(a=1,b=2),kernel=5")});
+  table.add_row({std::string("snapkv"), std::string("window=32,pool=f(a=1,b=3),kernel=5")});
+  table.add_row({std::string("oracle"), std::string("over=heads")});
+  table.add_row({std::string("compose"), std::string("scorer=cake")});
+  const std::vector<Series> series = series_of(table);
+  std::vector<std::string> labels;
+  for (const Series& one : series) labels.push_back(one.label);
+  EXPECT_THAT(labels,
+              ElementsAre("oracle", "snapkv (pool=f(a=1,b=2))", "snapkv (pool=f(a=1,b=3))", "compose (scorer=cake)"));
+  EXPECT_EQ(series[1].style.color, series[2].style.color);
+  EXPECT_NE(series[1].style.gnuplot(), series[2].style.gnuplot());
+}
+
+TEST(Series, BudgetsAreOrderedAsNumbersAndSpreadWithTheirEnds) {
+  Table table({"budget_requested"});
+  for (const char* budget : {"64MiB", "128", "64", "0.05", "1024", "64"}) table.add_row({std::string(budget)});
+  const std::vector<std::string> budgets = requested_budgets(table);
+  EXPECT_THAT(budgets, ElementsAre("0.05", "64", "128", "1024", "64MiB"));
+  EXPECT_THAT(spread(budgets, 3), ElementsAre("0.05", "128", "64MiB"));
+  EXPECT_THAT(spread(budgets, 1), ElementsAre("128"));
+}
+
+TEST(Styles, EveryPolicyOfTheTableLooksDifferentAndUnknownOnesKeepTheirLook) {
+  const char* policies[] = {"full",      "random",    "protect-only", "streaming-llm", "h2o",
+                            "tova",      "snapkv",    "pyramidkv",    "ada-snapkv",    "ada-pyramid",
+                            "dynamickv", "windowkv",  "cake",         "criticalkv",    "critical-adakv",
+                            "knorm",     "keydiff",   "lagkv",        "chunkkv",       "expected-attention",
+                            "oracle",    "simlayerkv"};
+  std::set<std::pair<std::string, int>> looks;  // the dash is not counted: colour and mark are enough
+  for (const char* policy : policies) {
+    const Style style = policy_style(policy);
+    EXPECT_TRUE(looks.emplace(style.color, style.point_type).second) << policy;
+    EXPECT_LT(policy_rank(policy), std::size(policies)) << policy;
+  }
+  EXPECT_EQ(policy_style("mine").gnuplot(), policy_style("mine").gnuplot());
+  EXPECT_GE(policy_rank("mine"), std::size(policies));
+}
+
+}  // namespace
+}  // namespace evictlab::plots

@@ -1,0 +1,126 @@
+#include "plots/gnuplot.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "core/file.hpp"
+#include "plots/figures.hpp"
+#include "testing/temporary_directory.hpp"
+
+namespace evictlab::plots {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+// PATH as the test sets it, as it was afterwards.
+class PathGuard {
+ public:
+  explicit PathGuard(const std::string& path) : previous_(std::getenv("PATH")) { setenv("PATH", path.c_str(), 1); }
+  ~PathGuard() { setenv("PATH", previous_.c_str(), 1); }
+  PathGuard(const PathGuard&) = delete;
+  PathGuard& operator=(const PathGuard&) = delete;
+  const std::string& previous() const { return previous_; }
+
+ private:
+  std::string previous_;
+};
+
+Figure figure(const std::string& script) { return {"figure", 300, 200, script}; }
+
+void write_fake_gnuplot(const std::filesystem::path& path, const std::string& body) {
+  core::write_text(path, "#!/bin/sh\n" + body);
+  std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+}
+
+template <typename Exception>
+std::string message_of(const Figure& drawn, const std::filesystem::path& directory) {
+  try {
+    draw(drawn, directory);
+  } catch (const Exception& error) {
+    return error.what();
+  }
+  return "no such exception";
+}
+
+TEST(Gnuplot, DrawsPngAndSvgIntoANewDirectoryWithAnyName) {
+  const testing::TemporaryDirectory directory;
+  const auto files = draw(figure("plot x notitle\n"), directory / "it's $new\"");
+  ASSERT_EQ(files.size(), 2U);
+  EXPECT_THAT(core::read_text(files[0]), StartsWith("\x89PNG\r\n"));
+  EXPECT_THAT(core::read_text(files[1]), HasSubstr("</svg>"));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory / "it's $new\""), {}), 2);
+}
+
+TEST(Gnuplot, TextsStandForThemselves) {
+  EXPECT_EQ(gnuplot_string("it's \\n {a_b}"), "'it''s \\n {a_b}'");
+  EXPECT_EQ(gnuplot_string("a\nb"), "'a b'");
+  const testing::TemporaryDirectory directory;
+  const auto files =
+      draw(figure("set title " + gnuplot_string("it's `x` a_b @y <&") + "\nplot x notitle\n"), directory.path());
+  EXPECT_THAT(core::read_text(files[1]), HasSubstr("it's `x` a_b @y &lt;&amp;"));
+}
+
+TEST(Gnuplot, ABadLineIsAnErrorThoughGnuplotGoesOn) {
+  const testing::TemporaryDirectory directory;
+  EXPECT_THAT(message_of<std::runtime_error>(figure("set nonsense 3\nplot x notitle\n"), directory.path()),
+              HasSubstr("line "));
+  EXPECT_TRUE(std::filesystem::is_empty(directory.path()));
+}
+
+TEST(Gnuplot, MissingGnuplotIsSaidInOneLine) {
+  const testing::TemporaryDirectory directory;
+  const PathGuard guard(directory.path().string());
+  const std::string message = message_of<PlotError>(figure("plot x\n"), directory / "out");
+  EXPECT_THAT(message, HasSubstr("gnuplot was not found"));
+  EXPECT_EQ(message.find('\n'), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(directory / "out"));
+}
+
+TEST(Gnuplot, OneThatDiesWithoutReadingDoesNotTakeTheProgramWithIt) {
+  const testing::TemporaryDirectory directory;
+  write_fake_gnuplot(directory / "gnuplot", "echo 'no display' >&2; exit 3\n");
+  const PathGuard guard(directory.path().string());
+  const std::string large(1 << 20, '#');  // more than a pipe holds
+  const std::string message = message_of<std::runtime_error>(figure(large + "\n"), directory / "out");
+  EXPECT_THAT(message, HasSubstr("no display"));
+}
+
+TEST(Gnuplot, OneThatDrawsNothingIsAnError) {
+  const testing::TemporaryDirectory directory;
+  // Reports the end of the script, but leaves no figure.
+  write_fake_gnuplot(directory / "gnuplot", "file=$(sed -n \"s/^set print '\\(.*\\)'/\\1/p\"); echo end >\"$file\"\n");
+  const PathGuard guard(directory.path().string() + ":" + std::getenv("PATH"));
+  EXPECT_THAT(message_of<std::runtime_error>(figure("plot x\n"), directory / "out"), HasSubstr("empty"));
+}
+
+TEST(Gnuplot, AcceptsEveryFigureOfSmallAndLargeResults) {
+  analysis::Table replay({"prompt", "task", "policy", "parameters", "budget_requested", "slots_held", "layer",
+                          "retained_mass", "relative_loss"});
+  analysis::Table budgets({"prompt", "policy", "parameters", "budget_requested", "layer", "head", "slots"});
+  analysis::Table positions({"prompt", "policy", "parameters", "budget_requested", "layer", "depth_bin", "share"});
+  analysis::Table attention({"prompt", "task", "layer", "head", "normalized_entropy", "sink_mass", "recent_mass"});
+  for (const std::string prompt : {"a", "b"}) {
+    for (std::int64_t layer = 0; layer < 40; ++layer) {
+      attention.add_row({prompt, "task'" + prompt, layer, std::int64_t{0}, 0.5, 0.25, 0.125});
+      for (const std::string policy : {"oracle", "random", "snap'kv_{x}"}) {
+        budgets.add_row({prompt, policy, std::monostate{}, std::int64_t{64}, layer, std::int64_t{0}, 64 + layer});
+        positions.add_row({prompt, policy, std::monostate{}, std::int64_t{64}, layer, std::int64_t{0}, 1.0});
+      }
+    }
+    for (const std::string policy : {"oracle", "random", "snap'kv_{x}"}) {
+      replay.add_row({prompt, "task'" + prompt, policy, std::monostate{}, std::int64_t{64}, std::int64_t{64},
+                      std::string("all"), policy == "oracle" ? 0.9 : 0.5, 0.25});
+    }
+  }
+  const testing::TemporaryDirectory directory;
+  const auto figures = all_figures({replay, budgets, positions, attention});
+  ASSERT_EQ(figures.size(), 7U);
+  for (const Figure& one : figures) EXPECT_EQ(draw(one, directory.path()).size(), 2U) << one.name;
+}
+
+}  // namespace
+}  // namespace evictlab::plots
