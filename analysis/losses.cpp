@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "analysis/fixed_blocking.hpp"
+
 namespace evictlab::analysis {
 namespace {
 
@@ -166,6 +168,7 @@ Eigen::MatrixXf future_attention(const LayerShape& shape, const RowMatrix& queri
 
 OutputReference::OutputReference(const LayerShape& shape, const FutureView& future, const RowMatrix& output_weight)
     : shape_(shape), output_weight_(&output_weight) {
+  use_fixed_blocking();
   const Index positions = shape.prompt_length + shape.future_length;
   const Index d = shape.head_dim;
   require_shape("future queries", future.queries, shape.query_heads, shape.future_length, d);

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -153,6 +154,37 @@ TEST(KilledRecording, AMergeThatIsKilledLosesNothing) {
     fs::remove_all(parts_directory(path));
     fs::remove(path);
   }
+}
+
+// A full disk looks the same to the writer as a limit on the size of files: some write fails.
+[[noreturn]] void record_within(const fs::path& path, rlim_t limit) {
+  std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit files{limit, limit};
+  ::setrlimit(RLIMIT_FSIZE, &files);
+  try {
+    record(path, ::open("/dev/null", O_WRONLY | O_CLOEXEC));
+  } catch (const core::InputError& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    std::exit(2);
+  }
+  std::exit(0);
+}
+
+TEST(FullDisk, IsOneClearLineAndAnOrderlyExit) {
+  const testing::TemporaryDirectory directory;
+  int kept = 0;
+  // The limits stop, in turn, the model's part, the prompts' parts, and the merge.
+  for (const rlim_t limit : {1000U, 10000U, 30000U, 70000U, 200000U}) {
+    SCOPED_TRACE(limit);
+    const fs::path path = directory / (std::to_string(limit) + ".h5");
+    EXPECT_EXIT(record_within(path, limit), ::testing::ExitedWithCode(2), "h5.*: File too large");
+    EXPECT_FALSE(fs::exists(path));
+    EXPECT_FALSE(fs::exists(path.string() + ".tmp"));
+    if (!fs::exists(parts_directory(path))) continue;
+    EXPECT_THAT(verify_trace(parts_directory(path)), ::testing::IsEmpty());
+    ++kept;
+  }
+  EXPECT_GE(kept, 1);
 }
 
 }  // namespace

@@ -23,6 +23,9 @@ static_assert(std::is_same_v<hid_t, std::int64_t>);
 class Lock {
  public:
   Lock() : guard_(mutex()) {
+    // At exit HDF5 closes what is open; after a failed write (a full disk) it crashes on it. We close all
+    // files ourselves.
+    [[maybe_unused]] static const herr_t without_cleanup = H5dont_atexit();
     H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
     H5Eclear2(H5E_DEFAULT);
   }
@@ -72,6 +75,13 @@ std::string reason() {
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_first_reason, &text);
   H5Eclear2(H5E_DEFAULT);
   std::ranges::replace(text, '\n', ' ');
+  // Where the system refused, its reason is all that a reader needs: "... error message = 'No space left on device',
+  // ...".
+  constexpr std::string_view kSystem = "error message = '";
+  if (const auto begin = text.find(kSystem); begin != text.npos) {
+    text = text.substr(begin + kSystem.size());
+    text.resize(std::min(text.find('\''), text.size()));
+  }
   return text.empty() ? "HDF5 gives no reason" : text;
 }
 
@@ -153,13 +163,10 @@ Type type_of(hid_t id) {
   }
 }
 
-// How groups, datasets and files are made: without time stamps, so that equal content gives equal bytes,
-// and with their attributes beside them, because H5Ocopy of 1.10 can crash on attributes that are stored
-// apart (its default from the ninth attribute on).
-Handle creation(hid_t list_class) {
+// Groups, datasets and files are made without time stamps, so that equal content gives equal bytes.
+Handle untimed(hid_t list_class) {
   Handle list(H5Pcreate(list_class), H5Pclose);
   H5Pset_obj_track_times(list.get(), false);
-  H5Pset_attr_phase_change(list.get(), 128, 0);
   return list;
 }
 
@@ -219,7 +226,7 @@ std::string_view type_name(Type type) {
 File File::create(const std::filesystem::path& path) {
   const Lock lock;
   File file(-1, path);
-  file.id_ = check(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation(H5P_FILE_CREATE).get(), access().get()), file, "/",
+  file.id_ = check(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, untimed(H5P_FILE_CREATE).get(), access().get()), file, "/",
                    "create the file");
   return file;
 }
@@ -231,8 +238,8 @@ File File::open(const std::filesystem::path& path) {
   if (!std::filesystem::is_regular_file(status)) throw TraceError("{}: not a regular file", path.string());
   const Lock lock;
   File file(-1, path);
-  const Handle list = access();
-  H5Pset_file_locking(list.get(), false, true);  // what is read is complete; some file systems cannot lock
+  const Handle list(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);  // whatever version wrote it
+  H5Pset_file_locking(list.get(), false, true);             // what is read is complete; some file systems cannot lock
   if (H5Fis_hdf5(path.c_str()) == 0) throw TraceError("{}: not an HDF5 file", path.string());
   file.id_ = check(H5Fopen(path.c_str(), H5F_ACC_RDONLY, list.get()), file, "/", "open the file");
   return file;
@@ -307,33 +314,32 @@ void File::create_group(const std::string& group) {
   const Lock lock;
   if (group == "/" || exists(group)) return;
   create_group(parent_of(group));
-  const Handle created(check(H5Gcreate2(id_, group.c_str(), H5P_DEFAULT, creation(H5P_GROUP_CREATE).get(), H5P_DEFAULT),
+  const Handle created(check(H5Gcreate2(id_, group.c_str(), H5P_DEFAULT, untimed(H5P_GROUP_CREATE).get(), H5P_DEFAULT),
                              *this, group, "create the group"),
                        H5Gclose);
 }
 
+// ---- datasets -------------------------------------------------------------------------------------
+
 namespace {
 
-void require_readable_texts(const File& file, const std::string& object) {
-  for (const std::string& name : file.attributes(object)) {
-    if (file.is_text(object, name)) file.text(object, name);
+void write_elements(const File& file, hid_t id, const std::string& object, const Handle& type, const Handle& space,
+                    std::span<const std::byte> elements) {
+  const auto points = check(H5Sget_simple_extent_npoints(space.get()), file, object, "find the shape");
+  if (static_cast<std::uint64_t>(points) * H5Tget_size(type.get()) != elements.size()) {
+    throw std::invalid_argument(object + ": the shape does not have as many elements as are given");
   }
-  if (file.is_dataset(object)) return;
-  for (const std::string& child : file.children(object)) require_readable_texts(file, object + "/" + child);
+  const Handle options = untimed(H5P_DATASET_CREATE);
+  H5Pset_fill_time(options.get(), H5D_FILL_TIME_NEVER);
+  const Handle set(
+      check(H5Dcreate2(id, object.c_str(), type.get(), space.get(), H5P_DEFAULT, options.get(), H5P_DEFAULT), file,
+            object, "create the dataset"),
+      H5Dclose);
+  if (elements.empty()) return;  // nothing is stored
+  check(H5Dwrite(set.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, elements.data()), file, object, "write");
 }
 
 }  // namespace
-
-void File::copy_from(const File& source, const std::string& object, const std::string& destination) {
-  const Lock lock;
-  if (!source.exists(object)) fail(source, object, "is missing");
-  create_group(parent_of(destination));
-  require_readable_texts(source, object);
-  check(H5Ocopy(source.id_, object.c_str(), id_, destination.c_str(), H5P_DEFAULT, H5P_DEFAULT), *this, destination,
-        "copy it from " + source.path().string());
-}
-
-// ---- datasets -------------------------------------------------------------------------------------
 
 void File::write(const std::string& object, Type type, std::span<const std::uint64_t> shape,
                  std::span<const std::byte> elements) {
@@ -341,21 +347,7 @@ void File::write(const std::string& object, Type type, std::span<const std::uint
   create_group(parent_of(object));
   const std::vector<hsize_t> extent(shape.begin(), shape.end());
   const Handle space(H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr), H5Sclose);
-  const Handle stored = stored_type(type);
-  const Handle options = creation(H5P_DATASET_CREATE);
-  H5Pset_fill_time(options.get(), H5D_FILL_TIME_NEVER);
-  const Handle set(
-      check(H5Dcreate2(id_, object.c_str(), stored.get(), space.get(), H5P_DEFAULT, options.get(), H5P_DEFAULT), *this,
-            object, "create the dataset"),
-      H5Dclose);
-  const auto points =
-      static_cast<std::uint64_t>(check(H5Sget_simple_extent_npoints(space.get()), *this, object, "size"));
-  if (points * H5Tget_size(stored.get()) != elements.size()) {
-    throw std::invalid_argument(object + ": the shape does not have as many elements as are given");
-  }
-  // An empty dataset stores nothing.
-  if (elements.empty()) return;
-  check(H5Dwrite(set.get(), stored.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, elements.data()), *this, object, "write");
+  write_elements(*this, id_, object, stored_type(type), space, elements);
 }
 
 namespace {
@@ -553,14 +545,7 @@ std::vector<std::byte> File::write_ranges(const std::string& object, std::span<c
   create_group(parent_of(object));
   const hsize_t extent = ranges.size();
   const Handle space(H5Screate_simple(1, &extent, nullptr), H5Sclose);
-  const Handle type = range_type(name_bytes);
-  const Handle set(check(H5Dcreate2(id_, object.c_str(), type.get(), space.get(), H5P_DEFAULT,
-                                    creation(H5P_DATASET_CREATE).get(), H5P_DEFAULT),
-                         *this, object, "create the table"),
-                   H5Dclose);
-  if (!rows.empty()) {
-    check(H5Dwrite(set.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, rows.data()), *this, object, "write");
-  }
+  write_elements(*this, id_, object, range_type(name_bytes), space, rows);
   return rows;
 }
 
@@ -652,6 +637,41 @@ T only(const std::vector<T>& values, const File& file, const std::string& object
 }
 
 }  // namespace
+
+void File::copy_attribute(const File& source, const std::string& object, const std::string& name,
+                          const std::string& destination) {
+  const Attribute attribute = open_attribute(source, source.id_, object, name);
+  const std::size_t element_bytes = H5Tget_size(attribute.type.get());
+  if (H5Tis_variable_str(attribute.type.get()) > 0) return set_text(destination, name, source.text(object, name));
+  if (H5Tdetect_class(attribute.type.get(), H5T_VLEN) != 0 ||
+      H5Tdetect_class(attribute.type.get(), H5T_REFERENCE) != 0) {
+    fail(source, object, "the attribute " + name + " is not plain data");
+  }
+  if (element_bytes > std::filesystem::file_size(source.path_)) fail(source, object, "damaged: the attribute " + name);
+  std::vector<std::byte> value(attribute.elements * element_bytes);
+  check(H5Aread(attribute.id.get(), attribute.type.get(), value.data()), source, object, "read the attribute " + name);
+  const Handle space(H5Aget_space(attribute.id.get()), H5Sclose);
+  set_attribute(*this, id_, destination, name, attribute.type, space, value.data());
+}
+
+// Not H5Ocopy: in HDF5 1.10 that crashes when the disk is full, on damaged texts, and on many attributes.
+void File::copy_from(const File& source, const std::string& object, const std::string& destination) {
+  const Lock lock;
+  if (source.is_dataset(object)) {
+    const std::vector<std::byte> elements = source.read_bytes(object);
+    const Handle set = open_dataset(source, source.id_, object);
+    const Handle type(H5Dget_type(set.get()), H5Tclose);
+    const Handle space(H5Dget_space(set.get()), H5Sclose);
+    create_group(parent_of(destination));
+    write_elements(*this, id_, destination, type, space, elements);
+  } else {
+    create_group(destination);
+    for (const std::string& child : source.children(object)) {
+      copy_from(source, object + "/" + child, destination + "/" + child);
+    }
+  }
+  for (const std::string& name : source.attributes(object)) copy_attribute(source, object, name, destination);
+}
 
 void File::set_text(const std::string& object, const std::string& name, std::string_view value) {
   const Lock lock;

@@ -71,7 +71,7 @@ class File {
   std::vector<std::string> children(const std::string& group) const;
   /// Creates a group and the groups above it; one that exists stays as it is.
   void create_group(const std::string& group);
-  /// Copies a group or dataset with all it holds, after reading its texts, on whose damage HDF5 would crash.
+  /// Copies a group or dataset with its attributes and all it holds; datasets become contiguous.
   void copy_from(const File& source, const std::string& object, const std::string& destination);
 
   // Attributes. Setting replaces. Asking for one that is missing or of another kind throws.
@@ -109,6 +109,8 @@ class File {
   std::vector<NamedRange> read_ranges(const std::string& object) const;
 
  private:
+  void copy_attribute(const File& source, const std::string& object, const std::string& name,
+                      const std::string& destination);
   File(std::int64_t id, std::filesystem::path path) : id_(id), path_(std::move(path)) {}
 
   std::int64_t id_ = -1;  // HDF5's hid_t

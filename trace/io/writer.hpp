@@ -16,7 +16,7 @@ struct WriterOptions {
   bool append = false;         // keep the prompts an existing trace holds
   bool force = false;          // replace an existing trace
   bool keep_parts = false;     // leave the directory of parts as the trace; do not merge
-  std::string command;         // the command line, stored in the trace
+  std::string command{};       // the command line, stored in the trace
 };
 
 class PromptWriter;
