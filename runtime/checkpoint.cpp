@@ -1,0 +1,126 @@
+#include "runtime/checkpoint.hpp"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "runtime/json.hpp"
+#include "runtime/model_error.hpp"
+
+namespace evictlab::runtime {
+namespace {
+
+/// Which shard each tensor is in, as the index says.
+std::map<std::string, std::string> read_weight_map(const std::filesystem::path& path) {
+  const nlohmann::json index = read_object(path);
+  const auto map = index.find("weight_map");
+  if (map == index.end() || !map->is_object() || map->empty()) {
+    throw ModelError("{}: weight_map is missing, expected an object from tensor to file", path.string());
+  }
+  std::map<std::string, std::string> files;
+  for (const auto& [tensor, file] : map->items()) {
+    // A plain name: an index must not reach outside its directory.
+    const std::string name = file.is_string() ? file.get<std::string>() : "";
+    if (name.empty() || std::filesystem::path(name).filename() != name) {
+      throw ModelError("{}: tensor '{}' is in file {}, expected a file's name", path.string(), tensor, file.dump());
+    }
+    files.emplace(tensor, name);
+  }
+  return files;
+}
+
+}  // namespace
+
+Checkpoint::Checkpoint(const std::filesystem::path& directory) : directory_(directory) {
+  const std::filesystem::path single = directory / "model.safetensors";
+  const std::filesystem::path index = directory / "model.safetensors.index.json";
+  if (std::filesystem::exists(single)) {
+    open_single(single);
+  } else if (std::filesystem::exists(index)) {
+    open_shards(index);
+  } else {
+    throw ModelError("{}: no model.safetensors and no model.safetensors.index.json", directory.string());
+  }
+}
+
+void Checkpoint::open_single(const std::filesystem::path& path) {
+  files_.emplace_back(path);
+  for (const StoredTensor& tensor : files_.back().tensors()) tensors_.emplace(tensor.name, &tensor);
+}
+
+void Checkpoint::open_shards(const std::filesystem::path& index_path) {
+  const std::map<std::string, std::string> shard_of = read_weight_map(index_path);
+  std::set<std::string> names;
+  for (const auto& [tensor, file] : shard_of) names.insert(file);
+  files_.reserve(names.size());  // tensors_ points into them
+  for (const std::string& name : names) {
+    files_.emplace_back(directory_ / name);
+    for (const StoredTensor& tensor : files_.back().tensors()) {
+      const auto listed = shard_of.find(tensor.name);
+      if (listed == shard_of.end() || listed->second != name) {
+        throw ModelError("{}: holds tensor '{}', which {} lists {}", files_.back().path().string(), tensor.name,
+                         index_path.filename().string(), listed == shard_of.end() ? "nowhere" : "in " + listed->second);
+      }
+      tensors_.emplace(tensor.name, &tensor);
+    }
+  }
+  for (const auto& [tensor, file] : shard_of) {
+    if (!contains(tensor)) {
+      throw ModelError("{}: tensor '{}' is missing, though {} lists it there", (directory_ / file).string(), tensor,
+                       index_path.filename().string());
+    }
+  }
+}
+
+const StoredTensor& Checkpoint::require(const std::string& name, const std::vector<std::uint64_t>& shape) {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) {
+    throw ModelError("{}: tensor '{}' is missing, expected shape {}", directory_.string(), name, shape_text(shape));
+  }
+  const StoredTensor& tensor = *found->second;
+  if (tensor.shape != shape) {
+    throw ModelError("{}: tensor '{}' has shape {}, but config.json asks for {}", directory_.string(), name,
+                     shape_text(tensor.shape), shape_text(shape));
+  }
+  used_.insert(name);
+  return tensor;
+}
+
+WeightMatrix Checkpoint::matrix(const std::string& name, Index rows, Index columns) {
+  const StoredTensor& tensor = require(name, {static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(columns)});
+  return {weight_type(tensor, directory_.string()), tensor.bytes, rows, columns};
+}
+
+std::vector<float> Checkpoint::vector(const std::string& name, Index size) {
+  const StoredTensor& tensor = require(name, {static_cast<std::uint64_t>(size)});
+  std::vector<float> values(static_cast<std::size_t>(size));
+  WeightMatrix(weight_type(tensor, directory_.string()), tensor.bytes, 1, size).copy_rows(0, values);
+  return values;
+}
+
+void Checkpoint::require_all_used(const std::set<std::string>& ignored, std::string_view ignored_suffix) const {
+  for (const auto& [name, tensor] : tensors_) {
+    if (!used_.contains(name) && !ignored.contains(name) && !name.ends_with(ignored_suffix)) {
+      throw ModelError("{}: tensor '{}' {} has no place in the model config.json describes", directory_.string(), name,
+                       shape_text(tensor->shape));
+    }
+  }
+}
+
+std::string Checkpoint::fingerprint() const {
+  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), &XXH3_freeState);
+  XXH3_128bits_reset(state.get());
+  for (const auto& [name, tensor] : tensors_) {
+    // Lengths are part of it, so that no two different checkpoints give the same stream.
+    const std::string description =
+        fmt::format("{}:{}{}{}:", name.size(), name, tensor->dtype, shape_text(tensor->shape));
+    XXH3_128bits_update(state.get(), description.data(), description.size());
+    XXH3_128bits_update(state.get(), tensor->bytes.data(), tensor->bytes.size());
+  }
+  const XXH128_hash_t hash = XXH3_128bits_digest(state.get());
+  return fmt::format("xxh3-128:{:016x}{:016x}", hash.high64, hash.low64);
+}
+
+}  // namespace evictlab::runtime

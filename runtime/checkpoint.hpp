@@ -1,0 +1,50 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/safetensors.hpp"
+#include "runtime/weights.hpp"
+
+namespace evictlab::runtime {
+
+/// All tensors of a model directory: model.safetensors, or the shards model.safetensors.index.json names.
+/// Owns the mappings; what it returns is valid as long as it lives.
+class Checkpoint {
+ public:
+  /// Throws ModelError in one line: no checkpoint, a damaged file, an index that does not fit its shards.
+  explicit Checkpoint(const std::filesystem::path& directory);
+
+  bool contains(std::string_view name) const { return tensors_.contains(name); }
+
+  /// The tensor of that name and shape [rows, columns], kept in its own type. Throws ModelError when it is
+  /// missing, has another shape than the configuration asks for, or is not F32, F16 or BF16.
+  WeightMatrix matrix(const std::string& name, Index rows, Index columns);
+  /// The same for a vector [size], converted to float.
+  std::vector<float> vector(const std::string& name, Index size);
+
+  /// Throws ModelError naming the first tensor that neither matrix() nor vector() was asked for and that
+  /// is not in `ignored` and does not end in `ignored_suffix`: the weights have parts the configuration
+  /// does not know of, so running without them would be another model.
+  void require_all_used(const std::set<std::string>& ignored, std::string_view ignored_suffix) const;
+
+  /// "xxh3-128:<hex>" over names, dtypes, shapes and bytes of all tensors in the order of their names: the
+  /// same however they are spread over files. Reads every byte.
+  std::string fingerprint() const;
+
+ private:
+  void open_single(const std::filesystem::path& path);
+  void open_shards(const std::filesystem::path& index_path);
+  const StoredTensor& require(const std::string& name, const std::vector<std::uint64_t>& shape);
+
+  std::filesystem::path directory_;
+  std::vector<SafetensorsFile> files_;
+  std::map<std::string, const StoredTensor*, std::less<>> tensors_;
+  std::set<std::string, std::less<>> used_;
+};
+
+}  // namespace evictlab::runtime

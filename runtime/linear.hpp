@@ -1,0 +1,31 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "runtime/weights.hpp"
+
+namespace evictlab::runtime {
+
+using trace::RowMatrix;
+using trace::RowMatrixView;
+
+/// y = x W^T + b, as torch.nn.Linear.
+struct Linear {
+  WeightMatrix weight;      // [out, in]
+  std::vector<float> bias;  // [out], or empty
+};
+
+/// Writes the rows of x [m, in] through `linear` to `y` [m, out], which must have that size already.
+/// Weights are converted to float block by block. Blocks are fixed and spread over threads, so the result
+/// does not depend on how many there are.
+void apply(const Linear& linear, const Eigen::Ref<const RowMatrix>& x, Eigen::Ref<RowMatrix> y);
+
+/// Root mean square normalisation (Zhang and Sennrich 2019, eq. 4), row by row:
+///   y_i = x_i / sqrt(mean_j x_j^2 + eps) * weight_i
+void rms_norm(const Eigen::Ref<const RowMatrix>& x, std::span<const float> weight, double eps, Eigen::Ref<RowMatrix> y);
+
+/// gate_i = silu(gate_i) * up_i with silu(v) = v / (1 + exp(-v)) (SwiGLU, Shazeer 2020, eq. 6).
+void gate_with_silu(Eigen::Ref<RowMatrix> gate, const Eigen::Ref<const RowMatrix>& up);
+
+}  // namespace evictlab::runtime

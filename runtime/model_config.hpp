@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "runtime/architecture.hpp"
+#include "trace/tensor.hpp"
+
+namespace evictlab::runtime {
+
+using trace::Index;
+
+/// Rotary position encoding: pairs (i, i + d/2) of a query or key turn by position * frequency_i.
+struct RopeConfig {
+  enum class Type { kDefault, kLlama3 };
+  Type type = Type::kDefault;
+  double theta = 10000.0;  // frequency_i = theta^(-2i/d)
+  // Llama 3.1's stretching of long wavelengths; used by kLlama3 alone.
+  double factor = 1.0;
+  double low_freq_factor = 1.0;
+  double high_freq_factor = 4.0;
+  Index original_positions = 0;
+};
+
+/// "rope(theta=10000)", "rope(theta=500000,type=llama3,factor=8,...)": as traces store it.
+std::string describe(const RopeConfig& rope);
+
+/// What config.json and generation_config.json say.
+struct ModelConfig {
+  const Architecture* architecture = nullptr;
+  Index layers = 0;  // L
+  Index hidden_size = 0;
+  Index query_heads = 0;  // H, a multiple of G
+  Index kv_heads = 0;     // G
+  Index head_dim = 0;     // d, even; H*d need not be hidden_size
+  Index intermediate_size = 0;
+  Index vocab_size = 0;
+  Index max_positions = 0;
+  double rms_norm_eps = 1e-6;
+  RopeConfig rope;
+  bool tie_word_embeddings = false;
+  bool attention_bias = false;              // on query, key, value and attention output
+  bool mlp_bias = false;                    // on gate, up and down
+  std::vector<std::int32_t> eos_token_ids;  // generation_config.json's, else config.json's; may be empty
+  std::vector<Index> sliding_windows;       // [L]; 0 = sees every position
+  std::string dtype;                        // "float32", "float16", "bfloat16", or empty when not said
+
+  Index group_size() const { return query_heads / kv_heads; }
+  /// What query . key is multiplied by before the softmax: 1 / sqrt(d).
+  double attention_scale() const;
+};
+
+/// Reads `directory`/config.json and, where there is one, generation_config.json. Rotary parameters are
+/// understood in both notations: rope_theta with rope_scaling, and rope_parameters. Throws ModelError in
+/// one line naming file and key: a missing key, a wrong JSON type, a size out of range, heads that do not
+/// divide, an unsupported architecture, activation, rotary type or quantization.
+ModelConfig read_model_config(const std::filesystem::path& directory);
+
+}  // namespace evictlab::runtime

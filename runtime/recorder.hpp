@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "runtime/prompts.hpp"
+#include "runtime/sampling.hpp"
+#include "runtime/transformer.hpp"
+#include "trace/io/writer.hpp"
+
+// Design goals: one pass over a prompt yields everything a trace holds; what is recorded are the
+// probabilities and states the model really used; memory beyond the model's own cache is one layer's
+// rows, never n x n.
+// Not goals: deciding which prompts to record, files and their safety (trace/io), evicting anything.
+
+namespace evictlab::runtime {
+
+/// A model cannot be recorded as asked.
+class RecordError : public core::InputError {
+ public:
+  using core::InputError::InputError;
+};
+
+struct RecordOptions {
+  trace::Tier tier = trace::Tier::kSummary;
+  trace::Index window = 64;
+  trace::ElementType dtype = trace::ElementType::kFloat16;  // of queries, keys and values
+  std::vector<trace::Index> layers;                         // those to record, ascending; empty = all
+  SamplingOptions sampling;  // of generated futures; every prompt draws from a stream of its own
+};
+
+/// Scale of the recorded window rows: probabilities at long prompts are mostly subnormal halves without it.
+inline constexpr float kWindowAttentionScale = 32768.0F;
+
+/// Query statistics leave out the first positions, whose queries are unlike all later ones.
+inline constexpr trace::Index kFirstStatisticsPosition = 4;
+
+/// Throws RecordError naming the prompt when it cannot be recorded: shorter than the window, longer
+/// than the model's positions, no future, token ids the model does not have.
+void check_recordable(const TokenizedPrompt& prompt, const ModelConfig& model, const RecordOptions& options);
+
+/// Runs the model over one prompt and its future and writes every field of the tier for every layer asked
+/// for, then finishes the prompt. `progress` is told how many positions have been read through all layers
+/// (fractions while inside); it may throw to stop, which leaves nothing of this prompt behind.
+void record_prompt(const Transformer& model, const TokenizedPrompt& prompt, const RecordOptions& options,
+                   trace::TraceWriter& writer, const std::function<void(double)>& progress);
+
+/// What recording prompts of these lengths will take.
+struct RecordEstimate {
+  double trace_bytes = 0;   // on disk
+  double memory_bytes = 0;  // cache of the longest prompt and the recorder's buffers, without the weights
+};
+RecordEstimate estimate_recording(const std::vector<TokenizedPrompt>& prompts, const ModelConfig& model,
+                                  const RecordOptions& options);
+
+}  // namespace evictlab::runtime

@@ -1,0 +1,299 @@
+#include "runtime/transformer.hpp"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "analysis/fixed_blocking.hpp"
+#include "core/interrupt.hpp"
+#include "core/parallel.hpp"
+#include "runtime/attention.hpp"
+#include "runtime/checkpoint.hpp"
+#include "runtime/linear.hpp"
+#include "runtime/model_error.hpp"
+#include "runtime/rope.hpp"
+
+namespace evictlab::runtime {
+namespace {
+
+// The MLP's wide intermediate states exist for this many positions at a time.
+constexpr Index kMlpBlock = 1024;
+
+/// A decoder layer's weights.
+struct Layer {
+  std::vector<float> attention_norm;  // [hidden]
+  Linear query;                       // hidden -> H*d
+  Linear key;                         // hidden -> G*d
+  Linear value;                       // hidden -> G*d
+  Linear attention_output;            // H*d -> hidden
+  std::vector<float> mlp_norm;        // [hidden]
+  Linear gate;                        // hidden -> intermediate
+  Linear up;                          // hidden -> intermediate
+  Linear down;                        // intermediate -> hidden
+};
+
+/// Reads a model's modules out of its checkpoint, by the names and switches of its architecture.
+class Loader {
+ public:
+  Loader(Checkpoint& checkpoint, const ModelConfig& config) : checkpoint_(checkpoint), config_(config) {}
+
+  Layer layer(Index index) {
+    const Architecture& names = *config_.architecture;
+    const Index hidden = config_.hidden_size;
+    const Index inner = config_.intermediate_size;
+    const Index query = config_.query_heads * config_.head_dim;
+    const Index key = config_.kv_heads * config_.head_dim;
+    const bool attention_bias = config_.attention_bias;
+    const bool mlp_bias = config_.mlp_bias;
+    const auto name = [index](std::string_view pattern) { return module_name(pattern, index); };
+    return {.attention_norm = norm(name(names.attention_norm)),
+            .query = linear(name(names.query), hidden, query, attention_bias),
+            .key = linear(name(names.key), hidden, key, attention_bias),
+            .value = linear(name(names.value), hidden, key, attention_bias),
+            .attention_output = linear(name(names.attention_output), query, hidden, attention_bias),
+            .mlp_norm = norm(name(names.mlp_norm)),
+            .gate = linear(name(names.gate), hidden, inner, mlp_bias),
+            .up = linear(name(names.up), hidden, inner, mlp_bias),
+            .down = linear(name(names.down), inner, hidden, mlp_bias)};
+  }
+
+  WeightMatrix matrix(std::string_view module, Index rows, Index columns) {
+    return checkpoint_.matrix(std::string(module) + ".weight", rows, columns);
+  }
+
+  std::vector<float> norm(std::string_view module) {
+    return checkpoint_.vector(std::string(module) + ".weight", config_.hidden_size);
+  }
+
+ private:
+  Linear linear(const std::string& module, Index in, Index out, bool bias) {
+    return {.weight = matrix(module, out, in),
+            .bias = bias ? checkpoint_.vector(module + ".bias", out) : std::vector<float>{}};
+  }
+
+  Checkpoint& checkpoint_;
+  const ModelConfig& config_;
+};
+
+/// One chunk's query heads, head after head: [H * m, d].
+class HeadMajor {
+ public:
+  HeadMajor(Index heads, Index rows, Index columns)
+      : rows_(rows), columns_(columns), heads_(heads), data_(heads * rows, columns) {}
+
+  auto head(Index head) { return data_.middleRows(head * rows_, rows_); }
+  RowMatrixView view(Index head) const {
+    return {data_.data() + head * rows_ * columns_, rows_, columns_, Eigen::OuterStride<>(columns_)};
+  }
+  trace::TensorView tensor() const { return {data_.data(), heads_, rows_, columns_}; }
+
+ private:
+  Index rows_;
+  Index columns_;
+  Index heads_;
+  RowMatrix data_;
+};
+
+}  // namespace
+
+struct Transformer::Impl {
+  explicit Impl(const std::filesystem::path& path)
+      : directory(path), config(read_model_config(path)), checkpoint(path) {
+    analysis::use_fixed_blocking();
+    const Architecture& names = *config.architecture;
+    Loader loader(checkpoint, config);
+    embedding = loader.matrix(names.embedding, config.vocab_size, config.hidden_size);
+    for (Index index = 0; index < config.layers; ++index) layers.push_back(loader.layer(index));
+    final_norm = loader.norm(names.final_norm);
+    output_head.weight = config.tie_word_embeddings
+                             ? embedding
+                             : loader.matrix(names.output_head, config.vocab_size, config.hidden_size);
+    // Some files with tied embeddings hold the output head all the same.
+    std::set<std::string> ignored;
+    if (config.tie_word_embeddings) ignored.insert(std::string(names.output_head) + ".weight");
+    checkpoint.require_all_used(ignored, names.ignored_suffix);
+    frequencies = rope_frequencies(config.rope, config.head_dim);
+  }
+
+  void check(std::span<const std::int32_t> tokens, const KvCache& cache) const;
+  RowMatrix embed(std::span<const std::int32_t> tokens) const;
+  RowMatrix hidden_states(std::span<const std::int32_t> tokens, KvCache& cache, ForwardObserver* observer) const;
+  void attend(Index index, RowMatrix& hidden, const RopeTable& rope, KvCache& cache, ForwardObserver* observer) const;
+  void feed_forward(const Layer& layer, RowMatrix& hidden) const;
+  RowMatrix logits(const Eigen::Ref<const RowMatrix>& hidden) const;
+
+  std::filesystem::path directory;
+  ModelConfig config;
+  Checkpoint checkpoint;
+  WeightMatrix embedding;  // [vocab, hidden]
+  std::vector<Layer> layers;
+  std::vector<float> final_norm;  // [hidden]
+  Linear output_head;             // hidden -> vocab
+  std::vector<float> frequencies;
+};
+
+void Transformer::Impl::check(std::span<const std::int32_t> tokens, const KvCache& cache) const {
+  const std::string where = directory.string();
+  if (tokens.empty()) throw ModelError("{}: no tokens to read", where);
+  const Index end = cache.next_position() + static_cast<Index>(tokens.size());
+  if (end > config.max_positions) {
+    throw ModelError("{}: {} positions asked for, the model has {}", where, end, config.max_positions);
+  }
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] < 0 || tokens[i] >= config.vocab_size) {
+      throw ModelError("{}: token {} at position {}, expected 0..{}", where, tokens[i],
+                       cache.next_position() + static_cast<Index>(i), config.vocab_size - 1);
+    }
+  }
+}
+
+RowMatrix Transformer::Impl::embed(std::span<const std::int32_t> tokens) const {
+  RowMatrix hidden(static_cast<Index>(tokens.size()), config.hidden_size);
+  for (Index row = 0; row < hidden.rows(); ++row) {
+    embedding.copy_rows(tokens[static_cast<std::size_t>(row)],
+                        {hidden.row(row).data(), static_cast<std::size_t>(hidden.cols())});
+  }
+  return hidden;
+}
+
+void Transformer::Impl::attend(Index index, RowMatrix& hidden, const RopeTable& rope, KvCache& cache,
+                               ForwardObserver* observer) const {
+  const Layer& layer = layers[static_cast<std::size_t>(index)];
+  const Index m = hidden.rows();
+  const Index d = config.head_dim;
+  const Index first_position = cache.next_position();
+  RowMatrix normed(m, config.hidden_size);
+  rms_norm(hidden, layer.attention_norm, config.rms_norm_eps, normed);
+  RowMatrix raw_queries(m, config.query_heads * d);
+  RowMatrix raw_keys(m, config.kv_heads * d);
+  RowMatrix raw_values(m, config.kv_heads * d);
+  apply(layer.query, normed, raw_queries);
+  apply(layer.key, normed, raw_keys);
+  apply(layer.value, normed, raw_values);
+
+  HeadMajor queries(config.query_heads, m, d);
+  core::parallel_for(static_cast<std::size_t>(config.kv_heads), [&](std::size_t task) {
+    const auto g = static_cast<Index>(task);
+    KvCache::NewSlots slots = cache.append(index, g, m);
+    rotate(raw_keys.middleCols(g * d, d), rope, slots.keys);
+    slots.values = raw_values.middleCols(g * d, d);
+    for (Index h = g * config.group_size(); h < (g + 1) * config.group_size(); ++h) {
+      rotate(raw_queries.middleCols(h * d, d), rope, queries.head(h));
+    }
+  });
+
+  if (observer != nullptr) {
+    HeadMajor raw(config.query_heads, m, d);
+    for (Index h = 0; h < config.query_heads; ++h) raw.head(h) = raw_queries.middleCols(h * d, d);
+    observer->on_layer_states(index, {first_position, queries.tensor(), raw.tensor(), cache});
+  }
+
+  RowMatrix& mixed = raw_queries;  // [m, H*d], no longer needed as queries
+  const auto scale = static_cast<float>(config.attention_scale());
+  core::parallel_for(static_cast<std::size_t>(config.kv_heads), [&](std::size_t task) {
+    const auto g = static_cast<Index>(task);
+    for (Index h = g * config.group_size(); h < (g + 1) * config.group_size(); ++h) {
+      AttentionSink sink;
+      if (observer != nullptr) {
+        sink = [=](Index first, const RowMatrixView& probabilities) {
+          observer->on_attention(index, h, first_position + first, probabilities);
+        };
+      }
+      causal_attention(queries.view(h), cache.keys(index, g), cache.values(index, g), scale, mixed.middleCols(h * d, d),
+                       sink);
+    }
+  });
+  apply(layer.attention_output, mixed, normed);
+  hidden += normed;
+  if (observer != nullptr) observer->on_layer_end(index);
+}
+
+void Transformer::Impl::feed_forward(const Layer& layer, RowMatrix& hidden) const {
+  for (Index first = 0; first < hidden.rows(); first += kMlpBlock) {
+    const Index rows = std::min(kMlpBlock, hidden.rows() - first);
+    auto block = hidden.middleRows(first, rows);
+    RowMatrix normed(rows, config.hidden_size);
+    rms_norm(block, layer.mlp_norm, config.rms_norm_eps, normed);
+    RowMatrix gate(rows, config.intermediate_size);
+    RowMatrix up(rows, config.intermediate_size);
+    apply(layer.gate, normed, gate);
+    apply(layer.up, normed, up);
+    gate_with_silu(gate, up);
+    apply(layer.down, gate, normed);
+    block += normed;
+  }
+}
+
+RowMatrix Transformer::Impl::hidden_states(std::span<const std::int32_t> tokens, KvCache& cache,
+                                           ForwardObserver* observer) const {
+  check(tokens, cache);
+  RowMatrix hidden = embed(tokens);
+  const RopeTable rope = rope_table(frequencies, cache.next_position(), hidden.rows());
+  for (Index index = 0; index < config.layers; ++index) {
+    core::throw_if_interrupted();
+    attend(index, hidden, rope, cache, observer);
+    feed_forward(layers[static_cast<std::size_t>(index)], hidden);
+  }
+  cache.advance(hidden.rows());
+  return hidden;
+}
+
+RowMatrix Transformer::Impl::logits(const Eigen::Ref<const RowMatrix>& hidden) const {
+  RowMatrix normed(hidden.rows(), hidden.cols());
+  rms_norm(hidden, final_norm, config.rms_norm_eps, normed);
+  RowMatrix result(hidden.rows(), config.vocab_size);
+  apply(output_head, normed, result);
+  return result;
+}
+
+Transformer::Transformer(const std::filesystem::path& directory) : impl_(std::make_unique<Impl>(directory)) {}
+Transformer::~Transformer() = default;
+Transformer::Transformer(Transformer&&) noexcept = default;
+Transformer& Transformer::operator=(Transformer&&) noexcept = default;
+
+const ModelConfig& Transformer::config() const { return impl_->config; }
+const std::filesystem::path& Transformer::directory() const { return impl_->directory; }
+std::string Transformer::fingerprint() const { return impl_->checkpoint.fingerprint(); }
+
+KvCache Transformer::make_cache(Index capacity) const {
+  return {config().layers, config().kv_heads, config().head_dim, capacity};
+}
+
+std::vector<float> Transformer::forward(std::span<const std::int32_t> tokens, KvCache& cache,
+                                        ForwardObserver* observer) const {
+  const RowMatrix last = impl_->logits(impl_->hidden_states(tokens, cache, observer).bottomRows(1));
+  return {last.data(), last.data() + last.size()};
+}
+
+trace::RowMatrix Transformer::forward_all(std::span<const std::int32_t> tokens, KvCache& cache,
+                                          ForwardObserver* observer) const {
+  return impl_->logits(impl_->hidden_states(tokens, cache, observer));
+}
+
+trace::RowMatrix Transformer::output_weight(Index layer) const {
+  const WeightMatrix& stored = impl_->layers.at(static_cast<std::size_t>(layer)).attention_output.weight;
+  RowMatrix weight(stored.rows(), stored.columns());
+  stored.copy_rows(0, {weight.data(), static_cast<std::size_t>(weight.size())});
+  return weight.transpose();
+}
+
+trace::ModelInfo model_info(const Transformer& model) {
+  const ModelConfig& config = model.config();
+  // "models/demo/" ends in an empty component.
+  const std::filesystem::path directory = std::filesystem::absolute(model.directory()).lexically_normal();
+  const auto name = directory.has_filename() ? directory.filename() : directory.parent_path().filename();
+  return {.name = name.string(),
+          .architecture = std::string(config.architecture->name),
+          .layers = config.layers,
+          .query_heads = config.query_heads,
+          .kv_heads = config.kv_heads,
+          .head_dim = config.head_dim,
+          .hidden_size = config.hidden_size,
+          .attention_scale = config.attention_scale(),
+          .sliding_windows = config.sliding_windows,
+          .position_encoding = describe(config.rope),
+          .fingerprint = model.fingerprint(),
+          .cache_element_bytes = config.dtype == "float32" ? 4 : 2};
+}
+
+}  // namespace evictlab::runtime

@@ -1,0 +1,86 @@
+#include "runtime/linear.hpp"
+
+#include <cmath>
+#include <random>
+
+#include "core/half.hpp"
+#include "core/parallel.hpp"
+
+namespace evictlab::runtime {
+namespace {
+
+RowMatrix random_matrix(Index rows, Index columns, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  RowMatrix matrix(rows, columns);
+  for (Index i = 0; i < matrix.size(); ++i) matrix.data()[i] = normal(random);
+  return matrix;
+}
+
+WeightMatrix stored(const RowMatrix& weight) {
+  return {WeightType::kFloat32, std::as_bytes(std::span(weight.data(), static_cast<std::size_t>(weight.size()))),
+          weight.rows(), weight.cols()};
+}
+
+TEST(Linear, equals_the_product_by_definition_for_all_sizes_around_the_blocks) {
+  for (const Index m : {1, 3, 256, 300}) {
+    for (const Index out : {1, 63, 64, 130}) {
+      const Index in = 37;
+      const RowMatrix weight = random_matrix(out, in, 1);
+      const RowMatrix x = random_matrix(m, in, 2);
+      Linear linear{.weight = stored(weight), .bias = std::vector<float>(static_cast<std::size_t>(out), 0.5F)};
+      linear.bias.back() = -3.0F;
+      RowMatrix y(m, out);
+      apply(linear, x, y);
+      for (Index row = 0; row < m; ++row) {
+        for (Index column = 0; column < out; ++column) {
+          double expected = linear.bias[static_cast<std::size_t>(column)];
+          for (Index i = 0; i < in; ++i)
+            expected += static_cast<double>(x(row, i)) * static_cast<double>(weight(column, i));
+          ASSERT_NEAR(y(row, column), expected, 1e-4) << m << " x " << out << " at " << row << ", " << column;
+        }
+      }
+    }
+  }
+}
+
+TEST(Linear, half_weights_give_what_their_floats_give) {
+  const RowMatrix weight = random_matrix(70, 20, 3);
+  std::vector<core::Half> halves(static_cast<std::size_t>(weight.size()));
+  core::to_half({weight.data(), halves.size()}, halves);
+  RowMatrix rounded(70, 20);
+  core::to_float(halves, {rounded.data(), halves.size()});
+  const RowMatrix x = random_matrix(5, 20, 4);
+  RowMatrix from_halves(5, 70);
+  RowMatrix from_floats(5, 70);
+  apply({.weight = {WeightType::kFloat16, std::as_bytes(std::span(halves)), 70, 20}, .bias = {}}, x, from_halves);
+  apply({.weight = stored(rounded), .bias = {}}, x, from_floats);
+  EXPECT_EQ(from_halves, from_floats);
+}
+
+TEST(RmsNorm, follows_its_formula) {
+  // mean square of (3, 4) is 12.5; with eps 3.5 the root is 4: (3, 4) / 4 * (2, -1) = (1.5, -1).
+  RowMatrix x(1, 2);
+  x << 3.0F, 4.0F;
+  RowMatrix y(1, 2);
+  const std::vector<float> weight = {2.0F, -1.0F};
+  rms_norm(x, weight, 3.5, y);
+  EXPECT_FLOAT_EQ(y(0, 0), 1.5F);
+  EXPECT_FLOAT_EQ(y(0, 1), -1.0F);
+}
+
+TEST(Silu, gates_what_goes_up_also_far_from_zero) {
+  RowMatrix gate(1, 5);
+  gate << 0.0F, 1.0F, -1.0F, 200.0F, -200.0F;
+  RowMatrix up(1, 5);
+  up << 7.0F, 2.0F, 2.0F, 1.0F, 1.0F;
+  gate_with_silu(gate, up);
+  EXPECT_EQ(gate(0, 0), 0.0F);
+  EXPECT_NEAR(gate(0, 1), 2.0 / (1.0 + std::exp(-1.0)), 1e-6);
+  EXPECT_NEAR(gate(0, 2), -2.0 / (1.0 + std::exp(1.0)), 1e-6);
+  EXPECT_EQ(gate(0, 3), 200.0F);
+  EXPECT_NEAR(gate(0, 4), 0.0, 1e-30);
+}
+
+}  // namespace
+}  // namespace evictlab::runtime

@@ -1,0 +1,170 @@
+#include "runtime/model_config.hpp"
+
+#include "model_files.hpp"
+#include "runtime/model_error.hpp"
+#include "testing/temporary_directory.hpp"
+
+namespace evictlab::runtime {
+namespace {
+
+using nlohmann::json;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr const char* kMinimal = R"({"architectures": ["LlamaForCausalLM"], "hidden_size": 48, "num_hidden_layers": 3,
+  "num_attention_heads": 6, "intermediate_size": 80, "vocab_size": 96, "max_position_embeddings": 512})";
+
+class ModelConfigTest : public ::testing::Test {
+ protected:
+  ModelConfig read(const json& patch = json::object()) {
+    json config = json::parse(kMinimal);
+    config.merge_patch(patch);
+    testing::write_file(directory_ / "config.json", config.dump());
+    return read_model_config(directory_.path());
+  }
+  std::string refusal(const json& patch) {
+    const std::string message = testing::refusal<ModelError>([&] { read(patch); });
+    EXPECT_THAT(message, HasSubstr((directory_ / "config.json").string()));
+    return message;
+  }
+
+  testing::TemporaryDirectory directory_;
+};
+
+TEST_F(ModelConfigTest, what_is_not_said_has_transformers_defaults) {
+  const ModelConfig config = read();
+  EXPECT_EQ(config.architecture->name, "LlamaForCausalLM");
+  EXPECT_EQ(config.layers, 3);
+  EXPECT_EQ(config.kv_heads, 6);
+  EXPECT_EQ(config.head_dim, 8);
+  EXPECT_EQ(config.rms_norm_eps, 1e-6);
+  EXPECT_EQ(describe(config.rope), "rope(theta=10000)");
+  EXPECT_FALSE(config.tie_word_embeddings);
+  EXPECT_FALSE(config.attention_bias);
+  EXPECT_FALSE(config.mlp_bias);
+  EXPECT_THAT(config.eos_token_ids, IsEmpty());
+  EXPECT_THAT(config.sliding_windows, ElementsAre(0, 0, 0));
+  EXPECT_EQ(config.dtype, "");
+}
+
+TEST_F(ModelConfigTest, what_is_said_is_taken) {
+  const ModelConfig config = read({{"num_key_value_heads", 2},
+                                   {"head_dim", 16},
+                                   {"rms_norm_eps", 1e-5},
+                                   {"tie_word_embeddings", true},
+                                   {"attention_bias", true},
+                                   {"mlp_bias", true},
+                                   {"eos_token_id", 2},
+                                   {"torch_dtype", "bfloat16"}});
+  EXPECT_EQ(config.group_size(), 3);
+  EXPECT_EQ(config.head_dim, 16);
+  EXPECT_EQ(config.attention_scale(), 0.25);
+  EXPECT_EQ(config.rms_norm_eps, 1e-5);
+  EXPECT_TRUE(config.tie_word_embeddings);
+  EXPECT_TRUE(config.attention_bias);
+  EXPECT_TRUE(config.mlp_bias);
+  EXPECT_THAT(config.eos_token_ids, ElementsAre(2));
+  EXPECT_EQ(config.dtype, "bfloat16");
+}
+
+TEST_F(ModelConfigTest, both_rope_notations_mean_the_same) {
+  const json llama3 = {{"rope_type", "llama3"},
+                       {"factor", 8.0},
+                       {"low_freq_factor", 1.0},
+                       {"high_freq_factor", 4.0},
+                       {"original_max_position_embeddings", 256}};
+  json parameters = llama3;
+  parameters["rope_theta"] = 5e5;
+  const std::string expected =
+      "rope(theta=500000,type=llama3,factor=8,low_freq_factor=1,high_freq_factor=4,original_positions=256)";
+  EXPECT_EQ(describe(read({{"rope_theta", 5e5}, {"rope_scaling", llama3}}).rope), expected);
+  EXPECT_EQ(describe(read({{"rope_parameters", parameters}}).rope), expected);
+  json old_key = llama3;
+  old_key.erase("rope_type");
+  old_key["type"] = "llama3";
+  EXPECT_EQ(describe(read({{"rope_theta", 5e5}, {"rope_scaling", old_key}}).rope), expected);
+}
+
+TEST_F(ModelConfigTest, generation_config_decides_on_the_end_tokens) {
+  testing::write_file(directory_ / "generation_config.json", R"({"eos_token_id": [3, 4]})");
+  EXPECT_THAT(read({{"eos_token_id", 2}}).eos_token_ids, ElementsAre(3, 4));
+  testing::write_file(directory_ / "generation_config.json", R"({"eos_token_id": null})");
+  EXPECT_THAT(read({{"eos_token_id", json::array({2, 5})}}).eos_token_ids, ElementsAre(2, 5));
+  testing::write_file(directory_ / "generation_config.json", R"({"eos_token_id": 96})");
+  EXPECT_THAT(testing::refusal<ModelError>([&] { read(); }),
+              AllOf(HasSubstr("generation_config.json"), HasSubstr("below vocab_size 96")));
+}
+
+TEST_F(ModelConfigTest, an_unsupported_architecture_is_named_with_those_known) {
+  EXPECT_THAT(refusal({{"architectures", {"MambaForCausalLM"}}}),
+              HasSubstr("architecture 'MambaForCausalLM' is not supported; known: LlamaForCausalLM"));
+  EXPECT_THAT(refusal({{"architectures", "LlamaForCausalLM"}}), HasSubstr("expected a list of one name"));
+  EXPECT_THAT(refusal({{"architectures", nullptr}}), HasSubstr("architectures is missing"));
+}
+
+TEST_F(ModelConfigTest, unsupported_features_are_named) {
+  EXPECT_THAT(refusal({{"hidden_act", "gelu"}}), HasSubstr("hidden_act 'gelu' is not supported; known: silu"));
+  EXPECT_THAT(refusal({{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}}}),
+              HasSubstr("rope_scaling: rope type 'yarn' is not supported; known: default, llama3"));
+  EXPECT_THAT(refusal({{"rope_parameters", {{"rope_theta", 1e4}, {"partial_rotary_factor", 0.5}}}}),
+              HasSubstr("partial_rotary_factor 0.5 is not supported"));
+  EXPECT_THAT(refusal({{"quantization_config", {{"quant_method", "gptq"}}}}),
+              HasSubstr("quantization_config ('gptq')"));
+  EXPECT_THAT(refusal({{"dtype", "float8_e4m3fn"}}), HasSubstr("dtype 'float8_e4m3fn' is not supported"));
+}
+
+TEST_F(ModelConfigTest, every_size_must_be_there_and_sane) {
+  for (const char* key : {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size",
+                          "max_position_embeddings"}) {
+    EXPECT_THAT(refusal({{key, nullptr}}), HasSubstr(std::string(key) + " is missing"));
+    EXPECT_THAT(refusal({{key, "48"}}), HasSubstr(std::string(key) + " is a JSON string, expected a whole number"));
+    EXPECT_THAT(refusal({{key, 4.5}}), HasSubstr(std::string(key) + " is a JSON number, expected a whole number"));
+    EXPECT_THAT(refusal({{key, 0}}), HasSubstr(std::string(key) + " is 0, expected 1.."));
+    EXPECT_THAT(refusal({{key, -6}}), HasSubstr(std::string(key) + " is -6, expected 1.."));
+    EXPECT_THAT(refusal({{key, 1LL << 40}}), HasSubstr(std::string(key) + " is 1099511627776, expected 1.."));
+  }
+  EXPECT_THAT(refusal({{"tie_word_embeddings", 1}}),
+              HasSubstr("tie_word_embeddings is a JSON number, expected true or false"));
+  EXPECT_THAT(refusal({{"rms_norm_eps", 0}}), HasSubstr("rms_norm_eps is 0, expected a number above 0"));
+  EXPECT_THAT(refusal({{"rope_theta", "x"}}), HasSubstr("rope_theta is a JSON string, expected a number"));
+  EXPECT_THAT(refusal({{"rope_scaling", 2}}), HasSubstr("rope_scaling is a JSON number, expected an object"));
+}
+
+TEST_F(ModelConfigTest, contradictions_between_heads_are_refused) {
+  EXPECT_THAT(refusal({{"num_key_value_heads", 4}}),
+              HasSubstr("num_attention_heads 6 is not a multiple of num_key_value_heads 4"));
+  EXPECT_THAT(refusal({{"num_attention_heads", 5}}),
+              HasSubstr("hidden_size 48 is not a multiple of num_attention_heads 5"));
+  EXPECT_THAT(refusal({{"head_dim", 7}}), HasSubstr("head_dim is 7, expected an even number"));
+  EXPECT_THAT(refusal({{"head_dim", 1 << 24}}), HasSubstr("num_attention_heads 6 of head_dim 16777216"));
+}
+
+TEST_F(ModelConfigTest, llama3_rope_needs_all_its_parameters) {
+  const json llama3 = {{"rope_type", "llama3"},
+                       {"factor", 8.0},
+                       {"low_freq_factor", 1.0},
+                       {"high_freq_factor", 4.0},
+                       {"original_max_position_embeddings", 256}};
+  for (const char* key : {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}) {
+    json lacking = llama3;
+    lacking.erase(key);
+    EXPECT_THAT(refusal({{"rope_scaling", lacking}}), HasSubstr(std::string("rope_scaling: ") + key + " is missing"));
+  }
+  json equal = llama3;
+  equal["high_freq_factor"] = 1.0;
+  EXPECT_THAT(refusal({{"rope_scaling", equal}}),
+              HasSubstr("low_freq_factor is 1, expected less than high_freq_factor 1"));
+}
+
+TEST_F(ModelConfigTest, files_that_are_no_json_or_not_there_are_refused) {
+  EXPECT_THAT(testing::refusal<core::InputError>([&] { read_model_config(directory_.path()); }),
+              HasSubstr("config.json"));
+  testing::write_file(directory_ / "config.json", "{\"architectures\":\n");
+  EXPECT_THAT(testing::refusal<ModelError>([&] { read_model_config(directory_.path()); }),
+              HasSubstr("config.json: not valid JSON"));
+}
+
+}  // namespace
+}  // namespace evictlab::runtime

@@ -1,0 +1,260 @@
+#include "runtime/recorder.hpp"
+
+#include <cmath>
+#include <fstream>
+#include <iterator>
+#include <numeric>
+#include <string>
+
+#include "core/parallel.hpp"
+#include "testing/temporary_directory.hpp"
+#include "trace/io/reader.hpp"
+
+namespace evictlab::runtime {
+namespace {
+
+using trace::Field;
+using trace::Index;
+using trace::RowMatrix;
+
+const std::filesystem::path kModel = std::filesystem::path(EVICTLAB_SOURCE_DIR) / "models" / "demo";
+
+const Transformer& demo_model() {
+  static const Transformer model(kModel);
+  return model;
+}
+
+/// Pseudo-random but fixed token ids, tags left out.
+TokenizedPrompt some_prompt(Index n, Index future) {
+  TokenizedPrompt prompt{"p", "task", "here", {}, {}, 0, {{"context", 0, n / 2}}};
+  std::uint32_t state = 12345;
+  const auto next = [&] {
+    state = state * 1664525U + 1013904223U;
+    return static_cast<std::int32_t>(16 + (state >> 8U) % 490U);
+  };
+  for (Index i = 0; i < n; ++i) prompt.tokens.push_back(next());
+  for (Index i = 0; i < future; ++i) prompt.future.push_back(next());
+  return prompt;
+}
+
+struct Recorded {
+  testing::TemporaryDirectory directory;
+  std::unique_ptr<trace::TraceReader> trace;
+
+  Recorded(const std::vector<TokenizedPrompt>& prompts, const RecordOptions& options) {
+    trace::TraceWriter writer({.path = directory / "t.h5"}, model_info(demo_model()));
+    if (options.tier == trace::Tier::kFull) {
+      for (Index layer = 0; layer < demo_model().config().layers; ++layer) {
+        writer.write_output_weight(layer, demo_model().output_weight(layer));
+      }
+    }
+    for (const TokenizedPrompt& prompt : prompts) record_prompt(demo_model(), prompt, options, writer, [](double) {});
+    writer.finish();
+    trace = std::make_unique<trace::TraceReader>(directory / "t.h5");
+  }
+};
+
+constexpr RecordOptions kFullFloat{
+    .tier = trace::Tier::kFull, .window = 16, .dtype = trace::ElementType::kFloat32, .layers = {}, .sampling = {}};
+
+/// Softmax row of the query at `position` over the positions up to its own, in double.
+std::vector<double> attention_row(const trace::LayerData& layer, Index head, Index query_row, Index position) {
+  const RowMatrix queries = layer.queries.view().copy_head(head);
+  const RowMatrix keys = layer.keys.view().copy_head(layer.shape.kv_head_of(head));
+  std::vector<double> row;
+  for (Index j = 0; j <= position; ++j) {
+    row.push_back(layer.shape.attention_scale * queries.row(query_row).cast<double>().dot(keys.row(j).cast<double>()));
+  }
+  const double largest = *std::max_element(row.begin(), row.end());
+  double sum = 0;
+  for (double& value : row) sum += value = std::exp(value - largest);
+  for (double& value : row) value /= sum;
+  return row;
+}
+
+/// Adds up every row of a forward pass.
+class MassOfEveryRow : public ForwardObserver {
+ public:
+  explicit MassOfEveryRow(Index n) : mass(6 * 4, std::vector<double>(static_cast<std::size_t>(n), 0.0)) {}
+  void on_attention(Index layer, Index head, Index, const trace::RowMatrixView& rows) override {
+    for (Index r = 0; r < rows.rows(); ++r) {
+      for (Index j = 0; j < rows.cols(); ++j) {
+        mass[static_cast<std::size_t>(layer * 4 + head)][static_cast<std::size_t>(j)] +=
+            static_cast<double>(rows(r, j));
+      }
+    }
+  }
+  std::vector<std::vector<double>> mass;
+};
+
+TEST(Recorder, RecordedRowsAreTheSoftmaxOfRecordedQueriesAndKeys) {
+  const Recorded recorded({some_prompt(100, 5)}, kFullFloat);
+  for (Index l = 0; l < 6; ++l) {
+    const trace::LayerData layer = recorded.trace->layer(0, l, trace::kFullFields);
+    for (Index head = 0; head < 4; ++head) {
+      const RowMatrix window = layer.window_attention.view().copy_head(head);
+      for (Index row = 0; row < 16; ++row) {
+        const std::vector<double> expected = attention_row(layer, head, row, 100 - 16 + row);
+        for (Index j = 0; j < 100; ++j) {
+          const double want = j < static_cast<Index>(expected.size()) ? expected[static_cast<std::size_t>(j)] : 0.0;
+          ASSERT_NEAR(window(row, j), want, 1e-3 * want + 1e-6) << l << ' ' << head << ' ' << row << ' ' << j;
+        }
+      }
+    }
+  }
+}
+
+TEST(Recorder, FutureMassIsTheSumOfTheFutureQueriesRows) {
+  const Recorded recorded({some_prompt(80, 6)}, kFullFloat);
+  for (Index l = 0; l < 6; ++l) {
+    const trace::LayerData layer = recorded.trace->layer(0, l, trace::kFullFields);
+    for (Index head = 0; head < 4; ++head) {
+      std::vector<double> expected(86, 0.0);
+      for (Index t = 0; t < 6; ++t) {
+        const std::vector<double> row = attention_row(layer, head, 16 + t, 80 + t);
+        for (std::size_t j = 0; j < row.size(); ++j) expected[j] += row[j];
+      }
+      const auto mass = layer.future_mass.view().float_row(head, 0);
+      for (std::size_t j = 0; j < 86; ++j) ASSERT_NEAR(mass[j], expected[j], 1e-4) << l << ' ' << head << ' ' << j;
+    }
+  }
+}
+
+TEST(Recorder, AttentionMassIsTheSumOfEveryPromptRow) {
+  const TokenizedPrompt prompt = some_prompt(150, 2);
+  const Recorded recorded({prompt}, {.tier = trace::Tier::kSummary, .window = 8, .layers = {}, .sampling = {}});
+  MassOfEveryRow twin(150);
+  KvCache cache = demo_model().make_cache(150);
+  demo_model().forward(prompt.tokens, cache, &twin);
+  for (Index l = 0; l < 6; ++l) {
+    const trace::LayerData layer = recorded.trace->layer(0, l, Field::kAttentionMass);
+    for (Index head = 0; head < 4; ++head) {
+      const auto mass = layer.attention_mass.view().float_row(head, 0);
+      const auto& expected = twin.mass[static_cast<std::size_t>(l * 4 + head)];
+      for (std::size_t j = 0; j < 150; ++j) ASSERT_NEAR(mass[j], expected[j], 1e-4) << l << ' ' << head << ' ' << j;
+      EXPECT_NEAR(std::accumulate(mass.begin(), mass.end(), 0.0), 150.0, 1e-2);
+    }
+  }
+}
+
+TEST(Recorder, OutputNormsAreThoseOfValuesTimesTheOutputWeight) {
+  const Recorded recorded({some_prompt(60, 3)}, kFullFloat);
+  const trace::LayerData layer = recorded.trace->layer(0, 3, trace::kFullFields);
+  const RowMatrix weight = recorded.trace->output_weight(3);
+  for (Index head = 0; head < 4; ++head) {
+    const RowMatrix values = layer.values.view().copy_head(head / 2);
+    const auto norms = layer.output_norms.view().float_row(head, 0);
+    for (Index j = 0; j < 63; ++j) {
+      const double expected =
+          (values.row(j).cast<double>() * weight.middleRows(head * 32, 32).cast<double>()).lpNorm<1>();
+      ASSERT_NEAR(norms[static_cast<std::size_t>(j)], expected, 1e-4 * expected);
+    }
+  }
+}
+
+TEST(Recorder, QueryStatisticsLeaveOutTheFirstFourPositions) {
+  const Recorded recorded({some_prompt(60, 3)}, kFullFloat);
+  const trace::LayerData layer = recorded.trace->layer(0, 2, trace::kFullFields);
+  EXPECT_EQ(layer.query_count, 56);
+  EXPECT_EQ(layer.query_mean.heads(), 4);
+  // A covariance is symmetric with a diagonal that is not negative.
+  const RowMatrix covariance = layer.query_covariance.view().copy_head(1);
+  EXPECT_LT((covariance - covariance.transpose()).cwiseAbs().maxCoeff(), 1e-6F);
+  EXPECT_GE(covariance.diagonal().minCoeff(), 0.0F);
+  EXPECT_GT(covariance.trace(), 0.0F);
+}
+
+TEST(Recorder, WhatIsRecordedIsSoundInBothTiersAndTypes) {
+  for (const trace::Tier tier : {trace::Tier::kSummary, trace::Tier::kFull}) {
+    for (const auto dtype : {trace::ElementType::kFloat16, trace::ElementType::kFloat32}) {
+      const Recorded recorded({some_prompt(90, 4)},
+                              {.tier = tier, .window = 64, .dtype = dtype, .layers = {}, .sampling = {}});
+      EXPECT_THAT(trace::verify_trace(recorded.directory / "t.h5"), ::testing::IsEmpty());
+    }
+  }
+}
+
+TEST(Recorder, AGeneratedFutureIsRecordedAsIfItHadBeenGiven) {
+  TokenizedPrompt generated = some_prompt(70, 0);
+  generated.generate = 7;
+  const Recorded once({generated}, kFullFloat);
+  const std::vector<std::int32_t> tokens = once.trace->tokens(0);
+  ASSERT_GT(tokens.size(), 70U);
+  EXPECT_EQ(once.trace->prompts()[0].future_kind, "generated");
+
+  TokenizedPrompt given = some_prompt(70, 0);
+  given.future.assign(tokens.begin() + 70, tokens.end());
+  const Recorded again({given}, kFullFloat);
+  EXPECT_EQ(again.trace->prompts()[0].future_kind, "teacher-forced");
+  for (const Field field : trace::kAllFields) {
+    const trace::LayerData a = once.trace->layer(0, 4, field);
+    const trace::LayerData b = again.trace->layer(0, 4, field);
+    EXPECT_TRUE(std::ranges::equal(a[field].bytes(), b[field].bytes())) << trace::field_name(field);
+  }
+}
+
+TEST(Recorder, SampledFuturesDependOnTheSeedAndNotOnOtherPrompts) {
+  TokenizedPrompt first = some_prompt(70, 0);
+  first.generate = 12;
+  TokenizedPrompt second = first;
+  second.id = "other";
+  RecordOptions options{
+      .tier = trace::Tier::kSummary, .window = 8, .layers = {0}, .sampling = {.temperature = 2.0, .seed = 5}};
+  const Recorded both({second, first}, options);
+  const Recorded alone({first}, options);
+  EXPECT_EQ(both.trace->tokens(1), alone.trace->tokens(0));
+  EXPECT_NE(both.trace->tokens(0), both.trace->tokens(1));
+  options.sampling.seed = 6;
+  EXPECT_NE(Recorded({first}, options).trace->tokens(0), alone.trace->tokens(0));
+}
+
+TEST(Recorder, TheTraceIsTheSameForAnyNumberOfThreads) {
+  const auto bytes = [](std::size_t threads) {
+    core::set_threads(threads);
+    const Recorded recorded({some_prompt(130, 4)}, kFullFloat);
+    std::ifstream file(recorded.directory / "t.h5", std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  const std::string one = bytes(1);
+  const std::string two = bytes(2);
+  core::set_threads(0);
+  EXPECT_EQ(one, two);
+}
+
+TEST(Recorder, OnlyTheLayersAskedForAreRecorded) {
+  const Recorded recorded({some_prompt(70, 2)},
+                          {.tier = trace::Tier::kSummary, .window = 8, .layers = {1, 4}, .sampling = {}});
+  EXPECT_EQ(recorded.trace->prompts()[0].layers, (std::vector<Index>{1, 4}));
+  EXPECT_NO_THROW(recorded.trace->layer(0, 4, Field::kFutureMass));
+  EXPECT_THROW(recorded.trace->layer(0, 2, Field::kFutureMass), trace::TraceError);
+}
+
+TEST(Recorder, StoppingInsideAPromptLeavesTheFinishedOnes) {
+  testing::TemporaryDirectory directory;
+  TokenizedPrompt second = some_prompt(100, 2);
+  second.id = "second";
+  {
+    trace::TraceWriter writer({.path = directory / "t.h5"}, model_info(demo_model()));
+    const RecordOptions options{.tier = trace::Tier::kSummary, .window = 8, .layers = {}, .sampling = {}};
+    record_prompt(demo_model(), some_prompt(100, 2), options, writer, [](double) {});
+    const auto stop_half_way = [](double fraction) {
+      if (fraction > 0.4) throw core::Interrupted();
+    };
+    EXPECT_THROW(record_prompt(demo_model(), second, options, writer, stop_half_way), core::Interrupted);
+    writer.finish();
+  }
+  const trace::TraceReader trace(directory / "t.h5");
+  ASSERT_EQ(trace.prompts().size(), 1U);
+  EXPECT_EQ(trace.prompts()[0].id, "p");
+}
+
+TEST(Recorder, TheEstimateIsWithinATenthOfTheTrace) {
+  const std::vector<TokenizedPrompt> prompts = {some_prompt(400, 6)};
+  const Recorded recorded(prompts, kFullFloat);
+  const auto size = static_cast<double>(std::filesystem::file_size(recorded.directory / "t.h5"));
+  const double estimate = estimate_recording(prompts, demo_model().config(), kFullFloat).trace_bytes;
+  EXPECT_NEAR(estimate, size, 0.1 * size);
+}
+
+}  // namespace
+}  // namespace evictlab::runtime

@@ -1,0 +1,149 @@
+#include "runtime/safetensors.hpp"
+
+#include <cstring>
+#include <random>
+
+#include "core/error.hpp"
+#include "model_files.hpp"
+#include "runtime/model_error.hpp"
+#include "testing/temporary_directory.hpp"
+
+namespace evictlab::runtime {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+class Safetensors : public ::testing::Test {
+ protected:
+  SafetensorsFile open(const std::string& bytes) {
+    testing::write_file(path_, bytes);
+    return SafetensorsFile(path_);
+  }
+  std::string refusal(const std::string& bytes) {
+    return testing::refusal<ModelError>([&] { open(bytes); });
+  }
+  /// Of a file with that header over `data_bytes` zeros.
+  std::string header_refusal(const std::string& header, std::size_t data_bytes) {
+    return refusal(testing::safetensors(header, std::string(data_bytes, '\0')));
+  }
+
+  testing::TemporaryDirectory directory_;
+  std::filesystem::path path_ = directory_ / "model.safetensors";
+};
+
+TEST_F(Safetensors, tensors_come_in_the_order_of_their_bytes_whatever_the_header_says) {
+  const auto file = open(testing::safetensors(
+      R"({"b":{"dtype":"F16","shape":[3],"data_offsets":[4,10]},"__metadata__":{"format":"pt"},)"
+      R"("a":{"dtype":"U8","shape":[2,2],"data_offsets":[0,4]},"empty":{"dtype":"F32","shape":[0,7],"data_offsets":[4,4]}})",
+      "0123456789"));
+  ASSERT_EQ(file.tensors().size(), 3U);
+  EXPECT_EQ(file.tensors()[0].name, "a");
+  EXPECT_EQ(file.tensors()[1].name, "empty");
+  EXPECT_EQ(file.tensors()[2].name, "b");
+  EXPECT_EQ(file.tensors()[2].dtype, "F16");
+  EXPECT_EQ(file.tensors()[2].shape, std::vector<std::uint64_t>{3});
+  EXPECT_EQ(std::memcmp(file.tensors()[2].bytes.data(), "456789", 6), 0);
+}
+
+TEST_F(Safetensors, a_file_without_tensors_is_sound) {
+  EXPECT_TRUE(open(testing::safetensors("{}", "")).tensors().empty());
+}
+
+TEST_F(Safetensors, truncated_files_are_refused) {
+  EXPECT_THAT(refusal(""), AllOf(HasSubstr(path_.string()), HasSubstr("too short")));
+  EXPECT_THAT(refusal("1234567"), HasSubstr("7 bytes, too short"));
+  EXPECT_THAT(refusal(testing::length_bytes(3) + "{}"), HasSubstr("truncated: header of 3 bytes in a file of 10"));
+}
+
+TEST_F(Safetensors, oversized_header_lengths_are_refused) {
+  EXPECT_THAT(refusal(testing::length_bytes(100'000'001) + "{}"), HasSubstr("more than the format's 100000000"));
+  EXPECT_THAT(refusal(testing::length_bytes(~std::uint64_t{0}) + "{}"),
+              HasSubstr("header of 18446744073709551615 bytes"));
+}
+
+TEST_F(Safetensors, headers_that_are_no_json_object_are_refused) {
+  EXPECT_THAT(header_refusal("{\"a\":", 0), HasSubstr("not valid JSON"));
+  EXPECT_THAT(header_refusal("{\"\xff\":1}", 0), HasSubstr("not valid JSON"));
+  EXPECT_THAT(header_refusal("[]", 0), HasSubstr("a JSON array, expected an object"));
+  EXPECT_THAT(header_refusal(R"({"a":7})", 0), HasSubstr("tensor 'a': described by a JSON number"));
+}
+
+TEST_F(Safetensors, a_name_that_occurs_twice_is_refused) {
+  EXPECT_THAT(header_refusal(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
+                             R"("a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})",
+                             2),
+              HasSubstr("the name 'a' occurs twice"));
+}
+
+TEST_F(Safetensors, an_unknown_dtype_is_named) {
+  EXPECT_THAT(header_refusal(R"({"a":{"dtype":"F12","shape":[1],"data_offsets":[0,1]}})", 1),
+              HasSubstr("tensor 'a': unknown dtype 'F12'"));
+  EXPECT_THAT(header_refusal(R"({"a":{"dtype":3,"shape":[1],"data_offsets":[0,1]}})", 1),
+              HasSubstr("no string 'dtype'"));
+}
+
+TEST_F(Safetensors, bytes_must_be_as_many_as_dtype_and_shape_take) {
+  EXPECT_THAT(header_refusal(R"({"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,23]}})", 23),
+              HasSubstr("23 bytes, but F32 of shape [2, 3] takes 24"));
+}
+
+TEST_F(Safetensors, shapes_whose_product_overflows_are_refused) {
+  // 4 * 2^32 * 2^31 = 2^65, which is 0 in 64 bits.
+  EXPECT_THAT(header_refusal(R"({"a":{"dtype":"F32","shape":[4294967296,2147483648],"data_offsets":[0,0]}})", 0),
+              HasSubstr("shape [4294967296, 2147483648] overflows"));
+}
+
+TEST_F(Safetensors, offsets_that_leave_the_file_or_run_backwards_are_refused) {
+  EXPECT_THAT(header_refusal(R"({"a":{"dtype":"U8","shape":[9],"data_offsets":[0,9]}})", 8),
+              HasSubstr("bytes [0, 9) leave the file, which has 8 bytes of data"));
+  EXPECT_THAT(header_refusal(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[2,1]}})", 8),
+              HasSubstr("expected [begin, end]"));
+  EXPECT_THAT(header_refusal(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0]}})", 8),
+              HasSubstr("expected [begin, end]"));
+  EXPECT_THAT(header_refusal(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[-1,0]}})", 8),
+              HasSubstr("something else than sizes"));
+  EXPECT_THAT(header_refusal(R"({"a":{"dtype":"U8","shape":[1.5],"data_offsets":[0,1]}})", 8),
+              HasSubstr("'shape' holds something else"));
+  EXPECT_THAT(header_refusal(R"({"a":{"dtype":"U8","shape":[1]}})", 8), HasSubstr("no array 'data_offsets'"));
+}
+
+TEST_F(Safetensors, overlaps_and_holes_are_refused) {
+  EXPECT_THAT(header_refusal(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},)"
+                             R"("b":{"dtype":"U8","shape":[4],"data_offsets":[3,7]}})",
+                             7),
+              HasSubstr("tensor 'b' begins at byte 3 of the data, inside another that ends at byte 4"));
+  EXPECT_THAT(header_refusal(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},)"
+                             R"("b":{"dtype":"U8","shape":[2],"data_offsets":[5,7]}})",
+                             7),
+              HasSubstr("tensor 'b' begins at byte 5 of the data, leaving a hole from byte 4"));
+  EXPECT_THAT(header_refusal(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}})", 7),
+              HasSubstr("3 bytes after the last tensor"));
+}
+
+TEST_F(Safetensors, a_missing_file_is_refused_by_name) {
+  EXPECT_THAT(testing::refusal<core::InputError>([&] { SafetensorsFile(directory_ / "none.safetensors"); }),
+              HasSubstr("none.safetensors"));
+}
+
+TEST_F(Safetensors, random_damage_never_crashes) {
+  const std::string sound = testing::read_file(testing::kCheckpoints / "mha-biases-bf16" / "model.safetensors");
+  std::mt19937 random(7);
+  for (int round = 0; round < 300; ++round) {
+    std::string damaged = sound.substr(0, round % 3 == 0 ? random() % sound.size() : sound.size());
+    for (int i = 0; i < 3 && !damaged.empty(); ++i) {
+      damaged[random() % std::min<std::size_t>(damaged.size(), 3000)] = static_cast<char>(random());
+    }
+    try {
+      const SafetensorsFile file = open(damaged);
+      for (const StoredTensor& tensor : file.tensors()) {
+        EXPECT_LE(tensor.bytes.size(), damaged.size());
+      }
+    } catch (const core::InputError& error) {
+      EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace evictlab::runtime
