@@ -1,0 +1,102 @@
+#include <fmt/format.h>
+
+#include <iostream>
+#include <new>
+
+#include "cli/commands.hpp"
+#include "core/error.hpp"
+#include "core/interrupt.hpp"
+#include "core/text.hpp"
+#include "core/version.hpp"
+
+namespace evictlab::cli {
+namespace {
+
+constexpr Command kCommands[] = {
+    {"record", "let a model read prompts and record its per-layer attention state to a trace", run_record},
+    {"info", "show what a trace holds", run_info},
+    {"verify", "check a trace: hashes, shapes, attention rows", run_verify},
+    {"synth", "make a synthetic trace with known answers", run_synth},
+    {"replay", "replay eviction policies at budgets from a trace: what is kept, what it costs", run_replay},
+    {"policies", "list the eviction policies, their parameters and sources", run_policies},
+    {"analyze", "describe how layers and heads attend", run_analyze},
+    {"plot", "draw figures from result tables", run_plot},
+    {"demo", "record, verify, replay and plot on the shipped model", run_demo},
+};
+
+std::string& stored_command_line() {
+  static std::string line;
+  return line;
+}
+
+std::string shell_quoted(const std::string& word) {
+  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=+:,./@%";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
+  std::string quoted = "'";
+  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+std::string usage() {
+  std::string text =
+      "Evictlab: record a model's attention once, replay every KV-cache eviction policy from it.\n\n"
+      "usage: evictlab COMMAND [OPTION ...]\n\n";
+  for (const Command& command : kCommands) text += fmt::format("  {:<10}{}\n", command.name, command.summary);
+  return text +
+         "\nevictlab COMMAND --help explains one; evictlab --version tells the version.\n"
+         "Results go to stdout and files, talk to stderr. Exit codes: 0 done, 1 a fault of the program,\n"
+         "2 bad input, 130 interrupted.\n";
+}
+
+int dispatch(const Arguments& words) {
+  if (words.empty()) {
+    std::cerr << usage();
+    return 2;
+  }
+  const std::string& first = words.front();
+  if (first == "--help" || first == "-h" || first == "help") {
+    std::cout << usage();
+    return 0;
+  }
+  if (first == "--version") {
+    std::cout << "evictlab " << core::version() << '\n';
+    return 0;
+  }
+  for (const Command& command : kCommands) {
+    if (first == command.name) return command.run(Arguments(words.begin() + 1, words.end()));
+  }
+  std::vector<std::string> names;
+  for (const Command& command : kCommands) names.emplace_back(command.name);
+  throw core::InputError("unknown command '{}'{}", first, core::suggestion(first, names));
+}
+
+}  // namespace
+
+std::span<const Command> commands() { return kCommands; }
+
+const std::string& command_line() { return stored_command_line(); }
+
+int run(int argc, char** argv) {
+  core::install_interrupt_handler();
+  const Arguments words(argv + 1, argv + argc);
+  std::string& line = stored_command_line();
+  line = "evictlab";
+  for (const std::string& word : words) line += ' ' + shell_quoted(word);
+  try {
+    return dispatch(words);
+  } catch (const core::InputError& error) {
+    std::cerr << "evictlab: " << error.what() << '\n';
+    return 2;
+  } catch (const core::Interrupted&) {
+    std::cerr << "evictlab: interrupted\n";
+    return 130;
+  } catch (const std::bad_alloc&) {
+    std::cerr << "evictlab: out of memory\n";
+    return 1;
+  } catch (const std::exception& error) {
+    std::cerr << "evictlab: internal error: " << error.what() << '\n';
+    return 1;
+  }
+}
+
+}  // namespace evictlab::cli

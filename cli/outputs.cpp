@@ -1,0 +1,57 @@
+#include "cli/outputs.hpp"
+
+#include "cli/commands.hpp"
+#include "core/error.hpp"
+#include "core/file.hpp"
+#include "core/version.hpp"
+
+namespace evictlab::cli {
+namespace fs = std::filesystem;
+namespace {
+
+void make_parent(const fs::path& path) {
+  const fs::path parent = path.parent_path();
+  if (parent.empty()) return;
+  std::error_code error;
+  fs::create_directories(parent, error);
+  if (error) throw core::InputError("{}: cannot make this directory: {}", parent.string(), error.message());
+}
+
+}  // namespace
+
+fs::path Outputs::plan(const fs::path& path) const {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (fs::is_directory(status)) throw core::InputError("{}: is a directory; give the name of a file", path.string());
+  if (fs::exists(status) && !force_) {
+    throw core::InputError("{}: exists; give --force to replace it or another --out", path.string());
+  }
+  for (fs::path parent = path.parent_path(); !parent.empty(); parent = parent.parent_path()) {
+    const fs::file_status above = fs::status(parent, error);
+    if (fs::is_directory(above)) break;
+    if (fs::exists(above)) throw core::InputError("{}: {} is not a directory", path.string(), parent.string());
+    if (parent == parent.parent_path()) break;
+  }
+  return path;
+}
+
+void Outputs::write_table(const fs::path& path, const analysis::Table& table) const {
+  make_parent(path);
+  core::write_text(path, table.to_csv());
+}
+
+fs::path Outputs::manifest_path(const fs::path& table) {
+  return table.parent_path() / (table.stem().string() + ".manifest.json");
+}
+
+void Outputs::write_manifest(const fs::path& table, nlohmann::ordered_json details) const {
+  nlohmann::ordered_json manifest;
+  manifest["evictlab"] = core::version();
+  manifest["command"] = command_line();
+  manifest.update(details);
+  make_parent(table);
+  core::write_text(manifest_path(table),
+                   manifest.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+}
+
+}  // namespace evictlab::cli

@@ -1,0 +1,62 @@
+#include <fmt/format.h>
+
+#include <iostream>
+
+#include "cli/options.hpp"
+#include "cli/outputs.hpp"
+#include "core/error.hpp"
+#include "core/file.hpp"
+#include "core/interrupt.hpp"
+#include "plots/figures.hpp"
+
+namespace evictlab::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The named table and those that stand beside it; in a directory, those it holds.
+plots::ResultTables read_tables(const fs::path& results) {
+  const auto read = [](const fs::path& path) -> std::optional<analysis::Table> {
+    if (!fs::exists(path)) return std::nullopt;
+    return analysis::Table::from_csv(core::read_text(path), path.string());
+  };
+  if (!fs::exists(results)) throw core::InputError("{}: no such file or directory", results.string());
+  const bool named = !fs::is_directory(results);
+  const fs::path directory = named ? results.parent_path() : results;
+  plots::ResultTables tables{.replay = read(named ? results : directory / "replay.csv"),
+                             .budgets = read(directory / "budgets.csv"),
+                             .positions = read(directory / "positions.csv"),
+                             .attention = read(directory / "attention.csv")};
+  if (!tables.replay && !tables.budgets && !tables.positions && !tables.attention) {
+    throw core::InputError("{}: holds none of replay.csv, budgets.csv, positions.csv, attention.csv", results.string());
+  }
+  return tables;
+}
+
+}  // namespace
+
+int run_plot(const Arguments& arguments) {
+  Options options(
+      "plot", "RESULTS --out DIR [--force]",
+      "Draws figures, as PNG and SVG, from the result tables of replay and analyze: RESULTS is their directory,\n"
+      "or a replay table beside which budgets.csv, positions.csv and attention.csv are looked for.");
+  options.positional("results", "a directory with result tables, or a replay table", Options::Count::kOne);
+  options.value("out", "DIR", "", "where to write the figures");
+  options.flag("force", "replace existing figures");
+  if (!options.parse(arguments)) return 0;
+
+  const fs::path directory = options.path("out");
+  const std::vector<plots::Figure> figures = plots::all_figures(read_tables(options.path("results")));
+  if (figures.empty()) throw core::InputError("{}: its tables have no row to draw", options.text("results"));
+  const Outputs outputs(options.has("force"));
+  for (const plots::Figure& figure : figures) {
+    for (const fs::path& file : plots::files_of(figure, directory)) outputs.plan(file);
+  }
+  for (const plots::Figure& figure : figures) {
+    core::throw_if_interrupted();
+    for (const fs::path& file : plots::draw(figure, directory)) std::cerr << fmt::format("wrote {}\n", file.string());
+  }
+  return 0;
+}
+
+}  // namespace evictlab::cli

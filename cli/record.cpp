@@ -1,0 +1,208 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <iostream>
+#include <iterator>
+#include <optional>
+#include <set>
+
+#include "cli/options.hpp"
+#include "core/error.hpp"
+#include "core/interrupt.hpp"
+#include "core/parallel.hpp"
+#include "core/progress.hpp"
+#include "core/text.hpp"
+#include "runtime/prompts.hpp"
+#include "runtime/recorder.hpp"
+#include "runtime/transformer.hpp"
+
+namespace evictlab::cli {
+namespace {
+
+runtime::FutureRule parse_future(const std::string& text) {
+  using Kind = runtime::FutureRule::Kind;
+  if (text == "auto") return {Kind::kAuto, 32};
+  if (text == "answer") return {Kind::kAnswer, 0};
+  const auto count = core::parse_integer(text);
+  if (!count || *count < 1 || *count > 1'000'000) {
+    throw core::InputError("record: --future takes a number of tokens to generate (1 or more) or \"answer\", got '{}'",
+                           text);
+  }
+  return {Kind::kGenerate, *count};
+}
+
+trace::Index parse_layer(std::string_view text, trace::Index layers) {
+  const auto value = core::parse_integer(core::trim(text));
+  if (!value || *value < 0 || *value >= layers) {
+    throw core::InputError("record: --layers takes numbers and ranges within 0..{}, got '{}'", layers - 1, text);
+  }
+  return static_cast<trace::Index>(*value);
+}
+
+/// "0,4-7" as an ascending list without repeats.
+std::vector<trace::Index> parse_layers(const std::string& text, trace::Index layers) {
+  std::vector<bool> chosen(static_cast<std::size_t>(layers), false);
+  for (const std::string& item : core::split(text, ',')) {
+    const auto dash = item.find('-');
+    const trace::Index first = parse_layer(std::string_view(item).substr(0, dash), layers);
+    const trace::Index last =
+        dash == std::string::npos ? first : parse_layer(std::string_view(item).substr(dash + 1), layers);
+    if (last < first) throw core::InputError("record: --layers range '{}' runs backwards", item);
+    for (trace::Index layer = first; layer <= last; ++layer) chosen[static_cast<std::size_t>(layer)] = true;
+  }
+  std::vector<trace::Index> result;
+  for (trace::Index layer = 0; layer < layers; ++layer) {
+    if (chosen[static_cast<std::size_t>(layer)]) result.push_back(layer);
+  }
+  return result;
+}
+
+std::vector<runtime::Prompt> gather_prompts(const Options& options) {
+  if (!options.has("prompts") && !options.has("text")) {
+    throw core::InputError("record: give prompts with --prompts FILE.jsonl or --text FILE");
+  }
+  const auto limit = static_cast<std::size_t>(options.integer("limit", 0));
+  std::vector<runtime::Prompt> prompts;
+  for (const std::string& file : options.list("prompts")) {
+    std::vector<runtime::Prompt> read = runtime::read_prompts(file);
+    if (limit > 0 && read.size() > limit) read.resize(limit);
+    std::move(read.begin(), read.end(), std::back_inserter(prompts));
+  }
+  for (const std::string& file : options.list("text")) prompts.push_back(runtime::read_text_prompt(file));
+  std::set<std::string> ids;
+  for (const runtime::Prompt& prompt : prompts) {
+    if (!ids.insert(prompt.id).second) {
+      throw core::InputError("record: the prompt id '{}' is in more than one file; ids must differ", prompt.id);
+    }
+  }
+  return prompts;
+}
+
+bool is_tokenized(const std::vector<runtime::Prompt>& prompts) {
+  return std::all_of(prompts.begin(), prompts.end(),
+                     [](const runtime::Prompt& prompt) { return prompt.tokens.has_value() && prompt.answer.empty(); });
+}
+
+void declare(Options& options) {
+  options.value("model", "DIR", "", "Hugging Face model directory: config.json, *.safetensors, tokenizer.json");
+  options.values("prompts", "FILE.jsonl", "prompts, one JSON object a line: id, task, prompt or tokens, answer, spans");
+  options.values("text", "FILE", "a text file as one prompt");
+  options.value("out", "TRACE", "", "the trace to make");
+  options.value("tier", "summary|full", "summary",
+                "summary: attention rows and masses; full: also queries, keys and values, for exact losses");
+  options.value("window", "N", "64", "observation window: how many of the last prompt queries to record");
+  options.value("future", "N|answer", "auto",
+                "future queries: N generated tokens, or the answer's, teacher-forced; auto: the answer where there is "
+                "one, otherwise 32 generated");
+  options.value("layers", "LIST", "", "layers to record, such as 0,4-7; all by default");
+  options.value("dtype", "TYPE", "float16", "of recorded queries, keys and values: float16 or float32");
+  options.value("max-positions", "N", "0", "cut the middle out of longer prompts; 0 = never");
+  options.value("limit", "N", "0", "only the first N prompts of each prompts file; 0 = all");
+  options.value("evict-at", "prompt|context", "prompt",
+                "where eviction happens: after the prompt, or after its \"context\" span (question-agnostic)");
+  options.value("temperature", "X", "0", "of generated futures; 0 = greedy");
+  options.value("top-p", "X", "1", "generate from the most probable tokens that reach this probability together");
+  options.value("seed", "N", "0", "of generated futures");
+  options.value("threads", "N", "0", "threads to use; 0 = all");
+  options.flag("no-special-tokens", "do not add the tokens the tokenizer puts around a prompt (BOS)");
+  options.flag("append", "add to an existing trace; prompts it holds are skipped");
+  options.flag("force", "replace an existing trace");
+  options.flag("keep-parts", "leave the parts (a file a prompt) as the trace, in TRACE.parts/");
+  options.flag("dry-run", "only say how large the trace and the memory needed would be");
+}
+
+}  // namespace
+
+int run_record(const Arguments& arguments) {
+  Options options("record", "--model DIR --prompts FILE.jsonl --out TRACE [OPTION ...]",
+                  "Lets a model read prompts once and records its per-layer attention state to a trace.\n"
+                  "Killed at any moment, it loses at most the prompt it was in: give the same command again to go on.");
+  declare(options);
+  if (!options.parse(arguments)) return 0;
+
+  core::set_threads(static_cast<std::size_t>(options.integer("threads", 0, 4096)));
+  runtime::RecordOptions record;
+  record.tier = options.choice("tier", {"summary", "full"}) == "full" ? trace::Tier::kFull : trace::Tier::kSummary;
+  record.window = options.integer("window", 1, 65536);
+  record.dtype = options.choice("dtype", {"float16", "float32"}) == "float16" ? trace::ElementType::kFloat16
+                                                                              : trace::ElementType::kFloat32;
+  record.sampling = {.temperature = options.number("temperature", 0, 100),
+                     .top_p = options.number("top-p", 1e-6, 1),
+                     .seed = static_cast<std::uint64_t>(options.integer("seed", 0))};
+  runtime::TokenizeOptions tokenization;
+  tokenization.future = parse_future(options.text("future"));
+  tokenization.max_positions = options.integer("max-positions", 0);
+  tokenization.evict_at = options.choice("evict-at", {"prompt", "context"}) == "context" ? runtime::EvictAt::kContext
+                                                                                         : runtime::EvictAt::kPrompt;
+  tokenization.add_special_tokens = !options.has("no-special-tokens");
+
+  const std::filesystem::path directory = options.path("model");
+  const std::filesystem::path out = options.has("dry-run") ? std::filesystem::path() : options.path("out");
+  const std::vector<runtime::Prompt> prompts = gather_prompts(options);
+  runtime::Transformer model(directory);
+  if (options.has("layers")) record.layers = parse_layers(options.text("layers"), model.config().layers);
+
+  std::optional<runtime::Tokenizer> tokenizer;
+  if (!is_tokenized(prompts)) tokenizer = runtime::Tokenizer::load(directory / "tokenizer.json");
+  std::vector<runtime::TokenizedPrompt> tokenized;
+  double positions = 0;
+  for (const runtime::Prompt& prompt : prompts) {
+    tokenized.push_back(runtime::tokenize(prompt, tokenizer ? &*tokenizer : nullptr, tokenization));
+    runtime::check_recordable(tokenized.back(), model.config(), record);
+  }
+
+  const runtime::RecordEstimate estimate = runtime::estimate_recording(tokenized, model.config(), record);
+  if (options.has("dry-run")) {
+    std::cout << fmt::format("prompts   {}\ntrace     {}\nmemory    {} besides the weights\n", tokenized.size(),
+                             core::format_bytes(estimate.trace_bytes), core::format_bytes(estimate.memory_bytes));
+    return 0;
+  }
+
+  trace::TraceWriter writer({.path = out,
+                             .append = options.has("append"),
+                             .force = options.has("force"),
+                             .keep_parts = options.has("keep-parts"),
+                             .command = command_line()},
+                            runtime::model_info(model));
+  if (record.tier == trace::Tier::kFull) {
+    for (trace::Index layer = 0; layer < model.config().layers; ++layer) {
+      writer.write_output_weight(layer, model.output_weight(layer));
+    }
+  }
+
+  std::vector<const runtime::TokenizedPrompt*> wanted;
+  for (const runtime::TokenizedPrompt& prompt : tokenized) {
+    if (writer.contains(prompt.id)) continue;
+    wanted.push_back(&prompt);
+    positions += static_cast<double>(prompt.tokens.size());
+  }
+  const std::size_t already = tokenized.size() - wanted.size();
+  std::size_t recorded = 0;
+  bool stopped = false;
+  {
+    core::Progress progress("recording", positions, "tokens");
+    double done = 0;
+    try {
+      for (const runtime::TokenizedPrompt* prompt : wanted) {
+        runtime::record_prompt(model, *prompt, record, writer, [&](double fraction) {
+          core::throw_if_interrupted();
+          progress.advance_to(done + fraction * static_cast<double>(prompt->tokens.size()));
+        });
+        done += static_cast<double>(prompt->tokens.size());
+        ++recorded;
+      }
+    } catch (const core::Interrupted&) {
+      stopped = true;
+    }
+  }
+  if (stopped && recorded + already == 0) throw core::Interrupted();
+  const std::filesystem::path made = writer.finish();
+  const std::string skipped = already > 0 ? fmt::format(" ({} were there already)", already) : std::string();
+  std::cerr << fmt::format("{} {} of {} prompts{} in {}\n", stopped ? "interrupted:" : "recorded", recorded + already,
+                           tokenized.size(), skipped, made.string());
+  if (stopped) throw core::Interrupted();
+  return 0;
+}
+
+}  // namespace evictlab::cli

@@ -1,0 +1,163 @@
+#include "sim/replay.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <iostream>
+#include <map>
+#include <memory>
+#include <set>
+
+#include "cli/options.hpp"
+#include "cli/outputs.hpp"
+#include "cli/replay_summary.hpp"
+#include "core/error.hpp"
+#include "core/interrupt.hpp"
+#include "core/parallel.hpp"
+#include "core/progress.hpp"
+#include "sim/registry.hpp"
+#include "sim/summary.hpp"
+#include "trace/io/reader.hpp"
+#include "trace/io/retention_file.hpp"
+
+namespace evictlab::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// What replay writes: the table asked for and its companions beside it.
+struct ReplayFiles {
+  fs::path replay;
+  fs::path budgets;
+  fs::path positions;
+
+  ReplayFiles(const Outputs& outputs, const fs::path& table)
+      : replay(outputs.plan(table)),
+        budgets(outputs.plan(table.parent_path() / "budgets.csv")),
+        positions(outputs.plan(table.parent_path() / "positions.csv")) {
+    outputs.plan(Outputs::manifest_path(table));
+    if (replay.filename() == budgets.filename() || replay.filename() == positions.filename()) {
+      throw core::InputError("{}: budgets.csv and positions.csv are written beside the table; give it another name",
+                             table.string());
+    }
+  }
+};
+
+void write_retention(trace::RetentionWriter& writer, const sim::RetentionRecord& record) {
+  writer.begin_run(record.policy.text(), record.budget.text(), record.prompt.id,
+                   std::string(sim::granularity_name(record.retention.granularity)));
+  for (const sim::LayerRetention& layer : record.retention.layers) {
+    const std::vector<std::int64_t> budgets(layer.budgets.begin(), layer.budgets.end());
+    writer.write_layer(layer.layer, layer.positions, layer.offsets, budgets);
+  }
+}
+
+/// Combinations that could not be run, and whether any could.
+void report_status(const analysis::Table& replay) {
+  const std::size_t policy = replay.column("policy");
+  const std::size_t parameters = replay.column("parameters");
+  const std::size_t budget = replay.column("budget_requested");
+  const std::size_t protection = replay.column("protection");
+  const std::size_t layer = replay.column("layer");
+  const std::size_t status = replay.column("status");
+  std::map<std::string, std::set<std::string>> infeasible;  // message → prompts are many, say each once
+  std::map<std::string, std::size_t> degenerate;
+  bool any = false;
+  for (std::size_t row = 0; row < replay.rows(); ++row) {
+    if (replay.text(row, layer) != "all") continue;
+    const std::string what = fmt::format("{}({}) at budget {}", replay.text(row, policy), replay.text(row, parameters),
+                                         replay.text(row, budget));
+    if (replay.text(row, status) == "infeasible") {
+      infeasible[what].insert(replay.text(row, protection));
+      continue;
+    }
+    any = true;
+    if (replay.text(row, status) == "degenerate") ++degenerate[what];
+  }
+  if (!any && !infeasible.empty()) {
+    const auto& [what, protections] = *infeasible.begin();
+    throw core::InputError(
+        "replay: {} is below what is protected ({}), and so is every other combination; raise --budget", what,
+        fmt::join(protections, "; "));
+  }
+  for (const auto& [what, protections] : infeasible) {
+    std::cerr << fmt::format("left out: {} is below what is protected ({})\n", what, fmt::join(protections, "; "));
+  }
+  for (const auto& [what, prompts] : degenerate) {
+    std::cerr << fmt::format("note: {} evicts nothing on {} prompts\n", what, prompts);
+  }
+}
+
+void report_conversions(const trace::Source& trace, const std::vector<sim::Budget>& budgets) {
+  std::set<std::string> said;
+  for (const sim::Budget& budget : budgets) {
+    for (const trace::PromptInfo& prompt : trace.prompts()) {
+      const std::string text = budget.conversion(trace.model(), prompt.prompt_length);
+      if (!text.empty() && said.insert(text).second && said.size() <= 8) std::cerr << "budget: " << text << '\n';
+    }
+  }
+}
+
+}  // namespace
+
+int run_replay(const Arguments& arguments) {
+  Options options(
+      "replay", "TRACE --policy LIST --budget LIST --out replay.csv [OPTION ...]",
+      "Replays eviction policies at budgets from a recorded trace: what each keeps, what that costs, and how far\n"
+      "it is from the oracle. Writes the table, budgets.csv and positions.csv beside it, and a manifest.");
+  options.positional("trace", "the trace: a file or a directory of parts", Options::Count::kOne);
+  options.value("policy", "LIST", "", "policies: snapkv,streaming-llm(sinks=8),...; see evictlab policies");
+  options.value("budget", "LIST", "",
+                "stored slots per layer divided by the kv heads, protection included: 128, 0.05 (ratio of the prompt), "
+                "64MiB, 16:4096:log32");
+  options.value("out", "FILE.csv", "", "the table to write");
+  options.value("kept", "FILE.h5", "", "also write which positions were kept");
+  options.value("threads", "N", "0", "threads to use; 0 = all");
+  options.flag("force", "replace existing results");
+  if (!options.parse(arguments)) return 0;
+
+  core::set_threads(static_cast<std::size_t>(options.integer("threads", 0, 4096)));
+  const std::vector<sim::Policy> policies = sim::make_policies(options.text("policy"));
+  const std::vector<sim::Budget> budgets = sim::parse_budgets(options.text("budget"));
+  const Outputs outputs(options.has("force"));
+  const ReplayFiles files(outputs, options.path("out"));
+  if (options.has("kept")) outputs.plan(options.path("kept"));
+  const trace::TraceReader trace(options.path("trace"));
+  report_conversions(trace, budgets);
+
+  std::unique_ptr<trace::RetentionWriter> kept;
+  sim::ReplayOptions replay_options;
+  if (options.has("kept")) {
+    kept = std::make_unique<trace::RetentionWriter>(options.path("kept"), command_line(), options.has("force"));
+    replay_options.retention = [&](const sim::RetentionRecord& record) { write_retention(*kept, record); };
+  }
+  sim::ReplayResult result;
+  {
+    std::unique_ptr<core::Progress> progress;
+    replay_options.progress = [&](double done, double total) {
+      if (!progress) progress = std::make_unique<core::Progress>("replaying", total, "layers");
+      progress->advance_to(done);
+    };
+    result = sim::replay(trace, policies, budgets, replay_options);
+  }
+  report_status(result.replay);
+
+  outputs.write_table(files.replay, result.replay);
+  outputs.write_table(files.budgets, result.budgets);
+  outputs.write_table(files.positions, result.positions);
+  nlohmann::ordered_json asked;
+  for (const sim::Policy& policy : policies) asked.push_back(policy.text());
+  outputs.write_manifest(files.replay, {{"trace", options.text("trace")},
+                                        {"model", trace.model().name},
+                                        {"model_fingerprint", trace.model().fingerprint},
+                                        {"prompts", trace.prompts().size()},
+                                        {"policies", asked},
+                                        {"budgets", options.text("budget")}});
+  if (kept) kept->finish();
+  std::cout << replay_summary(sim::summarize(result.replay));
+  std::cerr << fmt::format("wrote {}, {}, {}\n", files.replay.string(), files.budgets.filename().string(),
+                           files.positions.filename().string());
+  return 0;
+}
+
+}  // namespace evictlab::cli

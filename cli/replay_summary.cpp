@@ -1,0 +1,72 @@
+#include "cli/replay_summary.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace evictlab::cli {
+namespace {
+
+using analysis::Table;
+
+std::string number(const Table& table, std::size_t row, const char* column, const char* format) {
+  const auto value = table.number(row, table.column(column));
+  return value ? fmt::format(fmt::runtime(format), *value) : std::string("-");
+}
+
+/// "+0.112 [+0.090, +0.134]", or "-" where there is nothing to compare.
+std::string difference(const Table& table, std::size_t row, const std::string& column) {
+  const auto value = table.number(row, table.column(column));
+  const auto low = table.number(row, table.column(column + "_low"));
+  const auto high = table.number(row, table.column(column + "_high"));
+  if (!value || !low || !high) return "-";
+  return fmt::format("{:+.3f} [{:+.3f}, {:+.3f}]", *value, *low, *high);
+}
+
+/// "snapkv", and its parameters only where the same policy is there twice.
+std::string label(const Table& table, std::size_t row, bool with_parameters) {
+  const std::string name = table.text(row, table.column("policy"));
+  const std::string parameters = table.text(row, table.column("parameters"));
+  return with_parameters && !parameters.empty() ? name + "(" + parameters + ")" : name;
+}
+
+}  // namespace
+
+std::string replay_summary(const Table& summary) {
+  const std::size_t budget = summary.column("budget_requested");
+  const std::size_t policy = summary.column("policy");
+  bool repeated = false;
+  for (std::size_t a = 0; a < summary.rows() && !repeated; ++a) {
+    for (std::size_t b = 0; b < a && !repeated; ++b) {
+      repeated =
+          summary.text(a, budget) == summary.text(b, budget) && summary.text(a, policy) == summary.text(b, policy);
+    }
+  }
+  std::size_t width = 8;
+  for (std::size_t row = 0; row < summary.rows(); ++row)
+    width = std::max(width, label(summary, row, repeated).size() + 1);
+
+  std::string text =
+      "Retained attention mass, mean over prompts; differences are paired, with 95 % bootstrap intervals over "
+      "prompts.\n";
+  std::string block;
+  for (std::size_t row = 0; row < summary.rows(); ++row) {
+    const std::string current = summary.text(row, budget);
+    if (row == 0 || current != block) {
+      block = current;
+      text += fmt::format("\nbudget {}\n  {:>2}  {:<{}}{:>7}{:>9}{:>9}{:>9}   {:<26}{:<26}{}\n", block, "#", "policy",
+                          width, "slots", "retained", "regret", "loss", "to the best", "to random", "prompts");
+    }
+    const std::string left_out = number(summary, row, "infeasible", "{:.0f}");
+    text += fmt::format("  {:>2}  {:<{}}{:>7}{:>9}{:>9}{:>9}   {:<26}{:<26}{}\n",
+                        number(summary, row, "rank", "{:.0f}"), label(summary, row, repeated), width,
+                        number(summary, row, "slots_held", "{:.1f}"), number(summary, row, "retained_mass", "{:.4f}"),
+                        number(summary, row, "regret", "{:.4f}"), number(summary, row, "relative_loss", "{:.4f}"),
+                        difference(summary, row, "to_best"), difference(summary, row, "to_random"),
+                        number(summary, row, "prompts", "{:.0f}") +
+                            (left_out == "0" || left_out == "-" ? "" : ", budget below protection on " + left_out));
+  }
+  return text;
+}
+
+}  // namespace evictlab::cli

@@ -1,0 +1,57 @@
+"""Folders include only what docs/architecture.md allows, and HDF5 and gnuplot stay behind one file each."""
+
+import pathlib
+import re
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+ALLOWED = {
+    "core": set(),
+    "trace": {"core"},
+    "trace/io": {"core", "trace"},
+    "analysis": {"core", "trace"},
+    "sim": {"core", "trace", "analysis"},
+    "runtime/tokenizer": {"core"},
+    "runtime": {"core", "trace", "trace/io", "sim", "analysis", "runtime/tokenizer"},
+    "plots": {"core", "analysis"},
+    "cli": {"core", "trace", "trace/io", "analysis", "sim", "runtime", "runtime/tokenizer", "plots"},
+}
+INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.MULTILINE)
+
+
+def folder_of(path: str) -> str | None:
+    """The longest known folder a path lies in."""
+    parts = pathlib.PurePosixPath(path).parts
+    for depth in (2, 1):
+        folder = "/".join(parts[:depth])
+        if len(parts) > depth and folder in ALLOWED:
+            return folder
+    return None
+
+
+def sources():
+    for folder in ("core", "trace", "analysis", "sim", "runtime", "plots", "cli"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in {".cpp", ".hpp", ".def"}:
+                yield path.relative_to(ROOT).as_posix(), path.read_text()
+
+
+def test_every_include_points_downwards():
+    wrong = []
+    for name, text in sources():
+        own = folder_of(name)
+        for included in INCLUDE.findall(text):
+            target = folder_of(included)
+            if target and target != own and target not in ALLOWED[own]:
+                wrong.append(f"{name} includes {included}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_fenced_libraries_are_included_in_one_file_each():
+    users = {}
+    for name, text in sources():
+        for included in INCLUDE.findall(text):
+            if included in {"hdf5.h", "gnuplot-iostream.h", "csv.h", "pcre2.h"}:
+                users.setdefault(included, []).append(name)
+    assert users["hdf5.h"] == ["trace/io/hdf5_file.cpp"]
+    assert all(len(files) == 1 for files in users.values()), users
