@@ -12,7 +12,7 @@ void print_policy(const sim::PolicyInfo& policy) {
   std::cout << policy.name;
   if (!policy.paper.empty()) std::cout << "  " << policy.paper;
   std::cout << "\n    " << policy.definition.description << '\n';
-  if (!policy.definition.source.empty()) std::cout << "    after " << policy.definition.source << '\n';
+  if (policy.definition.source != "own") std::cout << "    after " << policy.definition.source << '\n';
   for (const sim::Parameter& parameter : policy.definition.parameters.all()) {
     std::cout << fmt::format("    {:<24} {} ({})\n", parameter.name + "=" + sim::value_text(parameter.default_value),
                              parameter.help, sim::allowed_text(parameter));
