@@ -26,7 +26,7 @@ def test_the_root_says_what_the_file_is(trace):
 
 
 def test_the_model_is_described(trace):
-    model = trace["model"].attrs
+    model = trace.attrs
     assert (model["layers"], model["query_heads"], model["kv_heads"], model["head_dim"]) == (LAYERS, H, G, D)
     assert list(model["sliding_windows"]) == [0] * LAYERS
     assert model["attention_scale"] > 0
@@ -66,12 +66,12 @@ def test_datasets_have_the_documented_shapes_and_types(trace):
                 assert layer[name].attrs["unit"]
                 assert layer[name].attrs["hash"].startswith("xxh3-128:")
     for layer in range(LAYERS):
-        assert trace[f"model/output_weight/{layer}"].shape == (H * D, trace["model"].attrs["hidden_size"])
+        assert trace[f"model/output_weight/{layer}"].shape == (H * D, trace.attrs["hidden_size"])
 
 
 def test_window_attention_is_what_queries_and_keys_give(trace):
     """The axes are in the order that is said: softmax(q k^T * scale) of the recorded rows, computed here."""
-    scale = trace["model"].attrs["attention_scale"]
+    scale = trace.attrs["attention_scale"]
     for prompt in trace["prompts"].values():
         for layer in prompt["layers"].values():
             stored = layer["window_attention"]

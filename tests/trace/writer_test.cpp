@@ -109,8 +109,8 @@ TEST(TraceWriter, WritesTheDocumentedLayout) {
   EXPECT_EQ(file.text("/", "format"), "evictlab-trace");
   EXPECT_EQ(file.integer("/", "format_version"), 1);
   EXPECT_THAT(file.children("/"), ElementsAre("model", "prompts"));
-  EXPECT_EQ(file.integer("/model", "query_heads"), 6);
-  EXPECT_THAT(file.integers("/model", "sliding_windows"), ElementsAre(0, 12, 0));
+  EXPECT_EQ(file.integer("/", "query_heads"), 6);
+  EXPECT_THAT(file.integers("/", "sliding_windows"), ElementsAre(0, 12, 0));
   EXPECT_THAT(file.children("/prompts/a"), ElementsAre("layers", "spans", "tokens"));
   EXPECT_EQ(file.integer("/prompts/a", "complete"), 1);
   EXPECT_EQ(file.integer("/prompts/a", "index"), 0);

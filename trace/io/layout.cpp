@@ -143,11 +143,24 @@ void seal_texts(hdf5::File& file, const std::string& object) {
 
 // ---- root and model -------------------------------------------------------------------------------
 
-void write_root(hdf5::File& file, const std::string& command) {
+void write_root(hdf5::File& file, const std::string& command, const ModelInfo& model) {
   file.set_text("/", "format", kFormat);
   file.set_integer("/", "format_version", kFormatVersion);
   file.set_text("/", "writer", std::string("evictlab ") + core::version());
   file.set_text("/", "command", command);
+  file.set_text("/", "model", model.name);
+  file.set_text("/", "architecture", model.architecture);
+  file.set_integer("/", "layers", model.layers);
+  file.set_integer("/", "query_heads", model.query_heads);
+  file.set_integer("/", "kv_heads", model.kv_heads);
+  file.set_integer("/", "head_dim", model.head_dim);
+  file.set_integer("/", "hidden_size", model.hidden_size);
+  file.set_number("/", "attention_scale", model.attention_scale);
+  const std::vector<std::int64_t> windows(model.sliding_windows.begin(), model.sliding_windows.end());
+  file.set_integers("/", "sliding_windows", windows);
+  file.set_text("/", "position_encoding", model.position_encoding);
+  file.set_text("/", "fingerprint", model.fingerprint);
+  file.set_integer("/", "cache_element_bytes", model.cache_element_bytes);
   seal_texts(file, "/");
 }
 
@@ -196,42 +209,22 @@ void check_model(const ModelInfo& model, const std::string& where) {
   }
 }
 
-void write_model(hdf5::File& file, const ModelInfo& model) {
-  const std::string group = "/model";
-  file.create_group(group);
-  file.set_text(group, "name", model.name);
-  file.set_text(group, "architecture", model.architecture);
-  file.set_integer(group, "layers", model.layers);
-  file.set_integer(group, "query_heads", model.query_heads);
-  file.set_integer(group, "kv_heads", model.kv_heads);
-  file.set_integer(group, "head_dim", model.head_dim);
-  file.set_integer(group, "hidden_size", model.hidden_size);
-  file.set_number(group, "attention_scale", model.attention_scale);
-  const std::vector<std::int64_t> windows(model.sliding_windows.begin(), model.sliding_windows.end());
-  file.set_integers(group, "sliding_windows", windows);
-  file.set_text(group, "position_encoding", model.position_encoding);
-  file.set_text(group, "fingerprint", model.fingerprint);
-  file.set_integer(group, "cache_element_bytes", model.cache_element_bytes);
-  seal_texts(file, group);
-}
-
 ModelInfo read_model(const hdf5::File& file) {
-  const std::string group = "/model";
   ModelInfo model;
-  model.name = file.text(group, "name");
-  model.architecture = file.text(group, "architecture");
-  model.layers = file.integer(group, "layers");
-  model.query_heads = file.integer(group, "query_heads");
-  model.kv_heads = file.integer(group, "kv_heads");
-  model.head_dim = file.integer(group, "head_dim");
-  model.hidden_size = file.integer(group, "hidden_size");
-  model.attention_scale = file.number(group, "attention_scale");
-  const std::vector<std::int64_t> windows = file.integers(group, "sliding_windows");
+  model.name = file.text("/", "model");
+  model.architecture = file.text("/", "architecture");
+  model.layers = file.integer("/", "layers");
+  model.query_heads = file.integer("/", "query_heads");
+  model.kv_heads = file.integer("/", "kv_heads");
+  model.head_dim = file.integer("/", "head_dim");
+  model.hidden_size = file.integer("/", "hidden_size");
+  model.attention_scale = file.number("/", "attention_scale");
+  const std::vector<std::int64_t> windows = file.integers("/", "sliding_windows");
   model.sliding_windows.assign(windows.begin(), windows.end());
-  model.position_encoding = file.text(group, "position_encoding");
-  model.fingerprint = file.text(group, "fingerprint");
-  model.cache_element_bytes = file.integer(group, "cache_element_bytes");
-  check_model(model, file.path().string() + ": /model");
+  model.position_encoding = file.text("/", "position_encoding");
+  model.fingerprint = file.text("/", "fingerprint");
+  model.cache_element_bytes = file.integer("/", "cache_element_bytes");
+  check_model(model, file.path().string());
   return model;
 }
 

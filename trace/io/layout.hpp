@@ -50,12 +50,10 @@ struct Provenance {
   std::string command;  // the command line
 };
 
-/// The attributes of the root. Reading throws TraceError for another format or version.
-void write_root(hdf5::File& file, const std::string& command);
+/// The attributes of the root: provenance and model. Reading the first throws TraceError for another format
+/// or version, reading the second checks that the sizes make sense.
+void write_root(hdf5::File& file, const std::string& command, const ModelInfo& model);
 Provenance read_root(const hdf5::File& file);
-
-/// The attributes of /model. Reading checks that the sizes make sense.
-void write_model(hdf5::File& file, const ModelInfo& model);
 ModelInfo read_model(const hdf5::File& file);
 
 /// The attributes of a prompt's group. `index` orders the prompts of a trace.

@@ -33,8 +33,7 @@ PromptWriter::Impl::Impl(const fs::path& part_path, const std::string& command, 
       index(the_index),
       written(the_written),
       file(hdf5::File::create(temporary)) {
-  layout::write_root(file, command);
-  layout::write_model(file, model);
+  layout::write_root(file, command, model);
   written.writing = true;
 }
 

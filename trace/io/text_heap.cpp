@@ -47,7 +47,7 @@ std::optional<std::string> heap_text(const std::filesystem::path& file, const Te
 
   // Object: number (2 bytes), references (2), 4 bytes, size (8), content padded to 8. Number 0 is the free
   // rest: its size includes the header. Less than a header may be left without one.
-  std::optional<std::string> text;
+  std::uint64_t found = 0;  // where the text begins
   std::uint64_t offset = kHeaderBytes;
   while (heap->size() - offset >= kHeaderBytes) {
     const auto number = number_at<std::uint16_t>(*heap, offset);
@@ -62,12 +62,13 @@ std::optional<std::string> heap_text(const std::filesystem::path& file, const Te
     const std::uint64_t padded = (size + 7) / 8 * 8;
     if (padded > rest - kHeaderBytes) return std::nullopt;
     if (number == wanted) {
-      if (text || length > size) return std::nullopt;
-      text.emplace(reinterpret_cast<const char*>(heap->data() + offset + kHeaderBytes), length);
+      if (found != 0 || length > size) return std::nullopt;
+      found = offset + kHeaderBytes;
     }
     offset += kHeaderBytes + padded;
   }
-  return text;
+  if (found == 0) return std::nullopt;
+  return std::string(reinterpret_cast<const char*>(heap->data() + found), length);
 }
 
 }  // namespace evictlab::trace::hdf5

@@ -130,7 +130,6 @@ class Verifier {
 
   void verify() {
     check_texts("/");
-    check_texts("/model");
     for (const std::string& id : trace_.incomplete()) add(layout::prompt_path(id), "is not complete");
     for (Index layer = 0; layer < trace_.model().layers; ++layer) {
       if (trace_.has_output_weight(layer)) check_output_weight(layer);

@@ -139,8 +139,7 @@ void TraceWriter::Impl::open_model_part() {
     return;
   }
   model_part = hdf5::File::create(temporary_model_path());
-  layout::write_root(*model_part, options.command);
-  layout::write_model(*model_part, model);
+  layout::write_root(*model_part, options.command, model);
 }
 
 void TraceWriter::Impl::commit_model_part() {
@@ -229,8 +228,7 @@ fs::path TraceWriter::Impl::finish() {
 
 void TraceWriter::Impl::merge(const fs::path& target) const {
   hdf5::File merged = hdf5::File::create(target);
-  layout::write_root(merged, options.command);
-  layout::write_model(merged, model);
+  layout::write_root(merged, options.command, model);
   const TraceFile model_file(model_path());
   for (Index layer = 0; layer < model.layers; ++layer) {
     const std::string object = layout::output_weight_path(layer);
