@@ -26,12 +26,13 @@ AttentionProfile attention_profile(const trace::TensorView& window_attention, In
                                    const ProfileOptions& options) {
   const Index rows = window_attention.rows();
   const Index n = window_attention.columns();
+  const trace::LayerShape shape{.sliding_window = sliding_window};
   AttentionProfile profile;
   std::vector<float> row(static_cast<std::size_t>(n));
   for (Index r = 0; r < rows; ++r) {
     window_attention.copy_row(head, r, row);
     const Index end = n - rows + r + 1;  // positions 0..end-1 are the query's causal prefix
-    const Index begin = sliding_window > 0 ? std::max<Index>(0, end - sliding_window) : 0;
+    const Index begin = shape.first_seen(end - 1);
     const auto mass = [&row](Index first, Index last) {
       return first < last ? std::accumulate(row.begin() + first, row.begin() + last, 0.0) : 0.0;
     };

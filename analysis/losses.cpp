@@ -156,7 +156,7 @@ Eigen::MatrixXf future_attention(const LayerShape& shape, const RowMatrix& queri
   Eigen::MatrixXf attention = Eigen::MatrixXf::Zero(logits.rows(), logits.cols());
   for (Index t = 0; t < logits.rows(); ++t) {
     const Index position = shape.prompt_length + t;
-    const Index begin = shape.sliding_window > 0 ? std::max(first, position - shape.sliding_window + 1) : first;
+    const Index begin = std::max(first, shape.first_seen(position));
     const auto row = logits.row(t).segment(begin - first, position - begin + 1);
     const Eigen::RowVectorXd weights = (row.array() - row.maxCoeff()).exp();
     attention.row(t).segment(begin - first, weights.size()) = (weights / weights.sum()).cast<float>();

@@ -5,30 +5,18 @@
 #include <numeric>
 #include <stdexcept>
 
+#include "core/random.hpp"
+
 namespace evictlab::analysis {
 namespace {
 
-class SplitMix64 {
- public:
-  explicit SplitMix64(std::uint64_t seed) : state_(seed) {}
-
-  std::uint64_t next() {
-    std::uint64_t z = state_ += 0x9e3779b97f4a7c15ULL;
-    z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9ULL;
-    z = (z ^ (z >> 27U)) * 0x94d049bb133111ebULL;
-    return z ^ (z >> 31U);
-  }
-  /// Uniform in 0..bound-1: values that would favour small remainders are drawn again.
-  std::uint64_t below(std::uint64_t bound) {
-    const std::uint64_t limit = std::uint64_t(-1) - std::uint64_t(-1) % bound;
-    std::uint64_t value = next();
-    while (value >= limit) value = next();
-    return value % bound;
-  }
-
- private:
-  std::uint64_t state_;
-};
+/// Uniform in 0..bound-1: values that would favour small remainders are drawn again.
+std::uint64_t random_index(core::SplitMix64& random, std::uint64_t bound) {
+  const std::uint64_t limit = std::uint64_t(-1) - std::uint64_t(-1) % bound;
+  std::uint64_t value = random.next();
+  while (value >= limit) value = random.next();
+  return value % bound;
+}
 
 void require_values(std::span<const double> values) {
   if (values.empty()) throw std::invalid_argument("a statistic of no values");
@@ -55,11 +43,11 @@ double quantile(std::span<const double> values, double q) {
 Interval bootstrap_mean(std::span<const double> values, const BootstrapOptions& options) {
   require_values(values);
   if (options.resamples == 0) throw std::invalid_argument("a bootstrap of no resamples");
-  SplitMix64 random(options.seed);
+  core::SplitMix64 random(options.seed);
   std::vector<double> means(options.resamples);
   for (double& resampled : means) {
     double sum = 0;
-    for (std::size_t i = 0; i < values.size(); ++i) sum += values[random.below(values.size())];
+    for (std::size_t i = 0; i < values.size(); ++i) sum += values[random_index(random, values.size())];
     resampled = sum / static_cast<double>(values.size());
   }
   const double tail = (1 - options.confidence) / 2;

@@ -114,10 +114,6 @@ void Table::add_row(std::vector<Cell> cells) {
   cells_.push_back(std::move(cells));
 }
 
-bool Table::has_column(std::string_view name) const {
-  return std::find(columns_.begin(), columns_.end(), name) != columns_.end();
-}
-
 std::size_t Table::column(std::string_view name) const {
   const auto found = std::find(columns_.begin(), columns_.end(), name);
   if (found == columns_.end()) {

@@ -32,7 +32,6 @@ class Table {
   void add_row(std::vector<Cell> cells);
   const std::vector<Cell>& row(std::size_t index) const { return cells_[index]; }
 
-  bool has_column(std::string_view name) const;
   /// Throws TableError naming the table, the column and those there are.
   std::size_t column(std::string_view name) const;
   /// The cell as a number; nothing when it is empty. Throws TableError when it is text that is no number.

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <cerrno>
+#include <filesystem>
 #include <iostream>
 #include <new>
 
@@ -35,6 +37,19 @@ std::string shell_quoted(const std::string& word) {
   std::string quoted = "'";
   for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return quoted + "'";
+}
+
+/// A message on one line, whatever names from files it quotes.
+std::string one_line(std::string_view message) {
+  std::string line;
+  for (const char c : message) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
+      line += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    } else {
+      line += c;
+    }
+  }
+  return line;
 }
 
 std::string usage() {
@@ -83,9 +98,17 @@ int run(int argc, char** argv) {
   line = "evictlab";
   for (const std::string& word : words) line += ' ' + shell_quoted(word);
   try {
-    return dispatch(words);
+    errno = 0;
+    const int code = dispatch(words);
+    std::cout.flush();
+    // A reader that has seen enough (| head) is no fault of anyone's.
+    if (!std::cout && errno != EPIPE) throw core::InputError("standard output could not be written");
+    return code;
   } catch (const core::InputError& error) {
-    std::cerr << "evictlab: " << error.what() << '\n';
+    std::cerr << "evictlab: " << one_line(error.what()) << '\n';
+    return 2;
+  } catch (const std::filesystem::filesystem_error& error) {
+    std::cerr << "evictlab: " << one_line(error.path1().string()) << ": " << error.code().message() << '\n';
     return 2;
   } catch (const core::Interrupted&) {
     std::cerr << "evictlab: interrupted\n";

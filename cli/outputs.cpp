@@ -1,5 +1,7 @@
 #include "cli/outputs.hpp"
 
+#include <unistd.h>
+
 #include "cli/commands.hpp"
 #include "core/error.hpp"
 #include "core/file.hpp"
@@ -7,18 +9,6 @@
 
 namespace evictlab::cli {
 namespace fs = std::filesystem;
-namespace {
-
-void make_parent(const fs::path& path) {
-  const fs::path parent = path.parent_path();
-  if (parent.empty()) return;
-  std::error_code error;
-  fs::create_directories(parent, error);
-  if (error) throw core::InputError("{}: cannot make this directory: {}", parent.string(), error.message());
-}
-
-}  // namespace
-
 fs::path Outputs::plan(const fs::path& path) const {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
@@ -26,13 +16,23 @@ fs::path Outputs::plan(const fs::path& path) const {
   if (fs::exists(status) && !force_) {
     throw core::InputError("{}: exists; give --force to replace it or another --out", path.string());
   }
-  for (fs::path parent = path.parent_path(); !parent.empty(); parent = parent.parent_path()) {
-    const fs::file_status above = fs::status(parent, error);
-    if (fs::is_directory(above)) break;
-    if (fs::exists(above)) throw core::InputError("{}: {} is not a directory", path.string(), parent.string());
-    if (parent == parent.parent_path()) break;
+  fs::path parent = fs::absolute(path).parent_path();
+  while (!fs::exists(fs::status(parent, error)) && parent != parent.parent_path()) parent = parent.parent_path();
+  if (!fs::is_directory(fs::status(parent, error))) {
+    throw core::InputError("{}: {} is not a directory", path.string(), parent.string());
+  }
+  if (access(parent.c_str(), W_OK) != 0) {
+    throw core::InputError("{}: the directory {} cannot be written to", path.string(), parent.string());
   }
   return path;
+}
+
+void Outputs::make_parent(const fs::path& path) {
+  const fs::path parent = path.parent_path();
+  if (parent.empty()) return;
+  std::error_code error;
+  fs::create_directories(parent, error);
+  if (error) throw core::InputError("{}: cannot make this directory: {}", parent.string(), error.message());
 }
 
 void Outputs::write_table(const fs::path& path, const analysis::Table& table) const {

@@ -22,6 +22,8 @@ class Outputs {
   /// "<table's stem>.manifest.json" beside a table: program version, command line and what `details` adds.
   void write_manifest(const std::filesystem::path& table, nlohmann::ordered_json details) const;
   static std::filesystem::path manifest_path(const std::filesystem::path& table);
+  /// Makes the directory a file is to lie in.
+  static void make_parent(const std::filesystem::path& path);
 
  private:
   bool force_;

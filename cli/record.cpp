@@ -112,16 +112,8 @@ void declare(Options& options) {
   options.flag("dry-run", "only say how large the trace and the memory needed would be");
 }
 
-}  // namespace
-
-int run_record(const Arguments& arguments) {
-  Options options("record", "--model DIR --prompts FILE.jsonl --out TRACE [OPTION ...]",
-                  "Lets a model read prompts once and records its per-layer attention state to a trace.\n"
-                  "Killed at any moment, it loses at most the prompt it was in: give the same command again to go on.");
-  declare(options);
-  if (!options.parse(arguments)) return 0;
-
-  core::set_threads(static_cast<std::size_t>(options.integer("threads", 0, 4096)));
+/// What the options ask for, but for the layers, which only the model can check.
+runtime::RecordOptions record_options(const Options& options) {
   runtime::RecordOptions record;
   record.tier = options.choice("tier", {"summary", "full"}) == "full" ? trace::Tier::kFull : trace::Tier::kSummary;
   record.window = options.integer("window", 1, 65536);
@@ -130,30 +122,87 @@ int run_record(const Arguments& arguments) {
   record.sampling = {.temperature = options.number("temperature", 0, 100),
                      .top_p = options.number("top-p", 1e-6, 1),
                      .seed = static_cast<std::uint64_t>(options.integer("seed", 0))};
+  return record;
+}
+
+runtime::TokenizeOptions tokenize_options(const Options& options) {
   runtime::TokenizeOptions tokenization;
   tokenization.future = parse_future(options.text("future"));
   tokenization.max_positions = options.integer("max-positions", 0);
   tokenization.evict_at = options.choice("evict-at", {"prompt", "context"}) == "context" ? runtime::EvictAt::kContext
                                                                                          : runtime::EvictAt::kPrompt;
   tokenization.add_special_tokens = !options.has("no-special-tokens");
+  return tokenization;
+}
 
-  const std::filesystem::path directory = options.path("model");
-  const std::filesystem::path out = options.has("dry-run") ? std::filesystem::path() : options.path("out");
-  const std::vector<runtime::Prompt> prompts = gather_prompts(options);
-  runtime::Transformer model(directory);
-  if (options.has("layers")) record.layers = parse_layers(options.text("layers"), model.config().layers);
-
+/// All prompts in tokens, each checked: nothing is recorded when one of them cannot be.
+std::vector<runtime::TokenizedPrompt> tokenize_all(const std::vector<runtime::Prompt>& prompts,
+                                                   const runtime::Transformer& model,
+                                                   const runtime::RecordOptions& record,
+                                                   const runtime::TokenizeOptions& tokenization) {
   std::optional<runtime::Tokenizer> tokenizer;
-  if (!is_tokenized(prompts)) tokenizer = runtime::Tokenizer::load(directory / "tokenizer.json");
+  if (!is_tokenized(prompts)) tokenizer = runtime::Tokenizer::load(model.directory() / "tokenizer.json");
   std::vector<runtime::TokenizedPrompt> tokenized;
-  double positions = 0;
   for (const runtime::Prompt& prompt : prompts) {
     tokenized.push_back(runtime::tokenize(prompt, tokenizer ? &*tokenizer : nullptr, tokenization));
     runtime::check_recordable(tokenized.back(), model.config(), record);
   }
+  return tokenized;
+}
 
-  const runtime::RecordEstimate estimate = runtime::estimate_recording(tokenized, model.config(), record);
-  if (options.has("dry-run")) {
+/// Records what the writer does not have yet. Returns how many prompts it has then; stops early at Ctrl-C.
+std::size_t record_missing(const runtime::Transformer& model, const std::vector<runtime::TokenizedPrompt>& prompts,
+                           const runtime::RecordOptions& record, trace::TraceWriter& writer) {
+  std::vector<const runtime::TokenizedPrompt*> missing;
+  double positions = 0;
+  for (const runtime::TokenizedPrompt& prompt : prompts) {
+    const trace::PromptInfo info = runtime::recorded_info(prompt, model.config(), record);
+    if (writer.contains_alike(info, runtime::recorded_tokens(prompt))) continue;
+    missing.push_back(&prompt);
+    positions += static_cast<double>(prompt.tokens.size());
+  }
+  std::size_t had = prompts.size() - missing.size();
+  core::Progress progress("recording", positions, "tokens");
+  double done = 0;
+  try {
+    for (const runtime::TokenizedPrompt* prompt : missing) {
+      runtime::record_prompt(model, *prompt, record, writer, [&](double fraction) {
+        core::throw_if_interrupted();
+        progress.advance_to(done + fraction * static_cast<double>(prompt->tokens.size()));
+      });
+      done += static_cast<double>(prompt->tokens.size());
+      ++had;
+    }
+  } catch (const core::Interrupted&) {
+    if (had == 0) throw;  // nothing to keep
+  }
+  return had;
+}
+
+}  // namespace
+
+int run_record(const Arguments& arguments) {
+  Options options("record", "--model DIR --prompts FILE.jsonl --out TRACE [OPTION ...]",
+                  "Lets a model read prompts once and records its per-layer attention state to a trace.\n"
+                  "Killed at any moment, it loses at most the prompt it was in: give the same command again to go on.");
+  declare(options);
+  if (!options.parse(arguments)) return 0;
+  if (options.has("append") && options.has("force")) {
+    throw core::InputError("record: --append keeps the trace and --force replaces it; give one of them");
+  }
+  core::set_threads(static_cast<std::size_t>(options.integer("threads", 0, 4096)));
+  runtime::RecordOptions record = record_options(options);
+  const runtime::TokenizeOptions tokenization = tokenize_options(options);
+  const bool dry_run = options.has("dry-run");
+  const std::filesystem::path directory = options.path("model");
+  const std::filesystem::path out = dry_run ? std::filesystem::path() : options.path("out");
+  const std::vector<runtime::Prompt> prompts = gather_prompts(options);
+  const runtime::Transformer model(directory);
+  if (options.has("layers")) record.layers = parse_layers(options.text("layers"), model.config().layers);
+  const std::vector<runtime::TokenizedPrompt> tokenized = tokenize_all(prompts, model, record, tokenization);
+
+  if (dry_run) {
+    const runtime::RecordEstimate estimate = runtime::estimate_recording(tokenized, model.config(), record);
     std::cout << fmt::format("prompts   {}\ntrace     {}\nmemory    {} besides the weights\n", tokenized.size(),
                              core::format_bytes(estimate.trace_bytes), core::format_bytes(estimate.memory_bytes));
     return 0;
@@ -166,41 +215,18 @@ int run_record(const Arguments& arguments) {
                              .command = command_line()},
                             runtime::model_info(model));
   if (record.tier == trace::Tier::kFull) {
-    for (trace::Index layer = 0; layer < model.config().layers; ++layer) {
+    for (const trace::Index layer : runtime::recorded_info(tokenized.front(), model.config(), record).layers) {
       writer.write_output_weight(layer, model.output_weight(layer));
     }
   }
-
-  std::vector<const runtime::TokenizedPrompt*> wanted;
-  for (const runtime::TokenizedPrompt& prompt : tokenized) {
-    if (writer.contains(prompt.id)) continue;
-    wanted.push_back(&prompt);
-    positions += static_cast<double>(prompt.tokens.size());
-  }
-  const std::size_t already = tokenized.size() - wanted.size();
-  std::size_t recorded = 0;
-  bool stopped = false;
-  {
-    core::Progress progress("recording", positions, "tokens");
-    double done = 0;
-    try {
-      for (const runtime::TokenizedPrompt* prompt : wanted) {
-        runtime::record_prompt(model, *prompt, record, writer, [&](double fraction) {
-          core::throw_if_interrupted();
-          progress.advance_to(done + fraction * static_cast<double>(prompt->tokens.size()));
-        });
-        done += static_cast<double>(prompt->tokens.size());
-        ++recorded;
-      }
-    } catch (const core::Interrupted&) {
-      stopped = true;
-    }
-  }
-  if (stopped && recorded + already == 0) throw core::Interrupted();
+  std::size_t already = 0;
+  for (const runtime::TokenizedPrompt& prompt : tokenized) already += writer.contains(prompt.id) ? 1 : 0;
+  const std::size_t recorded = record_missing(model, tokenized, record, writer);
   const std::filesystem::path made = writer.finish();
-  const std::string skipped = already > 0 ? fmt::format(" ({} were there already)", already) : std::string();
-  std::cerr << fmt::format("{} {} of {} prompts{} in {}\n", stopped ? "interrupted:" : "recorded", recorded + already,
-                           tokenized.size(), skipped, made.string());
+  const bool stopped = recorded < tokenized.size();
+  std::cerr << fmt::format("{} {} of {} prompts{} in {}\n", stopped ? "interrupted:" : "recorded", recorded,
+                           tokenized.size(), already > 0 ? fmt::format(" ({} were there already)", already) : "",
+                           made.string());
   if (stopped) throw core::Interrupted();
   return 0;
 }

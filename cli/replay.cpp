@@ -6,6 +6,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include "cli/options.hpp"
@@ -25,23 +26,49 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What replay writes: the table asked for and its companions beside it.
+/// What replay writes: the table asked for, its companions beside it, and the kept positions where asked for.
 struct ReplayFiles {
   fs::path replay;
   fs::path budgets;
   fs::path positions;
+  std::optional<fs::path> kept;
 
-  ReplayFiles(const Outputs& outputs, const fs::path& table)
-      : replay(outputs.plan(table)),
-        budgets(outputs.plan(table.parent_path() / "budgets.csv")),
-        positions(outputs.plan(table.parent_path() / "positions.csv")) {
-    outputs.plan(Outputs::manifest_path(table));
-    if (replay.filename() == budgets.filename() || replay.filename() == positions.filename()) {
-      throw core::InputError("{}: budgets.csv and positions.csv are written beside the table; give it another name",
-                             table.string());
+  ReplayFiles(const Outputs& outputs, const Options& options)
+      : replay(outputs.plan(options.path("out"))),
+        budgets(outputs.plan(replay.parent_path() / "budgets.csv")),
+        positions(outputs.plan(replay.parent_path() / "positions.csv")) {
+    const fs::path manifest = outputs.plan(Outputs::manifest_path(replay));
+    if (options.has("kept")) kept = outputs.plan(options.path("kept"));
+    std::set<fs::path> different;
+    for (const fs::path& path : {replay, budgets, positions, manifest, kept.value_or("kept")}) {
+      if (!different.insert(fs::absolute(path).lexically_normal()).second) {
+        throw core::InputError("replay: {} would be written twice; budgets.csv and positions.csv go beside the table",
+                               path.string());
+      }
+      std::error_code ignored;
+      if (fs::equivalent(path, options.path("trace"), ignored)) {
+        throw core::InputError("replay: {} is the trace that is replayed; write somewhere else", path.string());
+      }
     }
   }
 };
+
+/// The policies that every prompt of the trace can serve; says which cannot be and why. Throws when none can.
+std::vector<sim::Policy> usable_policies(const std::vector<sim::Policy>& policies, const trace::Source& trace) {
+  std::vector<sim::Policy> usable;
+  std::string reason;
+  for (const sim::Policy& policy : policies) {
+    try {
+      for (const trace::PromptInfo& prompt : trace.prompts()) sim::check_needs(policy, prompt);
+      usable.push_back(policy);
+    } catch (const sim::PolicyError& error) {
+      reason = error.what();
+      if (policies.size() > 1) std::cerr << "left out: " << reason << '\n';
+    }
+  }
+  if (usable.empty()) throw sim::PolicyError("{}", reason);
+  return usable;
+}
 
 void write_retention(trace::RetentionWriter& writer, const sim::RetentionRecord& record) {
   writer.begin_run(record.policy.text(), record.budget.text(), record.prompt.id,
@@ -68,7 +95,8 @@ void report_status(const analysis::Table& replay) {
     const std::string what = fmt::format("{}({}) at budget {}", replay.text(row, policy), replay.text(row, parameters),
                                          replay.text(row, budget));
     if (replay.text(row, status) == "infeasible") {
-      infeasible[what].insert(replay.text(row, protection));
+      const std::string protects = replay.text(row, protection);
+      infeasible[what].insert(protects == "sinks=0,recent=0" ? "at least one slot" : protects);
       continue;
     }
     any = true;
@@ -117,18 +145,19 @@ int run_replay(const Arguments& arguments) {
   if (!options.parse(arguments)) return 0;
 
   core::set_threads(static_cast<std::size_t>(options.integer("threads", 0, 4096)));
-  const std::vector<sim::Policy> policies = sim::make_policies(options.text("policy"));
+  const std::vector<sim::Policy> asked = sim::make_policies(options.text("policy"));
   const std::vector<sim::Budget> budgets = sim::parse_budgets(options.text("budget"));
   const Outputs outputs(options.has("force"));
-  const ReplayFiles files(outputs, options.path("out"));
-  if (options.has("kept")) outputs.plan(options.path("kept"));
+  const ReplayFiles files(outputs, options);
   const trace::TraceReader trace(options.path("trace"));
+  const std::vector<sim::Policy> policies = usable_policies(asked, trace);
   report_conversions(trace, budgets);
 
   std::unique_ptr<trace::RetentionWriter> kept;
   sim::ReplayOptions replay_options;
-  if (options.has("kept")) {
-    kept = std::make_unique<trace::RetentionWriter>(options.path("kept"), command_line(), options.has("force"));
+  if (files.kept) {
+    Outputs::make_parent(*files.kept);
+    kept = std::make_unique<trace::RetentionWriter>(*files.kept, command_line(), options.has("force"));
     replay_options.retention = [&](const sim::RetentionRecord& record) { write_retention(*kept, record); };
   }
   sim::ReplayResult result;
@@ -145,13 +174,13 @@ int run_replay(const Arguments& arguments) {
   outputs.write_table(files.replay, result.replay);
   outputs.write_table(files.budgets, result.budgets);
   outputs.write_table(files.positions, result.positions);
-  nlohmann::ordered_json asked;
-  for (const sim::Policy& policy : policies) asked.push_back(policy.text());
+  nlohmann::ordered_json texts;
+  for (const sim::Policy& policy : policies) texts.push_back(policy.text());
   outputs.write_manifest(files.replay, {{"trace", options.text("trace")},
                                         {"model", trace.model().name},
                                         {"model_fingerprint", trace.model().fingerprint},
                                         {"prompts", trace.prompts().size()},
-                                        {"policies", asked},
+                                        {"policies", texts},
                                         {"budgets", options.text("budget")}});
   if (kept) kept->finish();
   std::cout << replay_summary(sim::summarize(result.replay));

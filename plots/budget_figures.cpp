@@ -44,7 +44,7 @@ Budgets read(const Table& table) {
 // A policy's layers relative to their mean: free of units, and 1 for an even split.
 struct Line {
   bool even = true;
-  std::map<double, Estimate> by_layer;
+  std::map<double, analysis::Interval> by_layer;
 };
 
 Line line_of(const std::map<std::string, ByLayer>& by_prompt) {

@@ -69,7 +69,7 @@ Replay read(const Table& table) {
 
 struct Point {
   double slots = 0;
-  Estimate loss;
+  analysis::Interval loss;
 };
 
 std::vector<Point> points_of(const std::map<std::string, std::map<std::string, Run>>& by_budget, const char* measure,

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "analysis/statistics.hpp"
 #include "core/text.hpp"
 
 namespace evictlab::plots {
@@ -45,7 +44,6 @@ std::string label_of(const PolicyKey& key, const std::set<PolicyKey>& all) {
   for (const std::string& item : items_of(key.parameters)) {
     if (uses > 1 && std::ranges::find(common, item) == common.end()) telling += (telling.empty() ? "" : ", ") + item;
   }
-  if (key.policy == "compose") telling = key.parameters;  // nothing else says what it is
   return shortened(telling.empty() ? key.policy : fmt::format("{} ({})", key.policy, telling));
 }
 
@@ -92,11 +90,10 @@ std::vector<std::string> spread(const std::vector<std::string>& items, std::size
   return chosen;
 }
 
-Estimate estimate(const std::map<std::string, double>& by_prompt) {
+analysis::Interval estimate(const std::map<std::string, double>& by_prompt) {
   std::vector<double> values;
   for (const auto& [prompt, value] : by_prompt) values.push_back(value);
-  const analysis::Interval interval = analysis::bootstrap_mean(values, {.resamples = 1000});
-  return {interval.mean, interval.low, interval.high};
+  return analysis::bootstrap_mean(values, {.resamples = 1000});
 }
 
 std::string mean_over(std::size_t prompts, bool intervals) {

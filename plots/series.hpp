@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "analysis/statistics.hpp"
 #include "analysis/table.hpp"
 #include "plots/style.hpp"
 
@@ -40,13 +41,8 @@ std::vector<std::string> requested_budgets(const analysis::Table& table);
 /// At most `count` of them, evenly spread, the ends included; one only = the middle one.
 std::vector<std::string> spread(const std::vector<std::string>& items, std::size_t count);
 
-/// Mean over prompts with its bootstrap interval, and how many prompts that is.
-struct Estimate {
-  double mean = 0;
-  double low = 0;
-  double high = 0;
-};
-Estimate estimate(const std::map<std::string, double>& by_prompt);
+/// Mean over prompts with its bootstrap interval.
+analysis::Interval estimate(const std::map<std::string, double>& by_prompt);
 
 /// For captions: "mean over 12 prompts", "one prompt"; with ", 95 % bootstrap intervals" where they are drawn.
 std::string mean_over(std::size_t prompts, bool intervals);

@@ -12,8 +12,11 @@ namespace evictlab::runtime {
 
 nlohmann::json parse_object(std::string_view text, std::string_view where) {
   using nlohmann::json;
+  // What is read by recursion later, or printed into a message, must not be nested without bounds.
+  constexpr int kMaxDepth = 64;
   std::vector<std::set<std::string>> open_objects;
-  const auto refuse_repeated_keys = [&](int, json::parse_event_t event, json& parsed) {
+  const auto guard = [&](int depth, json::parse_event_t event, json& parsed) {
+    if (depth > kMaxDepth) throw ModelError("{}: nested more than {} deep", where, kMaxDepth);
     if (event == json::parse_event_t::object_start) {
       open_objects.emplace_back();
     } else if (event == json::parse_event_t::object_end) {
@@ -26,7 +29,7 @@ nlohmann::json parse_object(std::string_view text, std::string_view where) {
   };
   json object;
   try {
-    object = json::parse(text, refuse_repeated_keys);
+    object = json::parse(text, guard);
   } catch (const json::exception& error) {
     const auto* parse_error = dynamic_cast<const json::parse_error*>(&error);
     throw ModelError("{}: not valid JSON{}", where,

@@ -8,6 +8,7 @@
 
 #include "core/file.hpp"
 #include "core/text.hpp"
+#include "runtime/json.hpp"
 #include "runtime/tokenizer/utf8.hpp"
 
 namespace evictlab::runtime {
@@ -74,11 +75,10 @@ Prompt parse_line(const std::string& text, const std::filesystem::path& path, st
   const std::string where = fmt::format("{}:{}", path.string(), number);
   json line;
   try {
-    line = json::parse(text);
-  } catch (const json::parse_error& error) {
-    throw PromptError("{}: not JSON (at byte {}); each line must be one JSON object", where, error.byte);
+    line = parse_object(text, where);
+  } catch (const core::InputError& error) {
+    throw PromptError("{}; each line must be one JSON object", error.what());
   }
-  if (!line.is_object()) throw PromptError("{}: must be a JSON object, got {}", where, line.type_name());
   const LineReader reader(line, where);
   Prompt prompt;
   prompt.id = reader.has("id") ? reader.text("id") : fmt::format("{}-{}", path.stem().string(), number);

@@ -268,21 +268,32 @@ void check_recordable(const TokenizedPrompt& prompt, const ModelConfig& model, c
   }
 }
 
+trace::PromptInfo recorded_info(const TokenizedPrompt& prompt, const ModelConfig& model, const RecordOptions& options) {
+  const bool generated = prompt.generate > 0;
+  return {.id = prompt.id,
+          .task = prompt.task,
+          .source = prompt.source,
+          .prompt_length = static_cast<Index>(prompt.tokens.size()),
+          .future_length = generated ? 0 : static_cast<Index>(prompt.future.size()),
+          .future_kind = generated ? "generated" : "teacher-forced",
+          .tier = options.tier,
+          .window = options.window,
+          .layers = recorded_layers(model, options),
+          .spans = prompt.spans};
+}
+
+std::vector<std::int32_t> recorded_tokens(const TokenizedPrompt& prompt) {
+  std::vector<std::int32_t> tokens = prompt.tokens;
+  if (prompt.generate == 0) tokens.insert(tokens.end(), prompt.future.begin(), prompt.future.end());
+  return tokens;
+}
+
 void record_prompt(const Transformer& model, const TokenizedPrompt& prompt, const RecordOptions& options,
                    trace::TraceWriter& writer, const std::function<void(double)>& progress) {
   check_recordable(prompt, model.config(), options);
   const auto n = static_cast<Index>(prompt.tokens.size());
-  const trace::PromptInfo info{.id = prompt.id,
-                               .task = prompt.task,
-                               .source = prompt.source,
-                               .prompt_length = n,
-                               .future_length = 0,  // known after generating
-                               .future_kind = prompt.generate > 0 ? "generated" : "teacher-forced",
-                               .tier = options.tier,
-                               .window = options.window,
-                               .layers = recorded_layers(model.config(), options),
-                               .spans = prompt.spans};
-  trace::PromptWriter prompt_writer = writer.begin_prompt(info, prompt.tokens);
+  const trace::PromptInfo info = recorded_info(prompt, model.config(), options);
+  trace::PromptWriter prompt_writer = writer.begin_prompt(info, recorded_tokens(prompt));
   KvCache cache = model.make_cache(n + static_cast<Index>(prompt.future.size()) + prompt.generate);
 
   PromptRecording prompt_pass(model, options, info, prompt_writer, progress);
@@ -294,8 +305,8 @@ void record_prompt(const Transformer& model, const TokenizedPrompt& prompt, cons
     const std::vector<std::int32_t> generated =
         generate_future(model, cache, std::move(logits), prompt, options.sampling);
     future.insert(future.end(), generated.begin(), generated.end());
+    prompt_writer.set_future(future);
   }
-  prompt_writer.set_future(future);
 
   // Generated or given, the future is read as one chunk from the end of the prompt: one way to record it.
   cache.truncate(n);
@@ -332,8 +343,7 @@ RecordEstimate estimate_recording(const std::vector<TokenizedPrompt>& prompts, c
     estimate.memory_bytes = std::max(estimate.memory_bytes, cache + hidden + buffers);
   }
   if (full) {
-    estimate.trace_bytes +=
-        4 * static_cast<double>(model.layers) * heads * dimension * static_cast<double>(model.hidden_size);
+    estimate.trace_bytes += 4 * layers * heads * dimension * static_cast<double>(model.hidden_size);
   }
   return estimate;
 }

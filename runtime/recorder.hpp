@@ -41,6 +41,11 @@ inline constexpr trace::Index kFirstStatisticsPosition = 4;
 /// than the model's positions, no future, token ids the model does not have.
 void check_recordable(const TokenizedPrompt& prompt, const ModelConfig& model, const RecordOptions& options);
 
+/// What a trace says of the prompt before it is recorded. A future that is to be generated has length 0.
+trace::PromptInfo recorded_info(const TokenizedPrompt& prompt, const ModelConfig& model, const RecordOptions& options);
+/// The tokens known before: the prompt's, and the future's unless it is to be generated.
+std::vector<std::int32_t> recorded_tokens(const TokenizedPrompt& prompt);
+
 /// Runs the model over one prompt and its future and writes every field of the tier for every layer asked
 /// for, then finishes the prompt. `progress` is told how many positions have been read through all layers
 /// (fractions while inside); it may throw to stop, which leaves nothing of this prompt behind.

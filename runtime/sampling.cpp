@@ -12,22 +12,13 @@ std::int32_t greedy_token(std::span<const float> logits) {
   return static_cast<std::int32_t>(std::ranges::max_element(logits) - logits.begin());
 }
 
-Sampler::Sampler(const SamplingOptions& options) : options_(options), state_(options.seed) {
+Sampler::Sampler(const SamplingOptions& options) : options_(options), random_(options.seed) {
   if (!(options.temperature >= 0) || !std::isfinite(options.temperature)) {
     throw ModelError("temperature is {}, expected 0 or more", options.temperature);
   }
   if (!(options.top_p > 0 && options.top_p <= 1)) {
     throw ModelError("top_p is {}, expected a number in (0, 1]", options.top_p);
   }
-}
-
-double Sampler::uniform() {
-  state_ += 0x9e3779b97f4a7c15U;
-  std::uint64_t z = state_;
-  z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9U;
-  z = (z ^ (z >> 27U)) * 0x94d049bb133111ebU;
-  z ^= z >> 31U;
-  return static_cast<double>(z >> 11U) * 0x1p-53;
 }
 
 std::int32_t Sampler::next(std::span<const float> logits) {
@@ -48,7 +39,7 @@ std::int32_t Sampler::next(std::span<const float> logits) {
   std::size_t kept = 0;
   double mass = 0.0;
   while (kept < weights.size() && (kept == 0 || mass < options_.top_p * total)) mass += weights[kept++];
-  double threshold = uniform() * mass;
+  double threshold = random_.uniform() * mass;
   std::size_t chosen = 0;
   while (chosen + 1 < kept && threshold >= weights[chosen]) threshold -= weights[chosen++];
   return static_cast<std::int32_t>(order[chosen]);

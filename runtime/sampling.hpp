@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "core/random.hpp"
 #include "runtime/transformer.hpp"
 
 namespace evictlab::runtime {
@@ -20,9 +21,8 @@ struct SamplingOptions {
   std::uint64_t seed = 0;
 };
 
-/// Draws tokens. The same seed gives the same tokens on every machine: random numbers come from SplitMix64
-/// (Steele, Lea and Flood 2014), whose k-th output is a fixed function of seed + k * 0x9e3779b97f4a7c15, its upper 53
-/// bits being the fraction; tokens are tried in descending order of logits, lower ids first.
+/// Draws tokens. The same seed gives the same tokens on every machine: random numbers are the fractions of
+/// core::SplitMix64; tokens are tried in descending order of logits, lower ids first.
 class Sampler {
  public:
   /// Throws ModelError naming the option that is out of range.
@@ -31,10 +31,8 @@ class Sampler {
   std::int32_t next(std::span<const float> logits);
 
  private:
-  double uniform();  // in [0, 1)
-
   SamplingOptions options_;
-  std::uint64_t state_;
+  core::SplitMix64 random_;
 };
 
 /// Continues a sequence whose last forward() returned `logits`: draws a token, reads it, draws the next, up

@@ -121,6 +121,7 @@ struct Transformer::Impl {
   void attend(Index index, RowMatrix& hidden, const RopeTable& rope, KvCache& cache, ForwardObserver* observer) const;
   void feed_forward(const Layer& layer, RowMatrix& hidden) const;
   RowMatrix logits(const Eigen::Ref<const RowMatrix>& hidden) const;
+  void require_finite(const RowMatrix& logits) const;
 
   std::filesystem::path directory;
   ModelConfig config;
@@ -246,6 +247,12 @@ RowMatrix Transformer::Impl::logits(const Eigen::Ref<const RowMatrix>& hidden) c
   return result;
 }
 
+void Transformer::Impl::require_finite(const RowMatrix& logits) const {
+  if (logits.array().isFinite().all()) return;
+  throw ModelError("{}: the model's logits are not finite; its weights hold NaN or infinity, or overflow",
+                   directory.string());
+}
+
 Transformer::Transformer(const std::filesystem::path& directory) : impl_(std::make_unique<Impl>(directory)) {}
 Transformer::~Transformer() = default;
 Transformer::Transformer(Transformer&&) noexcept = default;
@@ -262,12 +269,15 @@ KvCache Transformer::make_cache(Index capacity) const {
 std::vector<float> Transformer::forward(std::span<const std::int32_t> tokens, KvCache& cache,
                                         ForwardObserver* observer) const {
   const RowMatrix last = impl_->logits(impl_->hidden_states(tokens, cache, observer).bottomRows(1));
+  impl_->require_finite(last);
   return {last.data(), last.data() + last.size()};
 }
 
 trace::RowMatrix Transformer::forward_all(std::span<const std::int32_t> tokens, KvCache& cache,
                                           ForwardObserver* observer) const {
-  return impl_->logits(impl_->hidden_states(tokens, cache, observer));
+  RowMatrix all = impl_->logits(impl_->hidden_states(tokens, cache, observer));
+  impl_->require_finite(all);
+  return all;
 }
 
 trace::RowMatrix Transformer::output_weight(Index layer) const {

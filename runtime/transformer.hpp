@@ -36,7 +36,7 @@ class Transformer {
 
   /// Reads `tokens` after what the cache holds and appends their keys and values to it. Returns the
   /// logits [vocab] for the token that follows the last one. Throws ModelError for no tokens, an id the
-  /// model does not have, a position beyond max_positions, and core::Interrupted between layers; then the
+  /// model does not have, a position beyond max_positions, logits that are not finite, and core::Interrupted between layers; then the
   /// cache must not be used any more.
   std::vector<float> forward(std::span<const std::int32_t> tokens, KvCache& cache,
                              ForwardObserver* observer = nullptr) const;

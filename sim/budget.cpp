@@ -78,10 +78,13 @@ Budget parse_one(const std::string& item) {
   return Budget::ratio(*ratio);
 }
 
+// "1.0" for the whole prompt: "1" would be one slot.
+std::string ratio_text(double ratio) { return ratio == 1.0 ? "1.0" : fmt::format("{}", ratio); }
+
 }  // namespace
 
 Budget Budget::slots(Index count) { return {Unit::kSlots, static_cast<double>(count), fmt::format("{}", count)}; }
-Budget Budget::ratio(double of_prompt) { return {Unit::kRatio, of_prompt, fmt::format("{}", of_prompt)}; }
+Budget Budget::ratio(double of_prompt) { return {Unit::kRatio, of_prompt, ratio_text(of_prompt)}; }
 Budget Budget::bytes(double count, std::string text) { return {Unit::kBytes, count, std::move(text)}; }
 
 Index Budget::to_slots(const trace::ModelInfo& model, Index prompt_length) const {

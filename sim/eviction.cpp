@@ -32,8 +32,8 @@ Importance score_layer(const Policy& policy, const trace::LayerView& layer) {
   const PositionRanges ranges(layer.shape, policy.protection);
   const auto candidates = importance.scores.middleCols(ranges.candidates_begin, ranges.candidates());
   if (importance.scores.rows() != sets || !candidates.array().isFinite().all()) {
-    throw std::logic_error(fmt::format("scorer {} left scores of layer {} unset or not finite",
-                                       policy.scorer->identity(), layer.shape.layer));
+    throw PolicyError("{}: the scores of layer {} are not finite; check what is recorded with evictlab verify",
+                      policy.label(), layer.shape.layer);
   }
   return importance;
 }

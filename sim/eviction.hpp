@@ -12,9 +12,8 @@
 
 namespace evictlab::sim {
 
-/// A layer's importance under a policy: scored, and checked to be finite at every candidate
-/// (std::logic_error otherwise: a fault of the scorer). Throws PolicyError when the layer lacks what the
-/// scorer reads.
+/// A layer's importance under a policy. Throws PolicyError when the layer lacks what the scorer reads, and
+/// when a candidate's score is not finite: the layer's numbers are not, or the scorer left one out.
 Importance score_layer(const Policy& policy, const trace::LayerView& layer);
 
 /// The first `ceiling` (protected positions not counted) candidates of every kept set, by a selector

@@ -1,8 +1,10 @@
 #include "sim/judge.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/select.hpp"
+#include "sim/error.hpp"
 #include "sim/future.hpp"
 
 namespace evictlab::sim {
@@ -44,6 +46,16 @@ double OracleCurve::regret(const LayerRetention& kept) const {
 
 LayerJudge::LayerJudge(const trace::LayerData& data, std::optional<trace::RowMatrix> output_weight)
     : data_(data), future_(trace::future_view(data)), output_weight_(std::move(output_weight)) {
+  for (const trace::TensorView& view : {future_.mass, future_.output_norms}) {
+    for (Index head = 0; head < view.heads(); ++head) {
+      const auto row = view.float_row(head, 0);
+      if (std::ranges::all_of(row, [](float value) { return std::isfinite(value) && value >= 0.0F; })) continue;
+      throw PolicyError(
+          "layer {}: what the future attends to is recorded as numbers that are negative or not finite; "
+          "check the trace with evictlab verify",
+          data.shape.layer);
+    }
+  }
   if (output_weight_) {
     reference_ = std::make_unique<const analysis::OutputReference>(data.shape, future_, *output_weight_);
   }

@@ -29,11 +29,13 @@ std::string_view field_name(Field field) {
   throw std::invalid_argument("not a field");
 }
 
-Index LayerShape::first_visible() const {
-  if (sliding_window == 0) return 0;
-  // The earliest future query, at position n, sees positions j with n - j < sliding_window.
-  return std::max<Index>(0, prompt_length - sliding_window + 1);
+Index LayerShape::first_seen(Index position) const {
+  // In a sliding window, positions j with position - j < sliding_window.
+  return sliding_window == 0 ? 0 : std::max<Index>(0, position - sliding_window + 1);
 }
+
+// The earliest future query is the one at position n.
+Index LayerShape::first_visible() const { return first_seen(prompt_length); }
 
 const Tensor& LayerData::operator[](Field field) const {
   switch (field) {

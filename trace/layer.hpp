@@ -57,6 +57,12 @@ inline constexpr Fields kFullFields =
 /// The dataset's name in a trace: "window_attention", ...
 std::string_view field_name(Field field);
 
+/// What half-precision window attention is multiplied by when stored: 2^15, so that weights down to 2^-29
+/// keep 11 significant bits while 1 still fits.
+inline constexpr float kWindowAttentionScale = 32768.0F;
+/// Query mean and covariance leave out the positions before: the first tokens' queries are unlike all others.
+inline constexpr Index kFirstStatisticsPosition = 4;
+
 /// The sizes one layer's arrays have.
 struct LayerShape {
   Index layer = 0;               // 0-based, of the model's layers
@@ -72,6 +78,8 @@ struct LayerShape {
 
   Index group_size() const { return query_heads / kv_heads; }
   Index kv_head_of(Index query_head) const { return query_head / group_size(); }
+  /// The first position that the query at `position` sees, itself being the last.
+  Index first_seen(Index position) const;
   /// The first prompt position some future query can still see: earlier ones are neither budget nor loss.
   Index first_visible() const;
 };

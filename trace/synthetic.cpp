@@ -15,9 +15,6 @@
 namespace evictlab::trace {
 namespace {
 
-constexpr Index kFirstOfStatistics = 4;  // query statistics leave out the first positions, as recordings do
-constexpr float kWindowScale = 32768.0F;
-
 // row[j] = softmax over j in [first, t] of scale * q_t·k_j, in double. `keys` has one column per axis.
 void softmax_row(const RowMatrix& queries, Index t, const Eigen::MatrixXd& keys, double scale, Index first,
                  std::vector<double>& row) {
@@ -49,7 +46,7 @@ void record_attention(const RowMatrix& queries, const RowMatrix& kv_keys, Index 
   std::vector<double> future_mass(static_cast<std::size_t>(positions));
   std::vector<float> window_row(static_cast<std::size_t>(n));
   for (Index t = 0; t < positions; ++t) {
-    const Index first = shape.sliding_window == 0 ? 0 : std::max<Index>(0, t - shape.sliding_window + 1);
+    const Index first = shape.first_seen(t);
     softmax_row(queries, t, keys, shape.attention_scale, first, row);
     std::vector<double>& mass = t < n ? prompt_mass : future_mass;
     for (auto j = static_cast<std::size_t>(first); j <= static_cast<std::size_t>(t); ++j) mass[j] += row[j];
@@ -82,7 +79,7 @@ void record_output_norms(const RowMatrix& values, const RowMatrix& weight, Index
 
 void record_query_statistics(const RowMatrix& queries, Index head, LayerData& out) {
   const Index count = out.query_count;
-  const Eigen::MatrixXd prompt = queries.middleRows(kFirstOfStatistics, count).cast<double>();
+  const Eigen::MatrixXd prompt = queries.middleRows(kFirstStatisticsPosition, count).cast<double>();
   const Eigen::RowVectorXd mean = prompt.colwise().sum() / static_cast<double>(count);
   const Eigen::MatrixXd centred = prompt.rowwise() - mean;
   const RowMatrix covariance = (centred.transpose() * centred / static_cast<double>(count)).cast<float>();
@@ -107,9 +104,9 @@ LayerData empty_layer(const SyntheticOptions& options, const LayerShape& shape) 
     const bool half = field == Field::kWindowAttention;
     const bool typed = field == Field::kQueries || field == Field::kKeys || field == Field::kValues;
     const ElementType type = half ? ElementType::kFloat16 : typed ? options.element_type : ElementType::kFloat32;
-    out[field] = Tensor(type, size.heads, size.rows, size.columns, half ? kWindowScale : 1.0F);
+    out[field] = Tensor(type, size.heads, size.rows, size.columns, half ? kWindowAttentionScale : 1.0F);
   }
-  if (options.tier == Tier::kFull) out.query_count = shape.prompt_length - kFirstOfStatistics;
+  if (options.tier == Tier::kFull) out.query_count = shape.prompt_length - kFirstStatisticsPosition;
   return out;
 }
 

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <span>
 
+#include "core/random.hpp"
+
 // Feature axes of keys and queries; every kv head has all features, its query heads pick theirs.
 //
 //   0            position         k = j * kPositionUnit      q of local heads
@@ -28,19 +30,10 @@ constexpr Index kHeavyAxis = 3;
 constexpr double kPositionUnit = 1.0 / 256.0;
 constexpr Index kVocabulary = 1000;
 
-class SplitMix64 {
+class Random : public core::SplitMix64 {
  public:
-  explicit SplitMix64(std::uint64_t seed) : state_(seed) {}
+  using core::SplitMix64::SplitMix64;
 
-  std::uint64_t next() {
-    state_ += 0x9E3779B97F4A7C15U;
-    std::uint64_t z = state_;
-    z = (z ^ (z >> 30U)) * 0xBF58476D1CE4E5B9U;
-    z = (z ^ (z >> 27U)) * 0x94D049BB133111EBU;
-    return z ^ (z >> 31U);
-  }
-  /// [0, 1)
-  double uniform() { return static_cast<double>(next() >> 11U) * 0x1p-53; }
   /// 0 .. end-1
   Index below(Index end) { return static_cast<Index>(uniform() * static_cast<double>(end)); }
   /// Nearly normal: a sum of uniforms needs no logarithm, whose last bit differs between libraries.
@@ -49,19 +42,16 @@ class SplitMix64 {
     for (int i = 0; i < 12; ++i) sum += uniform();
     return sum;
   }
-
- private:
-  std::uint64_t state_;
 };
 
 // A stream of its own for everything that is drawn, so that no draw depends on another's length.
 enum class Purpose : std::uint64_t { kTokens, kNeedle, kHeavy, kKeys, kValues, kQueries, kOutputWeight };
-SplitMix64 stream(const SyntheticOptions& options, Purpose purpose, Index prompt, Index layer, Index head, Index set) {
+Random stream(const SyntheticOptions& options, Purpose purpose, Index prompt, Index layer, Index head, Index set) {
   std::uint64_t seed = options.seed;
   for (const Index part : {static_cast<Index>(purpose), prompt, layer, head, set}) {
-    seed = SplitMix64(seed ^ static_cast<std::uint64_t>(part + 1)).next();
+    seed = Random(seed ^ static_cast<std::uint64_t>(part + 1)).next();
   }
-  return SplitMix64(seed);
+  return Random(seed);
 }
 
 void round_to(ElementType type, RowMatrix& matrix) {
@@ -90,7 +80,7 @@ Span needle_span(const SyntheticOptions& options, Index prompt) {
 }
 
 std::vector<std::int32_t> synthetic_tokens(const SyntheticOptions& options, Index prompt) {
-  SplitMix64 random = stream(options, Purpose::kTokens, prompt, 0, 0, 0);
+  Random random = stream(options, Purpose::kTokens, prompt, 0, 0, 0);
   std::vector<std::int32_t> tokens(static_cast<std::size_t>(options.length + options.future));
   for (std::int32_t& token : tokens) token = static_cast<std::int32_t>(random.below(kVocabulary));
   return tokens;
@@ -100,7 +90,7 @@ RowMatrix synthetic_keys(const SyntheticOptions& options, Index prompt, Index la
   const Index positions = options.length + options.future;
   const Index noise_begin = kHeavyAxis + 1 + drift_sets(options);
   RowMatrix keys = RowMatrix::Zero(positions, options.head_dim);
-  SplitMix64 random = stream(options, Purpose::kKeys, prompt, layer, kv_head, 0);
+  Random random = stream(options, Purpose::kKeys, prompt, layer, kv_head, 0);
   for (Index j = 0; j < positions; ++j) {
     keys(j, kPositionAxis) = static_cast<float>(static_cast<double>(j) * kPositionUnit);
     for (Index c = noise_begin; c < options.head_dim - 1; ++c) keys(j, c) = static_cast<float>(random.normal());
@@ -118,7 +108,7 @@ RowMatrix synthetic_keys(const SyntheticOptions& options, Index prompt, Index la
 
 RowMatrix synthetic_values(const SyntheticOptions& options, Index prompt, Index layer, Index kv_head) {
   RowMatrix values(options.length + options.future, options.head_dim);
-  SplitMix64 random = stream(options, Purpose::kValues, prompt, layer, kv_head, 0);
+  Random random = stream(options, Purpose::kValues, prompt, layer, kv_head, 0);
   for (Index j = 0; j < values.rows(); ++j) {
     // As in trained models, the sink's value is small, and a few positions' are large.
     const bool large = random.uniform() < 0.02;
@@ -132,7 +122,7 @@ RowMatrix synthetic_values(const SyntheticOptions& options, Index prompt, Index 
 RowMatrix synthetic_queries(const SyntheticOptions& options, Index prompt, const LayerShape& shape, Index head) {
   const HeadKind kind = synthetic_head_kind(options, shape.layer, head);
   RowMatrix queries = RowMatrix::Zero(options.length + options.future, options.head_dim);
-  SplitMix64 random = stream(options, Purpose::kQueries, prompt, shape.layer, head, 0);
+  Random random = stream(options, Purpose::kQueries, prompt, shape.layer, head, 0);
   // What a query axis must hold so that a key's 1 there adds `logit`.
   const auto axis_value = [&](double logit) { return static_cast<float>(logit / shape.attention_scale); };
   for (Index t = 0; t < queries.rows(); ++t) {
@@ -163,7 +153,7 @@ RowMatrix synthetic_queries(const SyntheticOptions& options, Index prompt, const
 
 RowMatrix synthetic_output_weight(const SyntheticOptions& options, Index layer) {
   const Index rows = options.query_heads * options.head_dim;
-  SplitMix64 random = stream(options, Purpose::kOutputWeight, 0, layer, 0, 0);
+  Random random = stream(options, Purpose::kOutputWeight, 0, layer, 0, 0);
   const double size = 1.0 / std::sqrt(static_cast<double>(rows));
   RowMatrix weight(rows, rows);
   for (Index i = 0; i < weight.size(); ++i) weight.data()[i] = static_cast<float>(size * random.normal());
@@ -212,7 +202,7 @@ Index drift_set_at(const SyntheticOptions& options, Index position) {
 
 std::vector<Index> synthetic_heavy_hitters(const SyntheticOptions& options, Index prompt, Index layer, Index kv_head,
                                            Index set) {
-  SplitMix64 random = stream(options, Purpose::kHeavy, prompt, layer, kv_head, set);
+  Random random = stream(options, Purpose::kHeavy, prompt, layer, kv_head, set);
   std::vector<Index> positions;
   while (static_cast<Index>(positions.size()) < options.heavy_hitters) {
     const Index candidate = 1 + random.below(options.length - 1);  // position 0 is the sink's

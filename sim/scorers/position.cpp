@@ -1,9 +1,12 @@
 // Scores that do not look at attention: recency and chance.
 
+#include "core/random.hpp"
 #include "sim/parts.hpp"
 
 namespace evictlab::sim {
 namespace {
+
+using core::SplitMix64;
 
 class RecencyScorer final : public Scorer {
  public:
@@ -16,14 +19,6 @@ class RecencyScorer final : public Scorer {
   }
 };
 
-// SplitMix64 (Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195): the mixing function of a counter.
-std::uint64_t mix(std::uint64_t x) {
-  x = (x ^ (x >> 30U)) * 0xbf58476d1ce4e5b9U;
-  x = (x ^ (x >> 27U)) * 0x94d049bb133111ebU;
-  return x ^ (x >> 31U);
-}
-constexpr std::uint64_t kGoldenGamma = 0x9e3779b97f4a7c15U;
-
 // Every (seed, prompt length, layer, kv head) has a SplitMix64 stream of its own, so that draws depend
 // neither on the order of layers and prompts nor on threads. One draw per position: 24 bits / 2^24.
 class RandomScorer final : public Scorer {
@@ -35,14 +30,12 @@ class RandomScorer final : public Scorer {
   void score(const trace::LayerView& layer, trace::RowMatrix& scores) const override {
     const auto number = [](Index value) { return static_cast<std::uint64_t>(value); };
     for (Index head = 0; head < scores.rows(); ++head) {
-      std::uint64_t state = mix(seed_ + kGoldenGamma);
+      std::uint64_t state = SplitMix64(seed_).next();
       for (const Index part : {layer.shape.prompt_length, layer.shape.layer, head}) {
-        state = mix(state + kGoldenGamma * (number(part) + 1));
+        state = SplitMix64::mix(state + SplitMix64::kIncrement * (number(part) + 1));
       }
-      for (Index j = 0; j < scores.cols(); ++j) {
-        state += kGoldenGamma;
-        scores(head, j) = static_cast<float>(mix(state) >> 40U) * 0x1p-24F;
-      }
+      SplitMix64 random(state);
+      for (Index j = 0; j < scores.cols(); ++j) scores(head, j) = static_cast<float>(random.next() >> 40U) * 0x1p-24F;
     }
   }
 

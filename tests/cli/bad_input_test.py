@@ -4,8 +4,11 @@ import json
 import pathlib
 import shutil
 import struct
+import subprocess
 
 import pytest
+
+from conftest import PROGRAM
 
 
 @pytest.fixture
@@ -163,6 +166,9 @@ def test_missing_prompts(refused, model, tmp_path):
         ([{"id": "a", "tokens": [1] * 100 + [-1]}], "-1"),
         ([{"id": "a", "prompt": LONG, "spans": [{"name": "context", "start": 5, "end": 10**6}]}], "outside"),
         ([{"id": "a", "prompt": LONG, "spans": "none"}], "spans"),
+        (['{"id": "a", "prompt": "x", "depth": 1e999}\n'], "not valid JSON"),
+        (['{"id": "a", "tokens": ' + "[" * 200000 + "]" * 200000 + "}\n"], "nested"),
+        ([{"id": "a\nb", "prompt": ""}], "a\\x0ab"),
         ([], "no prompts"),
     ],
 )
@@ -197,6 +203,48 @@ def test_nothing_is_overwritten_without_force(refused, model, prompts, small_tra
     assert (tmp_path / "replay.csv").read_text() == "mine"
 
 
+def test_weights_that_are_not_numbers(refused, broken_model, prompts, tmp_path):
+    path = broken_model / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    (length,) = struct.unpack("<Q", data[:8])
+    start = 8 + length + json.loads(data[8 : 8 + length])[FIRST]["data_offsets"][0]
+    data[start : start + 2] = struct.pack("<H", 0x7E00)  # a half NaN
+    path.write_bytes(data)
+    refused(*record(broken_model, prompts({"id": "a", "prompt": LONG}), tmp_path / "t.h5"), saying="not finite")
+
+
+def test_append_and_force_contradict_each_other(refused, model, prompts, tmp_path):
+    refused(*record(model, prompts({"id": "a", "prompt": LONG}), tmp_path / "t.h5", "--append", "--force"),
+            saying=["--append", "--force"])
+
+
+def test_going_on_with_other_options_is_refused(evictlab, refused, model, prompts, tmp_path):
+    command = record(model, prompts({"id": "a", "prompt": LONG}), tmp_path / "t.h5", "--keep-parts", "--future", 2)
+    assert evictlab(*command).code == 0
+    refused(*command, "--tier", "full", saying=["'a'", "recorded otherwise", "summary"])
+    refused(*command, "--window", 32, saying=["'a'", "recorded otherwise", "window 64"])
+    other = record(model, prompts({"id": "a", "prompt": LONG + " More."}), tmp_path / "t.h5", "--keep-parts", "--future", 2)
+    refused(*other, saying=["'a'", "recorded otherwise", "other tokens"])
+
+
+def test_a_device_is_no_place_for_a_trace(refused, model, prompts):
+    refused(*record(model, prompts({"id": "a", "prompt": LONG}), "/dev/null", "--force"), saying="not a regular file")
+
+
+def test_results_cannot_replace_the_trace_or_one_another(refused, small_trace, tmp_path):
+    copy = shutil.copy(small_trace, tmp_path / "t.h5")
+    replay = ("replay", copy, "--policy", "full", "--budget", 64, "--force")
+    refused(*replay, "--out", copy, saying="is the trace")
+    refused(*replay, "--out", tmp_path / "r.csv", "--kept", copy, saying="is the trace")
+    refused(*replay, "--out", tmp_path / "r.csv", "--kept", tmp_path / "r.csv", saying="written twice")
+    refused(*replay, "--out", tmp_path / "budgets.csv", saying="written twice")
+
+
+def test_output_that_cannot_be_written_is_no_success(small_trace):
+    done = subprocess.run(f"'{PROGRAM}' info '{small_trace}' > /dev/full", shell=True, capture_output=True, text=True)
+    assert done.returncode == 2 and "standard output" in done.stderr
+
+
 # --- traces ----------------------------------------------------------------------------------------
 
 
@@ -225,6 +273,26 @@ def test_bad_traces(refused, small_trace, tmp_path, command, damage):
         "analyze": ("--out", tmp_path / "out"),
     }.get(command, ())
     refused(command, path, *more, saying="999" if damage == "version" else "trace.h5")
+
+
+@pytest.mark.parametrize("dataset", ["future_mass", "window_attention", "keys"])
+def test_a_flipped_bit_is_reported_and_never_silently_read(refused, small_trace, tmp_path, dataset):
+    h5py = pytest.importorskip("h5py")
+    copy = pathlib.Path(shutil.copy(small_trace, tmp_path / "t.h5"))
+    with h5py.File(copy) as file:
+        offset = next(iter(file["prompts"].values()))[f"layers/1/{dataset}"].id.get_offset()
+    data = bytearray(copy.read_bytes())
+    data[offset + 101] ^= 4
+    copy.write_bytes(data)
+    refused("replay", copy, "--policy", "snapkv", "--budget", 64, "--out", tmp_path / "r.csv",
+            saying=[dataset, "damaged"])
+
+
+def test_what_the_trace_cannot_serve_is_left_out_of_a_list(evictlab, small_trace, tmp_path):
+    done = evictlab("replay", small_trace, "--policy", "full,snapkv(window=33)", "--budget", 64, "--out",
+                    tmp_path / "replay.csv")
+    assert done.code == 0 and "left out" in done.err and "33" in done.err
+    assert "snapkv" not in (tmp_path / "replay.csv").read_text()
 
 
 # --- policies and budgets --------------------------------------------------------------------------

@@ -15,7 +15,7 @@ POLICIES = "full,random,protect-only,streaming-llm,snapkv,oracle"
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory, evictlab, model):
-    """A full-tier recording of four needle and two text prompts, replayed."""
+    """A full-tier recording of four needle and four kv prompts, replayed."""
     out = tmp_path_factory.mktemp("results")
     for arguments in (
         ("record", "--model", model, "--prompts", model / "prompts/needle-512.jsonl", "--prompts",
@@ -148,6 +148,31 @@ def test_eviction_at_the_context_makes_the_question_future(evictlab, model, tmp_
         assert list(a["tokens"]) == list(b["tokens"])
         assert b.attrs["prompt_length"] < a.attrs["prompt_length"]
         assert b.attrs["future_length"] > a.attrs["future_length"] == 4
+
+
+def test_new_directories_are_made_for_what_is_written(evictlab, small_trace, model, tmp_path):
+    done = evictlab("replay", small_trace, "--policy", "full", "--budget", 64, "--out", tmp_path / "a/b/replay.csv",
+                    "--kept", tmp_path / "c/kept.h5")
+    assert done.code == 0 and (tmp_path / "c/kept.h5").exists(), done.err
+    assert evictlab("record", "--model", model, "--prompts", model / "prompts/kv-512.jsonl", "--limit", 1, "--out",
+                    tmp_path / "d/e/t.h5").code == 0
+
+
+def test_only_what_belongs_to_the_recorded_layers_is_stored(evictlab, model, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    assert evictlab("record", "--model", model, "--prompts", model / "prompts/kv-512.jsonl", "--limit", 1, "--out",
+                    tmp_path / "t.h5", "--tier", "full", "--layers", "1,3-4").code == 0
+    with h5py.File(tmp_path / "t.h5") as trace:
+        assert sorted(trace["model/output_weight"]) == ["1", "3", "4"]
+        assert sorted(trace["prompts/kv-512-000/layers"]) == ["1", "3", "4"]
+    assert evictlab("verify", tmp_path / "t.h5").code == 0
+
+
+def test_the_whole_prompt_and_one_slot_are_different_budgets(evictlab, small_trace, tmp_path):
+    assert evictlab("replay", small_trace, "--policy", "oracle", "--budget", "1,1.0", "--out",
+                    tmp_path / "replay.csv").code == 0
+    held = {r["budget_requested"]: float(r["slots_held"]) for r in rows_of(tmp_path / "replay.csv") if r["layer"] == "all"}
+    assert held == {"1": 1.0, "1.0": 200.0}
 
 
 def test_a_dry_run_tells_the_size_and_makes_nothing(evictlab, model, tmp_path):

@@ -177,12 +177,10 @@ TEST(Series, LabelsTellOnlyWhatDistinguishes) {
   table.add_row({std::string("snapkv"), std::string("window=32,pool=f(a=1,b=2),kernel=5")});
   table.add_row({std::string("snapkv"), std::string("window=32,pool=f(a=1,b=3),kernel=5")});
   table.add_row({std::string("oracle"), std::string("over=heads")});
-  table.add_row({std::string("compose"), std::string("scorer=cake")});
   const std::vector<Series> series = series_of(table);
   std::vector<std::string> labels;
   for (const Series& one : series) labels.push_back(one.label);
-  EXPECT_THAT(labels,
-              ElementsAre("oracle", "snapkv (pool=f(a=1,b=2))", "snapkv (pool=f(a=1,b=3))", "compose (scorer=cake)"));
+  EXPECT_THAT(labels, ElementsAre("oracle", "snapkv (pool=f(a=1,b=2))", "snapkv (pool=f(a=1,b=3))"));
   EXPECT_EQ(series[1].style.color, series[2].style.color);
   EXPECT_NE(series[1].style.gnuplot(), series[2].style.gnuplot());
 }

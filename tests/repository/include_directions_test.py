@@ -12,7 +12,7 @@ ALLOWED = {
     "analysis": {"core", "trace"},
     "sim": {"core", "trace", "analysis"},
     "runtime/tokenizer": {"core"},
-    "runtime": {"core", "trace", "trace/io", "sim", "analysis", "runtime/tokenizer"},
+    "runtime": {"core", "trace", "trace/io", "analysis", "runtime/tokenizer"},
     "plots": {"core", "analysis"},
     "cli": {"core", "trace", "trace/io", "analysis", "sim", "runtime", "runtime/tokenizer", "plots"},
 }

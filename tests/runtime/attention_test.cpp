@@ -51,7 +51,7 @@ Result run(const RowMatrix& queries, const RowMatrix& keys, const RowMatrix& val
   return result;
 }
 
-TEST(Attention, equals_its_definition_for_sizes_around_the_blocks) {
+TEST(Attention, EqualsItsDefinitionForSizesAroundTheBlocks) {
   const Index d = 12;
   for (const Index m : {1, 5, 64, 65, 150}) {
     for (const Index before : {0, 1, 70}) {
@@ -67,7 +67,7 @@ TEST(Attention, equals_its_definition_for_sizes_around_the_blocks) {
   }
 }
 
-TEST(Attention, slots_after_a_query_are_exactly_zero_and_rows_sum_to_one) {
+TEST(Attention, SlotsAfterAQueryAreExactlyZeroAndRowsSumToOne) {
   const RowMatrix queries = random_matrix(100, 8, 4);
   const RowMatrix keys = random_matrix(130, 8, 5);
   const Result result = run(queries, keys, keys, 1.0F);
@@ -77,7 +77,7 @@ TEST(Attention, slots_after_a_query_are_exactly_zero_and_rows_sum_to_one) {
   }
 }
 
-TEST(Attention, is_stable_for_scores_whose_exponentials_overflow) {
+TEST(Attention, IsStableForScoresWhoseExponentialsOverflow) {
   // Scores 0 and 1000: all weight goes to the second key.
   RowMatrix queries(2, 1);
   queries << 0.0F, 1000.0F;
@@ -91,7 +91,7 @@ TEST(Attention, is_stable_for_scores_whose_exponentials_overflow) {
   EXPECT_NEAR(result.probabilities(1, 0), 0.0, 1e-30);
 }
 
-TEST(OutputNorms, are_l1_norms_of_projected_values) {
+TEST(OutputNorms, AreL1NormsOfProjectedValues) {
   // (1, 2) * ((1, -1, 0), (0, 3, -1)) = (1, 5, -2): norm 8.
   RowMatrix values(1, 2);
   values << 1.0F, 2.0F;
@@ -100,7 +100,7 @@ TEST(OutputNorms, are_l1_norms_of_projected_values) {
   EXPECT_THAT(output_norms(view(values), view(weight)), ::testing::ElementsAre(8.0F));
 }
 
-TEST(OutputNorms, equal_their_definition_over_many_blocks) {
+TEST(OutputNorms, EqualTheirDefinitionOverManyBlocks) {
   const RowMatrix values = random_matrix(300, 6, 6);
   const RowMatrix weight = random_matrix(6, 21, 7);
   const std::vector<float> norms = output_norms(view(values), view(weight));

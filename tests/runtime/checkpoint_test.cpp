@@ -39,7 +39,7 @@ constexpr const char* kB = R"({"b":{"dtype":"F16","shape":[2],"data_offsets":[0,
 constexpr const char* kBoth = R"({"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]},)"
                               R"("b":{"dtype":"F16","shape":[2],"data_offsets":[4,8]}})";
 
-TEST_F(CheckpointTest, every_float_type_is_converted_at_any_alignment) {
+TEST_F(CheckpointTest, EveryFloatTypeIsConvertedAtAnyAlignment) {
   // One byte in front moves all that follow to odd addresses.
   for (const bool odd : {false, true}) {
     const std::size_t at = odd ? 1 : 0;
@@ -61,7 +61,7 @@ TEST_F(CheckpointTest, every_float_type_is_converted_at_any_alignment) {
   }
 }
 
-TEST_F(CheckpointTest, a_tensor_must_be_there_in_the_asked_shape_and_a_float_type) {
+TEST_F(CheckpointTest, ATensorMustBeThereInTheAskedShapeAndAFloatType) {
   write(
       "model.safetensors",
       R"({"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]},"i":{"dtype":"I32","shape":[1],"data_offsets":[4,8]}})",
@@ -77,7 +77,7 @@ TEST_F(CheckpointTest, a_tensor_must_be_there_in_the_asked_shape_and_a_float_typ
               HasSubstr("tensor 'i' has dtype I32, supported are F32, F16, BF16"));
 }
 
-TEST_F(CheckpointTest, tensors_nobody_asked_for_are_refused_unless_ignored) {
+TEST_F(CheckpointTest, TensorsNobodyAskedForAreRefusedUnlessIgnored) {
   write("model.safetensors", kBoth, std::string(kHalves) + std::string(kHalves));
   Checkpoint checkpoint(directory_.path());
   checkpoint.vector("a", 2);
@@ -87,7 +87,7 @@ TEST_F(CheckpointTest, tensors_nobody_asked_for_are_refused_unless_ignored) {
   EXPECT_NO_THROW(checkpoint.require_all_used({}, "b"));
 }
 
-TEST_F(CheckpointTest, shards_are_read_as_one_and_have_the_fingerprint_of_a_single_file) {
+TEST_F(CheckpointTest, ShardsAreReadAsOneAndHaveTheFingerprintOfASingleFile) {
   write("one.safetensors", kA, kHalves);
   write("two.safetensors", kB, kHalves);
   write_index(R"({"a":"one.safetensors","b":"two.safetensors"})");
@@ -102,7 +102,7 @@ TEST_F(CheckpointTest, shards_are_read_as_one_and_have_the_fingerprint_of_a_sing
   EXPECT_EQ(shards.fingerprint(), fingerprint);
 }
 
-TEST_F(CheckpointTest, the_fingerprint_sees_names_types_shapes_and_bytes) {
+TEST_F(CheckpointTest, TheFingerprintSeesNamesTypesShapesAndBytes) {
   std::set<std::string> seen;
   const auto add = [&](const std::string& header, std::string_view data) {
     write("model.safetensors", header, data);
@@ -116,11 +116,11 @@ TEST_F(CheckpointTest, the_fingerprint_sees_names_types_shapes_and_bytes) {
   EXPECT_EQ(seen.size(), 5U);
 }
 
-TEST_F(CheckpointTest, a_directory_without_weights_is_refused) {
+TEST_F(CheckpointTest, ADirectoryWithoutWeightsIsRefused) {
   EXPECT_THAT(refusal(), AllOf(HasSubstr(directory_.path().string()), HasSubstr("no model.safetensors and no")));
 }
 
-TEST_F(CheckpointTest, an_index_that_does_not_fit_its_shards_is_refused) {
+TEST_F(CheckpointTest, AnIndexThatDoesNotFitItsShardsIsRefused) {
   write("one.safetensors", kA, kHalves);
   write("two.safetensors", kBoth, std::string(kHalves) + std::string(kHalves));
   write_index(R"({"a":"one.safetensors","c":"one.safetensors"})");

@@ -69,7 +69,7 @@ class Conformance : public ::testing::TestWithParam<std::string> {
   Index n_ = static_cast<Index>(tokens_.size());
 };
 
-TEST_P(Conformance, logits_of_every_position_are_those_of_transformers) {
+TEST_P(Conformance, LogitsOfEveryPositionAreThoseOfTransformers) {
   KvCache cache = model_.make_cache(n_);
   const trace::RowMatrix logits = model_.forward_all(tokens_, cache);
   EXPECT_LE(
@@ -77,7 +77,7 @@ TEST_P(Conformance, logits_of_every_position_are_those_of_transformers) {
       kTolerance);
 }
 
-TEST_P(Conformance, attention_rows_and_column_sums_are_those_of_transformers) {
+TEST_P(Conformance, AttentionRowsAndColumnSumsAreThoseOfTransformers) {
   const Index layers = model_.config().layers;
   const Index heads = model_.config().query_heads;
   const auto window = static_cast<Index>(expected_.shape("window_attention").at(2));
@@ -99,7 +99,7 @@ TEST_P(Conformance, attention_rows_and_column_sums_are_those_of_transformers) {
   EXPECT_LE(relative_difference(mass, expected_.values<float>("attention_mass")), kTolerance);
 }
 
-TEST_P(Conformance, the_greedy_continuation_is_that_of_transformers) {
+TEST_P(Conformance, TheGreedyContinuationIsThatOfTransformers) {
   const auto greedy = expected_.values<std::int32_t>("greedy_ids");
   KvCache cache = model_.make_cache(n_ + static_cast<Index>(greedy.size()));
   std::vector<float> logits = model_.forward(tokens_, cache);

@@ -14,7 +14,7 @@ void append(KvCache& cache, Index layer, Index head, Index count, float value) {
   slots.values.setConstant(-value);
 }
 
-TEST(KvCacheTest, slots_follow_each_other_with_their_positions) {
+TEST(KvCacheTest, SlotsFollowEachOtherWithTheirPositions) {
   KvCache cache(1, 2, 3, 5);
   for (Index head : {0, 1}) append(cache, 0, head, 2, 1.0F + static_cast<float>(head));
   cache.advance(2);
@@ -27,7 +27,7 @@ TEST(KvCacheTest, slots_follow_each_other_with_their_positions) {
   EXPECT_EQ(cache.values(0, 1)(2, 2), -9.0F);
 }
 
-TEST(KvCacheTest, heads_and_layers_have_lengths_of_their_own) {
+TEST(KvCacheTest, HeadsAndLayersHaveLengthsOfTheirOwn) {
   KvCache cache(2, 2, 4, 10);
   append(cache, 0, 0, 3, 1.0F);
   append(cache, 1, 1, 7, 2.0F);
@@ -39,7 +39,7 @@ TEST(KvCacheTest, heads_and_layers_have_lengths_of_their_own) {
   EXPECT_THROW(cache.layer_keys(0), std::logic_error);
 }
 
-TEST(KvCacheTest, a_layer_of_equal_heads_is_one_tensor) {
+TEST(KvCacheTest, ALayerOfEqualHeadsIsOneTensor) {
   KvCache cache(1, 2, 2, 6);
   append(cache, 0, 0, 4, 1.0F);
   append(cache, 0, 1, 4, 2.0F);
@@ -52,7 +52,7 @@ TEST(KvCacheTest, a_layer_of_equal_heads_is_one_tensor) {
   EXPECT_THAT(cache.layer_values(0).float_row(1, 0), ElementsAre(-2.0F, -2.0F));
 }
 
-TEST(KvCacheTest, the_capacity_can_be_filled_but_not_exceeded) {
+TEST(KvCacheTest, TheCapacityCanBeFilledButNotExceeded) {
   KvCache cache(1, 1, 2, 4);
   append(cache, 0, 0, 4, 1.0F);
   EXPECT_THROW(cache.append(0, 0, 1), std::length_error);

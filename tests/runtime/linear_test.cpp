@@ -22,7 +22,7 @@ WeightMatrix stored(const RowMatrix& weight) {
           weight.rows(), weight.cols()};
 }
 
-TEST(Linear, equals_the_product_by_definition_for_all_sizes_around_the_blocks) {
+TEST(Linear, EqualsTheProductByDefinitionForAllSizesAroundTheBlocks) {
   for (const Index m : {1, 3, 256, 300}) {
     for (const Index out : {1, 63, 64, 130}) {
       const Index in = 37;
@@ -44,7 +44,7 @@ TEST(Linear, equals_the_product_by_definition_for_all_sizes_around_the_blocks) {
   }
 }
 
-TEST(Linear, half_weights_give_what_their_floats_give) {
+TEST(Linear, HalfWeightsGiveWhatTheirFloatsGive) {
   const RowMatrix weight = random_matrix(70, 20, 3);
   std::vector<core::Half> halves(static_cast<std::size_t>(weight.size()));
   core::to_half({weight.data(), halves.size()}, halves);
@@ -58,7 +58,7 @@ TEST(Linear, half_weights_give_what_their_floats_give) {
   EXPECT_EQ(from_halves, from_floats);
 }
 
-TEST(RmsNorm, follows_its_formula) {
+TEST(RmsNorm, FollowsItsFormula) {
   // mean square of (3, 4) is 12.5; with eps 3.5 the root is 4: (3, 4) / 4 * (2, -1) = (1.5, -1).
   RowMatrix x(1, 2);
   x << 3.0F, 4.0F;
@@ -69,7 +69,7 @@ TEST(RmsNorm, follows_its_formula) {
   EXPECT_FLOAT_EQ(y(0, 1), -1.0F);
 }
 
-TEST(Silu, gates_what_goes_up_also_far_from_zero) {
+TEST(Silu, GatesWhatGoesUpAlsoFarFromZero) {
   RowMatrix gate(1, 5);
   gate << 0.0F, 1.0F, -1.0F, 200.0F, -200.0F;
   RowMatrix up(1, 5);

@@ -33,7 +33,7 @@ class ModelConfigTest : public ::testing::Test {
   testing::TemporaryDirectory directory_;
 };
 
-TEST_F(ModelConfigTest, what_is_not_said_has_transformers_defaults) {
+TEST_F(ModelConfigTest, WhatIsNotSaidHasTransformersDefaults) {
   const ModelConfig config = read();
   EXPECT_EQ(config.architecture->name, "LlamaForCausalLM");
   EXPECT_EQ(config.layers, 3);
@@ -49,7 +49,7 @@ TEST_F(ModelConfigTest, what_is_not_said_has_transformers_defaults) {
   EXPECT_EQ(config.dtype, "");
 }
 
-TEST_F(ModelConfigTest, what_is_said_is_taken) {
+TEST_F(ModelConfigTest, WhatIsSaidIsTaken) {
   const ModelConfig config = read({{"num_key_value_heads", 2},
                                    {"head_dim", 16},
                                    {"rms_norm_eps", 1e-5},
@@ -69,7 +69,7 @@ TEST_F(ModelConfigTest, what_is_said_is_taken) {
   EXPECT_EQ(config.dtype, "bfloat16");
 }
 
-TEST_F(ModelConfigTest, both_rope_notations_mean_the_same) {
+TEST_F(ModelConfigTest, BothRopeNotationsMeanTheSame) {
   const json llama3 = {{"rope_type", "llama3"},
                        {"factor", 8.0},
                        {"low_freq_factor", 1.0},
@@ -87,7 +87,7 @@ TEST_F(ModelConfigTest, both_rope_notations_mean_the_same) {
   EXPECT_EQ(describe(read({{"rope_theta", 5e5}, {"rope_scaling", old_key}}).rope), expected);
 }
 
-TEST_F(ModelConfigTest, generation_config_decides_on_the_end_tokens) {
+TEST_F(ModelConfigTest, GenerationConfigDecidesOnTheEndTokens) {
   testing::write_file(directory_ / "generation_config.json", R"({"eos_token_id": [3, 4]})");
   EXPECT_THAT(read({{"eos_token_id", 2}}).eos_token_ids, ElementsAre(3, 4));
   testing::write_file(directory_ / "generation_config.json", R"({"eos_token_id": null})");
@@ -97,14 +97,14 @@ TEST_F(ModelConfigTest, generation_config_decides_on_the_end_tokens) {
               AllOf(HasSubstr("generation_config.json"), HasSubstr("below vocab_size 96")));
 }
 
-TEST_F(ModelConfigTest, an_unsupported_architecture_is_named_with_those_known) {
+TEST_F(ModelConfigTest, AnUnsupportedArchitectureIsNamedWithThoseKnown) {
   EXPECT_THAT(refusal({{"architectures", {"MambaForCausalLM"}}}),
               HasSubstr("architecture 'MambaForCausalLM' is not supported; known: LlamaForCausalLM"));
   EXPECT_THAT(refusal({{"architectures", "LlamaForCausalLM"}}), HasSubstr("expected a list of one name"));
   EXPECT_THAT(refusal({{"architectures", nullptr}}), HasSubstr("architectures is missing"));
 }
 
-TEST_F(ModelConfigTest, unsupported_features_are_named) {
+TEST_F(ModelConfigTest, UnsupportedFeaturesAreNamed) {
   EXPECT_THAT(refusal({{"hidden_act", "gelu"}}), HasSubstr("hidden_act 'gelu' is not supported; known: silu"));
   EXPECT_THAT(refusal({{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}}}),
               HasSubstr("rope_scaling: rope type 'yarn' is not supported; known: default, llama3"));
@@ -115,7 +115,7 @@ TEST_F(ModelConfigTest, unsupported_features_are_named) {
   EXPECT_THAT(refusal({{"dtype", "float8_e4m3fn"}}), HasSubstr("dtype 'float8_e4m3fn' is not supported"));
 }
 
-TEST_F(ModelConfigTest, every_size_must_be_there_and_sane) {
+TEST_F(ModelConfigTest, EverySizeMustBeThereAndSane) {
   for (const char* key : {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size",
                           "max_position_embeddings"}) {
     EXPECT_THAT(refusal({{key, nullptr}}), HasSubstr(std::string(key) + " is missing"));
@@ -132,7 +132,7 @@ TEST_F(ModelConfigTest, every_size_must_be_there_and_sane) {
   EXPECT_THAT(refusal({{"rope_scaling", 2}}), HasSubstr("rope_scaling is a JSON number, expected an object"));
 }
 
-TEST_F(ModelConfigTest, contradictions_between_heads_are_refused) {
+TEST_F(ModelConfigTest, ContradictionsBetweenHeadsAreRefused) {
   EXPECT_THAT(refusal({{"num_key_value_heads", 4}}),
               HasSubstr("num_attention_heads 6 is not a multiple of num_key_value_heads 4"));
   EXPECT_THAT(refusal({{"num_attention_heads", 5}}),
@@ -141,7 +141,7 @@ TEST_F(ModelConfigTest, contradictions_between_heads_are_refused) {
   EXPECT_THAT(refusal({{"head_dim", 1 << 24}}), HasSubstr("num_attention_heads 6 of head_dim 16777216"));
 }
 
-TEST_F(ModelConfigTest, llama3_rope_needs_all_its_parameters) {
+TEST_F(ModelConfigTest, Llama3RopeNeedsAllItsParameters) {
   const json llama3 = {{"rope_type", "llama3"},
                        {"factor", 8.0},
                        {"low_freq_factor", 1.0},
@@ -158,7 +158,7 @@ TEST_F(ModelConfigTest, llama3_rope_needs_all_its_parameters) {
               HasSubstr("low_freq_factor is 1, expected less than high_freq_factor 1"));
 }
 
-TEST_F(ModelConfigTest, files_that_are_no_json_or_not_there_are_refused) {
+TEST_F(ModelConfigTest, FilesThatAreNoJsonOrNotThereAreRefused) {
   EXPECT_THAT(testing::refusal<core::InputError>([&] { read_model_config(directory_.path()); }),
               HasSubstr("config.json"));
   testing::write_file(directory_ / "config.json", "{\"architectures\":\n");

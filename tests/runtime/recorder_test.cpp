@@ -152,16 +152,50 @@ TEST(Recorder, OutputNormsAreThoseOfValuesTimesTheOutputWeight) {
   }
 }
 
+/// Keeps one layer's queries before position encoding, [m, d] of every head.
+class RawQueries : public ForwardObserver {
+ public:
+  explicit RawQueries(Index layer) : layer_(layer) {}
+  void on_layer_states(Index layer, const LayerStates& states) override {
+    if (layer != layer_) return;
+    for (Index head = 0; head < states.raw_queries.heads(); ++head) heads.push_back(states.raw_queries.copy_head(head));
+  }
+  std::vector<RowMatrix> heads;
+
+ private:
+  Index layer_;
+};
+
 TEST(Recorder, QueryStatisticsLeaveOutTheFirstFourPositions) {
-  const Recorded recorded({some_prompt(60, 3)}, kFullFloat);
+  const TokenizedPrompt prompt = some_prompt(60, 3);
+  const Recorded recorded({prompt}, kFullFloat);
   const trace::LayerData layer = recorded.trace->layer(0, 2, trace::kFullFields);
   EXPECT_EQ(layer.query_count, 56);
-  EXPECT_EQ(layer.query_mean.heads(), 4);
-  // A covariance is symmetric with a diagonal that is not negative.
-  const RowMatrix covariance = layer.query_covariance.view().copy_head(1);
-  EXPECT_LT((covariance - covariance.transpose()).cwiseAbs().maxCoeff(), 1e-6F);
-  EXPECT_GE(covariance.diagonal().minCoeff(), 0.0F);
-  EXPECT_GT(covariance.trace(), 0.0F);
+  RawQueries raw(2);
+  KvCache cache = demo_model().make_cache(60);
+  demo_model().forward(prompt.tokens, cache, &raw);
+  ASSERT_EQ(raw.heads.size(), 4U);
+  for (Index head = 0; head < 4; ++head) {
+    const RowMatrix& queries = raw.heads[static_cast<std::size_t>(head)];
+    const RowMatrix covariance = layer.query_covariance.view().copy_head(head);
+    const auto mean = layer.query_mean.view().float_row(head, 0);
+    const auto mean_of = [&](Index column) {
+      double sum = 0;
+      for (Index row = 4; row < 60; ++row) sum += static_cast<double>(queries(row, column));
+      return sum / 56;
+    };
+    for (Index i = 0; i < 32; ++i) {
+      ASSERT_NEAR(mean[static_cast<std::size_t>(i)], mean_of(i), 1e-5);
+      for (Index j = 0; j < 32; j += 7) {
+        double sum = 0;
+        for (Index row = 4; row < 60; ++row) {
+          sum +=
+              (static_cast<double>(queries(row, i)) - mean_of(i)) * (static_cast<double>(queries(row, j)) - mean_of(j));
+        }
+        ASSERT_NEAR(covariance(i, j), sum / 56, 1e-4) << head << ' ' << i << ' ' << j;
+      }
+    }
+  }
 }
 
 TEST(Recorder, WhatIsRecordedIsSoundInBothTiersAndTypes) {

@@ -6,14 +6,14 @@
 namespace evictlab::runtime {
 namespace {
 
-TEST(Rope, default_frequencies_fall_geometrically) {
+TEST(Rope, DefaultFrequenciesFallGeometrically) {
   // theta = 10000, d = 8: 10000^(-2i/8) = 1, 0.1, 0.01, 0.001.
   const std::vector<float> frequencies = rope_frequencies({}, 8);
   ASSERT_EQ(frequencies.size(), 4U);
   for (int i = 0; i < 4; ++i) EXPECT_NEAR(frequencies[i], std::pow(10.0, -i), 1e-7 * std::pow(10.0, -i));
 }
 
-TEST(Rope, llama3_keeps_short_divides_long_and_interpolates_between) {
+TEST(Rope, Llama3KeepsShortDividesLongAndInterpolatesBetween) {
   RopeConfig rope{.type = RopeConfig::Type::kLlama3,
                   .theta = 10000.0,
                   .factor = 8.0,
@@ -32,7 +32,7 @@ TEST(Rope, llama3_keeps_short_divides_long_and_interpolates_between) {
   EXPECT_NEAR(frequencies[3], 0.001 / 8.0, 1e-10);
 }
 
-TEST(Rope, element_i_turns_with_element_i_plus_half) {
+TEST(Rope, ElementITurnsWithElementIPlusHalf) {
   // One frequency pair of 1 radian and one of 0: position 2 turns (1, 0) in elements 0 and 2 to (cos 2, sin 2).
   const std::vector<float> frequencies = {1.0F, 0.0F};
   const RopeTable table = rope_table(frequencies, 2, 1);
@@ -46,7 +46,7 @@ TEST(Rope, element_i_turns_with_element_i_plus_half) {
   EXPECT_EQ(turned(0, 3), 7.0F);
 }
 
-TEST(Rope, products_depend_on_the_distance_alone) {
+TEST(Rope, ProductsDependOnTheDistanceAlone) {
   const std::vector<float> frequencies = rope_frequencies({}, 16);
   const trace::RowMatrix query = trace::RowMatrix::Random(1, 16);
   const trace::RowMatrix key = trace::RowMatrix::Random(1, 16);
@@ -61,7 +61,7 @@ TEST(Rope, products_depend_on_the_distance_alone) {
   EXPECT_GT(std::abs(product(9, 2) - product(9, 3)), 1e-3);
 }
 
-TEST(Rope, a_table_continues_at_its_first_position) {
+TEST(Rope, ATableContinuesAtItsFirstPosition) {
   const std::vector<float> frequencies = rope_frequencies({}, 8);
   const RopeTable whole = rope_table(frequencies, 0, 10);
   const RopeTable rest = rope_table(frequencies, 6, 4);

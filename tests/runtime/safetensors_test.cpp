@@ -32,7 +32,7 @@ class Safetensors : public ::testing::Test {
   std::filesystem::path path_ = directory_ / "model.safetensors";
 };
 
-TEST_F(Safetensors, tensors_come_in_the_order_of_their_bytes_whatever_the_header_says) {
+TEST_F(Safetensors, TensorsComeInTheOrderOfTheirBytesWhateverTheHeaderSays) {
   const auto file = open(testing::safetensors(
       R"({"b":{"dtype":"F16","shape":[3],"data_offsets":[4,10]},"__metadata__":{"format":"pt"},)"
       R"("a":{"dtype":"U8","shape":[2,2],"data_offsets":[0,4]},"empty":{"dtype":"F32","shape":[0,7],"data_offsets":[4,4]}})",
@@ -46,55 +46,53 @@ TEST_F(Safetensors, tensors_come_in_the_order_of_their_bytes_whatever_the_header
   EXPECT_EQ(std::memcmp(file.tensors()[2].bytes.data(), "456789", 6), 0);
 }
 
-TEST_F(Safetensors, a_file_without_tensors_is_sound) {
-  EXPECT_TRUE(open(testing::safetensors("{}", "")).tensors().empty());
-}
+TEST_F(Safetensors, AFileWithoutTensorsIsSound) { EXPECT_TRUE(open(testing::safetensors("{}", "")).tensors().empty()); }
 
-TEST_F(Safetensors, truncated_files_are_refused) {
+TEST_F(Safetensors, TruncatedFilesAreRefused) {
   EXPECT_THAT(refusal(""), AllOf(HasSubstr(path_.string()), HasSubstr("too short")));
   EXPECT_THAT(refusal("1234567"), HasSubstr("7 bytes, too short"));
   EXPECT_THAT(refusal(testing::length_bytes(3) + "{}"), HasSubstr("truncated: header of 3 bytes in a file of 10"));
 }
 
-TEST_F(Safetensors, oversized_header_lengths_are_refused) {
+TEST_F(Safetensors, OversizedHeaderLengthsAreRefused) {
   EXPECT_THAT(refusal(testing::length_bytes(100'000'001) + "{}"), HasSubstr("more than the format's 100000000"));
   EXPECT_THAT(refusal(testing::length_bytes(~std::uint64_t{0}) + "{}"),
               HasSubstr("header of 18446744073709551615 bytes"));
 }
 
-TEST_F(Safetensors, headers_that_are_no_json_object_are_refused) {
+TEST_F(Safetensors, HeadersThatAreNoJsonObjectAreRefused) {
   EXPECT_THAT(header_refusal("{\"a\":", 0), HasSubstr("not valid JSON"));
   EXPECT_THAT(header_refusal("{\"\xff\":1}", 0), HasSubstr("not valid JSON"));
   EXPECT_THAT(header_refusal("[]", 0), HasSubstr("a JSON array, expected an object"));
   EXPECT_THAT(header_refusal(R"({"a":7})", 0), HasSubstr("tensor 'a': described by a JSON number"));
 }
 
-TEST_F(Safetensors, a_name_that_occurs_twice_is_refused) {
+TEST_F(Safetensors, ANameThatOccursTwiceIsRefused) {
   EXPECT_THAT(header_refusal(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
                              R"("a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})",
                              2),
               HasSubstr("the name 'a' occurs twice"));
 }
 
-TEST_F(Safetensors, an_unknown_dtype_is_named) {
+TEST_F(Safetensors, AnUnknownDtypeIsNamed) {
   EXPECT_THAT(header_refusal(R"({"a":{"dtype":"F12","shape":[1],"data_offsets":[0,1]}})", 1),
               HasSubstr("tensor 'a': unknown dtype 'F12'"));
   EXPECT_THAT(header_refusal(R"({"a":{"dtype":3,"shape":[1],"data_offsets":[0,1]}})", 1),
               HasSubstr("no string 'dtype'"));
 }
 
-TEST_F(Safetensors, bytes_must_be_as_many_as_dtype_and_shape_take) {
+TEST_F(Safetensors, BytesMustBeAsManyAsDtypeAndShapeTake) {
   EXPECT_THAT(header_refusal(R"({"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,23]}})", 23),
               HasSubstr("23 bytes, but F32 of shape [2, 3] takes 24"));
 }
 
-TEST_F(Safetensors, shapes_whose_product_overflows_are_refused) {
+TEST_F(Safetensors, ShapesWhoseProductOverflowsAreRefused) {
   // 4 * 2^32 * 2^31 = 2^65, which is 0 in 64 bits.
   EXPECT_THAT(header_refusal(R"({"a":{"dtype":"F32","shape":[4294967296,2147483648],"data_offsets":[0,0]}})", 0),
               HasSubstr("shape [4294967296, 2147483648] overflows"));
 }
 
-TEST_F(Safetensors, offsets_that_leave_the_file_or_run_backwards_are_refused) {
+TEST_F(Safetensors, OffsetsThatLeaveTheFileOrRunBackwardsAreRefused) {
   EXPECT_THAT(header_refusal(R"({"a":{"dtype":"U8","shape":[9],"data_offsets":[0,9]}})", 8),
               HasSubstr("bytes [0, 9) leave the file, which has 8 bytes of data"));
   EXPECT_THAT(header_refusal(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[2,1]}})", 8),
@@ -108,7 +106,7 @@ TEST_F(Safetensors, offsets_that_leave_the_file_or_run_backwards_are_refused) {
   EXPECT_THAT(header_refusal(R"({"a":{"dtype":"U8","shape":[1]}})", 8), HasSubstr("no array 'data_offsets'"));
 }
 
-TEST_F(Safetensors, overlaps_and_holes_are_refused) {
+TEST_F(Safetensors, OverlapsAndHolesAreRefused) {
   EXPECT_THAT(header_refusal(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},)"
                              R"("b":{"dtype":"U8","shape":[4],"data_offsets":[3,7]}})",
                              7),
@@ -121,12 +119,12 @@ TEST_F(Safetensors, overlaps_and_holes_are_refused) {
               HasSubstr("3 bytes after the last tensor"));
 }
 
-TEST_F(Safetensors, a_missing_file_is_refused_by_name) {
+TEST_F(Safetensors, AMissingFileIsRefusedByName) {
   EXPECT_THAT(testing::refusal<core::InputError>([&] { SafetensorsFile(directory_ / "none.safetensors"); }),
               HasSubstr("none.safetensors"));
 }
 
-TEST_F(Safetensors, random_damage_never_crashes) {
+TEST_F(Safetensors, RandomDamageNeverCrashes) {
   const std::string sound = testing::read_file(testing::kCheckpoints / "mha-biases-bf16" / "model.safetensors");
   std::mt19937 random(7);
   for (int round = 0; round < 300; ++round) {

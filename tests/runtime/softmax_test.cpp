@@ -15,7 +15,7 @@ std::vector<float> run(std::vector<float> scores, Index visible, float scale) {
   return scores;
 }
 
-TEST(Softmax, follows_its_definition_for_every_length_around_the_padding) {
+TEST(Softmax, FollowsItsDefinitionForEveryLengthAroundThePadding) {
   std::mt19937 random(1);
   std::normal_distribution<float> normal(0.0F, 10.0F);
   for (const Index visible : {1, 2, 15, 16, 17, 31, 33, 500}) {
@@ -32,7 +32,7 @@ TEST(Softmax, follows_its_definition_for_every_length_around_the_padding) {
   }
 }
 
-TEST(Softmax, every_exponent_is_within_a_few_units_in_the_last_place) {
+TEST(Softmax, EveryExponentIsWithinAFewUnitsInTheLastPlace) {
   // Two elements 0 and x: the second is e^x / (1 + e^x).
   for (double x = 0.0; x > -86.0; x -= 0.01) {
     const auto value = static_cast<float>(x);
@@ -41,7 +41,7 @@ TEST(Softmax, every_exponent_is_within_a_few_units_in_the_last_place) {
   }
 }
 
-TEST(Softmax, far_smaller_scores_get_almost_nothing_and_equal_ones_the_same) {
+TEST(Softmax, FarSmallerScoresGetAlmostNothingAndEqualOnesTheSame) {
   const std::vector<float> rows = run({-1e30F, 5.0F, 5.0F, -std::numeric_limits<float>::infinity()}, 4, 1.0F);
   EXPECT_NEAR(rows[0], 0.0F, 1e-37);
   EXPECT_EQ(rows[1], 0.5F);

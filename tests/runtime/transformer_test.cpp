@@ -37,7 +37,7 @@ double relative_difference(const RowMatrix& a, const RowMatrix& b) {
   return static_cast<double>((a - b).cwiseAbs().maxCoeff() / b.cwiseAbs().maxCoeff());
 }
 
-TEST(TransformerTest, chunks_and_single_tokens_give_what_the_whole_gives) {
+TEST(TransformerTest, ChunksAndSingleTokensGiveWhatTheWholeGives) {
   const std::vector<std::int32_t> tokens = random_tokens(140);
   for (const char* name : {kGrouped, kSharded, kBiased}) {
     const Transformer model(testing::kCheckpoints / name);
@@ -57,7 +57,7 @@ TEST(TransformerTest, chunks_and_single_tokens_give_what_the_whole_gives) {
   }
 }
 
-TEST(TransformerTest, forward_gives_the_last_row_of_forward_all) {
+TEST(TransformerTest, ForwardGivesTheLastRowOfForwardAll) {
   const Transformer model(testing::kCheckpoints / kGrouped);
   const std::vector<std::int32_t> tokens = random_tokens(20);
   KvCache cache = model.make_cache(20);
@@ -68,7 +68,7 @@ TEST(TransformerTest, forward_gives_the_last_row_of_forward_all) {
   for (std::size_t id = 0; id < last.size(); ++id) EXPECT_NEAR(last[id], all(19, static_cast<Index>(id)), 1e-5);
 }
 
-TEST(TransformerTest, results_are_the_same_bits_on_any_number_of_threads) {
+TEST(TransformerTest, ResultsAreTheSameBitsOnAnyNumberOfThreads) {
   const Transformer model(EVICTLAB_SOURCE_DIR "/models/demo");
   std::vector<std::int32_t> tokens(700);
   std::iota(tokens.begin(), tokens.end(), 0);
@@ -87,7 +87,7 @@ TEST(TransformerTest, results_are_the_same_bits_on_any_number_of_threads) {
   EXPECT_EQ(run(3), one);
 }
 
-TEST(TransformerTest, an_observer_sees_rows_that_sum_to_one_in_every_layer_and_changes_nothing) {
+TEST(TransformerTest, AnObserverSeesRowsThatSumToOneInEveryLayerAndChangesNothing) {
   const Transformer model(testing::kCheckpoints / kGrouped);
   const std::vector<std::int32_t> tokens = random_tokens(100);
   testing::AttentionCapture capture(2, 6, 100);
@@ -132,7 +132,7 @@ class StateCapture : public ForwardObserver {
   RowMatrix last_rows;
 };
 
-TEST(TransformerTest, observed_states_explain_the_observed_attention) {
+TEST(TransformerTest, ObservedStatesExplainTheObservedAttention) {
   const Transformer model(testing::kCheckpoints / kGrouped);
   const std::vector<std::int32_t> tokens = random_tokens(50);
   StateCapture capture;
@@ -154,7 +154,7 @@ TEST(TransformerTest, observed_states_explain_the_observed_attention) {
   EXPECT_LT((capture.queries[0].rowwise().norm() - capture.raw_queries[0].rowwise().norm()).norm(), 1e-4F);
 }
 
-TEST(TransformerTest, the_shipped_model_gives_its_published_logits_and_answers) {
+TEST(TransformerTest, TheShippedModelGivesItsPublishedLogitsAndAnswers) {
   const Transformer model(EVICTLAB_SOURCE_DIR "/models/demo");
   const json check = json::parse(testing::read_file(EVICTLAB_TEST_DATA "/demo-model/check.json"));
   for (const json& prompt : check.at("prompts")) {
@@ -173,7 +173,7 @@ TEST(TransformerTest, the_shipped_model_gives_its_published_logits_and_answers) 
   }
 }
 
-TEST(TransformerTest, generation_stops_at_the_count_without_reading_the_last_token) {
+TEST(TransformerTest, GenerationStopsAtTheCountWithoutReadingTheLastToken) {
   const Transformer model(testing::kCheckpoints / kGrouped);
   KvCache cache = model.make_cache(60);
   std::vector<float> logits = model.forward(random_tokens(50), cache);
@@ -182,7 +182,7 @@ TEST(TransformerTest, generation_stops_at_the_count_without_reading_the_last_tok
   EXPECT_EQ(cache.next_position(), 53);
 }
 
-TEST(TransformerTest, the_output_weight_is_the_transposed_projection_in_floats) {
+TEST(TransformerTest, TheOutputWeightIsTheTransposedProjectionInFloats) {
   const Transformer model(testing::kCheckpoints / kSharded);
   const trace::RowMatrix weight = model.output_weight(1);
   EXPECT_EQ(weight.rows(), 4 * 16);
@@ -199,7 +199,7 @@ TEST(TransformerTest, the_output_weight_is_the_transposed_projection_in_floats) 
   }
 }
 
-TEST(TransformerTest, a_trace_is_told_what_the_model_is) {
+TEST(TransformerTest, ATraceIsToldWhatTheModelIs) {
   const trace::ModelInfo info = model_info(Transformer(EVICTLAB_SOURCE_DIR "/models/demo/"));
   EXPECT_EQ(info.name, "demo");
   EXPECT_EQ(info.architecture, "LlamaForCausalLM");
@@ -216,7 +216,7 @@ TEST(TransformerTest, a_trace_is_told_what_the_model_is) {
   EXPECT_EQ(model_info(Transformer(testing::kCheckpoints / kGrouped)).cache_element_bytes, 4);
 }
 
-TEST(TransformerTest, tokens_and_positions_the_model_does_not_have_are_refused) {
+TEST(TransformerTest, TokensAndPositionsTheModelDoesNotHaveAreRefused) {
   const Transformer model(testing::kCheckpoints / kGrouped);
   KvCache cache = model.make_cache(600);
   const auto refusal = [&](const std::vector<std::int32_t>& tokens) {
@@ -242,7 +242,7 @@ class SpoiledModel : public ::testing::Test {
   std::filesystem::path path_ = testing::copy_checkpoint(kGrouped, directory_ / "model");
 };
 
-TEST_F(SpoiledModel, a_config_that_contradicts_the_weights_is_refused_naming_the_tensor) {
+TEST_F(SpoiledModel, AConfigThatContradictsTheWeightsIsRefusedNamingTheTensor) {
   patch({{"vocab_size", 97}});
   EXPECT_THAT(refusal(),
               AllOf(HasSubstr(path_.string()),
@@ -253,14 +253,14 @@ TEST_F(SpoiledModel, a_config_that_contradicts_the_weights_is_refused_naming_the
   EXPECT_THAT(refusal(), HasSubstr("'model.layers.2.input_layernorm.weight' is missing"));
 }
 
-TEST_F(SpoiledModel, weights_that_the_config_does_not_ask_for_are_refused) {
+TEST_F(SpoiledModel, WeightsThatTheConfigDoesNotAskForAreRefused) {
   patch({{"num_hidden_layers", 1}});
   EXPECT_THAT(refusal(), HasSubstr("tensor 'model.layers.1.input_layernorm.weight' [48] has no place"));
   patch({{"num_hidden_layers", 2}, {"tie_word_embeddings", true}});
   EXPECT_EQ(refusal(), "nothing was refused") << "an output head beside tied embeddings is not used";
 }
 
-TEST_F(SpoiledModel, biases_must_be_in_the_weights_as_the_config_says) {
+TEST_F(SpoiledModel, BiasesMustBeInTheWeightsAsTheConfigSays) {
   patch({{"attention_bias", true}});
   EXPECT_THAT(refusal(), HasSubstr("'model.layers.0.self_attn.q_proj.bias' is missing, expected shape [48]"));
   const std::filesystem::path biased = testing::copy_checkpoint(kBiased, directory_ / "biased");
@@ -269,7 +269,7 @@ TEST_F(SpoiledModel, biases_must_be_in_the_weights_as_the_config_says) {
               HasSubstr("mlp.down_proj.bias' [32] has no place"));
 }
 
-TEST_F(SpoiledModel, a_missing_directory_and_missing_weights_are_refused) {
+TEST_F(SpoiledModel, AMissingDirectoryAndMissingWeightsAreRefused) {
   EXPECT_THAT(testing::refusal<core::InputError>([&] { Transformer model(directory_ / "none"); }),
               HasSubstr("none/config.json"));
   std::filesystem::remove(path_ / "model.safetensors");

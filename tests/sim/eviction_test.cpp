@@ -142,7 +142,7 @@ TEST(Eviction, AScorerThatForgetsACandidateIsFound) {
   Policy policy = cascading();
   policy.scorer = std::make_shared<Forgetful>();
   policy.protection = {0, 0};
-  EXPECT_THROW(score_layer(policy, layers.views.front()), std::logic_error);
+  EXPECT_THROW(score_layer(policy, layers.views.front()), PolicyError);
   policy.protection = {0, 1};  // the last position needs no score when it is kept anyway
   EXPECT_NO_THROW(score_layer(policy, layers.views.front()));
 }

@@ -391,8 +391,9 @@ TEST(TraceWriter, WeightsAreWrittenOnceAndMustNotChange) {
 
 TEST(TraceWriter, APlaceThatCannotBeWrittenIsOneClearLine) {
   const testing::TemporaryDirectory directory;
-  EXPECT_THAT([&] { TraceWriter(to(directory / "none/t.h5"), sample_model()); },
-              ThrowsMessage<TraceError>(HasSubstr("cannot create the directory: No such file")));
+  std::ofstream(directory / "file") << "taken";
+  EXPECT_THAT([&] { TraceWriter(to(directory / "file/t.h5"), sample_model()); },
+              ThrowsMessage<TraceError>(HasSubstr("cannot create the directory: Not a directory")));
   fs::create_directory(directory / "taken");
   EXPECT_THAT([&] { TraceWriter(to(directory / "taken"), sample_model()); },
               ThrowsMessage<TraceError>(HasSubstr("is a directory")));

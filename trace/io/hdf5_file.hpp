@@ -88,7 +88,6 @@ class File {
   /// Also of an integer.
   double number(const std::string& object, const std::string& name) const;
   std::vector<std::int64_t> integers(const std::string& object, const std::string& name) const;
-  std::vector<double> numbers(const std::string& object, const std::string& name) const;
 
   // Datasets, row-major, little-endian, contiguous.
   void write(const std::string& object, Type type, std::span<const std::uint64_t> shape,

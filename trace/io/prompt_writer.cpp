@@ -128,7 +128,7 @@ void PromptWriter::Impl::finish() {
   core::sync_path(temporary);
   core::rename_durably(temporary, part);
   finished = true;
-  written.ids.insert(info.id);
+  written.by_id[info.id] = {info, tokens};
   written.writing = false;
 }
 

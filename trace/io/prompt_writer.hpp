@@ -14,7 +14,11 @@ namespace evictlab::trace {
 
 /// What TraceWriter keeps of the prompts it has: outlives every PromptWriter.
 struct WrittenPrompts {
-  std::set<std::string> ids;
+  struct Entry {
+    PromptInfo info;
+    std::vector<std::int32_t> tokens;
+  };
+  std::map<std::string, Entry> by_id;
   bool writing = false;  // a prompt is begun and not finished
 };
 

@@ -5,14 +5,28 @@
 
 #include <algorithm>
 #include <map>
+#include <span>
 #include <tuple>
+#include <utility>
 
+#include "trace/io/hash.hpp"
 #include "trace/io/parts.hpp"
 #include "trace/io/trace_file.hpp"
 
 namespace evictlab::trace {
 
 namespace fs = std::filesystem;
+
+namespace {
+
+// What was read is what was written: hashing costs a small part of reading.
+void require_recorded_hash(const TraceFile& file, const std::string& object, std::span<const std::byte> bytes) {
+  if (file.file().text(object, "hash") == content_hash(bytes)) return;
+  throw TraceError("{}: {}: damaged: its bytes do not have the recorded hash (see evictlab verify)",
+                   file.file().path().string(), object);
+}
+
+}  // namespace
 
 struct TraceReader::Impl {
   struct Recorded {
@@ -82,7 +96,11 @@ const TraceReader::Provenance& TraceReader::provenance() const { return impl_->w
 
 std::vector<std::int32_t> TraceReader::tokens(Index prompt) const {
   const Impl::Recorded& recorded = impl_->prompt(prompt);
-  return impl_->with_file_of(recorded, [&](const TraceFile& file) { return file.tokens(recorded.info); });
+  return impl_->with_file_of(recorded, [&](const TraceFile& file) {
+    std::vector<std::int32_t> tokens = file.tokens(recorded.info);
+    require_recorded_hash(file, layout::prompt_path(recorded.info.id) + "/tokens", std::as_bytes(std::span(tokens)));
+    return tokens;
+  });
 }
 
 LayerData TraceReader::layer(Index prompt, Index layer, Fields fields) const {
@@ -101,7 +119,9 @@ LayerData TraceReader::layer(Index prompt, Index layer, Fields fields) const {
     LayerData data;
     data.shape = layer_shape(file.model(), info, layer);
     for (const Field field : kAllFields) {
-      if (fields.contains(field)) data[field] = file.field(info, layer, field);
+      if (!fields.contains(field)) continue;
+      data[field] = file.field(info, layer, field);
+      require_recorded_hash(file, layout::field_path(info.id, layer, field), std::as_const(data)[field].bytes());
     }
     if (fields.contains(Field::kQueryMean) || fields.contains(Field::kQueryCovariance)) {
       data.query_count = file.query_count(info, layer);
@@ -114,7 +134,10 @@ RowMatrix TraceReader::output_weight(Index layer) const {
   if (layer < 0 || layer >= model().layers || !impl_->whole->has_output_weight(layer)) {
     throw TraceError("{}: the output weight of layer {} was not recorded", impl_->whole->file().path().string(), layer);
   }
-  return impl_->whole->output_weight(layer);
+  RowMatrix weight = impl_->whole->output_weight(layer);
+  require_recorded_hash(*impl_->whole, layout::output_weight_path(layer),
+                        std::as_bytes(std::span(weight.data(), static_cast<std::size_t>(weight.size()))));
+  return weight;
 }
 
 std::vector<TraceReader::DatasetInfo> TraceReader::datasets() const {

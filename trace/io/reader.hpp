@@ -11,7 +11,7 @@
 namespace evictlab::trace {
 
 /// A trace on disk: one HDF5 file, or a directory of parts (a running or killed recording, or one kept
-/// with --keep-parts), whose unfinished prompts are left out.
+/// with --keep-parts), whose unfinished prompts are left out. Every dataset's hash is checked when it is read.
 class TraceReader : public Source {
  public:
   /// Throws TraceError: missing, not HDF5, not a trace, another format version, damaged.

@@ -71,7 +71,9 @@ Tensor TraceFile::field(const PromptInfo& prompt, Index layer, Field field) cons
   float scale = 1.0F;
   if (field == Field::kWindowAttention) {
     const double stored = file_.number(object, "scale");
-    if (stored != 1.0 && stored != 32768.0) fail(file_, object, fmt::format("scale {}, expected 1 or 32768", stored));
+    if (stored != 1.0 && stored != kWindowAttentionScale) {
+      fail(file_, object, fmt::format("scale {}, expected 1 or {}", stored, kWindowAttentionScale));
+    }
     scale = static_cast<float>(stored);
   }
   Tensor tensor(type, shape.heads, shape.rows, shape.columns, scale);

@@ -22,11 +22,6 @@ double row_tolerance(Index terms, double scale) {
 }
 constexpr double kMassTolerance = 1e-4;  // relative
 
-// The positions the query at `position` sees: [first, position].
-Index first_seen(const LayerShape& shape, Index position) {
-  return shape.sliding_window == 0 ? 0 : std::max<Index>(0, position - shape.sliding_window + 1);
-}
-
 // Each returns what is wrong with a field's values, at the first place; empty = nothing.
 
 std::string check_finite(const Tensor& tensor, bool non_negative) {
@@ -52,7 +47,7 @@ std::string check_window_attention(const Tensor& tensor, const LayerShape& shape
     for (Index r = 0; r < tensor.rows(); ++r) {
       view.copy_row(head, r, row);
       const Index position = shape.prompt_length - shape.window + r;
-      const Index first = first_seen(shape, position);
+      const Index first = shape.first_seen(position);
       double sum = 0;
       for (Index column = 0; column < shape.prompt_length; ++column) {
         const double attention = row[static_cast<std::size_t>(column)];

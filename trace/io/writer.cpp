@@ -55,10 +55,12 @@ TraceWriter::Impl::Impl(WriterOptions the_options, ModelInfo the_model)
     : options(std::move(the_options)), model(std::move(the_model)), parts(parts_directory(options.path)) {
   layout::check_model(model, "the model");
   if (fs::is_directory(options.path)) throw TraceError("{}: is a directory", options.path.string());
+  if (fs::exists(options.path) && !fs::is_regular_file(options.path)) {
+    throw TraceError("{}: is not a regular file", options.path.string());
+  }
   if (fs::exists(options.path)) open_base();
-  const bool fresh = !fs::exists(parts);
   std::error_code error;
-  fs::create_directory(parts, error);
+  const bool fresh = fs::create_directories(parts, error);
   if (error || !fs::is_directory(parts)) {
     throw TraceError("{}: cannot create the directory: {}", parts.string(),
                      error ? error.message() : std::string("a file has that name"));
@@ -83,7 +85,7 @@ void TraceWriter::Impl::open_base() {
   base = std::make_unique<TraceFile>(options.path);
   require_same_model(*base);
   for (const TraceFile::Entry& prompt : base->prompts()) {
-    written.ids.insert(prompt.info.id);
+    written.by_id[prompt.info.id] = {prompt.info, base->tokens(prompt.info)};
     next_index = std::max(next_index, prompt.index + 1);
   }
 }
@@ -98,7 +100,7 @@ void TraceWriter::Impl::take_up_parts() {
     const TraceFile file(part);
     require_same_model(file);
     for (const TraceFile::Entry& prompt : file.prompts()) {
-      written.ids.insert(prompt.info.id);
+      written.by_id[prompt.info.id] = {prompt.info, file.tokens(prompt.info)};
       next_index = std::max(next_index, prompt.index + 1);
     }
   }
@@ -179,7 +181,7 @@ std::unique_ptr<PromptWriter::Impl> TraceWriter::Impl::begin_prompt(PromptInfo i
   if (written.writing || finished) throw std::logic_error("one prompt is written at a time, before finish()");
   if (const std::string problem = layout::id_problem(info.id); !problem.empty()) throw TraceError("{}", problem);
   const std::string where = fmt::format("prompt '{}'", info.id);
-  if (written.ids.contains(info.id)) throw TraceError("{}: recorded already", where);
+  if (written.by_id.contains(info.id)) throw TraceError("{}: recorded already", where);
   PromptInfo whole = info;
   if (info.future_length == 0) {  // yet to be told: what depends on it is checked at the end
     whole.future_length = 1;
@@ -214,7 +216,7 @@ fs::path TraceWriter::Impl::finish() {
     merge(temporary);
     core::sync_path(temporary);
     core::rename_durably(temporary, options.path);
-  } catch (const core::InputError& error) {
+  } catch (const std::exception& error) {
     std::error_code ignored;
     fs::remove(temporary, ignored);
     throw TraceError("{}; the finished prompts are in {}", error.what(), parts.string());
@@ -274,7 +276,29 @@ TraceWriter::TraceWriter(WriterOptions options, ModelInfo model)
     : impl_(std::make_unique<Impl>(std::move(options), std::move(model))) {}
 TraceWriter::~TraceWriter() = default;
 
-bool TraceWriter::contains(const std::string& id) const { return impl_->written.ids.contains(id); }
+bool TraceWriter::contains(const std::string& id) const { return impl_->written.by_id.contains(id); }
+
+bool TraceWriter::contains_alike(const PromptInfo& info, std::span<const std::int32_t> tokens) const {
+  const auto found = impl_->written.by_id.find(info.id);
+  if (found == impl_->written.by_id.end()) return false;
+  const PromptInfo& there = found->second.info;
+  const std::vector<std::int32_t>& recorded = found->second.tokens;
+  const auto refuse = [&](const std::string& what) {
+    throw TraceError(
+        "{}: prompt '{}' is there already, recorded otherwise ({}); replace it with --force or choose another name",
+        impl_->options.path.string(), info.id, what);
+  };
+  if (there.tier != info.tier) refuse(fmt::format("{} tier", tier_name(there.tier)));
+  if (there.window != info.window) refuse(fmt::format("window {}", there.window));
+  if (there.layers != info.layers) refuse("other layers");
+  if (there.future_kind != info.future_kind) refuse(fmt::format("its future is {}", there.future_kind));
+  const bool told = info.future_length > 0;  // else the future is yet to be generated
+  if (there.prompt_length != info.prompt_length || recorded.size() < tokens.size() ||
+      (told && recorded.size() > tokens.size()) || !std::equal(tokens.begin(), tokens.end(), recorded.begin())) {
+    refuse("other tokens");
+  }
+  return true;
+}
 
 void TraceWriter::write_output_weight(Index layer, const RowMatrix& weight) {
   impl_->write_output_weight(layer, weight);

@@ -34,6 +34,9 @@ class TraceWriter {
 
   /// Whether a finished prompt of that id is there already (append, or left by a killed recording).
   bool contains(const std::string& id) const;
+  /// Whether it is there and was recorded alike: tier, window, layers, kind of future, tokens (those given; a
+  /// future yet to be generated is not compared). Throws TraceError when it was recorded otherwise.
+  bool contains_alike(const PromptInfo& info, std::span<const std::int32_t> tokens) const;
   /// W_O [H*d, hidden] of one layer, once per model.
   void write_output_weight(Index layer, const RowMatrix& weight);
   /// One prompt at a time. `tokens` are the prompt's and the future's [n+T]; where the future is yet to be
