@@ -3,9 +3,8 @@
 #include <iostream>
 
 #include "analysis/attention.hpp"
-#include "cli/options.hpp"
+#include "cli/common_options.hpp"
 #include "cli/outputs.hpp"
-#include "core/parallel.hpp"
 #include "trace/io/reader.hpp"
 
 namespace evictlab::cli {
@@ -18,11 +17,11 @@ int run_analyze(const Arguments& arguments) {
   options.value("out", "DIR", "", "where to write attention.csv");
   options.value("sinks", "N", "4", "positions at the start that count as attention sinks");
   options.value("recent", "N", "32", "positions before a query that count as recent");
-  options.value("threads", "N", "0", "threads to use; 0 = all");
+  declare_threads(options);
   options.flag("force", "replace an existing table");
   if (!options.parse(arguments)) return 0;
 
-  core::set_threads(static_cast<std::size_t>(options.integer("threads", 0, 4096)));
+  use_threads(options);
   const analysis::ProfileOptions profile{.sinks = options.integer("sinks", 0, 1'000'000),
                                          .recent = options.integer("recent", 0, 1'000'000)};
   const Outputs outputs(options.has("force"));

@@ -7,10 +7,9 @@
 #include <optional>
 #include <set>
 
-#include "cli/options.hpp"
+#include "cli/common_options.hpp"
 #include "core/error.hpp"
 #include "core/interrupt.hpp"
-#include "core/parallel.hpp"
 #include "core/progress.hpp"
 #include "core/text.hpp"
 #include "runtime/prompts.hpp"
@@ -89,22 +88,21 @@ void declare(Options& options) {
   options.values("prompts", "FILE.jsonl", "prompts, one JSON object a line: id, task, prompt or tokens, answer, spans");
   options.values("text", "FILE", "a text file as one prompt");
   options.value("out", "TRACE", "", "the trace to make");
-  options.value("tier", "summary|full", "summary",
-                "summary: attention rows and masses; full: also queries, keys and values, for exact losses");
+  declare_tier_and_dtype(options, "summary", "float16");
   options.value("window", "N", "64", "observation window: how many of the last prompt queries to record");
   options.value("future", "N|answer", "auto",
                 "future queries: N generated tokens, or the answer's, teacher-forced; auto: the answer where there is "
                 "one, otherwise 32 generated");
   options.value("layers", "LIST", "", "layers to record, such as 0,4-7; all by default");
-  options.value("dtype", "TYPE", "float16", "of recorded queries, keys and values: float16 or float32");
   options.value("max-positions", "N", "0", "cut the middle out of longer prompts; 0 = never");
   options.value("limit", "N", "0", "only the first N prompts of each prompts file; 0 = all");
   options.value("evict-at", "prompt|context", "prompt",
                 "where eviction happens: after the prompt, or after its \"context\" span (question-agnostic)");
   options.value("temperature", "X", "0", "of generated futures; 0 = greedy");
+  options.value("top-k", "N", "0", "generate from the N most probable tokens only; 0 = all");
   options.value("top-p", "X", "1", "generate from the most probable tokens that reach this probability together");
   options.value("seed", "N", "0", "of generated futures");
-  options.value("threads", "N", "0", "threads to use; 0 = all");
+  declare_threads(options);
   options.flag("no-special-tokens", "do not add the tokens the tokenizer puts around a prompt (BOS)");
   options.flag("append", "add to an existing trace; prompts it holds are skipped");
   options.flag("force", "replace an existing trace");
@@ -115,11 +113,11 @@ void declare(Options& options) {
 /// What the options ask for, but for the layers, which only the model can check.
 runtime::RecordOptions record_options(const Options& options) {
   runtime::RecordOptions record;
-  record.tier = options.choice("tier", {"summary", "full"}) == "full" ? trace::Tier::kFull : trace::Tier::kSummary;
+  record.tier = tier_of(options);
+  record.dtype = dtype_of(options);
   record.window = options.integer("window", 1, 65536);
-  record.dtype = options.choice("dtype", {"float16", "float32"}) == "float16" ? trace::ElementType::kFloat16
-                                                                              : trace::ElementType::kFloat32;
   record.sampling = {.temperature = options.number("temperature", 0, 100),
+                     .top_k = static_cast<std::size_t>(options.integer("top-k", 0)),
                      .top_p = options.number("top-p", 1e-6, 1),
                      .seed = static_cast<std::uint64_t>(options.integer("seed", 0))};
   return record;
@@ -190,7 +188,7 @@ int run_record(const Arguments& arguments) {
   if (options.has("append") && options.has("force")) {
     throw core::InputError("record: --append keeps the trace and --force replaces it; give one of them");
   }
-  core::set_threads(static_cast<std::size_t>(options.integer("threads", 0, 4096)));
+  use_threads(options);
   runtime::RecordOptions record = record_options(options);
   const runtime::TokenizeOptions tokenization = tokenize_options(options);
   const bool dry_run = options.has("dry-run");

@@ -9,12 +9,11 @@
 #include <optional>
 #include <set>
 
-#include "cli/options.hpp"
+#include "cli/common_options.hpp"
 #include "cli/outputs.hpp"
 #include "cli/replay_summary.hpp"
 #include "core/error.hpp"
 #include "core/interrupt.hpp"
-#include "core/parallel.hpp"
 #include "core/progress.hpp"
 #include "sim/registry.hpp"
 #include "sim/summary.hpp"
@@ -140,11 +139,11 @@ int run_replay(const Arguments& arguments) {
                 "64MiB, 16:4096:log32");
   options.value("out", "FILE.csv", "", "the table to write");
   options.value("kept", "FILE.h5", "", "also write which positions were kept");
-  options.value("threads", "N", "0", "threads to use; 0 = all");
+  declare_threads(options);
   options.flag("force", "replace existing results");
   if (!options.parse(arguments)) return 0;
 
-  core::set_threads(static_cast<std::size_t>(options.integer("threads", 0, 4096)));
+  use_threads(options);
   const std::vector<sim::Policy> asked = sim::make_policies(options.text("policy"));
   const std::vector<sim::Budget> budgets = sim::parse_budgets(options.text("budget"));
   const Outputs outputs(options.has("force"));

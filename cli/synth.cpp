@@ -7,10 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include "cli/options.hpp"
+#include "cli/common_options.hpp"
 #include "core/error.hpp"
 #include "core/interrupt.hpp"
-#include "core/parallel.hpp"
 #include "core/progress.hpp"
 #include "core/text.hpp"
 #include "trace/io/writer.hpp"
@@ -52,9 +51,8 @@ void declare(Options& options) {
   options.value("heads", "KIND,...", "",
                 "what the heads look at, in turn: uniform, sink, local, heavy-hitter, retrieval, drift; "
                 "without it a mixture over the layers as in trained models");
-  options.value("tier", "TIER", "full", "summary or full (with queries, keys, values)");
-  options.value("dtype", "TYPE", "float32", "of queries, keys and values: float16 or float32");
-  options.value("threads", "N", "0", "threads to use; 0 = all processors");
+  declare_tier_and_dtype(options, "full", "float32");
+  declare_threads(options);
   options.flag("force", "replace an existing trace");
 }
 
@@ -71,9 +69,8 @@ trace::SyntheticOptions synthetic_options(const Options& options) {
   synthetic.window = options.integer("window", 1);
   synthetic.sliding_window = options.integer("sliding-window", 0);
   synthetic.heavy_hitters = std::min(synthetic.heavy_hitters, synthetic.length / 2);
-  synthetic.tier = options.choice("tier", {"summary", "full"}) == "full" ? trace::Tier::kFull : trace::Tier::kSummary;
-  synthetic.element_type = options.choice("dtype", {"float16", "float32"}) == "float16" ? trace::ElementType::kFloat16
-                                                                                        : trace::ElementType::kFloat32;
+  synthetic.tier = tier_of(options);
+  synthetic.element_type = dtype_of(options);
   if (const auto heads = options.optional_text("heads")) synthetic.kinds = parse_kinds(*heads);
   trace::check(synthetic);
   return synthetic;
@@ -88,7 +85,7 @@ int run_synth(const Arguments& arguments) {
   declare(options);
   if (!options.parse(arguments)) return 0;
   const trace::SyntheticOptions synthetic = synthetic_options(options);
-  core::set_threads(static_cast<std::size_t>(options.integer("threads", 0, 4096)));
+  use_threads(options);
 
   trace::WriterOptions writing;
   writing.path = options.path("out");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "core/random.hpp"
 #include "runtime/attention.hpp"
 #include "runtime/kv_cache.hpp"
 #include "runtime/observer.hpp"
@@ -49,7 +50,7 @@ class MassSums {
 
 /// Mean [d] and covariance [d, d] (divisor: the count) of one head's queries before position encoding.
 void query_statistics(const trace::RowMatrixView& queries, Index head, Tensor& mean, Tensor& covariance) {
-  const auto used = queries.bottomRows(queries.rows() - kFirstStatisticsPosition).cast<double>();
+  const auto used = queries.bottomRows(queries.rows() - trace::kFirstStatisticsPosition).cast<double>();
   const Eigen::RowVectorXd center = used.colwise().mean();
   const Eigen::MatrixXd centered = used.rowwise() - center;
   const trace::RowMatrix spread =
@@ -97,7 +98,7 @@ class PromptRecording : public Recording {
     const Index n = info_.prompt_length;
     const Index heads = config_.query_heads;
     mass_.reset(heads, n);
-    window_ = Tensor(ElementType::kFloat16, heads, info_.window, n, kWindowAttentionScale);
+    window_ = Tensor(ElementType::kFloat16, heads, info_.window, n, trace::kWindowAttentionScale);
     if (!full()) return;
     Tensor& kept = window_queries_[slot(layer)] = Tensor(ElementType::kFloat32, heads, info_.window, config_.head_dim);
     Tensor mean(ElementType::kFloat32, heads, 1, config_.head_dim);
@@ -112,7 +113,7 @@ class PromptRecording : public Recording {
     }
     writer_.write(layer, Field::kQueryMean, mean);
     writer_.write(layer, Field::kQueryCovariance, covariance);
-    writer_.set_query_count(layer, n - kFirstStatisticsPosition);
+    writer_.set_query_count(layer, n - trace::kFirstStatisticsPosition);
   }
 
   void on_attention(Index layer, Index head, Index first_query, const trace::RowMatrixView& rows) override {
@@ -214,19 +215,11 @@ class FutureRecording : public Recording {
   std::vector<Tensor> window_queries_;
 };
 
-/// A number that depends on the prompt's id alone (FNV-1a), so that a prompt's generated future does not
-/// depend on which prompts were recorded before it.
-std::uint64_t stream_of(const std::string& id) {
-  std::uint64_t hash = 0xcbf29ce484222325U;
-  for (const char c : id) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
-  return hash;
-}
-
 /// Up to `count` tokens that follow. The query at a token that ends the text predicts nothing: such a token
 /// is left out, unless there would be no future at all.
 std::vector<std::int32_t> generate_future(const Transformer& model, KvCache& cache, std::vector<float> logits,
                                           const TokenizedPrompt& prompt, SamplingOptions sampling) {
-  sampling.seed ^= stream_of(prompt.id);
+  sampling.seed ^= core::text_hash(prompt.id);  // so that other prompts do not matter
   Sampler sampler(sampling);
   std::vector<std::int32_t> tokens =
       generate(model, cache, std::move(logits), static_cast<std::size_t>(prompt.generate), sampler);
@@ -247,9 +240,9 @@ void check_recordable(const TokenizedPrompt& prompt, const ModelConfig& model, c
         "longer prompt",
         prompt.id, prompt.source, n, options.window, n);
   }
-  if (options.tier == trace::Tier::kFull && n <= kFirstStatisticsPosition) {
+  if (options.tier == trace::Tier::kFull && n <= trace::kFirstStatisticsPosition) {
     throw RecordError("prompt '{}' ({}): has {} positions; the full tier needs more than {}", prompt.id, prompt.source,
-                      n, kFirstStatisticsPosition);
+                      n, trace::kFirstStatisticsPosition);
   }
   if (future < 1) throw RecordError("prompt '{}' ({}): has no future; its answer is empty", prompt.id, prompt.source);
   if (n + future > model.max_positions) {

@@ -31,12 +31,6 @@ struct RecordOptions {
   SamplingOptions sampling;  // of generated futures; every prompt draws from a stream of its own
 };
 
-/// Scale of the recorded window rows: probabilities at long prompts are mostly subnormal halves without it.
-inline constexpr float kWindowAttentionScale = 32768.0F;
-
-/// Query statistics leave out the first positions, whose queries are unlike all later ones.
-inline constexpr trace::Index kFirstStatisticsPosition = 4;
-
 /// Throws RecordError naming the prompt when it cannot be recorded: shorter than the window, longer
 /// than the model's positions, no future, token ids the model does not have.
 void check_recordable(const TokenizedPrompt& prompt, const ModelConfig& model, const RecordOptions& options);
