@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <span>
 #include <string>
@@ -12,10 +13,18 @@ namespace evictlab::sim {
 
 /// What an allocator is told about the prompt before its first layer.
 struct AllocationRequest {
-  Index layers = 0;  // how many will be observed
-  Index slots = 0;   // per kv head, averaged over these layers; protected positions count
+  Index layers = 0;    // how many will be observed
+  double slots = 0.0;  // per kv head, averaged over these layers; protected positions count
   Granularity granularity = Granularity::kKvHead;
-  Protection protection;
+  bool authors_unit = false;  // slots are what the method's source calls a capacity: positions per kept set
+  Index uncounted = 0;        // protected positions that this capacity does not count
+
+  /// Positions per kept set, protected ones included, if all get the same; not rounded.
+  double real_capacity(const trace::LayerShape& shape) const {
+    if (authors_unit) return slots + static_cast<double>(uncounted);
+    return real_set_capacity(granularity, shape, slots);
+  }
+  Index capacity(const trace::LayerShape& shape) const { return static_cast<Index>(real_capacity(shape)); }
 };
 
 /// One layer as an allocator sees it.
@@ -39,6 +48,9 @@ class Allocation {
   virtual std::span<const Index> observe(const LayerSummary& summary) = 0;
   /// The same after the last layer.
   virtual std::span<const Index> finish() = 0;
+  /// After the last layer: what a user should know about how it went on this prompt, one line each: a
+  /// published setting that had to be replaced, a budget that was lost.
+  virtual std::vector<std::string> notes() const { return {}; }
 };
 
 /// Says how many positions each layer and head may keep. Immutable; begin() starts its work on a prompt.
@@ -48,10 +60,18 @@ class Allocator {
   virtual std::string identity() const = 0;
   /// What it reads beyond the importance.
   virtual Needs needs() const { return {}; }
+  /// Whether it reads the scores of the policy's scorer.
+  virtual bool needs_scores() const { return false; }
   /// Whether a layer's budgets can still change after it was observed.
   virtual bool revises() const { return false; }
   /// Whether any budget will do (`full`).
   virtual bool ignores_budget() const { return false; }
+  /// Whether a set given more than it has left repeats its last protected positions, as DynamicKV's code does.
+  virtual bool repeats_recent() const { return false; }
+  /// The fewest positions per kept set it can work with, when so many are protected.
+  virtual Index least_capacity(Index protected_count) const { return std::max<Index>(1, protected_count); }
+  /// The same kind of allocation with an equal share for every layer; null when layers are equal anyway.
+  virtual std::shared_ptr<const Allocator> uniform_over_layers() const { return nullptr; }
   virtual std::unique_ptr<Allocation> begin(const AllocationRequest& request) const = 0;
 };
 

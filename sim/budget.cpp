@@ -87,13 +87,17 @@ Budget Budget::slots(Index count) { return {Unit::kSlots, static_cast<double>(co
 Budget Budget::ratio(double of_prompt) { return {Unit::kRatio, of_prompt, ratio_text(of_prompt)}; }
 Budget Budget::bytes(double count, std::string text) { return {Unit::kBytes, count, std::move(text)}; }
 
-Index Budget::to_slots(const trace::ModelInfo& model, Index prompt_length) const {
+double Budget::real_slots(const trace::ModelInfo& model, Index prompt_length) const {
   // 0.29 * 100 is 28.999...: a whole number of slots must not be lost to the binary fraction.
   constexpr double kRounding = 1e-9;
   double slots = value_;
   if (unit_ == Unit::kRatio) slots = value_ * static_cast<double>(prompt_length) + kRounding;
   if (unit_ == Unit::kBytes) slots = value_ / static_cast<double>(model.layers * model.kv_heads * model.slot_bytes());
-  return static_cast<Index>(std::min(std::floor(slots), static_cast<double>(kMostSlots)));
+  return std::min(slots, static_cast<double>(kMostSlots));
+}
+
+Index Budget::to_slots(const trace::ModelInfo& model, Index prompt_length) const {
+  return static_cast<Index>(real_slots(model, prompt_length));
 }
 
 std::string Budget::conversion(const trace::ModelInfo& model, Index prompt_length) const {

@@ -28,6 +28,8 @@ class Budget {
   /// In slots, rounded down; may be 0 (a small share of a short prompt).
   ///   ratio r: r * n           bytes b: b / (L * G * bytes of a slot)
   Index to_slots(const trace::ModelInfo& model, Index prompt_length) const;
+  /// The same not rounded: some methods reckon with the fraction.
+  double real_slots(const trace::ModelInfo& model, Index prompt_length) const;
   /// "0.05 of 508 positions = 25 slots", "64 MiB over 8 layers x 2 kv heads x 256 B = 16384 slots"; empty for slots.
   std::string conversion(const trace::ModelInfo& model, Index prompt_length) const;
 

@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <stdexcept>
 
 namespace evictlab::sim {
 namespace {
 
-void check_layer(const Policy& policy, const trace::LayerView& layer) {
-  const Needs needs = policy.scorer->needs();
+void check_layer(const Policy& policy, const Scorer& scorer, const trace::LayerView& layer) {
+  const Needs needs = scorer.needs();
   if (needs.window_rows > layer.window_attention.rows() && needs.window_rows > 0) {
     throw PolicyError("policy '{}' reads the last {} prompt queries; layer {} gives {}", policy.name, needs.window_rows,
                       layer.shape.layer, layer.window_attention.rows());
@@ -19,41 +20,44 @@ void check_layer(const Policy& policy, const trace::LayerView& layer) {
   }
 }
 
-}  // namespace
-
-Importance score_layer(const Policy& policy, const trace::LayerView& layer) {
-  Importance importance{{}, policy.protection};
-  if (!policy.scorer) return importance;
-  check_layer(policy, layer);
+trace::RowMatrix scores_of(const Policy& policy, const std::shared_ptr<const Scorer>& scorer,
+                           const trace::LayerView& layer) {
+  if (!scorer) return {};
+  check_layer(policy, *scorer, layer);
   const Index sets = set_count(policy.granularity, layer.shape);
-  importance.scores =
+  trace::RowMatrix scores =
       trace::RowMatrix::Constant(sets, layer.shape.prompt_length, std::numeric_limits<float>::quiet_NaN());
-  policy.scorer->score(layer, importance.scores);
-  const PositionRanges ranges(layer.shape, policy.protection);
-  const auto candidates = importance.scores.middleCols(ranges.candidates_begin, ranges.candidates());
-  if (importance.scores.rows() != sets || !candidates.array().isFinite().all()) {
+  scorer->score(layer, scores);
+  const PositionRanges ranges = policy.ranges(layer.shape);
+  const auto candidates = scores.middleCols(ranges.candidates_begin, ranges.candidates());
+  if (scores.rows() != sets || !candidates.array().isFinite().all()) {
     throw PolicyError("{}: the scores of layer {} are not finite; check what is recorded with evictlab verify",
                       policy.label(), layer.shape.layer);
   }
-  return importance;
+  return scores;
+}
+
+}  // namespace
+
+Importance score_layer(const Policy& policy, const trace::LayerView& layer) {
+  return {scores_of(policy, policy.scorer, layer), scores_of(policy, policy.refiner, layer)};
 }
 
 Ranking rank_layer(const Policy& policy, const trace::LayerShape& shape, const Importance& importance, Index ceiling) {
-  const PositionRanges ranges(shape, policy.protection);
+  const PositionRanges ranges = policy.ranges(shape);
   Ranking ranking;
   for (Index set = 0; set < set_count(policy.granularity, shape); ++set) {
-    ranking.order.push_back(policy.selector->rank(ranges, importance, set, ceiling, ceiling));
+    ranking.order.push_back(policy.selector->rank({ranges, importance, set, ceiling}));
   }
   return ranking;
 }
 
-Eviction::Eviction(const Policy& policy, Index layers, Index slots)
-    : policy_(policy),
-      layers_(layers),
-      allocation_(policy.allocator->begin({layers, slots, policy.granularity, policy.protection})) {}
+Eviction::Eviction(const Policy& policy, Index layers, double slots)
+    : policy_(policy), request_(policy.request(layers, slots)), allocation_(policy.allocator->begin(request_)) {}
 
 Index Eviction::ceiling(const trace::LayerView& layer, const Importance& importance) const {
-  const PositionRanges ranges(layer.shape, policy_.protection);
+  const PositionRanges ranges = policy_.ranges(layer.shape);
+  if (policy_.selector->block() > 1) return ranges.candidates();
   const Index most = allocation_->ceiling({layer, importance, ranges});
   return std::clamp<Index>(most - ranges.protected_count(), 0, ranges.candidates());
 }
@@ -61,10 +65,10 @@ Index Eviction::ceiling(const trace::LayerView& layer, const Importance& importa
 void Eviction::observe(const trace::LayerView& layer) { observe(layer, score_layer(policy_, layer), nullptr); }
 
 void Eviction::observe(const trace::LayerView& layer, const Importance& importance, const Ranking* ranking) {
-  if (static_cast<Index>(held_.size()) == layers_) throw std::logic_error("more layers than were announced");
+  if (static_cast<Index>(held_.size()) == request_.layers) throw std::logic_error("more layers than were announced");
   const Index most = ceiling(layer, importance);
   const auto sets = static_cast<std::size_t>(set_count(policy_.granularity, layer.shape));
-  const PositionRanges ranges(layer.shape, policy_.protection);
+  const PositionRanges ranges = policy_.ranges(layer.shape);
   const auto budgets = allocation_->observe({layer, importance, ranges});
   const auto own = budgets.last(sets);
   for (std::size_t set = 0; set < sets; ++set) {
@@ -73,37 +77,77 @@ void Eviction::observe(const trace::LayerView& layer, const Importance& importan
                       policy_.name, ranges.protected_count(), layer.shape.layer, own[set]);
   }
 
-  Held held{layer.shape, ranges, {}, {}};
+  Held held{.shape = layer.shape, .ranges = ranges, .ranked = {}, .budgets = {own.begin(), own.end()}, .counts = {}};
   held.ranked.resize(sets);
-  held.budgets.resize(sets);
-  for (std::size_t set = 0; set < sets; ++set) {
+  held.counts.resize(sets);
+  const Index sharing = policy_.selector->layers_sharing(request_.layers);
+  const bool keeps_all = std::all_of(own.begin(), own.end(), [&](Index budget) { return budget >= ranges.visible(); });
+  held.shared = sharing > 1 && static_cast<Index>(held_.size()) % sharing != 0 && !keeps_all;
+  if (held.shared) {
+    // Without a selection to share (no layer has made one yet) only what is protected is left.
+    if (!selection_.empty()) held.ranked = selection_;
+  } else {
+    rank(importance, ranking, most, held);
+  }
+  held_.push_back(std::move(held));
+  apply(budgets);
+  if (sharing > 1 && !held_.back().shared && !keeps_all) share_selection();
+}
+
+void Eviction::rank(const Importance& importance, const Ranking* ranking, Index most, Held& held) const {
+  for (std::size_t set = 0; set < held.ranked.size(); ++set) {
     if (ranking != nullptr) {
       const auto& order = ranking->order[set];
       const auto depth = std::min<std::size_t>(order.size(), static_cast<std::size_t>(most));
       held.ranked[set].assign(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(depth));
-    } else {
-      const Index slots = std::max<Index>(0, own[set] - ranges.protected_count());
-      held.ranked[set] = policy_.selector->rank(ranges, importance, static_cast<Index>(set), most, slots);
+      continue;
     }
+    const Index slots = std::max<Index>(0, held.budgets[set] - held.ranges.protected_count());
+    held.ranked[set] = policy_.selector->rank({.ranges = held.ranges,
+                                               .importance = importance,
+                                               .set = static_cast<Index>(set),
+                                               .ceiling = most,
+                                               .slots = slots,
+                                               .capacity = request_.real_capacity(held.shape)});
   }
-  held_.push_back(std::move(held));
-  apply(budgets);
 }
 
 // Cuts every layer down to its budget of now. What was cut before does not come back.
 void Eviction::apply(std::span<const Index> budgets) {
   std::size_t first = 0;
   for (Held& held : held_) {
-    for (std::size_t set = 0; set < held.ranked.size(); ++set) {
-      held.budgets[set] = budgets[first + set];
-      auto& ranked = held.ranked[set];
-      const Index slots = std::max<Index>(0, held.budgets[set] - held.ranges.protected_count());
-      const auto keep = static_cast<std::size_t>(policy_.selector->prefix(ranked, slots));
-      if (keep < ranked.size()) ranked.resize(keep);
-    }
+    if (first + held.ranked.size() > budgets.size()) break;
+    held.budgets.assign(budgets.begin() + static_cast<std::ptrdiff_t>(first),
+                        budgets.begin() + static_cast<std::ptrdiff_t>(first + held.ranked.size()));
+    if (!held.taken) cut(held);
     first += held.ranked.size();
   }
   if (first != budgets.size()) throw std::logic_error("an allocator must give budgets for every layer observed");
+}
+
+void Eviction::cut(Held& held) const {
+  const PositionRanges& ranges = held.ranges;
+  for (std::size_t set = 0; set < held.ranked.size(); ++set) {
+    auto& ranked = held.ranked[set];
+    const Index slots = std::clamp<Index>(held.budgets[set] - ranges.protected_count(), 0, ranges.candidates());
+    const auto held_now = static_cast<Index>(ranked.size());
+    if (policy_.allocator->repeats_recent() && slots > held_now && held_now < ranges.candidates()) {
+      // What is stored ends with the protected positions, and the code takes its first `slots` entries.
+      const Index repeated = std::min(slots - held_now, ranges.prompt_length - ranges.candidates_end);
+      for (Index i = 0; i < repeated; ++i) ranked.push_back(static_cast<std::int32_t>(ranges.candidates_end + i));
+      held.repeated = held.repeated || repeated > 0;
+    } else if (!held.shared) {
+      const auto keep = static_cast<std::size_t>(policy_.selector->prefix(ranked, ranges, slots));
+      if (keep < ranked.size()) ranked.resize(keep);
+    }
+    held.counts[set] = ranges.protected_count() + static_cast<Index>(ranked.size());
+  }
+}
+
+// A layer that keeps nothing but what is protected leaves an earlier selection in place (as WindowKV's code does).
+void Eviction::share_selection() {
+  const auto& ranked = held_.back().ranked;
+  if (std::any_of(ranked.begin(), ranked.end(), [](const auto& set) { return !set.empty(); })) selection_ = ranked;
 }
 
 LayerRetention Eviction::layer(std::size_t index) const {
@@ -119,7 +163,7 @@ LayerRetention Eviction::layer(std::size_t index) const {
   };
   for (std::size_t set = 0; set < held.ranked.size(); ++set) {
     const auto& ranked = held.ranked[set];
-    if (static_cast<Index>(ranked.size()) == ranges.candidates()) {
+    if (static_cast<Index>(ranked.size()) == ranges.candidates() && !held.repeated) {
       append_range(ranges.first_visible, ranges.prompt_length);
     } else {
       append_range(ranges.first_visible, ranges.candidates_begin);
@@ -136,30 +180,28 @@ LayerRetention Eviction::take_layer(std::size_t index) {
   if (policy_.allocator->revises()) throw std::logic_error("a layer was taken that may still be revised");
   LayerRetention kept = layer(index);
   for (auto& ranked : held_[index].ranked) ranked = {};
+  held_[index].taken = true;
   return kept;
 }
 
 double Eviction::held_slots() const {
   double slots = 0.0;
   for (const Held& held : held_) {
-    Index positions = 0;
-    for (const auto& ranked : held.ranked) {
-      positions += held.ranges.protected_count() + static_cast<Index>(ranked.size());
-    }
-    slots += stored_slots(policy_.granularity, held.shape, positions);
+    slots += stored_slots(policy_.granularity, held.shape,
+                          std::accumulate(held.counts.begin(), held.counts.end(), Index{0}));
   }
   return slots;
 }
 
 Retention Eviction::finish() {
-  if (static_cast<Index>(held_.size()) != layers_) throw std::logic_error("fewer layers than were announced");
+  if (static_cast<Index>(held_.size()) != request_.layers) throw std::logic_error("fewer layers than were announced");
   apply(allocation_->finish());
   Retention retention{policy_.granularity, {}};
   for (std::size_t index = 0; index < held_.size(); ++index) retention.layers.push_back(layer(index));
   return retention;
 }
 
-Retention evict(const Policy& policy, std::span<const trace::LayerView> layers, Index slots) {
+Retention evict(const Policy& policy, std::span<const trace::LayerView> layers, double slots) {
   Eviction eviction(policy, static_cast<Index>(layers.size()), slots);
   for (const trace::LayerView& layer : layers) eviction.observe(layer);
   return eviction.finish();

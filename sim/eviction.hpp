@@ -23,8 +23,9 @@ Ranking rank_layer(const Policy& policy, const trace::LayerShape& shape, const I
 /// One policy at one budget at work on one prompt. The policy must outlive it.
 class Eviction {
  public:
-  /// `layers` will be observed; `slots` per kv head averaged over them, protected positions included.
-  Eviction(const Policy& policy, Index layers, Index slots);
+  /// `layers` will be observed; `slots` per kv head averaged over them, protected positions included. A fraction
+  /// of a slot is dropped but where a method reckons in real numbers.
+  Eviction(const Policy& policy, Index layers, double slots);
 
   /// The next layer. Throws PolicyError when its budget is below what is protected.
   void observe(const trace::LayerView& layer);
@@ -42,6 +43,8 @@ class Eviction {
   double held_slots() const;
   /// After the last layer.
   Retention finish();
+  /// What the allocator has to say about this prompt, after finish() or the last layer.
+  std::vector<std::string> notes() const { return allocation_->notes(); }
 
  private:
   struct Held {  // a layer observed
@@ -49,16 +52,24 @@ class Eviction {
     PositionRanges ranges;
     std::vector<std::vector<std::int32_t>> ranked;  // [sets]: candidates still held, by falling importance
     std::vector<Index> budgets;                     // [sets], the latest
+    std::vector<Index> counts;                      // [sets]: positions held, protected ones included
+    bool shared = false;                            // holds what an earlier layer selected
+    bool repeated = false;                          // holds protected positions twice
+    bool taken = false;                             // forgotten but for its counts
   };
+  void rank(const Importance& importance, const Ranking* ranking, Index most, Held& held) const;
   void apply(std::span<const Index> budgets);
+  void cut(Held& held) const;
+  void share_selection();
 
   const Policy& policy_;
-  Index layers_;
+  AllocationRequest request_;
   std::unique_ptr<Allocation> allocation_;
   std::vector<Held> held_;
+  std::vector<std::vector<std::int32_t>> selection_;  // [sets]: what the latest layer that selected for others holds
 };
 
 /// All layers of a prompt at once.
-Retention evict(const Policy& policy, std::span<const trace::LayerView> layers, Index slots);
+Retention evict(const Policy& policy, std::span<const trace::LayerView> layers, double slots);
 
 }  // namespace evictlab::sim

@@ -18,6 +18,18 @@ std::string_view granularity_name(Granularity granularity) {
   return "layer";
 }
 
+std::string_view granularity_words(Granularity granularity) {
+  switch (granularity) {
+    case Granularity::kQueryHead:
+      return "query head";
+    case Granularity::kKvHead:
+      return "kv head";
+    case Granularity::kLayer:
+      break;
+  }
+  return "layer";
+}
+
 Index set_count(Granularity granularity, const trace::LayerShape& shape) {
   switch (granularity) {
     case Granularity::kQueryHead:
@@ -30,8 +42,13 @@ Index set_count(Granularity granularity, const trace::LayerShape& shape) {
   return 1;
 }
 
-Index set_capacity(Granularity granularity, const trace::LayerShape& shape, Index slots) {
-  return granularity == Granularity::kQueryHead ? slots * shape.kv_heads / shape.query_heads : slots;
+double real_set_capacity(Granularity granularity, const trace::LayerShape& shape, double slots) {
+  if (granularity != Granularity::kQueryHead) return slots;
+  return slots * static_cast<double>(shape.kv_heads) / static_cast<double>(shape.query_heads);
+}
+
+Index set_capacity(Granularity granularity, const trace::LayerShape& shape, double slots) {
+  return static_cast<Index>(real_set_capacity(granularity, shape, slots));
 }
 
 Index set_of(Granularity granularity, const trace::LayerShape& shape, Index query_head) {
@@ -54,10 +71,14 @@ double stored_slots(Granularity granularity, const trace::LayerShape& shape, Ind
 
 std::string Protection::text() const { return fmt::format("sinks={},recent={}", sinks, recent); }
 
-PositionRanges::PositionRanges(const trace::LayerShape& shape, const Protection& protection)
+PositionRanges::PositionRanges(const trace::LayerShape& shape, const Protection& protection, Index block)
     : first_visible(shape.first_visible()), prompt_length(shape.prompt_length) {
   candidates_begin = std::clamp(protection.sinks, first_visible, prompt_length);
-  candidates_end = std::max(candidates_begin, prompt_length - std::min(protection.recent, prompt_length));
+  candidates_end = prompt_length - std::min(protection.recent, prompt_length);
+  if (candidates_begin > first_visible) candidates_begin = (candidates_begin + block - 1) / block * block;
+  if (candidates_end < prompt_length) candidates_end -= candidates_end % block;
+  candidates_begin = std::min(candidates_begin, prompt_length);
+  candidates_end = std::max(candidates_begin, candidates_end);
 }
 
 }  // namespace evictlab::sim

@@ -15,12 +15,16 @@ using trace::Index;
 enum class Granularity { kQueryHead, kKvHead, kLayer };
 /// "query", "kv", "layer".
 std::string_view granularity_name(Granularity granularity);
+/// "query head", "kv head", "layer".
+std::string_view granularity_words(Granularity granularity);
 
 /// How many kept sets a layer has: H, G or 1.
 Index set_count(Granularity granularity, const trace::LayerShape& shape);
 /// How many positions a kept set may hold when the layer stores `slots` key-value pairs per kv head:
-/// a set per query head is stored H/G times as often, so it gets slots * G/H, rounded down.
-Index set_capacity(Granularity granularity, const trace::LayerShape& shape, Index slots);
+/// a set per query head is stored H/G times as often, so it gets slots * G/H. Rounded down, and before that
+/// (methods that reckon in real numbers need the fraction).
+Index set_capacity(Granularity granularity, const trace::LayerShape& shape, double slots);
+double real_set_capacity(Granularity granularity, const trace::LayerShape& shape, double slots);
 /// Which kept set a query head reads.
 Index set_of(Granularity granularity, const trace::LayerShape& shape, Index query_head);
 /// Stored slots per kv head when the layer's sets hold `positions` positions together.
@@ -36,14 +40,16 @@ struct Protection {
 };
 
 /// The prompt positions of a layer that eviction is about, in three adjoining ranges. Those before
-/// first_visible are out of every future query's sight: never kept, never counted.
+/// first_visible are out of every future query's sight: never kept, never counted. With blocks of several
+/// positions (as paged engines store them; block b holds b*size ... b*size+size-1) a block of which a part is
+/// protected is protected whole.
 struct PositionRanges {
   Index first_visible = 0;  // protected sinks:  [first_visible, candidates_begin)
   Index candidates_begin = 0;
   Index candidates_end = 0;  // protected recent: [candidates_end, prompt_length)
   Index prompt_length = 0;
 
-  PositionRanges(const trace::LayerShape& shape, const Protection& protection);
+  PositionRanges(const trace::LayerShape& shape, const Protection& protection, Index block = 1);
   Index visible() const { return prompt_length - first_visible; }
   Index candidates() const { return candidates_end - candidates_begin; }
   Index protected_count() const { return visible() - candidates(); }
@@ -53,7 +59,8 @@ struct PositionRanges {
 struct Importance {
   /// [kept sets, n]. Finite at every candidate, NaN where nothing was scored. Empty without a scorer.
   trace::RowMatrix scores;
-  Protection protection;
+  /// [kept sets, n]: a second opinion, of the policy's refiner; empty without one.
+  trace::RowMatrix refinement;
 };
 
 }  // namespace evictlab::sim

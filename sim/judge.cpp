@@ -10,10 +10,8 @@
 namespace evictlab::sim {
 
 OracleCurve::OracleCurve(const trace::LayerShape& shape, const trace::TensorView& future_mass, Granularity granularity,
-                         const Protection& protection)
-    : query_heads_(shape.query_heads),
-      ranges_(shape, protection),
-      shares_(future_importance(shape, future_mass, granularity)) {
+                         const PositionRanges& ranges)
+    : query_heads_(shape.query_heads), ranges_(ranges), shares_(future_importance(shape, future_mass, granularity)) {
   for (Index set = 0; set < shares_.rows(); ++set) {
     const auto row = shares_.row(set);
     double mass = 0.0;

@@ -21,8 +21,9 @@ struct Measures {
 /// The most mass that kept sets of given sizes can retain in one layer, at every size.
 class OracleCurve {
  public:
+  /// `ranges` are a policy's in this layer.
   OracleCurve(const trace::LayerShape& shape, const trace::TensorView& future_mass, Granularity granularity,
-              const Protection& protection);
+              const PositionRanges& ranges);
 
   /// How much less the kept sets retain (mean over query heads) than the best of the same sizes and protection.
   double regret(const LayerRetention& kept) const;

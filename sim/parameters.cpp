@@ -74,9 +74,16 @@ ParameterList& ParameterList::choice(std::string name, std::vector<std::string> 
   return add({std::move(name), std::move(first), Choices{std::move(choices)}, std::move(help)});
 }
 
-Parameters::Parameters(std::string owner, const ParameterList& declared, const KeyValues& given)
+Parameters::Parameters(std::string owner, const ParameterList& declared, const KeyValues& given,
+                       const KeyValues& defaults)
     : owner_(std::move(owner)), declared_(declared.all()) {
   for (const Parameter& parameter : declared_) values_.push_back(parameter.default_value);
+  set(defaults);
+  defaults_ = values_;
+  set(given);
+}
+
+void Parameters::set(const KeyValues& given) {
   for (const auto& [key, text] : given) {
     const auto found = std::find_if(declared_.begin(), declared_.end(),
                                     [&key = key](const Parameter& parameter) { return parameter.name == key; });
@@ -106,7 +113,9 @@ const std::string& Parameters::choice(std::string_view name) const { return std:
 std::string Parameters::join(bool changed_only) const {
   std::vector<std::string> items;
   for (std::size_t i = 0; i < declared_.size(); ++i) {
-    if (changed_only && values_[i] == declared_[i].default_value) continue;
+    // What variant it is decides the other defaults, so it is told unless it is the first.
+    const bool is_variant = declared_[i].name == kVariantParameter;
+    if (changed_only && values_[i] == (is_variant ? declared_[i].default_value : defaults_[i])) continue;
     items.push_back(declared_[i].name + "=" + value_text(values_[i]));
   }
   return fmt::format("{}", fmt::join(items, ","));

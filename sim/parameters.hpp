@@ -14,6 +14,9 @@
 
 namespace evictlab::sim {
 
+/// The parameter that says whose code or paper a policy follows.
+inline constexpr std::string_view kVariantParameter = "variant";
+
 struct IntegerRange {
   std::int64_t minimum = 0;
   std::int64_t maximum = 0;
@@ -41,6 +44,8 @@ std::string allowed_text(const Parameter& parameter);
 /// As it is written after "name=".
 std::string value_text(const ParameterValue& value);
 
+using KeyValues = std::vector<std::pair<std::string, std::string>>;
+
 /// A policy's parameters in the order they are shown.
 class ParameterList {
  public:
@@ -56,14 +61,13 @@ class ParameterList {
   std::vector<Parameter> parameters_;
 };
 
-using KeyValues = std::vector<std::pair<std::string, std::string>>;
-
 /// A value for each declared parameter: the one given, or the default.
 class Parameters {
  public:
-  /// `owner` is whose parameters they are, for messages. Throws PolicyError for a key that is not
-  /// declared (with the nearest one that is) and for a value that is not allowed.
-  Parameters(std::string owner, const ParameterList& declared, const KeyValues& given);
+  /// `owner` is whose parameters they are, for messages. `defaults` replace the declared ones (a variant's).
+  /// Throws PolicyError for a key that is not declared (with the nearest one that is) and for a value that is
+  /// not allowed.
+  Parameters(std::string owner, const ParameterList& declared, const KeyValues& given, const KeyValues& defaults = {});
 
   /// The value of a declared parameter of that type; std::logic_error for any other name.
   std::int64_t integer(std::string_view name) const;
@@ -76,11 +80,14 @@ class Parameters {
   std::string changes() const;
 
  private:
+  /// Replaces values by those given.
+  void set(const KeyValues& given);
   const ParameterValue& value(std::string_view name) const;
   std::string join(bool changed_only) const;
 
   std::string owner_;
   std::vector<Parameter> declared_;
+  std::vector<ParameterValue> defaults_;
   std::vector<ParameterValue> values_;
 };
 

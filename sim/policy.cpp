@@ -16,28 +16,45 @@ std::string with_parameters(const std::string& name, const std::string& paramete
 }  // namespace
 
 Needs Policy::needs() const {
-  const Needs own = allocator->needs();
-  return scorer ? merged(own, scorer->needs()) : own;
+  Needs needs = allocator->needs();
+  for (const auto& part : {scorer, refiner}) {
+    if (part) needs = merged(needs, part->needs());
+  }
+  return needs;
 }
 
 std::string Policy::text() const { return with_parameters(name, parameters); }
 std::string Policy::label() const { return with_parameters(name, changes); }
 
 void check_parts(const Policy& policy) {
-  if (policy.scorer) {
-    if (policy.scorer->granularity() != policy.granularity) {
-      throw PolicyError("policy '{}': its scorer ranks per {} head and its kept sets are per {} head", policy.name,
-                        granularity_name(policy.scorer->granularity()), granularity_name(policy.granularity));
+  for (const auto& part : {policy.scorer, policy.refiner}) {
+    if (!part) continue;
+    if (part->granularity() != policy.granularity) {
+      throw ImpossiblePolicy("policy '{}': {} scores per {}, but the kept sets are per {}", policy.name,
+                             part->identity(), granularity_words(part->granularity()),
+                             granularity_words(policy.granularity));
     }
-    if (policy.scorer->unscored_tail() > policy.protection.recent) {
-      throw PolicyError(
-          "policy '{}': its scorer does not score the last {} positions, so recent must be at least {}, got {}",
-          policy.name, policy.scorer->unscored_tail(), policy.scorer->unscored_tail(), policy.protection.recent);
+    if (part->unscored_tail() > policy.protection.recent) {
+      throw ImpossiblePolicy(
+          "policy '{}': its scorer does not score the last {} positions, so as many must be protected, got {}",
+          policy.name, part->unscored_tail(), policy.protection.recent);
     }
   }
+  if (policy.allocator->needs_scores() && !policy.scorer) {
+    throw ImpossiblePolicy("policy '{}': {} divides the budget by scores, but there is no scorer", policy.name,
+                           policy.allocator->identity());
+  }
+  if (policy.selector->needs_refinement() && (!policy.scorer || !policy.refiner)) {
+    throw ImpossiblePolicy("policy '{}': {} needs a scorer and a second one that refines it", policy.name,
+                           policy.selector->identity());
+  }
   if (policy.selector->ranking_depends_on_budget() && policy.allocator->revises()) {
-    throw PolicyError("policy '{}': {} ranks for one budget, but {} still changes a layer's budget after ranking",
-                      policy.name, policy.selector->identity(), policy.allocator->identity());
+    throw ImpossiblePolicy("policy '{}': {} ranks for one budget, but {} still changes a layer's budget after ranking",
+                           policy.name, policy.selector->identity(), policy.allocator->identity());
+  }
+  if (policy.selector->layers_sharing(64) > 1 && policy.allocator->revises()) {
+    throw ImpossiblePolicy("policy '{}': {} shares what one layer selected with the next, but {} still changes budgets",
+                           policy.name, policy.selector->identity(), policy.allocator->identity());
   }
 }
 
@@ -61,11 +78,10 @@ void check_needs(const Policy& policy, const trace::PromptInfo& prompt) {
   }
 }
 
-bool is_feasible(const Policy& policy, const trace::LayerShape& shape, Index slots) {
+bool is_feasible(const Policy& policy, const trace::LayerShape& shape, double slots) {
   if (policy.allocator->ignores_budget()) return true;
-  // A set that may hold no position at all holds nothing to speak of, protected or not.
-  const Index least = std::max<Index>(1, PositionRanges(shape, policy.protection).protected_count());
-  return set_capacity(policy.granularity, shape, slots) >= least;
+  const Index least = policy.allocator->least_capacity(policy.ranges(shape).protected_count());
+  return policy.request(shape.layers, slots).capacity(shape) >= least;
 }
 
 }  // namespace evictlab::sim

@@ -11,9 +11,35 @@ namespace evictlab::sim {
 #include "policies.def"
 #undef EVICTLAB_POLICY
 
+namespace {
+
+// Declares the choice of variant where there is one.
+PolicyDefinition complete(PolicyDefinition definition) {
+  if (definition.variants.empty()) return definition;
+  std::vector<std::string> names;
+  for (const Variant& variant : definition.variants) names.push_back(variant.name);
+  definition.parameters.choice(std::string(kVariantParameter), names, "whose code or paper it follows");
+  return definition;
+}
+
+// What parameters default to in the variant that is asked for.
+KeyValues variant_defaults(const PolicyDefinition& definition, const KeyValues& given) {
+  for (const auto& [key, value] : given) {
+    if (key != kVariantParameter) continue;
+    for (const Variant& variant : definition.variants) {
+      if (variant.name == value) return variant.defaults;
+    }
+  }
+  return {};
+}
+
+std::string joined(const std::string& a, const std::string& b) { return a.empty() ? b : b.empty() ? a : a + "," + b; }
+
+}  // namespace
+
 std::span<const PolicyInfo> policies() {
   static const std::vector<PolicyInfo> table = {
-#define EVICTLAB_POLICY(function, name, paper) {name, paper, function()},
+#define EVICTLAB_POLICY(function, name, paper) {name, paper, complete(function())},
 #include "policies.def"
 #undef EVICTLAB_POLICY
   };
@@ -31,11 +57,15 @@ const PolicyInfo& find_policy(std::string_view name) {
 
 Policy make_policy(const PolicySpec& spec) {
   const PolicyInfo& info = find_policy(spec.name);
-  const Parameters parameters(info.name, info.definition.parameters, spec.parameters);
-  Policy policy = info.definition.build(parameters);
+  const PolicyDefinition& definition = info.definition;
+  auto [own, constraints] = take_constraints(spec);
+  const Parameters parameters(info.name, definition.parameters, own, variant_defaults(definition, own));
+  Policy policy = definition.build(parameters);
   policy.name = info.name;
-  policy.parameters = parameters.text();
-  policy.changes = parameters.changes();
+  if (!definition.variants.empty()) policy.variant = parameters.choice(kVariantParameter);
+  policy.parameters = joined(parameters.text(), constraints.text());
+  policy.changes = joined(parameters.changes(), constraints.text());
+  policy = constrained(std::move(policy), constraints);
   check_parts(policy);
   return policy;
 }
@@ -51,23 +81,6 @@ std::vector<Policy> make_policies(std::string_view list) {
     if (repeated) throw PolicyError("policies '{}': {} is listed twice", list, made.back().label());
   }
   return made;
-}
-
-void declare_protection(ParameterList& parameters, std::int64_t sinks, std::int64_t window) {
-  parameters.integer("sinks", sinks, {0, kMostPositions}, "first positions kept in any case")
-      .integer("window", window, {0, kMostPositions}, "last positions kept in any case");
-}
-
-Protection protection_from(const Parameters& parameters) {
-  return {parameters.integer("sinks"), parameters.integer("window")};
-}
-
-void declare_axis(ParameterList& parameters) {
-  parameters.choice("axis", {"kv", "query"}, "who has a kept set of its own: each kv head or each query head");
-}
-
-Granularity granularity_from(const Parameters& parameters) {
-  return parameters.choice("axis") == "query" ? Granularity::kQueryHead : Granularity::kKvHead;
 }
 
 }  // namespace evictlab::sim

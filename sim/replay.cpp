@@ -15,15 +15,19 @@
 namespace evictlab::sim {
 namespace {
 
-using OracleKey = std::tuple<Granularity, Index, Index>;
+using OracleKey = std::tuple<Granularity, Index, Index, Index>;
 OracleKey oracle_key(const Policy& policy) {
-  return {policy.granularity, policy.protection.sinks, policy.protection.recent};
+  return {policy.granularity, policy.protection.sinks, policy.protection.recent, policy.block};
 }
 
 // Policies that score and rank alike, and may see the same, do so once per layer.
 std::string ranking_key(const Policy& policy) {
-  return fmt::format("{}|{}|{}|{}|{}", policy.scorer ? policy.scorer->identity() : "none", policy.selector->identity(),
-                     policy.protection.text(), granularity_name(policy.granularity), policy.needs().future);
+  const auto identity = [](const std::shared_ptr<const Scorer>& scorer) {
+    return scorer ? scorer->identity() : "none";
+  };
+  return fmt::format("{}|{}|{}|{}|{}|{}|{}", identity(policy.scorer), identity(policy.refiner),
+                     policy.selector->identity(), policy.protection.text(), granularity_name(policy.granularity),
+                     policy.block, policy.needs().future);
 }
 
 // One prompt under all policies and budgets.
@@ -57,7 +61,13 @@ class PromptReplay {
     for (Run& run : runs_) {
       if (!run.feasible || !run.policy->allocator->revises()) continue;
       run.retention = run.eviction->finish();
+      run.trajectory.back().after = run.eviction->held_slots();
       revised = true;
+    }
+    for (Run& run : runs_) {
+      if (!run.feasible) continue;
+      run.notes = run.policy->notes;
+      for (std::string& note : run.eviction->notes()) run.notes.push_back(std::move(note));
     }
     for (std::size_t i = 0; revised && i < info_.layers.size(); ++i) {
       core::throw_if_interrupted();
@@ -73,6 +83,8 @@ class PromptReplay {
         continue;
       }
       add_rows(context, run.layers, result);
+      add_trajectory(context, run.trajectory, result);
+      for (const std::string& note : run.notes) ++result.notes[fmt::format("{}: {}", run.policy->label(), note)];
       if (options.retention) options.retention({*run.policy, *run.budget, info_, run.retention});
     }
   }
@@ -84,12 +96,14 @@ class PromptReplay {
     bool feasible = true;
     std::unique_ptr<Eviction> eviction;
     std::vector<LayerOutcome> layers;
+    std::vector<TrajectoryPoint> trajectory;  // after each layer
+    std::vector<std::string> notes;
     Retention retention;  // kept for the caller, or for judging after an allocator's last revision
   };
 
   void add_run(const Policy& policy, const Budget& budget) {
-    Run run{&policy, &budget, true, nullptr, {}, {policy.granularity, {}}};
-    const Index slots = budget.to_slots(source_.model(), info_.prompt_length);
+    Run run{&policy, &budget, true, nullptr, {}, {}, {}, {policy.granularity, {}}};
+    const double slots = budget.real_slots(source_.model(), info_.prompt_length);
     for (const Index layer : info_.layers) {
       run.feasible = run.feasible && is_feasible(policy, trace::layer_shape(source_.model(), info_, layer), slots);
     }
@@ -128,7 +142,11 @@ class PromptReplay {
         ranking = rank_layer(first, data.shape, importance, ceiling);
       }
       for (const std::size_t run : members) {
-        runs_[run].eviction->observe(seen, importance, ranking ? &*ranking : nullptr);
+        Eviction& eviction = *runs_[run].eviction;
+        const double before =
+            eviction.held_slots() + static_cast<double>(runs_[run].policy->ranges(data.shape).visible());
+        eviction.observe(seen, importance, ranking ? &*ranking : nullptr);
+        runs_[run].trajectory.push_back({data.shape.layer, before, eviction.held_slots()});
         if (!runs_[run].policy->allocator->revises()) {
           runs_[run].layers[layer].kept = runs_[run].eviction->take_layer(layer);
         }
@@ -149,7 +167,7 @@ class PromptReplay {
       const OracleKey key = oracle_key(*run.policy);
       if (!oracles.contains(key)) {
         oracles.emplace(key, OracleCurve(data.shape, trace::future_view(data).mass, run.policy->granularity,
-                                         run.policy->protection));
+                                         run.policy->ranges(data.shape)));
       }
     }
     core::parallel_for(judged.size(), [&](std::size_t i) {

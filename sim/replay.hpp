@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -48,6 +49,12 @@ struct ReplayResult {
   /// Where in the prompt they are: of a layer's kept slots, the share in each of 20 equal ranges of the
   /// prompt: prompt,policy,parameters,budget_requested,layer,depth_bin,share
   analysis::Table positions;
+  /// What is held while the prompt is read: the bytes of all layers so far with this layer's cache still whole, and
+  /// after this layer's eviction; the peak is the largest bytes_before.
+  /// prompt,policy,parameters,budget_requested,layer,bytes_before,bytes_after
+  analysis::Table trajectory;
+  /// What policies have to say about how they went, and on how many (prompt, budget).
+  std::map<std::string, std::size_t> notes;
 };
 
 /// Throws PolicyError before reading any layer when a policy needs what a prompt lacks, when two policies are the

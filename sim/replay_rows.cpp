@@ -118,30 +118,33 @@ bool LayerOutcome::nothing_evicted() const {
 }
 
 ReplayResult empty_result() {
-  return {analysis::Table({"prompt",
-                           "task",
-                           "T",
-                           "policy",
-                           "parameters",
-                           "variant",
-                           "protection",
-                           "granularity",
-                           "budget_requested",
-                           "slots_held",
-                           "bytes",
-                           "layer",
-                           "retained_mass",
-                           "prompt_retained_mass",
-                           "ada_bound",
-                           "head_bound",
-                           "keptmax_bound",
-                           "value_bound",
-                           "exact_loss",
-                           "relative_loss",
-                           "regret",
-                           "status"}),
-          analysis::Table({"prompt", "policy", "parameters", "budget_requested", "layer", "head", "slots"}),
-          analysis::Table({"prompt", "policy", "parameters", "budget_requested", "layer", "depth_bin", "share"})};
+  return {
+      analysis::Table({"prompt",
+                       "task",
+                       "T",
+                       "policy",
+                       "parameters",
+                       "variant",
+                       "protection",
+                       "granularity",
+                       "budget_requested",
+                       "slots_held",
+                       "bytes",
+                       "layer",
+                       "retained_mass",
+                       "prompt_retained_mass",
+                       "ada_bound",
+                       "head_bound",
+                       "keptmax_bound",
+                       "value_bound",
+                       "exact_loss",
+                       "relative_loss",
+                       "regret",
+                       "status"}),
+      analysis::Table({"prompt", "policy", "parameters", "budget_requested", "layer", "head", "slots"}),
+      analysis::Table({"prompt", "policy", "parameters", "budget_requested", "layer", "depth_bin", "share"}),
+      analysis::Table({"prompt", "policy", "parameters", "budget_requested", "layer", "bytes_before", "bytes_after"}),
+      {}};
 }
 
 void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers, ReplayResult& result) {
@@ -162,6 +165,17 @@ void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers
   }
   add_replay_row(context, slots / static_cast<double>(layers.size()), bytes, "all", mean_over_layers(layers),
                  status(all_kept), result);
+}
+
+void add_trajectory(const RowContext& context, const std::vector<TrajectoryPoint>& trajectory, ReplayResult& result) {
+  const double slot_bytes = static_cast<double>(context.model.kv_heads * context.model.slot_bytes());
+  for (const TrajectoryPoint& point : trajectory) {
+    std::vector<Cell> cells = key_cells(context, point.layer);
+    for (const double slots : {point.before, point.after}) {
+      cells.emplace_back(static_cast<std::int64_t>(std::llround(slots * slot_bytes)));
+    }
+    result.trajectory.add_row(std::move(cells));
+  }
 }
 
 void add_infeasible(const RowContext& context, ReplayResult& result) {

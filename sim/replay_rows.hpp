@@ -27,6 +27,13 @@ struct LayerOutcome {
   bool nothing_evicted() const;
 };
 
+/// Slots per kv head held by all layers up to this one.
+struct TrajectoryPoint {
+  Index layer = 0;
+  double before = 0.0;  // this layer's cache still whole
+  double after = 0.0;
+};
+
 /// What the rows of a run have in common.
 struct RowContext {
   const trace::ModelInfo& model;
@@ -38,6 +45,7 @@ struct RowContext {
 /// Tables with columns and no rows.
 ReplayResult empty_result();
 void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers, ReplayResult& result);
+void add_trajectory(const RowContext& context, const std::vector<TrajectoryPoint>& trajectory, ReplayResult& result);
 void add_infeasible(const RowContext& context, ReplayResult& result);
 
 }  // namespace evictlab::sim

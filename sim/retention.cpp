@@ -14,6 +14,7 @@ std::vector<std::int32_t> LayerRetention::kept_ascending(Index set) const {
   const auto stored = kept(set);
   std::vector<std::int32_t> ascending(stored.begin(), stored.end());
   std::sort(ascending.begin(), ascending.end());
+  ascending.erase(std::unique(ascending.begin(), ascending.end()), ascending.end());
   return ascending;
 }
 

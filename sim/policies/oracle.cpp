@@ -2,7 +2,7 @@
 // prompt no policy with the same counts per kept set, granularity and protection retains more mass. It is
 // not optimal for the exact loss of the layer's output. It protects nothing unless told to.
 
-#include "sim/parts.hpp"
+#include "sim/declarations.hpp"
 #include "sim/registry.hpp"
 
 namespace evictlab::sim {

@@ -1,7 +1,7 @@
 // Only what other policies protect anyway, the first and the last positions, and nothing of the rest of the
 // budget: the floor. What a method gains above it is its selection's doing.
 
-#include "sim/parts.hpp"
+#include "sim/declarations.hpp"
 #include "sim/registry.hpp"
 
 namespace evictlab::sim {

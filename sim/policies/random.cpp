@@ -5,7 +5,7 @@
 
 #include <limits>
 
-#include "sim/parts.hpp"
+#include "sim/declarations.hpp"
 #include "sim/registry.hpp"
 
 namespace evictlab::sim {

@@ -3,43 +3,32 @@
 // A prompt no longer than the budget is kept whole. The score is scorers/window_attention.cpp's.
 //
 // The default follows FFY0/AdaKV with grouped queries: one set per kv head, reduced before pooling, w = 32,
-// k = 7, max pooling as in the published runs. Deviations from the paper: it keeps a share of the prompt
-// where all code keeps a constant number; the original code defaults to average pooling with k = 5.
+// k = 7, max pooling as in the published runs. KVCache-Factory's drivers use w = 8. NVIDIA/kvpress pools each
+// query head before the mean, averages only, and defaults to w = 64, k = 5.
+// Deviations from the paper: it keeps a share of the prompt where all code keeps a constant number; the original
+// code defaults to average pooling with k = 5.
 
-#include "sim/parts.hpp"
+#include "sim/declarations.hpp"
 #include "sim/registry.hpp"
 
 namespace evictlab::sim {
 
 PolicyDefinition snapkv() {
   ParameterList parameters;
-  parameters.integer("window", 32, {1, kMostPositions}, "last queries that vote; their positions are kept")
-      .integer("kernel", 7, {1, 255, true}, "positions pooled over")
-      .choice("pooling", {"max", "avg"}, "what a position gets of its neighbours")
-      .choice("reduction", {"mean", "max", "sum"}, "over the query heads of a kv head (axis=kv)")
-      .integer("sinks", 0, {0, kMostPositions}, "first positions kept in any case");
-  declare_axis(parameters);
-  parameters.choice("variant", {"adakv"}, "whose code it follows");
+  declare_window_scoring(parameters);
   return {.description = "keeps what the last prompt queries attend to, pooled, and these last positions",
           .source = "FFY0/AdaKV@efe4e2e",
           .parameters = parameters,
+          .variants = {{"adakv", "FFY0/AdaKV@efe4e2e", {}},
+                       {"kvcache-factory", "Zefan-Cai/KVCache-Factory@c97f9d7", {{"window", "8"}}},
+                       {"kvpress", "NVIDIA/kvpress@8bb29b9", kvpress_scoring()}},
           .build = [](const Parameters& given) {
-            WindowScoring scoring;
-            scoring.window = given.integer("window");
-            scoring.kernel = given.integer("kernel");
-            scoring.pooling = given.choice("pooling") == "avg" ? Pooling::kAverage : Pooling::kMax;
-            const std::string& reduction = given.choice("reduction");
-            scoring.reduction = reduction == "mean"  ? Reduction::kMean
-                                : reduction == "max" ? Reduction::kMax
-                                                     : Reduction::kSum;
-            scoring.granularity = granularity_from(given);
             Policy policy;
-            policy.variant = given.choice("variant");
-            policy.scorer = window_attention_scorer(scoring);
+            policy.granularity = granularity_from(given);
+            policy.scorer = window_attention_scorer(window_scoring_from(given));
             policy.allocator = uniform_allocator();
             policy.selector = top_selector();
-            policy.protection = {given.integer("sinks"), scoring.window};
-            policy.granularity = scoring.granularity;
+            policy.protection = protection_from(given);
             return policy;
           }};
 }

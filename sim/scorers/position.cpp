@@ -10,13 +10,17 @@ using core::SplitMix64;
 
 class RecencyScorer final : public Scorer {
  public:
+  explicit RecencyScorer(Granularity granularity) : granularity_(granularity) {}
   std::string identity() const override { return "recency"; }
   Needs needs() const override { return {}; }
-  Granularity granularity() const override { return Granularity::kKvHead; }
+  Granularity granularity() const override { return granularity_; }
   void score(const trace::LayerView& /*layer*/, trace::RowMatrix& scores) const override {
     // Counted from the end: floats hold whole numbers exactly up to 2^24.
     for (Index j = 0; j < scores.cols(); ++j) scores.col(j).setConstant(-static_cast<float>(scores.cols() - 1 - j));
   }
+
+ private:
+  Granularity granularity_;
 };
 
 // Every (seed, prompt length, layer, kv head) has a SplitMix64 stream of its own, so that draws depend
@@ -45,7 +49,9 @@ class RandomScorer final : public Scorer {
 
 }  // namespace
 
-std::shared_ptr<const Scorer> recency_scorer() { return std::make_shared<RecencyScorer>(); }
+std::shared_ptr<const Scorer> recency_scorer(Granularity granularity) {
+  return std::make_shared<RecencyScorer>(granularity);
+}
 std::shared_ptr<const Scorer> random_scorer(std::uint64_t seed) { return std::make_shared<RandomScorer>(seed); }
 
 }  // namespace evictlab::sim

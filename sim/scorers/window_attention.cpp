@@ -7,7 +7,8 @@
 //
 // Average pooling counts its zero padding (the divisor is always k), as torch.avg_pool1d does, so scores at
 // both ends are damped; max pooling's padding never wins. Heads are reduced before pooling as in
-// FFY0/AdaKV and KVCache-Factory; NVIDIA/kvpress pools first, which differs for max pooling with mean.
+// FFY0/AdaKV and KVCache-Factory; NVIDIA/kvpress pools first, which differs for max pooling with mean, and scores
+// the window's own positions max + 1 instead of leaving them out of the competition.
 // In a layer with a sliding window only visible positions take part.
 
 #include <fmt/format.h>
@@ -69,29 +70,35 @@ class WindowAttentionScorer final : public Scorer {
   explicit WindowAttentionScorer(const WindowScoring& scoring) : scoring_(scoring) {}
 
   std::string identity() const override {
-    return fmt::format("window-attention(window={},kernel={},pooling={},reduction={},granularity={})", scoring_.window,
-                       scoring_.kernel, static_cast<int>(scoring_.pooling), static_cast<int>(scoring_.reduction),
-                       granularity_name(scoring_.granularity));
+    return fmt::format("window-attention(window={},kernel={},pooling={},order={},reduction={},granularity={},tail={})",
+                       scoring_.window, scoring_.kernel, static_cast<int>(scoring_.pooling),
+                       scoring_.pool_first ? "pool-first" : "reduce-first", static_cast<int>(scoring_.reduction),
+                       granularity_name(scoring_.granularity), scoring_.score_window);
   }
   Needs needs() const override { return {trace::Field::kWindowAttention, scoring_.window, false}; }
   Granularity granularity() const override { return scoring_.granularity; }
-  Index unscored_tail() const override { return scoring_.window; }
+  Index unscored_tail() const override { return scoring_.score_window ? 0 : scoring_.window; }
 
   void score(const trace::LayerView& layer, trace::RowMatrix& scores) const override {
     const trace::LayerShape& shape = layer.shape;
     const Index first = shape.first_visible();
     const Index count = shape.prompt_length - scoring_.window - first;
-    if (count <= 0) return;
     const Index heads_per_set = shape.query_heads / scores.rows();
     std::vector<DoubleRow> votes(static_cast<std::size_t>(heads_per_set));
     for (Index set = 0; set < scores.rows(); ++set) {
-      for (Index i = 0; i < heads_per_set; ++i) {
-        votes[static_cast<std::size_t>(i)] =
-            window_mean(layer.window_attention, set * heads_per_set + i, scoring_.window, first, count);
+      for (Index i = 0; i < heads_per_set && count > 0; ++i) {
+        DoubleRow& vote = votes[static_cast<std::size_t>(i)];
+        vote = window_mean(layer.window_attention, set * heads_per_set + i, scoring_.window, first, count);
+        if (scoring_.pool_first) vote = pooled(vote, scoring_.kernel, scoring_.pooling);
       }
-      scores.row(set).segment(first, count) =
-          pooled(reduced(votes, scoring_.reduction), scoring_.kernel, scoring_.pooling).cast<float>();
+      if (count <= 0) continue;
+      DoubleRow score = reduced(votes, scoring_.reduction);
+      if (!scoring_.pool_first) score = pooled(score, scoring_.kernel, scoring_.pooling);
+      scores.row(set).segment(first, count) = score.cast<float>();
     }
+    if (!scoring_.score_window) return;
+    const float best = count > 0 ? scores.middleCols(first, count).maxCoeff() : 0.0F;
+    scores.rightCols(shape.prompt_length - std::max(first, first + count)).setConstant(best + 1.0F);
   }
 
  private:

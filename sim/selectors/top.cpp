@@ -13,8 +13,8 @@ class TopSelector final : public Selector {
  public:
   std::string identity() const override { return "top"; }
 
-  std::vector<std::int32_t> rank(const PositionRanges& ranges, const Importance& importance, Index set, Index ceiling,
-                                 Index /*slots*/) const override {
+  std::vector<std::int32_t> rank(const RankRequest& request) const override {
+    const auto& [ranges, importance, set, ceiling, slots, capacity] = request;
     const Index count = std::min(ceiling, ranges.candidates());
     std::vector<std::int32_t> ranked;
     ranked.reserve(static_cast<std::size_t>(count));
@@ -30,7 +30,7 @@ class TopSelector final : public Selector {
     return ranked;
   }
 
-  Index prefix(const std::vector<std::int32_t>& ranked, Index slots) const override {
+  Index prefix(std::span<const std::int32_t> ranked, const PositionRanges& /*ranges*/, Index slots) const override {
     return std::min(slots, static_cast<Index>(ranked.size()));
   }
 };

@@ -64,7 +64,7 @@ std::vector<std::string> all_policies() {
   return texts;
 }
 
-bool feasible(const Policy& policy, Index slots) {
+bool feasible(const Policy& policy, double slots) {
   return std::all_of(prompt().views().begin(), prompt().views().end(),
                      [&](const trace::LayerView& view) { return is_feasible(policy, view.shape, slots); });
 }
@@ -73,7 +73,7 @@ class EveryPolicy : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(EveryPolicy, KeepsPositionsInSightOnceEachWithinItsBudget) {
   const Policy policy = make_policy(GetParam());
-  for (const Index slots : {1, 4, 36, 37, 60, 100, 119, 120, 500}) {
+  for (const double slots : {1, 4, 36, 37, 60, 100, 119, 120, 500}) {
     if (!feasible(policy, slots)) continue;
     const Retention retention = evict(policy, prompt().views(), slots);
     ASSERT_EQ(retention.layers.size(), static_cast<std::size_t>(kLayers));
@@ -105,7 +105,7 @@ TEST_P(EveryPolicy, KeepsPositionsInSightOnceEachWithinItsBudget) {
 
 TEST_P(EveryPolicy, DoesTheSameTwice) {
   const Policy policy = make_policy(GetParam());
-  const Index slots = 80;
+  const double slots = 80;
   ASSERT_TRUE(feasible(policy, slots));
   const Retention once = evict(policy, prompt().views(), slots);
   const Retention again = evict(make_policy(GetParam()), prompt().views(), slots);
@@ -117,7 +117,7 @@ TEST_P(EveryPolicy, DoesTheSameTwice) {
 TEST_P(EveryPolicy, KeepsASupersetWhenTheBudgetGrowsByOne) {
   const Policy policy = make_policy(GetParam());
   Retention smaller;
-  for (Index slots = 1; slots <= kLength + 2; ++slots) {
+  for (double slots = 1; slots <= kLength + 2; ++slots) {
     if (!feasible(policy, slots)) continue;
     Retention larger = evict(policy, prompt().views(), slots);
     for (std::size_t layer = 0; layer < smaller.layers.size(); ++layer) {

@@ -21,11 +21,11 @@ class EqualShares final : public Allocator {
     class Work final : public Allocation {
      public:
       explicit Work(const AllocationRequest& request) : request_(request) {}
-      Index ceiling(const LayerSummary&) const override { return request_.slots * request_.layers; }
+      Index ceiling(const LayerSummary&) const override { return total(); }
       std::span<const Index> observe(const LayerSummary& summary) override {
         const Index sets = set_count(request_.granularity, summary.layer.shape);
         ++layers_;
-        budgets_.assign(static_cast<std::size_t>(layers_ * sets), request_.slots * request_.layers / layers_);
+        budgets_.assign(static_cast<std::size_t>(layers_ * sets), total() / layers_);
         return budgets_;
       }
       // Asks for more at the end: what is gone must not come back.
@@ -35,6 +35,7 @@ class EqualShares final : public Allocator {
       }
 
      private:
+      Index total() const { return static_cast<Index>(request_.slots) * request_.layers; }
       AllocationRequest request_;
       Index layers_ = 0;
       std::vector<Index> budgets_;
@@ -151,10 +152,8 @@ class BudgetBoundSelector final : public Selector {
  public:
   std::string identity() const override { return "budget-bound"; }
   bool ranking_depends_on_budget() const override { return true; }
-  std::vector<std::int32_t> rank(const PositionRanges&, const Importance&, Index, Index, Index) const override {
-    return {};
-  }
-  Index prefix(const std::vector<std::int32_t>&, Index) const override { return 0; }
+  std::vector<std::int32_t> rank(const RankRequest&) const override { return {}; }
+  Index prefix(std::span<const std::int32_t>, const PositionRanges&, Index) const override { return 0; }
 };
 
 TEST(PolicyParts, CombinationsThatCannotWorkAreRefusedWithTheReason) {
@@ -164,7 +163,7 @@ TEST(PolicyParts, CombinationsThatCannotWorkAreRefusedWithTheReason) {
   policy = cascading();
   policy.protection.recent = 7;
   EXPECT_THAT([&] { check_parts(policy); },
-              ::testing::ThrowsMessage<PolicyError>(::testing::HasSubstr("recent must be at least 8, got 7")));
+              ::testing::ThrowsMessage<PolicyError>(::testing::HasSubstr("so as many must be protected, got 7")));
   policy = cascading();
   policy.selector = std::make_shared<BudgetBoundSelector>();
   EXPECT_THAT([&] { check_parts(policy); },

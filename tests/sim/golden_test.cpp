@@ -109,7 +109,7 @@ TEST_P(Golden, KeepsWhatTheAuthorsCodeKept) {
   const auto params = nlohmann::json::parse(golden.file().text(group, "params"));
   const Request request = request_for(params, golden.shape());
   const Policy policy = make_policy(request.policy);
-  const Retention retention = evict(policy, golden.views(), request.slots);
+  const Retention retention = evict(policy, golden.views(), static_cast<double>(request.slots));
 
   const bool stable = golden.file().exists(group + "/kept_stable");
   const auto kept = golden.file().read<std::uint8_t>(group + (stable ? "/kept_stable" : "/kept"));  // [L, heads, n]

@@ -396,20 +396,21 @@ class Halving final : public Allocator {
     class Work final : public Allocation {
      public:
       explicit Work(const AllocationRequest& request) : request_(request) {}
-      Index ceiling(const LayerSummary&) const override { return 2 * request_.slots; }
+      Index ceiling(const LayerSummary&) const override { return 2 * slots_; }
       std::span<const Index> observe(const LayerSummary& summary) override {
         const auto sets = static_cast<std::size_t>(set_count(request_.granularity, summary.layer.shape));
-        std::fill(budgets_.begin(), budgets_.end(), request_.slots);
-        budgets_.insert(budgets_.end(), sets, 2 * request_.slots);
+        std::fill(budgets_.begin(), budgets_.end(), slots_);
+        budgets_.insert(budgets_.end(), sets, 2 * slots_);
         return budgets_;
       }
       std::span<const Index> finish() override {
-        std::fill(budgets_.begin(), budgets_.end(), request_.slots);
+        std::fill(budgets_.begin(), budgets_.end(), slots_);
         return budgets_;
       }
 
      private:
       AllocationRequest request_;
+      Index slots_ = static_cast<Index>(request_.slots);
       std::vector<Index> budgets_;
     };
     return std::make_unique<Work>(request);

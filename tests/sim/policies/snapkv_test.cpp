@@ -21,7 +21,7 @@ std::vector<float> prefix_scores(const std::string& parameters) {
   return {all(0, 0), all(0, 1), all(0, 2)};
 }
 
-std::vector<std::int32_t> kept(const std::string& parameters, Index slots) {
+std::vector<std::int32_t> kept(const std::string& parameters, double slots) {
   const trace::LayerData layer = testing::two_heads_five_positions();
   const std::vector<trace::LayerView> layers = {trace::layer_view(layer)};
   return evict(make_policy("snapkv(window=2," + parameters + ")"), layers, slots).layers.front().positions;
@@ -91,7 +91,7 @@ TEST(SnapKv, RefusesABudgetBelowItsWindowAndAWindowThatWasNotRecorded) {
 
 TEST(SnapKv, RefusesAnEvenKernelAndAVariantThatDoesNotExist) {
   EXPECT_THROW(make_policy("snapkv(kernel=4)"), PolicyError);
-  EXPECT_THROW(make_policy("snapkv(variant=kvpress)"), PolicyError);
+  EXPECT_THROW(make_policy("snapkv(variant=tova)"), PolicyError);
 }
 
 TEST(SnapKv, PositionsOutOfTheLayersSlidingWindowAreNeverKept) {

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "sim/policy.hpp"
+#include "sim/policy_spec.hpp"
+
+// What a deployment, or a fair comparison, forces on any policy from outside. Written as parameters of the policy:
+//
+//   protect=4+32      the first 4 and the last 32 positions are protected, whatever the method protects itself
+//   share=kv|layer    the query heads of a kv head, or all heads of a layer, share a kept set: the mean of the scores
+//   decides blocks=16         positions are kept or evicted in blocks, as paged engines store them: the best score
+//   decides layers=uniform    every layer gets the same share of the budget budget_unit=authors   budgets are what the
+//   method's source calls a capacity, not stored slots
+
+namespace evictlab::sim {
+
+struct Constraints {
+  std::optional<Protection> protection;
+  std::optional<Granularity> share;
+  Index block = 1;
+  bool uniform_layers = false;
+  bool authors_unit = false;
+
+  /// As parameters, "protect=4+32,blocks=16"; empty without any.
+  std::string text() const;
+};
+
+/// The parameters of a policy that are its own, and the constraints. Throws PolicyError for values not allowed.
+std::pair<KeyValues, Constraints> take_constraints(const PolicySpec& spec);
+
+/// Adds constraints to a policy's parameters where it does not have them.
+PolicySpec with_constraints(PolicySpec spec, const KeyValues& constraints);
+
+/// The policy under constraints. Throws ImpossiblePolicy when it cannot meet one, saying why.
+Policy constrained(Policy policy, const Constraints& constraints);
+
+/// "sinks=4,window=32" → "4+32", as the parameter protect has it. Throws PolicyError.
+std::string protect_value(std::string_view text);
+
+}  // namespace evictlab::sim

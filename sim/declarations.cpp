@@ -1,0 +1,56 @@
+#include "sim/declarations.hpp"
+
+namespace evictlab::sim {
+
+void declare_protection(ParameterList& parameters, std::int64_t sinks, std::int64_t window) {
+  parameters.integer("sinks", sinks, {0, kMostPositions}, "first positions kept in any case")
+      .integer("window", window, {0, kMostPositions}, "last positions kept in any case");
+}
+
+Protection protection_from(const Parameters& parameters) {
+  return {parameters.integer("sinks"), parameters.integer("window")};
+}
+
+void declare_axis(ParameterList& parameters) {
+  parameters.choice("axis", {"kv", "query"}, "who has a kept set of its own: each kv head or each query head");
+}
+
+Granularity granularity_from(const Parameters& parameters) {
+  return parameters.choice("axis") == "query" ? Granularity::kQueryHead : Granularity::kKvHead;
+}
+
+void declare_reduction(ParameterList& parameters) {
+  parameters.choice("reduction", {"mean", "max", "sum"}, "over the query heads of a kv head (axis=kv)");
+}
+
+Reduction reduction_from(const Parameters& parameters) {
+  const std::string& name = parameters.choice("reduction");
+  return name == "mean" ? Reduction::kMean : name == "max" ? Reduction::kMax : Reduction::kSum;
+}
+
+void declare_pooling(ParameterList& parameters) {
+  parameters.integer("kernel", 7, {1, 255, true}, "positions pooled over")
+      .choice("pooling", {"max", "avg"}, "what a position gets of its neighbours");
+}
+
+void declare_window_scoring(ParameterList& parameters) {
+  parameters.integer("window", 32, {1, kMostPositions}, "last queries that vote; their positions are kept");
+  declare_pooling(parameters);
+  parameters.choice("order", {"reduce-first", "pool-first"}, "whether heads are reduced before or after pooling");
+  declare_reduction(parameters);
+  parameters.integer("sinks", 0, {0, kMostPositions}, "first positions kept in any case");
+  declare_axis(parameters);
+}
+
+WindowScoring window_scoring_from(const Parameters& parameters) {
+  return {.window = parameters.integer("window"),
+          .kernel = parameters.integer("kernel"),
+          .pooling = parameters.choice("pooling") == "avg" ? Pooling::kAverage : Pooling::kMax,
+          .pool_first = parameters.choice("order") == "pool-first",
+          .reduction = reduction_from(parameters),
+          .granularity = granularity_from(parameters)};
+}
+
+KeyValues kvpress_scoring() { return {{"window", "64"}, {"kernel", "5"}, {"pooling", "avg"}, {"order", "pool-first"}}; }
+
+}  // namespace evictlab::sim

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+
+#include "sim/parameters.hpp"
+#include "sim/parts.hpp"
+
+// Parameters that several policies have, declared and read alike.
+
+namespace evictlab::sim {
+
+inline constexpr std::int64_t kMostPositions = std::int64_t{1} << 31;
+
+/// "sinks" and "window": what is protected.
+void declare_protection(ParameterList& parameters, std::int64_t sinks, std::int64_t window);
+Protection protection_from(const Parameters& parameters);
+
+/// "axis": kv (default) or query.
+void declare_axis(ParameterList& parameters);
+Granularity granularity_from(const Parameters& parameters);
+
+/// "reduction": mean (default), max or sum over the query heads of a kv head.
+void declare_reduction(ParameterList& parameters);
+Reduction reduction_from(const Parameters& parameters);
+
+/// "kernel" and "pooling": what a position gets of its neighbours.
+void declare_pooling(ParameterList& parameters);
+
+/// "window", "kernel", "pooling", "order", "reduction" and "axis": SnapKV's score, and "sinks" protected besides.
+void declare_window_scoring(ParameterList& parameters);
+WindowScoring window_scoring_from(const Parameters& parameters);
+/// What kvpress' defaults of these are: window 64, average pooling over 5 before the reduction.
+KeyValues kvpress_scoring();
+
+}  // namespace evictlab::sim
