@@ -1,39 +1,142 @@
 #include <fmt/format.h>
 
 #include <iostream>
+#include <nlohmann/json.hpp>
 
 #include "cli/options.hpp"
+#include "sim/compose.hpp"
 #include "sim/registry.hpp"
 
 namespace evictlab::cli {
 namespace {
 
-void print_policy(const sim::PolicyInfo& policy) {
-  std::cout << policy.name;
-  if (!policy.paper.empty()) std::cout << "  " << policy.paper;
-  std::cout << "\n    " << policy.definition.description << '\n';
-  if (policy.definition.source != "own") std::cout << "    after " << policy.definition.source << '\n';
-  for (const sim::Parameter& parameter : policy.definition.parameters.all()) {
+using Json = nlohmann::ordered_json;
+
+std::vector<std::string> needs_of(const sim::PolicyInfo& policy) {
+  std::vector<std::string> names;
+  const sim::Needs needs = sim::make_policy(policy.name).needs();
+  for (const trace::Field field : trace::kAllFields) {
+    if (needs.fields.contains(field)) names.emplace_back(trace::field_name(field));
+  }
+  return names;
+}
+
+void print_parameters(const std::vector<sim::Parameter>& parameters) {
+  for (const sim::Parameter& parameter : parameters) {
     std::cout << fmt::format("    {:<24} {} ({})\n", parameter.name + "=" + sim::value_text(parameter.default_value),
                              parameter.help, sim::allowed_text(parameter));
   }
 }
 
+template <typename Part>
+void print_parts(const char* kind, std::span<const sim::PartInfo<Part>> parts) {
+  for (const auto& part : parts) {
+    std::cout << fmt::format("    {}={:<20} {}\n", kind, part.name, part.description);
+    sim::ParameterList own;
+    part.declare(own);
+    for (const sim::Parameter& parameter : own.all()) {
+      std::cout << fmt::format("        {:<24} {} ({})\n",
+                               parameter.name + "=" + sim::value_text(parameter.default_value), parameter.help,
+                               sim::allowed_text(parameter));
+    }
+  }
+}
+
+void print_policy(const sim::PolicyInfo& policy) {
+  const sim::PolicyDefinition& definition = policy.definition;
+  std::cout << policy.name;
+  if (!policy.paper.empty()) std::cout << "  " << policy.paper;
+  std::cout << "\n    " << definition.description << '\n';
+  if (definition.source != "own") std::cout << "    after " << definition.source << '\n';
+  if (definition.parameters_for) {
+    print_parts("scorer", sim::scorers());
+    print_parts("allocator", sim::allocators());
+    print_parts("selector", sim::selectors());
+    return;
+  }
+  print_parameters(definition.parameters.all());
+  for (const sim::Variant& variant : definition.variants) {
+    if (definition.variants.size() == 1) break;
+    std::string defaults;
+    for (const auto& [key, value] : variant.defaults) defaults += fmt::format(" {}={}", key, value);
+    std::cout << fmt::format("    variant={:<16} {}{}\n", variant.name, variant.source,
+                             defaults.empty() ? "" : ";" + defaults);
+  }
+}
+
+void print_brief(const sim::PolicyInfo& policy) {
+  std::cout << fmt::format("{:<20} {:<18} {}\n", policy.name, policy.paper, policy.definition.description);
+}
+
+Json json_of(const sim::ParameterList& parameters) {
+  Json list = Json::array();
+  for (const sim::Parameter& parameter : parameters.all()) {
+    Json item = {{"name", parameter.name}};
+    std::visit([&](const auto& value) { item["default"] = value; }, parameter.default_value);
+    item["allowed"] = sim::allowed_text(parameter);
+    item["help"] = parameter.help;
+    list.push_back(std::move(item));
+  }
+  return list;
+}
+
+template <typename Part>
+Json json_of(std::span<const sim::PartInfo<Part>> parts) {
+  Json list = Json::array();
+  for (const auto& part : parts) {
+    sim::ParameterList own;
+    part.declare(own);
+    list.push_back({{"name", part.name}, {"description", part.description}, {"parameters", json_of(own)}});
+  }
+  return list;
+}
+
+Json json_of(const sim::PolicyInfo& policy) {
+  const sim::PolicyDefinition& definition = policy.definition;
+  Json variants = Json::array();
+  for (const sim::Variant& variant : definition.variants) {
+    Json defaults = Json::object();
+    for (const auto& [key, value] : variant.defaults) defaults[key] = value;
+    variants.push_back({{"name", variant.name}, {"source", variant.source}, {"defaults", defaults}});
+  }
+  Json json = {{"name", policy.name},       {"description", definition.description},
+               {"paper", policy.paper},     {"source", definition.source},
+               {"needs", needs_of(policy)}, {"parameters", json_of(definition.parameters)},
+               {"variants", variants}};
+  if (definition.parameters_for) {
+    json["scorers"] = json_of(sim::scorers());
+    json["allocators"] = json_of(sim::allocators());
+    json["selectors"] = json_of(sim::selectors());
+  }
+  return json;
+}
+
 }  // namespace
 
 int run_policies(const Arguments& arguments) {
-  Options options(
-      "policies", "[NAME ...]",
-      "Lists the eviction policies with what they do, whose code or paper they follow, and every parameter\n"
-      "with its default and range.");
-  options.positional("names", "only these", Options::Count::kMany);
+  Options options("policies", "[NAME ...] [--json]",
+                  "Lists the eviction policies. With names: whose code or paper they follow, every parameter with its\n"
+                  "default and range, and the variants with what they default to.");
+  options.positional("names", "only these, in full", Options::Count::kMany);
+  options.flag("json", "everything, for programs");
   if (!options.parse(arguments)) return 0;
   std::vector<const sim::PolicyInfo*> wanted;
   for (const std::string& name : options.list("names")) wanted.push_back(&sim::find_policy(name));
-  if (wanted.empty()) {
+  const bool brief = wanted.empty();
+  if (brief) {
     for (const sim::PolicyInfo& policy : sim::policies()) wanted.push_back(&policy);
   }
-  for (const sim::PolicyInfo* policy : wanted) print_policy(*policy);
+  if (options.has("json")) {
+    Json list = Json::array();
+    for (const sim::PolicyInfo* policy : wanted) list.push_back(json_of(*policy));
+    std::cout << list.dump(2) << '\n';
+    return 0;
+  }
+  for (const sim::PolicyInfo* policy : wanted) brief ? print_brief(*policy) : print_policy(*policy);
+  if (brief) {
+    std::cout << "\nAny policy also takes protect=S+W, share=kv|layer, blocks=N, layers=uniform, budget_unit=authors.\n"
+                 "evictlab policies NAME tells a policy's parameters, variants and sources.\n";
+  }
   return 0;
 }
 

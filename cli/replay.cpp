@@ -30,19 +30,24 @@ struct ReplayFiles {
   fs::path replay;
   fs::path budgets;
   fs::path positions;
+  fs::path trajectory;
+  std::optional<fs::path> constraints;
   std::optional<fs::path> kept;
 
   ReplayFiles(const Outputs& outputs, const Options& options)
       : replay(outputs.plan(options.path("out"))),
         budgets(outputs.plan(replay.parent_path() / "budgets.csv")),
-        positions(outputs.plan(replay.parent_path() / "positions.csv")) {
+        positions(outputs.plan(replay.parent_path() / "positions.csv")),
+        trajectory(outputs.plan(replay.parent_path() / "trajectory.csv")) {
     const fs::path manifest = outputs.plan(Outputs::manifest_path(replay));
     if (options.has("kept")) kept = outputs.plan(options.path("kept"));
+    if (options.has("constrain")) constraints = outputs.plan(replay.parent_path() / "constraints.csv");
     std::set<fs::path> different;
-    for (const fs::path& path : {replay, budgets, positions, manifest, kept.value_or("kept")}) {
+    for (const fs::path& path : {replay, budgets, positions, trajectory, manifest, constraints.value_or("constraints"),
+                                 kept.value_or("kept")}) {
       if (!different.insert(fs::absolute(path).lexically_normal()).second) {
-        throw core::InputError("replay: {} would be written twice; budgets.csv and positions.csv go beside the table",
-                               path.string());
+        throw core::InputError(
+            "replay: {} would be written twice; its companions (budgets.csv, ...) go beside the table", path.string());
       }
       std::error_code ignored;
       if (fs::equivalent(path, options.path("trace"), ignored)) {
@@ -51,6 +56,39 @@ struct ReplayFiles {
     }
   }
 };
+
+/// The policies asked for, with what --protect and --variant set for all. Says which cannot be and why.
+std::vector<sim::Policy> asked_policies(const Options& options) {
+  sim::MakeOptions make;
+  make.left_out = [](const std::string& reason) { std::cerr << "left out: " << reason << '\n'; };
+  if (const auto protect = options.optional_text("protect")) {
+    make.constraints.emplace_back("protect", sim::protect_value(*protect));
+  }
+  if (const auto variant = options.optional_text("variant")) {
+    make.variant = *variant;
+    if (!sim::is_variant(*variant)) throw core::InputError("replay: no policy has the variant '{}'", *variant);
+  }
+  return sim::make_policies(options.text("policy"), make);
+}
+
+/// Adds the policies as --constrain forces them to be; returns which belong to which.
+std::vector<sim::ConstrainedPair> add_constrained(const std::string& text, std::vector<sim::Policy>& policies) {
+  const sim::KeyValues constraints = sim::parse_constraints(text);
+  std::vector<sim::ConstrainedPair> pairs;
+  const std::size_t free_count = policies.size();
+  for (std::size_t i = 0; i < free_count; ++i) {
+    try {
+      sim::Policy constrained =
+          sim::make_policy(sim::with_defaults(sim::parse_policy(policies[i].text()), constraints));
+      if (constrained.text() == policies[i].text()) continue;
+      pairs.push_back({policies[i].name, policies[i].parameters, constrained.parameters, text});
+      policies.push_back(std::move(constrained));
+    } catch (const sim::ImpossiblePolicy& error) {
+      std::cerr << "left out: " << error.what() << '\n';
+    }
+  }
+  return pairs;
+}
 
 /// The policies that every prompt of the trace can serve; says which cannot be and why. Throws when none can.
 std::vector<sim::Policy> usable_policies(const std::vector<sim::Policy>& policies, const trace::Source& trace) {
@@ -138,13 +176,21 @@ int run_replay(const Arguments& arguments) {
                 "stored slots per layer divided by the kv heads, protection included: 128, 0.05 (ratio of the prompt), "
                 "64MiB, 16:4096:log32");
   options.value("out", "FILE.csv", "", "the table to write");
+  options.value("protect", "sinks=S,window=W", "", "protect these positions under every policy, instead of its own");
+  options.value("variant", "NAME", "", "follow this source where a policy has it: kvpress, paper, ...");
+  options.value(
+      "constrain", "LIST", "",
+      "also replay every policy under constraints and report what they cost: share=kv|layer (one kept set for "
+      "all heads of), blocks=16 (kept in blocks), layers=uniform");
   options.value("kept", "FILE.h5", "", "also write which positions were kept");
   declare_threads(options);
   options.flag("force", "replace existing results");
   if (!options.parse(arguments)) return 0;
 
   use_threads(options);
-  const std::vector<sim::Policy> asked = sim::make_policies(options.text("policy"));
+  std::vector<sim::Policy> asked = asked_policies(options);
+  std::vector<sim::ConstrainedPair> pairs;
+  if (const auto constraints = options.optional_text("constrain")) pairs = add_constrained(*constraints, asked);
   const std::vector<sim::Budget> budgets = sim::parse_budgets(options.text("budget"));
   const Outputs outputs(options.has("force"));
   const ReplayFiles files(outputs, options);
@@ -169,10 +215,13 @@ int run_replay(const Arguments& arguments) {
     result = sim::replay(trace, policies, budgets, replay_options);
   }
   report_status(result.replay);
+  for (const auto& [note, count] : result.notes) std::cerr << fmt::format("note: {} ({} x)\n", note, count);
 
   outputs.write_table(files.replay, result.replay);
   outputs.write_table(files.budgets, result.budgets);
   outputs.write_table(files.positions, result.positions);
+  outputs.write_table(files.trajectory, result.trajectory);
+  if (files.constraints) outputs.write_table(*files.constraints, sim::constraint_costs(result.replay, pairs));
   nlohmann::ordered_json texts;
   for (const sim::Policy& policy : policies) texts.push_back(policy.text());
   outputs.write_manifest(files.replay, {{"trace", options.text("trace")},
@@ -183,8 +232,10 @@ int run_replay(const Arguments& arguments) {
                                         {"budgets", options.text("budget")}});
   if (kept) kept->finish();
   std::cout << replay_summary(sim::summarize(result.replay));
-  std::cerr << fmt::format("wrote {}, {}, {}\n", files.replay.string(), files.budgets.filename().string(),
-                           files.positions.filename().string());
+  if (files.constraints) std::cout << constraints_summary(sim::constraint_costs(result.replay, pairs));
+  std::cerr << fmt::format("wrote {}, {}, {}, {}{}\n", files.replay.string(), files.budgets.filename().string(),
+                           files.positions.filename().string(), files.trajectory.filename().string(),
+                           files.constraints ? ", " + files.constraints->filename().string() : "");
   return 0;
 }
 

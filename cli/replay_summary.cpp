@@ -30,6 +30,16 @@ std::string label(const Table& table, std::size_t row, bool with_parameters) {
   return with_parameters && !parameters.empty() ? name + "(" + parameters + ")" : name;
 }
 
+/// Why a policy is not ranked, or on how many prompts it could not be.
+std::string remark(const Table& summary, std::size_t row) {
+  const std::string infeasible = number(summary, row, "infeasible", "{:.0f}");
+  std::string text;
+  if (infeasible != "0" && infeasible != "-") text = ", budget below protection on " + infeasible;
+  const bool held = summary.number(row, summary.column("slots_held")).has_value();
+  if (held && !summary.number(row, summary.column("rank"))) text += ", not ranked: holds more than the others";
+  return text;
+}
+
 }  // namespace
 
 std::string replay_summary(const Table& summary) {
@@ -57,14 +67,31 @@ std::string replay_summary(const Table& summary) {
       text += fmt::format("\nbudget {}\n  {:>2}  {:<{}}{:>7}{:>9}{:>9}{:>9}   {:<26}{:<26}{}\n", block, "#", "policy",
                           width, "slots", "retained", "regret", "loss", "to the best", "to random", "prompts");
     }
-    const std::string left_out = number(summary, row, "infeasible", "{:.0f}");
     text += fmt::format("  {:>2}  {:<{}}{:>7}{:>9}{:>9}{:>9}   {:<26}{:<26}{}\n",
                         number(summary, row, "rank", "{:.0f}"), label(summary, row, repeated), width,
                         number(summary, row, "slots_held", "{:.1f}"), number(summary, row, "retained_mass", "{:.4f}"),
                         number(summary, row, "regret", "{:.4f}"), number(summary, row, "relative_loss", "{:.4f}"),
                         difference(summary, row, "to_best"), difference(summary, row, "to_random"),
-                        number(summary, row, "prompts", "{:.0f}") +
-                            (left_out == "0" || left_out == "-" ? "" : ", budget below protection on " + left_out));
+                        number(summary, row, "prompts", "{:.0f}") + remark(summary, row));
+  }
+  return text;
+}
+
+std::string constraints_summary(const Table& costs) {
+  if (costs.rows() == 0) return "";
+  std::size_t width = 8;
+  for (std::size_t row = 0; row < costs.rows(); ++row) {
+    width = std::max(width, costs.text(row, costs.column("policy")).size() + 1);
+  }
+  std::string text = fmt::format("\nWhat {} costs: retained mass under it less without it, paired\n",
+                                 costs.text(0, costs.column("constraint")));
+  text +=
+      fmt::format("  {:>8}  {:<{}}{:>9}{:>13}   {}\n", "budget", "policy", width, "free", "constrained", "difference");
+  for (std::size_t row = 0; row < costs.rows(); ++row) {
+    text +=
+        fmt::format("  {:>8}  {:<{}}{:>9}{:>13}   {}\n", costs.text(row, costs.column("budget_requested")),
+                    costs.text(row, costs.column("policy")), width, number(costs, row, "retained_mass", "{:.4f}"),
+                    number(costs, row, "constrained_retained_mass", "{:.4f}"), difference(costs, row, "difference"));
   }
   return text;
 }

@@ -80,11 +80,11 @@ std::pair<KeyValues, Constraints> take_constraints(const PolicySpec& spec) {
   return result;
 }
 
-PolicySpec with_constraints(PolicySpec spec, const KeyValues& constraints) {
-  for (const auto& constraint : constraints) {
+PolicySpec with_defaults(PolicySpec spec, const KeyValues& defaults) {
+  for (const auto& [key, value] : defaults) {
     const bool given = std::any_of(spec.parameters.begin(), spec.parameters.end(),
-                                   [&](const auto& own) { return own.first == constraint.first; });
-    if (!given) spec.parameters.push_back(constraint);
+                                   [&key = key](const auto& own) { return own.first == key; });
+    if (!given) spec.parameters.emplace_back(key, value);
   }
   return spec;
 }
@@ -134,6 +134,14 @@ std::string protect_value(std::string_view text) {
     (key == "sinks" ? protection.sinks : protection.recent) = *value;
   }
   return fmt::format("{}+{}", protection.sinks, protection.recent);
+}
+
+KeyValues parse_constraints(std::string_view text) {
+  const PolicySpec spec = parse_policy(fmt::format("constraints({})", text));
+  const auto [others, constraints] = take_constraints(spec);
+  if (others.empty()) return spec.parameters;
+  throw PolicyError("constraints '{}': '{}' is none of protect, share, blocks, layers, budget_unit", text,
+                    others.front().first);
 }
 
 }  // namespace evictlab::sim

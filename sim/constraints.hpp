@@ -31,13 +31,15 @@ struct Constraints {
 /// The parameters of a policy that are its own, and the constraints. Throws PolicyError for values not allowed.
 std::pair<KeyValues, Constraints> take_constraints(const PolicySpec& spec);
 
-/// Adds constraints to a policy's parameters where it does not have them.
-PolicySpec with_constraints(PolicySpec spec, const KeyValues& constraints);
+/// Adds to a policy's parameters those it does not have.
+PolicySpec with_defaults(PolicySpec spec, const KeyValues& defaults);
 
 /// The policy under constraints. Throws ImpossiblePolicy when it cannot meet one, saying why.
 Policy constrained(Policy policy, const Constraints& constraints);
 
 /// "sinks=4,window=32" → "4+32", as the parameter protect has it. Throws PolicyError.
 std::string protect_value(std::string_view text);
+/// "share=layer,blocks=16" → parameters. Throws PolicyError for what is no constraint.
+KeyValues parse_constraints(std::string_view text);
 
 }  // namespace evictlab::sim

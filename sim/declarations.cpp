@@ -33,13 +33,14 @@ void declare_pooling(ParameterList& parameters) {
       .choice("pooling", {"max", "avg"}, "what a position gets of its neighbours");
 }
 
-void declare_window_scoring(ParameterList& parameters) {
+void declare_window_scoring(ParameterList& parameters, const KeyValues& defaults) {
   parameters.integer("window", 32, {1, kMostPositions}, "last queries that vote; their positions are kept");
   declare_pooling(parameters);
   parameters.choice("order", {"reduce-first", "pool-first"}, "whether heads are reduced before or after pooling");
   declare_reduction(parameters);
   parameters.integer("sinks", 0, {0, kMostPositions}, "first positions kept in any case");
   declare_axis(parameters);
+  parameters.set_defaults(defaults);
 }
 
 WindowScoring window_scoring_from(const Parameters& parameters) {
@@ -52,5 +53,35 @@ WindowScoring window_scoring_from(const Parameters& parameters) {
 }
 
 KeyValues kvpress_scoring() { return {{"window", "64"}, {"kernel", "5"}, {"pooling", "avg"}, {"order", "pool-first"}}; }
+
+void declare_beta(ParameterList& parameters) {
+  parameters.integer("beta", 20, {1, kMostPositions}, "the last layer gets about 1/beta of the mean");
+}
+
+void declare_floor_alpha(ParameterList& parameters) {
+  parameters.number("floor_alpha", 0.2, {0.0, 1.0},
+                    "weight of the uniform budget; in kvpress the part of its capacity a head is guaranteed");
+}
+
+void declare_adaptive(ParameterList& parameters) {
+  declare_floor_alpha(parameters);
+  parameters.choice("normalize", {"no", "yes"}, "weigh a head's scores by how concentrated they are")
+      .integer("skip", 0, {0, kMostPositions}, "first layers in which heads do not compete");
+}
+
+AdaptiveRule adaptive_rule_from(const Parameters& parameters) {
+  return {.floor_alpha = parameters.number("floor_alpha"),
+          .normalize = parameters.choice("normalize") == "yes",
+          .skip = parameters.integer("skip")};
+}
+
+void declare_two_stage(ParameterList& parameters) {
+  parameters.number("first_stage", 0.5, {0.0, 1.0}, "part of the budget that importance alone fills")
+      .number("epsilon", 1e-4, {0.0, 1.0}, "added to the importance before it is multiplied by the norm");
+}
+
+TwoStageRule two_stage_rule_from(const Parameters& parameters) {
+  return {.first_stage = parameters.number("first_stage"), .epsilon = parameters.number("epsilon")};
+}
 
 }  // namespace evictlab::sim

@@ -27,9 +27,21 @@ Reduction reduction_from(const Parameters& parameters);
 void declare_pooling(ParameterList& parameters);
 
 /// "window", "kernel", "pooling", "order", "reduction" and "axis": SnapKV's score, and "sinks" protected besides.
-void declare_window_scoring(ParameterList& parameters);
+/// `defaults` where they differ from AdaKV's.
+void declare_window_scoring(ParameterList& parameters, const KeyValues& defaults = {});
 WindowScoring window_scoring_from(const Parameters& parameters);
 /// What kvpress' defaults of these are: window 64, average pooling over 5 before the reduction.
 KeyValues kvpress_scoring();
+
+/// "beta": how steeply a pyramid falls.
+void declare_beta(ParameterList& parameters);
+/// "floor_alpha": what is not left to competition between heads.
+void declare_floor_alpha(ParameterList& parameters);
+/// "floor_alpha", "normalize" and "skip": how heads compete (adaptive_allocator).
+void declare_adaptive(ParameterList& parameters);
+AdaptiveRule adaptive_rule_from(const Parameters& parameters);
+/// "first_stage" and "epsilon" (two_stage_selector).
+void declare_two_stage(ParameterList& parameters);
+TwoStageRule two_stage_rule_from(const Parameters& parameters);
 
 }  // namespace evictlab::sim

@@ -74,6 +74,27 @@ ParameterList& ParameterList::choice(std::string name, std::vector<std::string> 
   return add({std::move(name), std::move(first), Choices{std::move(choices)}, std::move(help)});
 }
 
+ParameterList& ParameterList::add_missing(const ParameterList& others) {
+  for (const Parameter& other : others.all()) {
+    const bool taken = std::any_of(parameters_.begin(), parameters_.end(),
+                                   [&](const Parameter& own) { return own.name == other.name; });
+    if (!taken) parameters_.push_back(other);
+  }
+  return *this;
+}
+
+ParameterList& ParameterList::set_defaults(const KeyValues& defaults) {
+  for (const auto& [name, text] : defaults) {
+    const auto found = std::find_if(parameters_.begin(), parameters_.end(),
+                                    [&name = name](const Parameter& parameter) { return parameter.name == name; });
+    if (found == parameters_.end()) throw std::logic_error("parameter '" + name + "' is not declared");
+    auto value = std::visit([&text = text](const auto& allowed) { return parse(text, allowed); }, found->allowed);
+    if (!value) throw std::logic_error("parameter '" + name + "' cannot default to '" + text + "'");
+    found->default_value = std::move(*value);
+  }
+  return *this;
+}
+
 Parameters::Parameters(std::string owner, const ParameterList& declared, const KeyValues& given,
                        const KeyValues& defaults)
     : owner_(std::move(owner)), declared_(declared.all()) {
@@ -97,6 +118,11 @@ void Parameters::set(const KeyValues& given) {
     if (!value) throw PolicyError("policy '{}': {} must be {}, got '{}'", owner_, key, allowed_text(*found), text);
     values_[static_cast<std::size_t>(found - declared_.begin())] = std::move(*value);
   }
+}
+
+bool Parameters::declares(std::string_view name) const {
+  return std::any_of(declared_.begin(), declared_.end(),
+                     [&](const Parameter& parameter) { return parameter.name == name; });
 }
 
 const ParameterValue& Parameters::value(std::string_view name) const {

@@ -54,6 +54,11 @@ class ParameterList {
   /// The first choice is the default.
   ParameterList& choice(std::string name, std::vector<std::string> choices, std::string help);
 
+  /// Declares what another list has and this one has not.
+  ParameterList& add_missing(const ParameterList& others);
+  /// Other defaults for parameters declared already; std::logic_error when they are not allowed.
+  ParameterList& set_defaults(const KeyValues& defaults);
+
   const std::vector<Parameter>& all() const { return parameters_; }
 
  private:
@@ -69,6 +74,7 @@ class Parameters {
   /// not allowed.
   Parameters(std::string owner, const ParameterList& declared, const KeyValues& given, const KeyValues& defaults = {});
 
+  bool declares(std::string_view name) const;
   /// The value of a declared parameter of that type; std::logic_error for any other name.
   std::int64_t integer(std::string_view name) const;
   double number(std::string_view name) const;

@@ -38,8 +38,44 @@ std::shared_ptr<const Scorer> random_scorer(std::uint64_t seed);
 /// The attention the future really pays.
 std::shared_ptr<const Scorer> future_scorer(Granularity granularity);
 
+/// L1 norm of value * W_O: how much a position can move the layer's output (CriticalKV, arXiv:2502.03805); mean over
+/// the query heads of a kv head.
+std::shared_ptr<const Scorer> output_norm_scorer(Granularity granularity);
+
+/// What a layer's kept sets get each, before heads compete: positions, protected ones included; may be more than there
+/// are.
+struct LayerShare {
+  std::string identity;
+  std::function<Index(const AllocationRequest&, const LayerSummary&, Index layer)> positions;
+};
+/// The same in every layer.
+LayerShare uniform_share();
+/// Whose arithmetic a pyramid follows (allocators/pyramid.cpp has all three).
+enum class PyramidRule { kAdaKv, kKvCacheFactory, kKvPress };
+/// Falling linearly over the layers, steeper with a larger beta >= 1.
+LayerShare pyramid_share(PyramidRule rule, Index beta);
+
+/// Every kept set of a layer gets the layer's share, as far as there are positions.
+std::shared_ptr<const Allocator> layered_allocator(LayerShare share);
 /// The same for every kept set of every layer, as far as there are positions.
 std::shared_ptr<const Allocator> uniform_allocator();
+
+/// How the sets of a layer compete for its share (allocators/adaptive.cpp).
+enum class AdaptiveKind {
+  kBlend,        // counts among the layer's best, blended with the uniform share (FFY0/AdaKV)
+  kEvictBottom,  // a guaranteed number, then the layer's best by evicting the worst (kvpress AdaKV)
+  kTakeTop       // a guaranteed number, then the layer's best (kvpress CriticalAdaKV)
+};
+struct AdaptiveRule {
+  LayerShare share = uniform_share();
+  AdaptiveKind kind = AdaptiveKind::kBlend;
+  double floor_alpha = 0.2;  // weight of the uniform share (blend), or guaranteed part of a set's capacity; 0..1
+  bool normalize = false;    // blend: weigh a set's scores by how concentrated they are
+  Index skip = 0;            // so many first layers are uniform
+};
+std::shared_ptr<const Allocator> adaptive_allocator(const AdaptiveRule& rule);
+/// How many positions a set of this capacity is guaranteed: int(int(capacity) * floor_alpha).
+Index guaranteed_positions(double capacity, double floor_alpha);
 /// Every visible position, whatever the budget.
 std::shared_ptr<const Allocator> everything_allocator();
 /// What is protected and nothing else.
@@ -47,6 +83,19 @@ std::shared_ptr<const Allocator> protected_allocator();
 
 /// The most important positions one by one; equal importance: lower position first.
 std::shared_ptr<const Selector> top_selector();
+
+/// The same where those that adaptive_allocator guaranteed come first, and of the others with equal importance the
+/// higher position: what kvpress' eviction from the bottom leaves. The ranking depends on the budget.
+std::shared_ptr<const Selector> guaranteed_selector(double floor_alpha);
+
+/// CriticalKV's two stages: the best by importance first, then by (importance + epsilon) * refinement.
+struct TwoStageRule {
+  double first_stage = 0.5;  // part of the budget that the first stage fills; 0..1
+  double epsilon = 1e-4;
+  bool own_budget = false;   // of the set's own budget (CriticalAdaKV) or of the capacity before allocation
+  double floor_alpha = 0.0;  // the first stage takes at least this part of the capacity
+};
+std::shared_ptr<const Selector> two_stage_selector(const TwoStageRule& rule);
 
 /// How many blocks a budget keeps.
 enum class BlockCount {

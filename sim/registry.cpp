@@ -46,6 +46,14 @@ std::span<const PolicyInfo> policies() {
   return table;
 }
 
+bool is_variant(std::string_view name) {
+  const auto has = [&](const PolicyInfo& info) {
+    const auto& variants = info.definition.variants;
+    return std::any_of(variants.begin(), variants.end(), [&](const Variant& variant) { return variant.name == name; });
+  };
+  return std::any_of(policies().begin(), policies().end(), has);
+}
+
 const PolicyInfo& find_policy(std::string_view name) {
   const auto all = policies();
   const auto found = std::find_if(all.begin(), all.end(), [&](const PolicyInfo& info) { return info.name == name; });
@@ -59,7 +67,9 @@ Policy make_policy(const PolicySpec& spec) {
   const PolicyInfo& info = find_policy(spec.name);
   const PolicyDefinition& definition = info.definition;
   auto [own, constraints] = take_constraints(spec);
-  const Parameters parameters(info.name, definition.parameters, own, variant_defaults(definition, own));
+  const Parameters parameters(info.name,
+                              definition.parameters_for ? definition.parameters_for(own) : definition.parameters, own,
+                              variant_defaults(definition, own));
   Policy policy = definition.build(parameters);
   policy.name = info.name;
   if (!definition.variants.empty()) policy.variant = parameters.choice(kVariantParameter);
@@ -72,14 +82,28 @@ Policy make_policy(const PolicySpec& spec) {
 
 Policy make_policy(std::string_view text) { return make_policy(parse_policy(text)); }
 
-std::vector<Policy> make_policies(std::string_view list) {
+std::vector<Policy> make_policies(std::string_view list, const MakeOptions& options) {
   std::vector<Policy> made;
-  for (const PolicySpec& spec : parse_policies(list)) {
-    made.push_back(make_policy(spec));
-    const bool repeated = std::any_of(made.begin(), made.end() - 1,
-                                      [&](const Policy& other) { return other.text() == made.back().text(); });
-    if (repeated) throw PolicyError("policies '{}': {} is listed twice", list, made.back().label());
+  std::string reason;
+  for (PolicySpec spec : parse_policies(list)) {
+    const auto& variants = find_policy(spec.name).definition.variants;
+    const bool has_variant = std::any_of(variants.begin(), variants.end(),
+                                         [&](const Variant& variant) { return variant.name == options.variant; });
+    KeyValues defaults = options.constraints;
+    if (has_variant) defaults.emplace_back(kVariantParameter, options.variant);
+    try {
+      Policy policy = make_policy(with_defaults(std::move(spec), defaults));
+      const bool repeated =
+          std::any_of(made.begin(), made.end(), [&](const Policy& other) { return other.text() == policy.text(); });
+      if (repeated) throw PolicyError("policies '{}': {} is listed twice", list, policy.label());
+      made.push_back(std::move(policy));
+    } catch (const ImpossiblePolicy& error) {
+      if (!options.left_out) throw;
+      reason = error.what();
+      options.left_out(reason);
+    }
   }
+  if (made.empty()) throw ImpossiblePolicy("{}", reason);
   return made;
 }
 

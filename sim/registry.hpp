@@ -27,6 +27,8 @@ struct PolicyDefinition {
   ParameterList parameters;
   /// The first is the default. Where there are any, a parameter "variant" chooses one.
   std::vector<Variant> variants = {};
+  /// Where the parameters depend on what is asked for: those for the given ones. Else `parameters` are all.
+  std::function<ParameterList(const KeyValues& given)> parameters_for = nullptr;
   /// The parts; name and parameter texts are the registry's to fill.
   std::function<Policy(const Parameters&)> build;
 };
@@ -41,6 +43,9 @@ struct PolicyInfo {
 /// All there are, in the order of policies.def.
 std::span<const PolicyInfo> policies();
 
+/// Whether some policy has a variant of this name.
+bool is_variant(std::string_view name);
+
 /// Throws PolicyError for an unknown name, with the nearest one there is.
 const PolicyInfo& find_policy(std::string_view name);
 
@@ -48,7 +53,15 @@ const PolicyInfo& find_policy(std::string_view name);
 /// constraints it cannot meet. Constraints (sim/constraints.hpp) are parameters of every policy.
 Policy make_policy(const PolicySpec& spec);
 Policy make_policy(std::string_view text);
-/// Also refuses two that are the same, whose rows no table could tell apart.
-std::vector<Policy> make_policies(std::string_view list);
+
+/// What a list of policies is made with.
+struct MakeOptions {
+  std::string variant;    // of those that have it; empty: each policy's first
+  KeyValues constraints;  // for those that do not set them (sim/constraints.hpp)
+  /// Called for policies that are left out, with the reason; without it they are errors.
+  std::function<void(const std::string& reason)> left_out = nullptr;
+};
+/// Also refuses two that are the same, whose rows no table could tell apart. ImpossiblePolicy when all are left out.
+std::vector<Policy> make_policies(std::string_view list, const MakeOptions& options = {});
 
 }  // namespace evictlab::sim

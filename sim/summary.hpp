@@ -1,13 +1,20 @@
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "analysis/statistics.hpp"
 #include "analysis/table.hpp"
 
 namespace evictlab::sim {
 
+/// A policy that holds more than this times what the others hold is not compared with them.
+inline constexpr double kMostExcess = 1.05;
+
 /// Ranks the policies of a replay table at each requested budget by the retained mass of their layer = "all"
-/// rows, mean over prompts. One row per (budget, policy), budgets in the order of the table, best first;
-/// policies infeasible on every prompt come last. Columns:
+/// rows, mean over prompts. One row per (budget, policy), budgets in the order of the table, best first. Not ranked,
+/// and last: policies that hold kMostExcess times what the others do (they have a budget of their own, or their
+/// arithmetic exceeds the one asked for), and those infeasible on every prompt. Columns:
 ///
 ///   budget_requested,rank,policy,parameters,prompts,infeasible,degenerate   counts of prompts; rank from 1, empty
 ///                                                                where there is nothing to rank
@@ -18,6 +25,21 @@ namespace evictlab::sim {
 ///
 /// Best is the first in rank but for `full` and `oracle`, the ends of the scale, whose rows leave to_best empty; so
 /// does the best itself, and random leaves to_random empty. Throws TableError when a column is missing.
+/// What the others hold is the median over policies.
 analysis::Table summarize(const analysis::Table& replay, const analysis::BootstrapOptions& options = {});
+
+/// What moving from a policy's own form to a constrained one costs: a row per budget and pair of policies (their
+/// parameters texts, free and constrained), on the prompts both can serve.
+///   budget_requested,policy,parameters,constraint,prompts,
+///   retained_mass,constrained_retained_mass,difference,difference_low,difference_high,  constrained - free, paired
+///   relative_loss,constrained_relative_loss,slots_held,constrained_slots_held
+struct ConstrainedPair {
+  std::string policy;
+  std::string parameters;
+  std::string constrained_parameters;
+  std::string constraint;
+};
+analysis::Table constraint_costs(const analysis::Table& replay, const std::vector<ConstrainedPair>& pairs,
+                                 const analysis::BootstrapOptions& options = {});
 
 }  // namespace evictlab::sim

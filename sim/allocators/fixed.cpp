@@ -1,25 +1,24 @@
-// Allocators that need nothing but the layer's shape: the same for all, everything, only what is protected.
+// Allocators that give all sets of a layer the same: a layer's share, everything, only what is protected.
 
 #include <algorithm>
-#include <functional>
 
 #include "sim/parts.hpp"
 
 namespace evictlab::sim {
 namespace {
 
-// Positions a kept set of a layer gets.
-using Rule = std::function<Index(const AllocationRequest&, const LayerSummary&)>;
-
 class FixedAllocation final : public Allocation {
  public:
-  FixedAllocation(const AllocationRequest& request, Rule rule) : request_(request), rule_(std::move(rule)) {}
+  FixedAllocation(const AllocationRequest& request, LayerShare share) : request_(request), share_(std::move(share)) {}
 
-  Index ceiling(const LayerSummary& summary) const override { return rule_(request_, summary); }
+  Index ceiling(const LayerSummary& summary) const override {
+    return std::min(share_.positions(request_, summary, layer_), summary.ranges.visible());
+  }
 
   std::span<const Index> observe(const LayerSummary& summary) override {
     const auto sets = static_cast<std::size_t>(set_count(request_.granularity, summary.layer.shape));
-    budgets_.insert(budgets_.end(), sets, rule_(request_, summary));
+    budgets_.insert(budgets_.end(), sets, ceiling(summary));
+    ++layer_;
     return budgets_;
   }
 
@@ -27,47 +26,49 @@ class FixedAllocation final : public Allocation {
 
  private:
   AllocationRequest request_;
-  Rule rule_;
+  LayerShare share_;
+  Index layer_ = 0;
   std::vector<Index> budgets_;
 };
 
 class FixedAllocator final : public Allocator {
  public:
-  FixedAllocator(std::string identity, bool ignores_budget, Rule rule)
-      : identity_(std::move(identity)), ignores_budget_(ignores_budget), rule_(std::move(rule)) {}
+  FixedAllocator(LayerShare share, bool ignores_budget) : share_(std::move(share)), ignores_budget_(ignores_budget) {}
 
-  std::string identity() const override { return identity_; }
+  std::string identity() const override { return share_.identity; }
   bool ignores_budget() const override { return ignores_budget_; }
+  std::shared_ptr<const Allocator> uniform_over_layers() const override {
+    if (ignores_budget_ || share_.identity == uniform_share().identity) return nullptr;
+    return uniform_allocator();
+  }
   std::unique_ptr<Allocation> begin(const AllocationRequest& request) const override {
-    return std::make_unique<FixedAllocation>(request, rule_);
+    return std::make_unique<FixedAllocation>(request, share_);
   }
 
  private:
-  std::string identity_;
+  LayerShare share_;
   bool ignores_budget_;
-  Rule rule_;
 };
 
 }  // namespace
 
-std::shared_ptr<const Allocator> uniform_allocator() {
-  return std::make_shared<FixedAllocator>(
-      "uniform", false, [](const AllocationRequest& request, const LayerSummary& summary) {
-        const Index capacity = set_capacity(request.granularity, summary.layer.shape, request.slots);
-        return std::min(capacity, summary.ranges.visible());
-      });
+std::shared_ptr<const Allocator> layered_allocator(LayerShare share) {
+  return std::make_shared<FixedAllocator>(std::move(share), false);
 }
+
+std::shared_ptr<const Allocator> uniform_allocator() { return layered_allocator(uniform_share()); }
 
 std::shared_ptr<const Allocator> everything_allocator() {
   return std::make_shared<FixedAllocator>(
-      "everything", true,
-      [](const AllocationRequest&, const LayerSummary& summary) { return summary.ranges.visible(); });
+      LayerShare{"everything",
+                 [](const AllocationRequest&, const LayerSummary& summary, Index) { return summary.ranges.visible(); }},
+      true);
 }
 
 std::shared_ptr<const Allocator> protected_allocator() {
-  return std::make_shared<FixedAllocator>(
-      "protected", false,
-      [](const AllocationRequest&, const LayerSummary& summary) { return summary.ranges.protected_count(); });
+  return layered_allocator({"protected", [](const AllocationRequest&, const LayerSummary& summary, Index) {
+                              return summary.ranges.protected_count();
+                            }});
 }
 
 }  // namespace evictlab::sim

@@ -16,7 +16,7 @@ namespace {
 
 constexpr Index kLayers = 4;
 constexpr Index kLength = 120;
-constexpr Index kWindow = 32;
+constexpr Index kWindow = 64;
 constexpr Index kSlidingWindow = 90;  // of layers 1 and 3
 
 // One prompt of a model whose odd layers see the last 90 positions only.
@@ -69,6 +69,15 @@ bool feasible(const Policy& policy, double slots) {
                      [&](const trace::LayerView& view) { return is_feasible(policy, view.shape, slots); });
 }
 
+// What holds for most methods and not for these, and why. Each has a test of its own that shows it.
+struct Exceptions {
+  /// Gives some layers or heads more than the mean, or rounds up.
+  std::set<std::string> uneven = {"pyramidkv", "ada-snapkv", "ada-pyramid", "critical-adakv"};
+  /// A larger budget can take a position away: integer steps between layers, a first stage that grows.
+  std::set<std::string> not_nested = {"pyramidkv", "ada-pyramid", "criticalkv", "critical-adakv"};
+};
+const Exceptions kExceptions;
+
 class EveryPolicy : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(EveryPolicy, KeepsPositionsInSightOnceEachWithinItsBudget) {
@@ -86,10 +95,11 @@ TEST_P(EveryPolicy, KeepsPositionsInSightOnceEachWithinItsBudget) {
       for (Index set = 0; set < layer.sets(); ++set) {
         const auto kept = layer.kept_ascending(set);
         ASSERT_EQ(std::adjacent_find(kept.begin(), kept.end()), kept.end());
+        if (kept.empty() && kExceptions.uneven.contains(policy.name)) continue;  // other heads have it all
         ASSERT_FALSE(kept.empty());
         ASSERT_GE(kept.front(), ranges.first_visible);
         ASSERT_LT(kept.back(), kLength);
-        if (!policy.allocator->ignores_budget()) {
+        if (!policy.allocator->ignores_budget() && !kExceptions.uneven.contains(policy.name)) {
           ASSERT_LE(static_cast<Index>(kept.size()), set_capacity(policy.granularity, shape, slots));
         }
         for (Index j = ranges.first_visible; j < kLength; ++j) {
@@ -116,6 +126,7 @@ TEST_P(EveryPolicy, DoesTheSameTwice) {
 
 TEST_P(EveryPolicy, KeepsASupersetWhenTheBudgetGrowsByOne) {
   const Policy policy = make_policy(GetParam());
+  if (kExceptions.not_nested.contains(policy.name)) GTEST_SKIP() << "does not hold for this method";
   Retention smaller;
   for (double slots = 1; slots <= kLength + 2; ++slots) {
     if (!feasible(policy, slots)) continue;

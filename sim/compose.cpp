@@ -1,0 +1,138 @@
+#include "sim/compose.hpp"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
+
+#include "core/text.hpp"
+#include "sim/declarations.hpp"
+
+namespace evictlab::sim {
+namespace {
+
+void declare_nothing(ParameterList& /*parameters*/) {}
+
+template <typename Part>
+std::vector<std::string> names_of(std::span<const PartInfo<Part>> parts) {
+  std::vector<std::string> names;
+  for (const auto& part : parts) names.push_back(part.name);
+  return names;
+}
+
+// The part that `given` names under `key`, or the first.
+template <typename Part>
+const PartInfo<Part>& chosen(std::span<const PartInfo<Part>> parts, std::string_view key, const KeyValues& given) {
+  for (const auto& [name, value] : given) {
+    if (name != key) continue;
+    const auto found = std::find_if(parts.begin(), parts.end(),
+                                    [&value = value](const PartInfo<Part>& part) { return part.name == value; });
+    if (found != parts.end()) return *found;
+    throw PolicyError("policy 'compose': unknown {} '{}'{}", key, value, core::suggestion(value, names_of(parts)));
+  }
+  return parts.front();
+}
+
+template <typename Part>
+std::shared_ptr<const Part> made(std::span<const PartInfo<Part>> parts, std::string_view key, const Parameters& given) {
+  return chosen(parts, key, {{std::string(key), given.choice(key)}}).make(given);
+}
+
+}  // namespace
+
+std::span<const PartInfo<Scorer>> scorers() {
+  static const std::vector<PartInfo<Scorer>> table = {
+      {"window", "attention of the last prompt queries, pooled (SnapKV)",
+       [](ParameterList& parameters) { declare_window_scoring(parameters); },
+       [](const Parameters& given) { return window_attention_scorer(window_scoring_from(given)); }},
+      {"recency", "the later, the larger (StreamingLLM)", declare_axis,
+       [](const Parameters& given) { return recency_scorer(granularity_from(given)); }},
+      {"none", "earlier positions first", declare_axis,
+       [](const Parameters&) { return std::shared_ptr<const Scorer>(); }},
+      {"future", "the attention the future really pays (oracle)", declare_axis,
+       [](const Parameters& given) { return future_scorer(granularity_from(given)); }},
+  };
+  return table;
+}
+
+std::span<const PartInfo<Allocator>> allocators() {
+  static const std::vector<PartInfo<Allocator>> table = {
+      {"uniform", "every layer and head the same", declare_nothing,
+       [](const Parameters&) { return uniform_allocator(); }},
+      {"pyramid", "falling over the layers (PyramidKV)", declare_beta,
+       [](const Parameters& given) {
+         return layered_allocator(pyramid_share(PyramidRule::kAdaKv, given.integer("beta")));
+       }},
+      {"adaptive", "heads of a layer compete (Ada-KV)", declare_adaptive,
+       [](const Parameters& given) { return adaptive_allocator(adaptive_rule_from(given)); }},
+      {"adaptive-pyramid", "falling over the layers, heads compete (Ada-Pyramid)",
+       [](ParameterList& parameters) {
+         declare_adaptive(parameters);
+         declare_beta(parameters);
+       },
+       [](const Parameters& given) {
+         AdaptiveRule rule = adaptive_rule_from(given);
+         rule.share = pyramid_share(PyramidRule::kAdaKv, given.integer("beta"));
+         return adaptive_allocator(rule);
+       }},
+      {"guaranteed", "heads compete for what no head is guaranteed (kvpress AdaKV)", declare_floor_alpha,
+       [](const Parameters& given) {
+         return adaptive_allocator({.kind = AdaptiveKind::kTakeTop, .floor_alpha = given.number("floor_alpha")});
+       }},
+  };
+  return table;
+}
+
+std::span<const PartInfo<Selector>> selectors() {
+  static const std::vector<PartInfo<Selector>> table = {
+      {"top", "the best positions one by one", declare_nothing, [](const Parameters&) { return top_selector(); }},
+      {"blocks", "the best blocks of successive positions",
+       [](ParameterList& parameters) {
+         parameters.integer("block", 16, {1, 4096}, "positions of a block")
+             .choice("worth", {"best", "mean"}, "what a block is worth: its best score or their mean");
+       },
+       [](const Parameters& given) {
+         return block_selector({.size = given.integer("block"), .by_mean = given.choice("worth") == "mean"});
+       }},
+      {"two-stage", "half by score, the rest by score times the norm of the value's output (CriticalKV)",
+       declare_two_stage, [](const Parameters& given) { return two_stage_selector(two_stage_rule_from(given)); }},
+  };
+  return table;
+}
+
+ParameterList compose_parameters(const KeyValues& given) {
+  const auto& scorer = chosen(scorers(), "scorer", given);
+  const auto& allocator = chosen(allocators(), "allocator", given);
+  const auto& selector = chosen(selectors(), "selector", given);
+  ParameterList parameters;
+  parameters.choice("scorer", names_of(scorers()), "what a position is worth")
+      .choice("allocator", names_of(allocators()), "how many positions each layer and head keeps")
+      .choice("selector", names_of(selectors()), "which positions these are");
+  parameters.integer("sinks", 0, {0, kMostPositions}, "first positions kept in any case")
+      .integer("window", 32, {0, kMostPositions}, "last positions kept in any case, and the queries that vote");
+  for (const auto& declare : {scorer.declare, allocator.declare, selector.declare}) {
+    ParameterList own;
+    declare(own);
+    parameters.add_missing(own);
+  }
+  return parameters;
+}
+
+Policy composed_policy(const Parameters& given) {
+  Policy policy;
+  policy.scorer = made(scorers(), "scorer", given);
+  policy.allocator = made(allocators(), "allocator", given);
+  policy.selector = made(selectors(), "selector", given);
+  policy.protection = protection_from(given);
+  policy.granularity = policy.scorer            ? policy.scorer->granularity()
+                       : given.declares("axis") ? granularity_from(given)
+                                                : Granularity::kKvHead;
+  if (policy.selector->needs_refinement()) {
+    const bool by_layer = policy.granularity == Granularity::kLayer;
+    policy.refiner = output_norm_scorer(by_layer ? Granularity::kKvHead : policy.granularity);
+    if (by_layer) policy.refiner = shared_scorer(policy.refiner, Granularity::kLayer);
+  }
+  return policy;
+}
+
+}  // namespace evictlab::sim
