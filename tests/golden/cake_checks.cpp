@@ -1,0 +1,90 @@
+#include "cake_checks.hpp"
+
+#include <fmt/format.h>
+
+#include "checks.hpp"
+
+namespace evictlab::golden {
+namespace {
+
+using trace::hdf5::File;
+
+// Rows of [rows, layers] whose entries beyond what they know are -1.
+struct History {
+  std::vector<std::int32_t> values;
+  std::size_t rows = 0;
+  std::size_t columns = 0;
+
+  History(const File& file, const std::string& object) : values(file.read<std::int32_t>(object)) {
+    const auto shape = file.dataset(object).shape;
+    if (shape.size() != 2) throw trace::TraceError("{}: {} must have two dimensions", file.path().string(), object);
+    rows = shape[0];
+    columns = shape[1];
+  }
+  Index at(std::size_t row, std::size_t column) const { return values[row * columns + column]; }
+};
+
+Index recorded(const LayerState& state) { return state.budgets.front() - state.protected_count; }
+
+template <typename Value>
+std::string compare_row(const History& theirs, std::size_t row, const std::vector<LayerState>& ours, const char* what,
+                        std::size_t after, const Value& value) {
+  for (std::size_t l = 0; l < theirs.columns; ++l) {
+    const Index expected = theirs.at(row, l);
+    if (l >= ours.size() && expected == -1) continue;
+    if (l >= ours.size()) return fmt::format("{} tells of layer {} after layer {}", what, l, after);
+    if (value(ours[l]) != expected) {
+      return fmt::format("{} of layer {} after layer {} is {}, the authors' {}", what, l, after, value(ours[l]),
+                         expected);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+LayerState state_of(const sim::LayerRetention& layer, Index protected_count) {
+  LayerState state;
+  for (Index set = 0; set < layer.sets(); ++set) state.stored.push_back(static_cast<Index>(layer.kept(set).size()));
+  state.budgets.assign(layer.budgets.begin(), layer.budgets.end());
+  state.protected_count = protected_count;
+  return state;
+}
+
+std::string compare_history(const File& file, const Case& golden, const std::vector<std::vector<LayerState>>& states) {
+  std::string difference;
+  const auto each_layer = [&](const char* name, const auto& value) {
+    if (!difference.empty() || !file.exists(golden.path + "/" + name)) return;
+    const History theirs(file, golden.path + "/" + name);
+    if (theirs.rows != states.size()) difference = fmt::format("{} is for another number of layers", name);
+    for (std::size_t m = 0; m < theirs.rows && difference.empty(); ++m) {
+      difference = compare_row(theirs, m, states[m], name, m, value);
+    }
+  };
+  each_layer("stored_tokens", [](const LayerState& state) { return state.stored.front(); });
+  each_layer("cascade_budgets", recorded);
+  const std::string updates = golden.path + "/intermediate_budgets";
+  if (difference.empty() && file.exists(updates)) {
+    const History theirs(file, updates);
+    constexpr std::size_t kPeriod = 4;  // the golden runs' code renews budgets after every fourth layer
+    for (std::size_t u = 0; u < theirs.rows && difference.empty(); ++u) {
+      const std::size_t after = (u + 1) * kPeriod - 1;
+      if (after >= states.size()) return "intermediate_budgets has more updates than there are layers for";
+      difference = compare_row(theirs, u, states[after], "intermediate_budgets", after, recorded);
+    }
+  }
+  return difference;
+}
+
+std::string compare_preference(const File& file, const Case& golden, const sim::Policy&,
+                               const std::vector<trace::LayerView>&) {
+  return file.exists(golden.path + "/preference") ? "preference: not compared" : "";
+}
+
+std::string compare_decoding(const File& file, const Case& golden, const sim::Retention&, const Inputs&) {
+  return file.exists(golden.path + "/decode_evicted") ? "decode_evicted: not compared" : "";
+}
+
+std::string check_adjust_budgets(const File&) { return "not compared"; }
+
+}  // namespace evictlab::golden
