@@ -45,6 +45,30 @@ std::span<const PartInfo<Scorer>> scorers() {
       {"window", "attention of the last prompt queries, pooled (SnapKV)",
        [](ParameterList& parameters) { declare_window_scoring(parameters); },
        [](const Parameters& given) { return window_attention_scorer(window_scoring_from(given)); }},
+      {"mass", "attention of all prompt queries (H2O)",
+       [](ParameterList& parameters) {
+         declare_reduction(parameters);
+         declare_axis(parameters);
+       },
+       [](const Parameters& given) {
+         return attention_mass_scorer({.reduction = reduction_from(given), .granularity = granularity_from(given)});
+       }},
+      {"last-query", "attention of the last prompt query, one set per layer (TOVA)", declare_nothing,
+       [](const Parameters&) { return last_query_scorer(); }},
+      {"key-norm", "small keys (knorm)", declare_nothing, [](const Parameters&) { return key_norm_scorer(); }},
+      {"key-difference", "keys unlike the others (KeyDiff)", declare_nothing,
+       [](const Parameters&) { return key_difference_scorer(); }},
+      {"lag", "relative to the next block (LagKV)", declare_lag_scoring,
+       [](const Parameters& given) { return lag_scorer(lag_scoring_from(given)); }},
+      {"expected", "what queries like the prompt's would attend to (expected attention)", declare_expected_scoring,
+       [](const Parameters& given) { return expected_attention_scorer(expected_scoring_from(given)); }},
+      {"output-norm", "what a value can move the layer's output (CriticalKV's second stage)", declare_axis,
+       [](const Parameters& given) { return output_norm_scorer(granularity_from(given)); }},
+      {"random", "chance",
+       [](ParameterList& parameters) {
+         parameters.integer("seed", 1, {0, kMostPositions}, "of the random streams");
+       },
+       [](const Parameters& given) { return random_scorer(static_cast<std::uint64_t>(given.integer("seed"))); }},
       {"recency", "the later, the larger (StreamingLLM)", declare_axis,
        [](const Parameters& given) { return recency_scorer(granularity_from(given)); }},
       {"none", "earlier positions first", declare_axis,

@@ -84,4 +84,32 @@ TwoStageRule two_stage_rule_from(const Parameters& parameters) {
   return {.first_stage = parameters.number("first_stage"), .epsilon = parameters.number("epsilon")};
 }
 
+void declare_lag_scoring(ParameterList& parameters) {
+  parameters.integer("sinks", 4, {0, kMostPositions}, "first positions, which score highest")
+      .integer("lag", 128, {2, kMostPositions}, "positions of a block")
+      .choice("cross", {"no", "yes"}, "whether blocks compete by score; else each ranks its own positions");
+}
+
+LagScoring lag_scoring_from(const Parameters& parameters) {
+  return {.sinks = parameters.integer("sinks"),
+          .lag = parameters.integer("lag"),
+          .cross = parameters.choice("cross") == "yes"};
+}
+
+void declare_expected_scoring(ParameterList& parameters) {
+  parameters.integer("future", 512, {1, 1 << 20}, "positions after the prompt that queries are expected at")
+      .integer("sinks", 4, {0, kMostPositions}, "first positions, which score highest")
+      .choice("covariance", {"yes", "no"}, "whether queries scatter about their mean")
+      .choice("values", {"yes", "no"}, "weigh by the norm of the value")
+      .number("epsilon", 0.0, {0.0, 1.0}, "added to the attention before it is weighed");
+}
+
+ExpectedScoring expected_scoring_from(const Parameters& parameters) {
+  return {.future = parameters.integer("future"),
+          .sinks = parameters.integer("sinks"),
+          .covariance = parameters.choice("covariance") == "yes",
+          .values = parameters.choice("values") == "yes",
+          .epsilon = parameters.number("epsilon")};
+}
+
 }  // namespace evictlab::sim

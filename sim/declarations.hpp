@@ -40,6 +40,12 @@ void declare_floor_alpha(ParameterList& parameters);
 /// "floor_alpha", "normalize" and "skip": how heads compete (adaptive_allocator).
 void declare_adaptive(ParameterList& parameters);
 AdaptiveRule adaptive_rule_from(const Parameters& parameters);
+/// "sinks", "lag" and "cross" (lag_scorer).
+void declare_lag_scoring(ParameterList& parameters);
+LagScoring lag_scoring_from(const Parameters& parameters);
+/// "future", "sinks", "covariance", "values" and "epsilon" (expected_attention_scorer).
+void declare_expected_scoring(ParameterList& parameters);
+ExpectedScoring expected_scoring_from(const Parameters& parameters);
 /// "first_stage" and "epsilon" (two_stage_selector).
 void declare_two_stage(ParameterList& parameters);
 TwoStageRule two_stage_rule_from(const Parameters& parameters);

@@ -29,10 +29,44 @@ struct WindowScoring {
 
 /// Window attention, pooled along the positions (SnapKV and those that build on it).
 std::shared_ptr<const Scorer> window_attention_scorer(const WindowScoring& scoring);
+/// One row per query head of a set → one: their mean, maximum or sum. At least one row.
+Eigen::RowVectorXd reduced(const std::vector<Eigen::RowVectorXd>& heads, Reduction reduction);
+
+/// What all prompt queries have paid a position (H2O, arXiv:2306.14048).
+struct MassScoring {
+  Reduction reduction = Reduction::kMean;
+  Granularity granularity = Granularity::kKvHead;
+  bool per_observer = false;  // divided by how many queries could see the position (kvpress observed attention)
+};
+std::shared_ptr<const Scorer> attention_mass_scorer(const MassScoring& scoring);
+/// What the last prompt query pays a position, mean over all heads; per layer (TOVA, arXiv:2401.06104).
+std::shared_ptr<const Scorer> last_query_scorer();
+/// A small key norm is worth more (arXiv:2406.11430).
+std::shared_ptr<const Scorer> key_norm_scorer();
+/// A key unlike the mean direction of all keys is worth more (KeyDiff, arXiv:2504.15364).
+std::shared_ptr<const Scorer> key_difference_scorer();
+/// Keys and values judged by those of the next block (LagKV, arXiv:2504.04704).
+struct LagScoring {
+  Index sinks = 4;
+  Index lag = 128;     // positions of a block
+  bool cross = false;  // blocks compete by score; else each block ranks its own
+};
+std::shared_ptr<const Scorer> lag_scorer(const LagScoring& scoring);
+/// What queries like the prompt's would pay a position from the next positions on (arXiv:2510.00636).
+struct ExpectedScoring {
+  Index future = 512;  // positions that the rotation is averaged over
+  Index sinks = 4;     // kept before all others
+  bool covariance = true;
+  bool values = true;  // weighted by the value's norm
+  double epsilon = 0.0;
+};
+std::shared_ptr<const Scorer> expected_attention_scorer(const ExpectedScoring& scoring);
 /// The scores of another scorer for fewer kept sets: their mean.
 std::shared_ptr<const Scorer> shared_scorer(std::shared_ptr<const Scorer> scorer, Granularity granularity);
 /// The later, the larger: what was read last is kept.
 std::shared_ptr<const Scorer> recency_scorer(Granularity granularity);
+/// Uniform in [0, 1) as kvpress draws it: torch's generator, begun anew in every layer.
+std::shared_ptr<const Scorer> torch_random_scorer(std::uint64_t seed);
 /// Uniform in [0, 1), from a seed.
 std::shared_ptr<const Scorer> random_scorer(std::uint64_t seed);
 /// The attention the future really pays.
@@ -59,6 +93,15 @@ LayerShare pyramid_share(PyramidRule rule, Index beta);
 std::shared_ptr<const Allocator> layered_allocator(LayerShare share);
 /// The same for every kept set of every layer, as far as there are positions.
 std::shared_ptr<const Allocator> uniform_allocator();
+
+/// SimLayerKV's two kinds of layers (allocators/lazy_layers.cpp).
+struct LazyRule {
+  double threshold = 0.9;  // of attention on the first and most recent positions; 1: no layer is lazy
+  Index initial = 4;
+  Index recent = 1024;
+  Index last = 1;  // queries looked at
+};
+std::shared_ptr<const Allocator> lazy_allocator(const LazyRule& rule);
 
 /// How the sets of a layer compete for its share (allocators/adaptive.cpp).
 enum class AdaptiveKind {
@@ -87,6 +130,10 @@ std::shared_ptr<const Selector> top_selector();
 /// The same where those that adaptive_allocator guaranteed come first, and of the others with equal importance the
 /// higher position: what kvpress' eviction from the bottom leaves. The ranking depends on the budget.
 std::shared_ptr<const Selector> guaranteed_selector(double floor_alpha);
+
+/// The last positions first, as many as this part of the set's budget; then by importance (the original H2O). The
+/// ranking depends on the budget.
+std::shared_ptr<const Selector> recent_first_selector(double recent_part);
 
 /// CriticalKV's two stages: the best by importance first, then by (importance + epsilon) * refinement.
 struct TwoStageRule {

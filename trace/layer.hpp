@@ -75,6 +75,9 @@ struct LayerShape {
   Index window = 0;              // w recorded window queries
   Index sliding_window = 0;      // this layer's; 0 = sees every position
   double attention_scale = 0.0;  // what q·k is multiplied by before the softmax, usually 1/sqrt(d)
+  /// Base of plain rotary position encoding whose halves are rotated; 0 without any encoding; empty when positions are
+  /// encoded in another way.
+  std::optional<double> rope_theta = {};
 
   Index group_size() const { return query_heads / kv_heads; }
   Index kv_head_of(Index query_head) const { return query_head / group_size(); }

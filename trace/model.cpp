@@ -2,11 +2,25 @@
 
 #include <algorithm>
 
+#include "core/text.hpp"
+
 namespace evictlab::trace {
 
 std::string_view tier_name(Tier tier) { return tier == Tier::kSummary ? "summary" : "full"; }
 
 Fields tier_fields(Tier tier) { return tier == Tier::kSummary ? kSummaryFields : kFullFields; }
+
+namespace {
+
+std::optional<double> plain_rope_theta(std::string_view encoding) {
+  constexpr std::string_view kPlain = "rope(theta=";
+  if (encoding == "none") return 0.0;
+  if (!encoding.starts_with(kPlain) || !encoding.ends_with(')')) return {};
+  const auto theta = core::parse_number(encoding.substr(kPlain.size(), encoding.size() - kPlain.size() - 1));
+  return theta && *theta > 0.0 ? theta : std::nullopt;
+}
+
+}  // namespace
 
 LayerShape layer_shape(const ModelInfo& model, const PromptInfo& prompt, Index layer) {
   const auto windows = static_cast<Index>(model.sliding_windows.size());
@@ -19,7 +33,8 @@ LayerShape layer_shape(const ModelInfo& model, const PromptInfo& prompt, Index l
           .future_length = prompt.future_length,
           .window = prompt.window,
           .sliding_window = layer < windows ? model.sliding_windows[static_cast<std::size_t>(layer)] : 0,
-          .attention_scale = model.attention_scale};
+          .attention_scale = model.attention_scale,
+          .rope_theta = plain_rope_theta(model.position_encoding)};
 }
 
 void MemoryTrace::add_prompt(Prompt prompt) {

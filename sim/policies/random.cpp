@@ -1,7 +1,7 @@
 // Positions drawn uniformly without replacement: what a method must beat. The draw is a fixed random order
 // of the positions per (seed, prompt length, layer, kv head), cut at the budget.
-// Deviation from NVIDIA/kvpress' RandomPress: that one re-creates its generator in every layer, so that all
-// layers keep the same positions; here every layer and head has its own stream.
+// NVIDIA/kvpress' RandomPress re-creates its generator in every layer, so that all layers keep the same positions; in
+// our own every layer and head has its own stream.
 
 #include <limits>
 
@@ -17,9 +17,12 @@ PolicyDefinition random_positions() {
   return {.description = "keeps positions drawn at random: what a method must beat",
           .source = "own",
           .parameters = parameters,
+          .variants = {{"own", "own", {}}, {"kvpress", "NVIDIA/kvpress@8bb29b9", {}}},
           .build = [](const Parameters& given) {
             Policy policy;
-            policy.scorer = random_scorer(static_cast<std::uint64_t>(given.integer("seed")));
+            const auto seed = static_cast<std::uint64_t>(given.integer("seed"));
+            policy.scorer =
+                given.choice(kVariantParameter) == "kvpress" ? torch_random_scorer(seed) : random_scorer(seed);
             policy.allocator = uniform_allocator();
             policy.selector = top_selector();
             policy.protection = protection_from(given);

@@ -1,5 +1,7 @@
 // Scores that do not look at attention: recency and chance.
 
+#include <random>
+
 #include "core/random.hpp"
 #include "sim/parts.hpp"
 
@@ -47,8 +49,30 @@ class RandomScorer final : public Scorer {
   std::uint64_t seed_;
 };
 
+// torch.rand on the CPU after manual_seed: the low 24 bits of each draw of a Mersenne twister, kv head after kv head. A
+// generator begun anew in every layer gives every layer the same numbers.
+class TorchRandomScorer final : public Scorer {
+ public:
+  explicit TorchRandomScorer(std::uint64_t seed) : seed_(seed) {}
+  std::string identity() const override { return "torch-random(seed=" + std::to_string(seed_) + ")"; }
+  Needs needs() const override { return {}; }
+  Granularity granularity() const override { return Granularity::kKvHead; }
+  void score(const trace::LayerView& /*layer*/, trace::RowMatrix& scores) const override {
+    std::mt19937 generator(static_cast<std::mt19937::result_type>(seed_));
+    for (float& score : scores.reshaped<Eigen::RowMajor>()) {
+      score = static_cast<float>(generator() & 0xFFFFFFU) * 0x1p-24F;
+    }
+  }
+
+ private:
+  std::uint64_t seed_;
+};
+
 }  // namespace
 
+std::shared_ptr<const Scorer> torch_random_scorer(std::uint64_t seed) {
+  return std::make_shared<TorchRandomScorer>(seed);
+}
 std::shared_ptr<const Scorer> recency_scorer(Granularity granularity) {
   return std::make_shared<RecencyScorer>(granularity);
 }

@@ -34,19 +34,6 @@ DoubleRow window_mean(const trace::TensorView& attention, Index head, Index wind
   return sum / static_cast<double>(window);
 }
 
-DoubleRow reduced(const std::vector<DoubleRow>& heads, Reduction reduction) {
-  DoubleRow result = heads.front();
-  for (std::size_t h = 1; h < heads.size(); ++h) {
-    if (reduction == Reduction::kMax) {
-      result = result.cwiseMax(heads[h]);
-    } else {
-      result += heads[h];
-    }
-  }
-  if (reduction == Reduction::kMean) result /= static_cast<double>(heads.size());
-  return result;
-}
-
 DoubleRow pooled(const DoubleRow& values, Index kernel, Pooling pooling) {
   if (kernel == 1) return values;
   const Index reach = kernel / 2;
@@ -106,6 +93,19 @@ class WindowAttentionScorer final : public Scorer {
 };
 
 }  // namespace
+
+Eigen::RowVectorXd reduced(const std::vector<Eigen::RowVectorXd>& heads, Reduction reduction) {
+  Eigen::RowVectorXd result = heads.front();
+  for (std::size_t h = 1; h < heads.size(); ++h) {
+    if (reduction == Reduction::kMax) {
+      result = result.cwiseMax(heads[h]);
+    } else {
+      result += heads[h];
+    }
+  }
+  if (reduction == Reduction::kMean) result /= static_cast<double>(heads.size());
+  return result;
+}
 
 std::shared_ptr<const Scorer> window_attention_scorer(const WindowScoring& scoring) {
   return std::make_shared<WindowAttentionScorer>(scoring);

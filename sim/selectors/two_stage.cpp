@@ -1,8 +1,10 @@
-// Rankings that depend on the budget, as NVIDIA/kvpress makes them.
+// Rankings that depend on the budget.
 //
 // Two stages (CriticalKV: Feng et al. 2025, arXiv:2502.03805, algorithm 1): of K positions the int(K * first_stage)
 // most important come first, the others follow by (importance + epsilon) * refinement. CriticalAdaKV fills the first
 // stage from the set's own budget, and at least with what was guaranteed to it before the sets competed.
+//
+// Recent first: part of the budget is for the most recent positions, the rest for the most important (H2O).
 //
 // Guaranteed: the guaranteed ones come first, ties to the lower position; the others after them, ties to the higher.
 
@@ -109,7 +111,35 @@ class GuaranteedSelector final : public BudgetedSelector {
   double floor_alpha_;
 };
 
+class RecentFirstSelector final : public BudgetedSelector {
+ public:
+  explicit RecentFirstSelector(double recent_part) : recent_part_(recent_part) {}
+
+  std::string identity() const override { return fmt::format("recent-first(part={})", recent_part_); }
+
+  std::vector<std::int32_t> rank(const RankRequest& request) const override {
+    const PositionRanges& ranges = request.ranges;
+    const auto budget = static_cast<double>(request.slots + ranges.protected_count());
+    const Index also_recent = ranges.prompt_length - ranges.candidates_end;
+    const Index recent =
+        std::clamp<Index>(static_cast<Index>(budget * recent_part_) - also_recent, 0, ranges.candidates());
+    std::vector<std::uint32_t> first(static_cast<std::size_t>(recent));
+    for (Index i = 0; i < recent; ++i) {
+      first[static_cast<std::size_t>(i)] = static_cast<std::uint32_t>(ranges.candidates() - recent + i);
+    }
+    return first_then(request, first,
+                      [&] { return core::argsort_descending(candidates_of(request.importance.scores, request)); });
+  }
+
+ private:
+  double recent_part_;
+};
+
 }  // namespace
+
+std::shared_ptr<const Selector> recent_first_selector(double recent_part) {
+  return std::make_shared<RecentFirstSelector>(recent_part);
+}
 
 std::shared_ptr<const Selector> two_stage_selector(const TwoStageRule& rule) {
   return std::make_shared<TwoStageSelector>(rule);

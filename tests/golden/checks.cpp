@@ -123,6 +123,9 @@ std::string check_case(const File& file, const Inputs& inputs, const Case& golde
   for (std::size_t l = 0; l < std::min(used, inputs.layers().size()); ++l) {
     views.push_back(trace::layer_view(inputs.layers()[l]));
     views.back().shape.layers = static_cast<Index>(used);
+    // What a case takes queries before position encoding for is told with it.
+    if (golden.params.contains("rope_theta"))
+      views.back().shape.rope_theta = golden.params.at("rope_theta").get<double>();
   }
   const Request request = request_for(golden, inputs.shape());
   const sim::Policy policy = sim::make_policy(request.policy);

@@ -72,7 +72,7 @@ bool feasible(const Policy& policy, double slots) {
 // What holds for most methods and not for these, and why. Each has a test of its own that shows it.
 struct Exceptions {
   /// Gives some layers or heads more than the mean, or rounds up.
-  std::set<std::string> uneven = {"pyramidkv", "ada-snapkv", "ada-pyramid", "critical-adakv"};
+  std::set<std::string> uneven = {"pyramidkv", "ada-snapkv", "ada-pyramid", "critical-adakv", "chunkkv"};
   /// A larger budget can take a position away: integer steps between layers, a first stage that grows.
   std::set<std::string> not_nested = {"pyramidkv", "ada-pyramid", "criticalkv", "critical-adakv"};
 };
