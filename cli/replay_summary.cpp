@@ -2,7 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
+#include <map>
+#include <set>
+
+#include "core/text.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -23,11 +29,34 @@ std::string difference(const Table& table, std::size_t row, const std::string& c
   return fmt::format("{:+.3f} [{:+.3f}, {:+.3f}]", *value, *low, *high);
 }
 
-/// "snapkv", and its parameters only where the same policy is there twice.
-std::string label(const Table& table, std::size_t row, bool with_parameters) {
-  const std::string name = table.text(row, table.column("policy"));
-  const std::string parameters = table.text(row, table.column("parameters"));
-  return with_parameters && !parameters.empty() ? name + "(" + parameters + ")" : name;
+std::vector<std::string> parameters_of(const Table& table, std::size_t row) {
+  const std::string text = table.text(row, table.column("parameters"));
+  return text.empty() ? std::vector<std::string>() : core::split(text, ',');
+}
+
+/// Every row's policy: "snapkv", and where the same one is there with other parameters what they differ in,
+/// "snapkv(window=16)".
+std::vector<std::string> labels(const Table& table) {
+  const std::size_t policy = table.column("policy");
+  std::map<std::string, std::map<std::string, std::set<std::string>>>
+      settings;  // policy → parameter → the runs with it
+  std::map<std::string, std::set<std::string>> runs;
+  for (std::size_t row = 0; row < table.rows(); ++row) {
+    const std::string name = table.text(row, policy);
+    const std::string run = table.text(row, table.column("parameters"));
+    runs[name].insert(run);
+    for (const std::string& parameter : parameters_of(table, row)) settings[name][parameter].insert(run);
+  }
+  std::vector<std::string> texts;
+  for (std::size_t row = 0; row < table.rows(); ++row) {
+    const std::string name = table.text(row, policy);
+    std::vector<std::string> differing;
+    for (const std::string& parameter : parameters_of(table, row)) {
+      if (settings[name][parameter].size() < runs[name].size()) differing.push_back(parameter);
+    }
+    texts.push_back(differing.empty() ? name : fmt::format("{}({})", name, fmt::join(differing, ",")));
+  }
+  return texts;
 }
 
 /// Why a policy is not ranked, or on how many prompts it could not be.
@@ -44,17 +73,9 @@ std::string remark(const Table& summary, std::size_t row) {
 
 std::string replay_summary(const Table& summary) {
   const std::size_t budget = summary.column("budget_requested");
-  const std::size_t policy = summary.column("policy");
-  bool repeated = false;
-  for (std::size_t a = 0; a < summary.rows() && !repeated; ++a) {
-    for (std::size_t b = 0; b < a && !repeated; ++b) {
-      repeated =
-          summary.text(a, budget) == summary.text(b, budget) && summary.text(a, policy) == summary.text(b, policy);
-    }
-  }
+  const std::vector<std::string> names = labels(summary);
   std::size_t width = 8;
-  for (std::size_t row = 0; row < summary.rows(); ++row)
-    width = std::max(width, label(summary, row, repeated).size() + 1);
+  for (const std::string& name : names) width = std::max(width, name.size() + 1);
 
   std::string text =
       "Retained attention mass, mean over prompts; differences are paired, with 95 % bootstrap intervals over "
@@ -68,7 +89,7 @@ std::string replay_summary(const Table& summary) {
                           width, "slots", "retained", "regret", "loss", "to the best", "to random", "prompts");
     }
     text += fmt::format("  {:>2}  {:<{}}{:>7}{:>9}{:>9}{:>9}   {:<26}{:<26}{}\n",
-                        number(summary, row, "rank", "{:.0f}"), label(summary, row, repeated), width,
+                        number(summary, row, "rank", "{:.0f}"), names[row], width,
                         number(summary, row, "slots_held", "{:.1f}"), number(summary, row, "retained_mass", "{:.4f}"),
                         number(summary, row, "regret", "{:.4f}"), number(summary, row, "relative_loss", "{:.4f}"),
                         difference(summary, row, "to_best"), difference(summary, row, "to_random"),
@@ -79,10 +100,9 @@ std::string replay_summary(const Table& summary) {
 
 std::string constraints_summary(const Table& costs) {
   if (costs.rows() == 0) return "";
+  const std::vector<std::string> names = labels(costs);
   std::size_t width = 8;
-  for (std::size_t row = 0; row < costs.rows(); ++row) {
-    width = std::max(width, costs.text(row, costs.column("policy")).size() + 1);
-  }
+  for (const std::string& name : names) width = std::max(width, name.size() + 1);
   std::string text = fmt::format("\nWhat {} costs: retained mass under it less without it, paired\n",
                                  costs.text(0, costs.column("constraint")));
   text +=

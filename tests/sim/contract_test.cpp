@@ -69,12 +69,12 @@ bool feasible(const Policy& policy, double slots) {
                      [&](const trace::LayerView& view) { return is_feasible(policy, view.shape, slots); });
 }
 
-// What holds for most methods and not for these, and why. Each has a test of its own that shows it.
+// What holds for most methods and not for these, and why.
 struct Exceptions {
   /// Gives some layers or heads more than the mean, or rounds up.
   std::set<std::string> uneven = {"pyramidkv", "ada-snapkv", "ada-pyramid", "critical-adakv", "chunkkv"};
-  /// A larger budget can take a position away: integer steps between layers, a first stage that grows.
-  std::set<std::string> not_nested = {"pyramidkv", "ada-pyramid", "criticalkv", "critical-adakv"};
+  /// A larger budget can take a position away, where the integer step between layers grows.
+  std::set<std::string> not_nested = {"pyramidkv", "ada-pyramid"};
 };
 const Exceptions kExceptions;
 
@@ -124,9 +124,9 @@ TEST_P(EveryPolicy, DoesTheSameTwice) {
   }
 }
 
-TEST_P(EveryPolicy, KeepsASupersetWhenTheBudgetGrowsByOne) {
+TEST_P(EveryPolicy, KeepsASupersetWhenTheBudgetGrowsByOneUnlessItIsKnownNotTo) {
   const Policy policy = make_policy(GetParam());
-  if (kExceptions.not_nested.contains(policy.name)) GTEST_SKIP() << "does not hold for this method";
+  bool lost = false;
   Retention smaller;
   for (double slots = 1; slots <= kLength + 2; ++slots) {
     if (!feasible(policy, slots)) continue;
@@ -135,11 +135,16 @@ TEST_P(EveryPolicy, KeepsASupersetWhenTheBudgetGrowsByOne) {
       for (Index set = 0; set < smaller.layers[layer].sets(); ++set) {
         const auto few = smaller.layers[layer].kept_ascending(set);
         const auto more = larger.layers[layer].kept_ascending(set);
-        ASSERT_TRUE(std::includes(more.begin(), more.end(), few.begin(), few.end())) << slots << " slots";
+        const bool nested = std::includes(more.begin(), more.end(), few.begin(), few.end());
+        lost = lost || !nested;
+        if (!kExceptions.not_nested.contains(policy.name)) {
+          ASSERT_TRUE(nested) << slots << " slots";
+        }
       }
     }
     smaller = std::move(larger);
   }
+  EXPECT_EQ(lost, kExceptions.not_nested.contains(policy.name)) << "what is listed as not nested is nested here";
 }
 
 TEST_P(EveryPolicy, ReadsBackFromItsCanonicalText) {
