@@ -10,6 +10,7 @@
 #include <set>
 
 #include "cli/common_options.hpp"
+#include "cli/given_files.hpp"
 #include "cli/outputs.hpp"
 #include "cli/replay_summary.hpp"
 #include "core/error.hpp"
@@ -24,6 +25,11 @@ namespace evictlab::cli {
 namespace {
 
 namespace fs = std::filesystem;
+
+/// Whether --kept says what to judge instead of where to write: there is no policy to replay.
+bool judges_kept(const Options& options) {
+  return options.has("kept") && !options.has("policy") && !options.has("scores") && !options.has("budgets");
+}
 
 /// What replay writes: the table asked for, its companions beside it, and the kept positions where asked for.
 struct ReplayFiles {
@@ -40,7 +46,7 @@ struct ReplayFiles {
         positions(outputs.plan(replay.parent_path() / "positions.csv")),
         trajectory(outputs.plan(replay.parent_path() / "trajectory.csv")) {
     const fs::path manifest = outputs.plan(Outputs::manifest_path(replay));
-    if (options.has("kept")) kept = outputs.plan(options.path("kept"));
+    if (options.has("kept") && !judges_kept(options)) kept = outputs.plan(options.path("kept"));
     if (options.has("constrain")) constraints = outputs.plan(replay.parent_path() / "constraints.csv");
     std::set<fs::path> different;
     for (const fs::path& path : {replay, budgets, positions, trajectory, manifest, constraints.value_or("constraints"),
@@ -68,7 +74,29 @@ std::vector<sim::Policy> asked_policies(const Options& options) {
     make.variant = *variant;
     if (!sim::is_variant(*variant)) throw core::InputError("replay: no policy has the variant '{}'", *variant);
   }
-  return sim::make_policies(options.text("policy"), make);
+  const bool given = options.has("scores") || options.has("budgets");
+  if (options.has("policy") || !given) return sim::make_policies(options.text("policy"), make);
+  return sim::make_policies(fmt::format("compose({}{}{})", options.has("scores") ? "scorer=given" : "",
+                                        options.has("scores") && options.has("budgets") ? "," : "",
+                                        options.has("budgets") ? "allocator=given" : ""),
+                            make);
+}
+
+/// Puts the files of --scores and --budgets in the place of the parts that stand for them.
+void bind_given(const Options& options, const trace::Source& trace, std::vector<sim::Policy>& policies) {
+  sim::Given given;
+  if (const auto scores = options.optional_text("scores")) given.scores = read_scores(*scores, trace);
+  if (const auto budgets = options.optional_text("budgets")) given.budgets = read_budgets(*budgets, trace);
+  const auto unused = [&](bool is_given, bool (*wants)(const sim::Policy&)) {
+    return is_given && std::none_of(policies.begin(), policies.end(), wants);
+  };
+  if (unused(given.scores != nullptr, sim::wants_given_scores)) {
+    throw core::InputError("replay: no policy uses --scores; ask for compose(scorer=given)");
+  }
+  if (unused(given.budgets != nullptr, sim::wants_given_budgets)) {
+    throw core::InputError("replay: no policy uses --budgets; ask for compose(allocator=given)");
+  }
+  for (sim::Policy& policy : policies) policy = sim::bound(std::move(policy), given);
 }
 
 /// Adds the policies as --constrain forces them to be; returns which belong to which.
@@ -77,6 +105,7 @@ std::vector<sim::ConstrainedPair> add_constrained(const std::string& text, std::
   std::vector<sim::ConstrainedPair> pairs;
   const std::size_t free_count = policies.size();
   for (std::size_t i = 0; i < free_count; ++i) {
+    if (policies[i].allocator->ignores_budget()) continue;
     try {
       sim::Policy constrained =
           sim::make_policy(sim::with_defaults(sim::parse_policy(policies[i].text()), constraints));
@@ -88,6 +117,18 @@ std::vector<sim::ConstrainedPair> add_constrained(const std::string& text, std::
     }
   }
   return pairs;
+}
+
+/// The rows of policies as they are, not as constraints force them to be.
+analysis::Table free_rows(const analysis::Table& replay, const std::vector<sim::ConstrainedPair>& pairs) {
+  std::set<std::pair<std::string, std::string>> constrained;
+  for (const sim::ConstrainedPair& pair : pairs) constrained.emplace(pair.policy, pair.constrained_parameters);
+  analysis::Table table(replay.columns());
+  for (std::size_t row = 0; row < replay.rows(); ++row) {
+    const std::pair key(replay.text(row, replay.column("policy")), replay.text(row, replay.column("parameters")));
+    if (!constrained.contains(key)) table.add_row(replay.row(row));
+  }
+  return table;
 }
 
 /// The policies that every prompt of the trace can serve; says which cannot be and why. Throws when none can.
@@ -163,13 +204,64 @@ void report_conversions(const trace::Source& trace, const std::vector<sim::Budge
   }
 }
 
-}  // namespace
+/// Policies to be replayed at the same budgets.
+struct Plan {
+  std::vector<sim::Policy> policies;
+  std::vector<sim::Budget> budgets;
+};
 
-int run_replay(const Arguments& arguments) {
-  Options options(
-      "replay", "TRACE --policy LIST --budget LIST --out replay.csv [OPTION ...]",
-      "Replays eviction policies at budgets from a recorded trace: what each keeps, what that costs, and how far\n"
-      "it is from the oracle. Writes the table, budgets.csv and positions.csv beside it, and a manifest.");
+/// One plan for the policies asked for; one per budget in a file of kept positions.
+std::vector<Plan> plans(const Options& options, const trace::Source& trace, std::vector<sim::ConstrainedPair>& pairs) {
+  std::vector<Plan> result;
+  if (judges_kept(options)) {
+    std::map<std::string, std::size_t> by_budget;
+    for (KeptRun& run : read_kept(options.path("kept"), trace)) {
+      const auto [place, is_new] = by_budget.emplace(run.budget, result.size());
+      if (is_new) result.push_back({{}, sim::parse_budgets(run.budget)});
+      result[place->second].policies.push_back(std::move(run.policy));
+    }
+    return result;
+  }
+  std::vector<sim::Policy> asked = asked_policies(options);
+  bind_given(options, trace, asked);
+  if (const auto constraints = options.optional_text("constrain")) pairs = add_constrained(*constraints, asked);
+  const bool any_budget = std::all_of(asked.begin(), asked.end(),
+                                      [](const sim::Policy& policy) { return policy.allocator->ignores_budget(); });
+  std::vector<sim::Budget> budgets = options.has("budget") || !any_budget ? sim::parse_budgets(options.text("budget"))
+                                                                          : std::vector{sim::Budget::ratio(1.0)};
+  result.push_back({usable_policies(asked, trace), std::move(budgets)});
+  return result;
+}
+
+void append(analysis::Table& table, const analysis::Table& more) {
+  for (std::size_t row = 0; row < more.rows(); ++row) table.add_row(more.row(row));
+}
+
+sim::ReplayResult replay_plans(const trace::Source& trace, const std::vector<Plan>& plans,
+                               sim::ReplayOptions& options) {
+  std::unique_ptr<core::Progress> progress;
+  options.progress = [&](double done, double total) {
+    if (!progress) progress = std::make_unique<core::Progress>("replaying", total, "layers");
+    progress->advance_to(done);
+  };
+  sim::ReplayResult result;
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    progress.reset();
+    sim::ReplayResult one = sim::replay(trace, plans[i].policies, plans[i].budgets, options);
+    if (i == 0) {
+      result = std::move(one);
+      continue;
+    }
+    append(result.replay, one.replay);
+    append(result.budgets, one.budgets);
+    append(result.positions, one.positions);
+    append(result.trajectory, one.trajectory);
+    for (const auto& [note, count] : one.notes) result.notes[note] += count;
+  }
+  return result;
+}
+
+void declare(Options& options) {
   options.positional("trace", "the trace: a file or a directory of parts", Options::Count::kOne);
   options.value("policy", "LIST", "", "policies: snapkv,streaming-llm(sinks=8),...; see evictlab policies");
   options.value("budget", "LIST", "",
@@ -178,25 +270,35 @@ int run_replay(const Arguments& arguments) {
   options.value("out", "FILE.csv", "", "the table to write");
   options.value("protect", "sinks=S,window=W", "", "protect these positions under every policy, instead of its own");
   options.value("variant", "NAME", "", "follow this source where a policy has it: kvpress, paper, ...");
-  options.value(
-      "constrain", "LIST", "",
-      "also replay every policy under constraints and report what they cost: share=kv|layer (one kept set for "
-      "all heads of), blocks=16 (kept in blocks), layers=uniform");
-  options.value("kept", "FILE.h5", "", "also write which positions were kept");
+  options.value("constrain", "LIST", "",
+                "also replay every policy under constraints and report what they cost: share=kv|layer (one kept set "
+                "for all heads of), blocks=16 (kept in blocks), layers=uniform");
+  options.value("scores", "FILE.h5", "", "scores made elsewhere, for compose(scorer=given,...); see docs/importing.md");
+  options.value("budgets", "FILE", "", "budgets made elsewhere (JSON or HDF5), for compose(allocator=given,...)");
+  options.value("kept", "FILE.h5", "",
+                "also write which positions were kept; without --policy: judge what this file says was kept");
   declare_threads(options);
   options.flag("force", "replace existing results");
+}
+
+}  // namespace
+
+int run_replay(const Arguments& arguments) {
+  Options options(
+      "replay", "TRACE --policy LIST --budget LIST --out replay.csv [OPTION ...]",
+      "Replays eviction policies at budgets from a recorded trace: what each keeps, what that costs, and how\n"
+      "far it is from the oracle. Writes the table, budgets.csv, positions.csv and trajectory.csv beside it,\n"
+      "and a manifest.");
+  declare(options);
   if (!options.parse(arguments)) return 0;
 
   use_threads(options);
-  std::vector<sim::Policy> asked = asked_policies(options);
-  std::vector<sim::ConstrainedPair> pairs;
-  if (const auto constraints = options.optional_text("constrain")) pairs = add_constrained(*constraints, asked);
-  const std::vector<sim::Budget> budgets = sim::parse_budgets(options.text("budget"));
   const Outputs outputs(options.has("force"));
   const ReplayFiles files(outputs, options);
   const trace::TraceReader trace(options.path("trace"));
-  const std::vector<sim::Policy> policies = usable_policies(asked, trace);
-  report_conversions(trace, budgets);
+  std::vector<sim::ConstrainedPair> pairs;
+  const std::vector<Plan> all = plans(options, trace, pairs);
+  for (const Plan& plan : all) report_conversions(trace, plan.budgets);
 
   std::unique_ptr<trace::RetentionWriter> kept;
   sim::ReplayOptions replay_options;
@@ -205,15 +307,7 @@ int run_replay(const Arguments& arguments) {
     kept = std::make_unique<trace::RetentionWriter>(*files.kept, command_line(), options.has("force"));
     replay_options.retention = [&](const sim::RetentionRecord& record) { write_retention(*kept, record); };
   }
-  sim::ReplayResult result;
-  {
-    std::unique_ptr<core::Progress> progress;
-    replay_options.progress = [&](double done, double total) {
-      if (!progress) progress = std::make_unique<core::Progress>("replaying", total, "layers");
-      progress->advance_to(done);
-    };
-    result = sim::replay(trace, policies, budgets, replay_options);
-  }
+  const sim::ReplayResult result = replay_plans(trace, all, replay_options);
   report_status(result.replay);
   for (const auto& [note, count] : result.notes) std::cerr << fmt::format("note: {} ({} x)\n", note, count);
 
@@ -222,16 +316,20 @@ int run_replay(const Arguments& arguments) {
   outputs.write_table(files.positions, result.positions);
   outputs.write_table(files.trajectory, result.trajectory);
   if (files.constraints) outputs.write_table(*files.constraints, sim::constraint_costs(result.replay, pairs));
-  nlohmann::ordered_json texts;
-  for (const sim::Policy& policy : policies) texts.push_back(policy.text());
+  nlohmann::ordered_json policies;
+  nlohmann::ordered_json budgets;
+  for (const Plan& plan : all) {
+    for (const sim::Policy& policy : plan.policies) policies.push_back(policy.text());
+    for (const sim::Budget& budget : plan.budgets) budgets.push_back(budget.text());
+  }
   outputs.write_manifest(files.replay, {{"trace", options.text("trace")},
                                         {"model", trace.model().name},
                                         {"model_fingerprint", trace.model().fingerprint},
                                         {"prompts", trace.prompts().size()},
-                                        {"policies", texts},
-                                        {"budgets", options.text("budget")}});
+                                        {"policies", policies},
+                                        {"budgets", budgets}});
   if (kept) kept->finish();
-  std::cout << replay_summary(sim::summarize(result.replay));
+  std::cout << replay_summary(sim::summarize(free_rows(result.replay, pairs)));
   if (files.constraints) std::cout << constraints_summary(sim::constraint_costs(result.replay, pairs));
   std::cerr << fmt::format("wrote {}, {}, {}, {}{}\n", files.replay.string(), files.budgets.filename().string(),
                            files.positions.filename().string(), files.trajectory.filename().string(),

@@ -8,7 +8,7 @@
 #include <map>
 #include <set>
 
-#include "core/text.hpp"
+#include "sim/policy_spec.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -31,7 +31,7 @@ std::string difference(const Table& table, std::size_t row, const std::string& c
 
 std::vector<std::string> parameters_of(const Table& table, std::size_t row) {
   const std::string text = table.text(row, table.column("parameters"));
-  return text.empty() ? std::vector<std::string>() : core::split(text, ',');
+  return text.empty() ? std::vector<std::string>() : sim::split_list(text, "parameters");
 }
 
 /// Every row's policy: "snapkv", and where the same one is there with other parameters what they differ in,

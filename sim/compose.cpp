@@ -7,6 +7,7 @@
 
 #include "core/text.hpp"
 #include "sim/declarations.hpp"
+#include "sim/given.hpp"
 
 namespace evictlab::sim {
 namespace {
@@ -73,6 +74,8 @@ std::span<const PartInfo<Scorer>> scorers() {
        [](const Parameters& given) { return recency_scorer(granularity_from(given)); }},
       {"none", "earlier positions first", declare_axis,
        [](const Parameters&) { return std::shared_ptr<const Scorer>(); }},
+      {"given", "scores made elsewhere (--scores FILE.h5)", declare_nothing,
+       [](const Parameters&) { return given_scorer(nullptr); }},
       {"future", "the attention the future really pays (oracle)", declare_axis,
        [](const Parameters& given) { return future_scorer(granularity_from(given)); }},
   };
@@ -99,6 +102,8 @@ std::span<const PartInfo<Allocator>> allocators() {
          rule.share = pyramid_share(PyramidRule::kAdaKv, given.integer("beta"));
          return adaptive_allocator(rule);
        }},
+      {"given", "budgets made elsewhere (--budgets FILE)", declare_nothing,
+       [](const Parameters&) { return given_allocator(nullptr); }},
       {"guaranteed", "heads compete for what no head is guaranteed (kvpress AdaKV)", declare_floor_alpha,
        [](const Parameters& given) {
          return adaptive_allocator({.kind = AdaptiveKind::kTakeTop, .floor_alpha = given.number("floor_alpha")});

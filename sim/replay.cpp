@@ -122,7 +122,8 @@ class PromptReplay {
 
   // Scores and ranks once per group, then lets every run of it see the layer.
   void observe(const trace::LayerData& data, std::size_t layer) {
-    const trace::LayerView view = trace::layer_view(data);
+    trace::LayerView view = trace::layer_view(data);
+    view.prompt = info_.id;
     const trace::FutureView future = trace::future_view(data);
     trace::LayerView with_future = view;
     with_future.future = &future;

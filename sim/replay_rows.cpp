@@ -148,7 +148,7 @@ ReplayResult empty_result() {
 }
 
 void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers, ReplayResult& result) {
-  const bool full = context.policy.allocator->ignores_budget() && !context.policy.fixed_protection;
+  const bool full = context.policy.name == "full";
   const auto status = [full](bool nothing_evicted) { return nothing_evicted && !full ? "degenerate" : "ok"; };
   const double slot_bytes = static_cast<double>(context.model.kv_heads * context.model.slot_bytes());
   double slots = 0.0;

@@ -125,14 +125,15 @@ struct FutureView {
 /// model; views that are not available are empty. Valid as long as the data behind it.
 struct LayerView {
   LayerShape shape;
-  TensorView window_attention;  // [H, w, n]
-  TensorView attention_mass;    // [H, n]
-  TensorView output_norms;      // [H, n]
-  TensorView window_queries;    // [H, w, d]
-  TensorView keys;              // [G, n, d]
-  TensorView values;            // [G, n, d]
-  TensorView query_mean;        // [H, d]
-  TensorView query_covariance;  // [H, d, d]
+  std::string_view prompt = {};  // the recorded prompt's id; empty for a running model
+  TensorView window_attention;   // [H, w, n]
+  TensorView attention_mass;     // [H, n]
+  TensorView output_norms;       // [H, n]
+  TensorView window_queries;     // [H, w, d]
+  TensorView keys;               // [G, n, d]
+  TensorView values;             // [G, n, d]
+  TensorView query_mean;         // [H, d]
+  TensorView query_covariance;   // [H, d, d]
   Index query_count = 0;
   const FutureView* future = nullptr;  // for the oracle alone
 };

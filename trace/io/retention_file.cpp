@@ -100,4 +100,42 @@ void RetentionWriter::finish() {
   impl_->finished = true;
 }
 
+struct RetentionReader::Impl {
+  explicit Impl(const fs::path& path) : file(hdf5::File::open(path)) {}
+  hdf5::File file;
+};
+
+RetentionReader::RetentionReader(const fs::path& path) : impl_(std::make_unique<Impl>(path)) {
+  const hdf5::File& file = impl_->file;
+  if (!file.has_attribute("/", "format") || file.text("/", "format") != "evictlab-retention") {
+    throw TraceError("{}: is no file of kept positions (format evictlab-retention)", path.string());
+  }
+  if (file.integer("/", "format_version") != 1) {
+    throw TraceError("{}: kept positions of format version {}; version 1 is known", path.string(),
+                     file.integer("/", "format_version"));
+  }
+  for (std::size_t run = 0; file.exists(fmt::format("/{}", run)); ++run) {
+    const std::string group = fmt::format("/{}", run);
+    runs_.push_back({file.text(group, "policy"), file.text(group, "budget"), file.text(group, "prompt"),
+                     file.text(group, "granularity"), file.integers(group, "layers")});
+  }
+  if (runs_.empty()) throw TraceError("{}: holds no kept positions", path.string());
+}
+
+RetentionReader::~RetentionReader() = default;
+
+const fs::path& RetentionReader::path() const { return impl_->file.path(); }
+
+KeptLayer RetentionReader::layer(std::size_t run, Index layer) const {
+  const std::string group = fmt::format("/{}/{}", run, layer);
+  KeptLayer kept{impl_->file.read<std::int32_t>(group + "/positions"),
+                 impl_->file.read<std::int64_t>(group + "/offsets")};
+  const auto& offsets = kept.offsets;
+  if (offsets.size() < 2 || offsets.front() != 0 || !std::ranges::is_sorted(offsets) ||
+      offsets.back() != static_cast<std::int64_t>(kept.positions.size())) {
+    throw TraceError("{}: offsets of {} do not divide its positions into heads", impl_->file.path().string(), group);
+  }
+  return kept;
+}
+
 }  // namespace evictlab::trace

@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "trace/layer.hpp"
 
@@ -39,6 +40,39 @@ class RetentionWriter {
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
+};
+
+/// What was kept of one layer: positions of all heads, one after the other.
+struct KeptLayer {
+  std::vector<std::int32_t> positions;
+  std::vector<std::int64_t> offsets;  // [heads + 1]
+};
+
+class RetentionReader {
+ public:
+  struct Run {
+    std::string policy;
+    std::string budget;
+    std::string prompt;
+    std::string granularity;
+    std::vector<std::int64_t> layers;
+  };
+
+  /// Throws TraceError when the file is no retention file of a known version.
+  explicit RetentionReader(const std::filesystem::path& path);
+  ~RetentionReader();
+  RetentionReader(const RetentionReader&) = delete;
+  RetentionReader& operator=(const RetentionReader&) = delete;
+
+  const std::filesystem::path& path() const;
+  const std::vector<Run>& runs() const { return runs_; }
+  /// Throws TraceError when it is not there or its offsets do not divide its positions. Thread-safe.
+  KeptLayer layer(std::size_t run, Index layer) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+  std::vector<Run> runs_;
 };
 
 }  // namespace evictlab::trace
