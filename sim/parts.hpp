@@ -64,4 +64,27 @@ struct BlockRule {
 /// Whole blocks of successive positions.
 std::shared_ptr<const Selector> block_selector(const BlockRule& rule);
 
+// CAKE's, DynamicKV's and WindowKV's.
+
+/// Window attention's mean over the w rows plus gamma times its unbiased variance, per query head, averaged over
+/// `kernel` positions, then over the query heads of a set (CAKE).
+struct MeanVarianceScoring {
+  Index window = 32;  // at least 2
+  Index kernel = 5;   // odd
+  double gamma = 200.0;
+  Granularity granularity = Granularity::kKvHead;
+};
+std::shared_ptr<const Scorer> mean_variance_scorer(const MeanVarianceScoring& scoring);
+
+/// How CAKE divides the budget over the layers, by their preference (sim/cake.hpp).
+struct PreferenceRule {
+  Index window = 32;           // rows that preferences are computed from
+  std::string model = "none";  // whose published temperatures are used where they are not given
+  double tau1 = 0.0;           // 0: the model's
+  double tau2 = 0.0;
+  bool cascading = true;  // divides anew after every layer; else once, after the last
+  bool exact = false;     // D'Hondt's divisors over all slots; else the authors' rounding of what is not protected
+};
+std::shared_ptr<const Allocator> preference_allocator(const PreferenceRule& rule);
+
 }  // namespace evictlab::sim

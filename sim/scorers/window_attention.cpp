@@ -16,6 +16,7 @@
 #include <algorithm>
 
 #include "sim/parts.hpp"
+#include "sim/pooling.hpp"
 
 namespace evictlab::sim {
 namespace {
@@ -44,24 +45,6 @@ DoubleRow reduced(const std::vector<DoubleRow>& heads, Reduction reduction) {
     }
   }
   if (reduction == Reduction::kMean) result /= static_cast<double>(heads.size());
-  return result;
-}
-
-DoubleRow pooled(const DoubleRow& values, Index kernel, Pooling pooling) {
-  if (kernel == 1) return values;
-  const Index reach = kernel / 2;
-  DoubleRow result(values.size());
-  for (Index j = 0; j < values.size(); ++j) {
-    const Index begin = std::max<Index>(0, j - reach);
-    const auto near = values.segment(begin, std::min(values.size(), j + reach + 1) - begin);
-    if (pooling == Pooling::kMax) {
-      result[j] = near.maxCoeff();
-    } else {
-      double sum = 0.0;  // in order, so that equal neighbourhoods give equal scores
-      for (const double value : near) sum += value;
-      result[j] = sum / static_cast<double>(kernel);
-    }
-  }
   return result;
 }
 

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <Eigen/Core>
+
+#include "sim/parts.hpp"
+
+namespace evictlab::sim {
+
+/// What each position gets of its neighbours: stride 1, kernel/2 positions to either side. The average counts its zero
+/// padding (the divisor is always the kernel), as torch's avg_pool1d does, so both ends are damped; the maximum ignores
+/// it. Equal neighbourhoods give equal values. `kernel` is odd.
+Eigen::RowVectorXd pooled(const Eigen::RowVectorXd& values, Index kernel, Pooling pooling);
+
+}  // namespace evictlab::sim
