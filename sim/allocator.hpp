@@ -48,6 +48,9 @@ class Allocation {
   virtual std::span<const Index> observe(const LayerSummary& summary) = 0;
   /// The same after the last layer.
   virtual std::span<const Index> finish() = 0;
+  /// Whether layers are cut to the budgets last given. If not, these are only recorded: a method that evicts after
+  /// the last layer holds all before, and CAKE's code evicts nothing of a short prompt, whatever its budget.
+  virtual bool evicts() const { return true; }
   /// After the last layer: what a user should know about how it went on this prompt, one line each: a
   /// published setting that had to be replaced, a budget that was lost.
   virtual std::vector<std::string> notes() const { return {}; }
@@ -62,6 +65,11 @@ class Allocator {
   virtual Needs needs() const { return {}; }
   /// Whether it reads the scores of the policy's scorer.
   virtual bool needs_scores() const { return false; }
+  /// What budgets depend on besides the scores and costs more than a glance: found once per layer for all budgets, and
+  /// handed back as Importance::measures.
+  virtual std::vector<double> measure(const trace::LayerView& /*layer*/) const { return {}; }
+  /// Allocators of the same measures, with all that they depend on; empty: measures nothing.
+  virtual std::string measure_identity() const { return {}; }
   /// Whether a layer's budgets can still change after it was observed.
   virtual bool revises() const { return false; }
   /// Whether any budget will do (`full`).

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <numeric>
 #include <stdexcept>
@@ -9,8 +10,7 @@
 namespace evictlab::sim {
 namespace {
 
-void check_layer(const Policy& policy, const Scorer& scorer, const trace::LayerView& layer) {
-  const Needs needs = scorer.needs();
+void check_layer(const Policy& policy, const Needs& needs, const trace::LayerView& layer) {
   if (needs.window_rows > layer.window_attention.rows() && needs.window_rows > 0) {
     throw PolicyError("policy '{}' reads the last {} prompt queries; layer {} gives {}", policy.name, needs.window_rows,
                       layer.shape.layer, layer.window_attention.rows());
@@ -23,7 +23,7 @@ void check_layer(const Policy& policy, const Scorer& scorer, const trace::LayerV
 trace::RowMatrix scores_of(const Policy& policy, const std::shared_ptr<const Scorer>& scorer,
                            const trace::LayerView& layer) {
   if (!scorer) return {};
-  check_layer(policy, *scorer, layer);
+  check_layer(policy, scorer->needs(), layer);
   const Index sets = set_count(policy.granularity, layer.shape);
   trace::RowMatrix scores =
       trace::RowMatrix::Constant(sets, layer.shape.prompt_length, std::numeric_limits<float>::quiet_NaN());
@@ -40,7 +40,9 @@ trace::RowMatrix scores_of(const Policy& policy, const std::shared_ptr<const Sco
 }  // namespace
 
 Importance score_layer(const Policy& policy, const trace::LayerView& layer) {
-  return {scores_of(policy, policy.scorer, layer), scores_of(policy, policy.refiner, layer)};
+  check_layer(policy, policy.allocator->needs(), layer);
+  return {scores_of(policy, policy.scorer, layer), scores_of(policy, policy.refiner, layer),
+          policy.allocator->measure(layer)};
 }
 
 Ranking rank_layer(const Policy& policy, const trace::LayerShape& shape, const Importance& importance, Index ceiling) {
@@ -85,7 +87,12 @@ void Eviction::observe(const trace::LayerView& layer, const Importance& importan
   held.shared = sharing > 1 && static_cast<Index>(held_.size()) % sharing != 0 && !keeps_all;
   if (held.shared) {
     // Without a selection to share (no layer has made one yet) only what is protected is left.
-    if (!selection_.empty()) held.ranked = selection_;
+    for (std::size_t set = 0; set < sets && !selection_.empty(); ++set) {
+      // A layer with a sliding window, or fewer protected positions, can hold only a part of it.
+      std::copy_if(
+          selection_[set].begin(), selection_[set].end(), std::back_inserter(held.ranked[set]),
+          [&](Index position) { return position >= ranges.candidates_begin && position < ranges.candidates_end; });
+    }
   } else {
     rank(importance, ranking, most, held);
   }
@@ -131,6 +138,10 @@ void Eviction::cut(Held& held) const {
     auto& ranked = held.ranked[set];
     const Index slots = std::clamp<Index>(held.budgets[set] - ranges.protected_count(), 0, ranges.candidates());
     const auto held_now = static_cast<Index>(ranked.size());
+    if (!allocation_->evicts()) {
+      held.counts[set] = ranges.protected_count() + held_now;
+      continue;
+    }
     if (policy_.allocator->repeats_recent() && slots > held_now && held_now < ranges.candidates()) {
       // What is stored ends with the protected positions, and the code takes its first `slots` entries.
       const Index repeated = std::min(slots - held_now, ranges.prompt_length - ranges.candidates_end);
@@ -144,10 +155,10 @@ void Eviction::cut(Held& held) const {
   }
 }
 
-// A layer that keeps nothing but what is protected leaves an earlier selection in place (as WindowKV's code does).
 void Eviction::share_selection() {
   const auto& ranked = held_.back().ranked;
-  if (std::any_of(ranked.begin(), ranked.end(), [](const auto& set) { return !set.empty(); })) selection_ = ranked;
+  const bool selects = std::any_of(ranked.begin(), ranked.end(), [](const auto& set) { return !set.empty(); });
+  if (selects || !policy_.selector->leaves_older_selection()) selection_ = ranked;
 }
 
 LayerRetention Eviction::layer(std::size_t index) const {

@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "trace/layer.hpp"
 
@@ -61,6 +62,8 @@ struct Importance {
   trace::RowMatrix scores;
   /// [kept sets, n]: a second opinion, of the policy's refiner; empty without one.
   trace::RowMatrix refinement;
+  /// What the policy's allocator measures of the layer (Allocator::measure); empty where it measures nothing.
+  std::vector<double> measures;
 };
 
 }  // namespace evictlab::sim

@@ -29,9 +29,6 @@ struct WindowScoring {
 
 /// Window attention, pooled along the positions (SnapKV and those that build on it).
 std::shared_ptr<const Scorer> window_attention_scorer(const WindowScoring& scoring);
-/// One row per query head of a set → one: their mean, maximum or sum. At least one row.
-Eigen::RowVectorXd reduced(const std::vector<Eigen::RowVectorXd>& heads, Reduction reduction);
-
 /// What all prompt queries have paid a position (H2O, arXiv:2306.14048).
 struct MassScoring {
   Reduction reduction = Reduction::kMean;
@@ -61,6 +58,13 @@ struct ExpectedScoring {
   double epsilon = 0.0;
 };
 std::shared_ptr<const Scorer> expected_attention_scorer(const ExpectedScoring& scoring);
+/// What the last queries attend to, by blocks, for all heads of the layer (WindowKV, arXiv:2503.17922).
+struct WindowBlockScoring {
+  Index window = 32;  // s, the last queries; their own positions are not scored
+  Index block = 8;
+  Index top = 4;  // largest values of a block and head that count; 0: all
+};
+std::shared_ptr<const Scorer> window_blocks_scorer(const WindowBlockScoring& scoring);
 /// The scores of another scorer for fewer kept sets: their mean.
 std::shared_ptr<const Scorer> shared_scorer(std::shared_ptr<const Scorer> scorer, Granularity granularity);
 /// The later, the larger: what was read last is kept.
@@ -93,6 +97,24 @@ LayerShare pyramid_share(PyramidRule rule, Index beta);
 std::shared_ptr<const Allocator> layered_allocator(LayerShare share);
 /// The same for every kept set of every layer, as far as there are positions.
 std::shared_ptr<const Allocator> uniform_allocator();
+
+/// DynamicKV's layers competing for one budget (allocators/global_counts.cpp).
+struct GlobalCountsRule {
+  double radio_max = 10.0;  // a layer first keeps at most this times the mean budget
+  Index period = 4;         // layers between two divisions
+  bool bounded = false;     // the paper's form: no layer grows, and the last layer ends a period too
+};
+std::shared_ptr<const Allocator> global_counts_allocator(const GlobalCountsRule& rule);
+
+/// WindowKV's groups of layers with falling budgets (allocators/layer_groups.cpp).
+struct LayerGroupsRule {
+  Index group = 8;  // layers of a group
+  Index beta = 14;
+  bool exact = false;  // the paper's form
+};
+std::shared_ptr<const Allocator> layer_groups_allocator(const LayerGroupsRule& rule);
+/// `wanted` when that divides the layers into at least two groups, else the largest divisor up to a quarter of them.
+Index layers_in_group(Index layers, Index wanted);
 
 /// SimLayerKV's two kinds of layers (allocators/lazy_layers.cpp).
 struct LazyRule {
@@ -159,5 +181,28 @@ struct BlockRule {
 };
 /// Whole blocks of successive positions.
 std::shared_ptr<const Selector> block_selector(const BlockRule& rule);
+
+// CAKE's, DynamicKV's and WindowKV's.
+
+/// Window attention's mean over the w rows plus gamma times its unbiased variance, per query head, averaged over
+/// `kernel` positions, then over the query heads of a set (CAKE).
+struct MeanVarianceScoring {
+  Index window = 32;  // at least 2
+  Index kernel = 5;   // odd
+  double gamma = 200.0;
+  Granularity granularity = Granularity::kKvHead;
+};
+std::shared_ptr<const Scorer> mean_variance_scorer(const MeanVarianceScoring& scoring);
+
+/// How CAKE divides the budget over the layers, by their preference (sim/cake.hpp).
+struct PreferenceRule {
+  Index window = 32;           // rows that preferences are computed from
+  std::string model = "none";  // whose published temperatures are used where they are not given
+  double tau1 = 0.0;           // 0: the model's
+  double tau2 = 0.0;
+  bool cascading = true;  // divides anew after every layer; else once, after the last
+  bool exact = false;     // D'Hondt's divisors over all slots; else the authors' rounding of what is not protected
+};
+std::shared_ptr<const Allocator> preference_allocator(const PreferenceRule& rule);
 
 }  // namespace evictlab::sim

@@ -25,9 +25,9 @@ std::string ranking_key(const Policy& policy) {
   const auto identity = [](const std::shared_ptr<const Scorer>& scorer) {
     return scorer ? scorer->identity() : "none";
   };
-  return fmt::format("{}|{}|{}|{}|{}|{}|{}", identity(policy.scorer), identity(policy.refiner),
-                     policy.selector->identity(), policy.protection.text(), granularity_name(policy.granularity),
-                     policy.block, policy.needs().future);
+  return fmt::format("{}|{}|{}|{}|{}|{}|{}|{}", identity(policy.scorer), identity(policy.refiner),
+                     policy.allocator->measure_identity(), policy.selector->identity(), policy.protection.text(),
+                     granularity_name(policy.granularity), policy.block, policy.needs().future);
 }
 
 // One prompt under all policies and budgets.

@@ -39,6 +39,9 @@ class Selector {
   virtual Index block() const { return 1; }
   /// In a model of so many layers, how many successive ones hold what the first of them selects.
   virtual Index layers_sharing(Index /*layers*/) const { return 1; }
+  /// Whether a layer that keeps nothing but what is protected leaves what an earlier layer selected to the next ones,
+  /// as WindowKV's code does.
+  virtual bool leaves_older_selection() const { return false; }
   /// Ranks the candidates of one kept set. Equal scores: lower position first, unless the method says otherwise.
   virtual std::vector<std::int32_t> rank(const RankRequest& request) const = 0;
   /// How many of the first of a set's ranked candidates are kept when `slots` are left for them; at

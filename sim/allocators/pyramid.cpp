@@ -15,12 +15,11 @@
 
 #include <cmath>
 
+#include "sim/arithmetic.hpp"
 #include "sim/parts.hpp"
 
 namespace evictlab::sim {
 namespace {
-
-Index floor_division(Index a, Index b) { return a / b - ((a % b != 0 && (a < 0) != (b < 0)) ? 1 : 0); }
 
 // Candidates of layer l; may exceed m or be negative.
 Index whole_share(Index b, Index candidates, Index beta, Index layer, Index layers) {

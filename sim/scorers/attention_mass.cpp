@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "sim/parts.hpp"
+#include "sim/pooling.hpp"
 
 namespace evictlab::sim {
 namespace {

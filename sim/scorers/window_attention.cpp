@@ -16,6 +16,7 @@
 #include <algorithm>
 
 #include "sim/parts.hpp"
+#include "sim/pooling.hpp"
 
 namespace evictlab::sim {
 namespace {
@@ -32,24 +33,6 @@ DoubleRow window_mean(const trace::TensorView& attention, Index head, Index wind
     sum += row.cast<double>();
   }
   return sum / static_cast<double>(window);
-}
-
-DoubleRow pooled(const DoubleRow& values, Index kernel, Pooling pooling) {
-  if (kernel == 1) return values;
-  const Index reach = kernel / 2;
-  DoubleRow result(values.size());
-  for (Index j = 0; j < values.size(); ++j) {
-    const Index begin = std::max<Index>(0, j - reach);
-    const auto near = values.segment(begin, std::min(values.size(), j + reach + 1) - begin);
-    if (pooling == Pooling::kMax) {
-      result[j] = near.maxCoeff();
-    } else {
-      double sum = 0.0;  // in order, so that equal neighbourhoods give equal scores
-      for (const double value : near) sum += value;
-      result[j] = sum / static_cast<double>(kernel);
-    }
-  }
-  return result;
 }
 
 class WindowAttentionScorer final : public Scorer {
@@ -93,19 +76,6 @@ class WindowAttentionScorer final : public Scorer {
 };
 
 }  // namespace
-
-Eigen::RowVectorXd reduced(const std::vector<Eigen::RowVectorXd>& heads, Reduction reduction) {
-  Eigen::RowVectorXd result = heads.front();
-  for (std::size_t h = 1; h < heads.size(); ++h) {
-    if (reduction == Reduction::kMax) {
-      result = result.cwiseMax(heads[h]);
-    } else {
-      result += heads[h];
-    }
-  }
-  if (reduction == Reduction::kMean) result /= static_cast<double>(heads.size());
-  return result;
-}
 
 std::shared_ptr<const Scorer> window_attention_scorer(const WindowScoring& scoring) {
   return std::make_shared<WindowAttentionScorer>(scoring);

@@ -25,6 +25,8 @@ class BlockSelector final : public Selector {
   Index block() const override { return rule_.size; }
   Index layers_sharing(Index layers) const override { return rule_.layers_sharing ? rule_.layers_sharing(layers) : 1; }
 
+  bool leaves_older_selection() const override { return rule_.count == BlockCount::kAllButDropped; }
+
   std::vector<std::int32_t> rank(const RankRequest& request) const override {
     const PositionRanges& ranges = request.ranges;
     std::vector<float> worth;

@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "checks.hpp"
+#include "sim/cake.hpp"
 
 namespace evictlab::golden {
 namespace {
@@ -76,15 +79,47 @@ std::string compare_history(const File& file, const Case& golden, const std::vec
   return difference;
 }
 
-std::string compare_preference(const File& file, const Case& golden, const sim::Policy&,
-                               const std::vector<trace::LayerView>&) {
-  return file.exists(golden.path + "/preference") ? "preference: not compared" : "";
+std::string compare_preference(const File& file, const Case& golden, const std::vector<trace::LayerView>& views) {
+  if (!file.exists(golden.path + "/preference")) return {};
+  constexpr double kTolerance = 1e-4;
+  const auto theirs = file.read<double>(golden.path + "/preference");
+  if (theirs.size() != views.size()) return "preference is for another number of layers";
+  for (std::size_t l = 0; l < views.size(); ++l) {
+    const double ours =
+        sim::cake_preference(views[l], golden.params.at("window_size").get<Index>(),
+                             golden.params.at("tau1").get<double>(), golden.params.at("tau2").get<double>());
+    if (std::abs(ours - theirs[l]) <= kTolerance * std::abs(theirs[l])) continue;
+    return fmt::format("preference of layer {} is {}, the authors' {}", l, ours, theirs[l]);
+  }
+  return {};
 }
 
 std::string compare_decoding(const File& file, const Case& golden, const sim::Retention&, const Inputs&) {
   return file.exists(golden.path + "/decode_evicted") ? "decode_evicted: not compared" : "";
 }
 
-std::string check_adjust_budgets(const File&) { return "not compared"; }
+std::string check_adjust_budgets(const File& file) {
+  const auto raw = file.read<double>("/raw");
+  const auto count = file.read<std::int32_t>("/num");
+  const auto total = file.read<std::int32_t>("/total");
+  const auto cap = file.read<std::int32_t>("/cap");
+  const auto theirs = file.read<std::int32_t>("/out");
+  const std::size_t vectors = count.size();
+  if (vectors == 0 || total.size() != vectors || cap.size() != vectors || raw.size() != theirs.size() ||
+      raw.size() % vectors != 0) {
+    return "its datasets do not belong together";
+  }
+  const std::size_t width = raw.size() / vectors;
+  for (std::size_t i = 0; i < vectors; ++i) {
+    const auto used = static_cast<std::size_t>(count[i]);
+    if (used > width) return fmt::format("vector {} has more entries than there are", i);
+    const auto ours = sim::cake_adjusted_budgets(std::span(raw).subspan(i * width, used), total[i], cap[i]);
+    for (std::size_t l = 0; l < used; ++l) {
+      const Index expected = theirs[i * width + l];
+      if (ours[l] != expected) return fmt::format("vector {} entry {} is {}, the authors' {}", i, l, ours[l], expected);
+    }
+  }
+  return {};
+}
 
 }  // namespace evictlab::golden

@@ -23,7 +23,7 @@ LayerState state_of(const sim::LayerRetention& layer, Index protected_count);
 std::string compare_history(const trace::hdf5::File& file, const Case& golden,
                             const std::vector<std::vector<LayerState>>& states);
 /// CAKE's layer preference, to 1e-4 relative.
-std::string compare_preference(const trace::hdf5::File& file, const Case& golden, const sim::Policy& policy,
+std::string compare_preference(const trace::hdf5::File& file, const Case& golden,
                                const std::vector<trace::LayerView>& views);
 /// decode_evicted and decode_kept.
 std::string compare_decoding(const trace::hdf5::File& file, const Case& golden, const sim::Retention& retention,

@@ -153,7 +153,7 @@ std::string check_case(const File& file, const Inputs& inputs, const Case& golde
   std::string difference = compare_kept(kept, policy, retention, views);
   if (difference.empty()) difference = compare_budgets(file, golden, states.back(), with_window);
   if (difference.empty()) difference = compare_history(file, golden, states);
-  if (difference.empty()) difference = compare_preference(file, golden, policy, views);
+  if (difference.empty()) difference = compare_preference(file, golden, views);
   if (difference.empty()) difference = compare_decoding(file, golden, retention, inputs);
   return difference;
 }

@@ -72,9 +72,10 @@ bool feasible(const Policy& policy, double slots) {
 // What holds for most methods and not for these, and why.
 struct Exceptions {
   /// Gives some layers or heads more than the mean, or rounds up.
-  std::set<std::string> uneven = {"pyramidkv", "ada-snapkv", "ada-pyramid", "critical-adakv", "chunkkv"};
-  /// A larger budget can take a position away, where the integer step between layers grows.
-  std::set<std::string> not_nested = {"pyramidkv", "ada-pyramid"};
+  std::set<std::string> uneven = {"pyramidkv", "ada-snapkv", "ada-pyramid", "critical-adakv",
+                                  "chunkkv",   "dynamickv",  "windowkv",    "cake"};
+  /// A larger budget can take a position away: the integer step between layers, or a layer's share, moves.
+  std::set<std::string> not_nested = {"pyramidkv", "ada-pyramid", "dynamickv"};
 };
 const Exceptions kExceptions;
 

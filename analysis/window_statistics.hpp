@@ -1,0 +1,30 @@
+#pragma once
+
+#include <Eigen/Core>
+
+#include "trace/tensor.hpp"
+
+// How the attention of the observation window (the last w prompt queries) is spread over positions and how it moves
+// from query to query: what CAKE (Qin et al. 2025, arXiv:2503.12491) scores positions and divides budgets by.
+
+namespace evictlab::analysis {
+
+/// Per position: mean and unbiased variance (divisor w - 1; 0 when w = 1) of a head's weights over the rows.
+struct WindowMoments {
+  Eigen::RowVectorXd mean;
+  Eigen::RowVectorXd variance;
+};
+/// Over the last `window` rows of one head, of the columns [first, first + count).
+WindowMoments window_moments(const trace::TensorView& attention, trace::Index head, trace::Index window,
+                             trace::Index first, trace::Index count);
+
+/// Sums over all heads, rows and positions of a layer, in double. Weights S are taken as recorded, without dividing
+/// by what the chosen columns sum to.
+struct AttentionSpread {
+  double dispersion = 0.0;  // -sum S ln(S + 1e-10), nats: CAKE's spatial dispersion; not below 0
+  double shift = 0.0;       // sum over heads and positions of the variance over rows: CAKE's temporal shift
+};
+AttentionSpread attention_spread(const trace::TensorView& attention, trace::Index window, trace::Index first,
+                                 trace::Index count);
+
+}  // namespace evictlab::analysis

@@ -1,0 +1,54 @@
+// CAKE (Qin et al. 2025, arXiv:2503.12491): the last w queries tell which positions are attended to much or by fits and
+// starts (scorers/mean_variance.cpp), and which layers attend widely and restlessly and so prefer to hold more
+// (allocators/preference.cpp). Layers share one budget that is divided anew after each of them, so that the prefill
+// never holds more than one whole layer beyond it.
+//
+// variant=code follows antgroup/cakekv@c4675ce: budgets divide what is not protected, are rounded by a rule under which
+// a layer's budget can rise after it was cut, and a prompt of at most capacity + w positions is kept whole although it
+// exceeds the budget. variant=paper: shares of the whole budget, the window included, by D'Hondt's divisors; the paper
+// leaves rounding and the positions that every layer must hold open.
+// Both: dispersion and shift are sums over the query heads, weights are not renormalised after the window's own columns
+// are left out; windows of one query have no variance and are refused; average pooling over 5 is the code's, the
+// paper says "a pooling layer". The code crashes on prompts of at most w positions; here they are kept whole.
+
+#include "sim/cake.hpp"
+#include "sim/declarations.hpp"
+#include "sim/registry.hpp"
+
+namespace evictlab::sim {
+
+PolicyDefinition cake() {
+  std::vector<std::string> models = {"none"};
+  for (std::string& model : cake_models()) models.push_back(std::move(model));
+  ParameterList parameters;
+  parameters.integer("window", 32, {2, kMostPositions}, "last queries that vote; their positions are kept")
+      .integer("kernel", 5, {1, 255, true}, "positions averaged over")
+      .number("gamma", 200.0, {0.0, 1e6}, "weight of the variance over the window")
+      .number("tau1", 0.0, {0.0, 1e6}, "temperature of the dispersion; 0: the model's at this budget, or 1")
+      .number("tau2", 0.0, {0.0, 1e6}, "temperature of the shift; 0: the model's at this budget, or 1")
+      .choice("model", models, "whose published temperatures to use")
+      .choice("cascading", {"yes", "no"}, "evict after every layer, or once after the last");
+  return {.description =
+              "divides the budget over layers by how widely and restlessly they attend; keeps what is "
+              "attended to much or by fits and starts",
+          .source = "antgroup/cakekv@c4675ce",
+          .parameters = parameters,
+          .variants = {{"code", "antgroup/cakekv@c4675ce", {}}, {"paper", "arXiv:2503.12491", {}}},
+          .build = [](const Parameters& given) {
+            Policy policy;
+            const Index window = given.integer("window");
+            policy.scorer = mean_variance_scorer(
+                {.window = window, .kernel = given.integer("kernel"), .gamma = given.number("gamma")});
+            policy.allocator = preference_allocator({.window = window,
+                                                     .model = given.choice("model"),
+                                                     .tau1 = given.number("tau1"),
+                                                     .tau2 = given.number("tau2"),
+                                                     .cascading = given.choice("cascading") == "yes",
+                                                     .exact = given.choice(kVariantParameter) == "paper"});
+            policy.selector = top_selector();
+            policy.protection.recent = window;
+            return policy;
+          }};
+}
+
+}  // namespace evictlab::sim
