@@ -288,4 +288,90 @@ OutputLosses OutputReference::losses(const KeptSets& kept) const {
   return losses;
 }
 
+// What the queries of one head find and what they miss: columns of `attention` are positions from `first` on.
+struct OutputReference::Held {
+  Eigen::MatrixXd attention;     // [T, visible], 0 where a query no longer finds a position
+  Eigen::VectorXd largest_norm;  // [T], over what is found
+  double kept_prompt_mass = 0;   // of the prompt's positions, all queries
+  double prompt_mass = 0;
+};
+
+OutputReference::Held OutputReference::held(const Head& head, std::span<const std::int32_t> until) const {
+  const Index queries = head.attention.rows();
+  const Index in_prompt = shape_.prompt_length - first_;
+  Held result{head.attention.cast<double>(), Eigen::VectorXd::Zero(queries)};
+  result.prompt_mass = result.attention.leftCols(in_prompt).sum();
+  for (Index column = 0; column < result.attention.cols(); ++column) {
+    const Index gone = std::clamp<Index>(until[static_cast<std::size_t>(first_ + column)], 0, queries);
+    const Index appears = std::max<Index>(0, column - in_prompt);
+    result.attention.col(column).tail(queries - gone).setZero();
+    for (Index t = appears; t < gone; ++t) {
+      result.largest_norm[t] = std::max(result.largest_norm[t], head.output_norms[column]);
+    }
+  }
+  result.kept_prompt_mass = result.attention.leftCols(in_prompt).sum();
+  return result;
+}
+
+DecodingLosses OutputReference::losses(const HoldingTimes& times) const {
+  const Index queries = shape_.future_length;
+  const Index d = shape_.head_dim;
+  const Index positions = shape_.prompt_length + queries;
+  if (static_cast<Index>(times.until.size()) != shape_.query_heads) {
+    throw std::invalid_argument(
+        fmt::format("{} holding times for {} query heads", times.until.size(), shape_.query_heads));
+  }
+  DecodingLosses losses;
+  losses.summary.retained_mass = losses.summary.prompt_retained_mass = 1.0;
+  if (queries == 0) return losses;
+
+  const auto count = static_cast<double>(queries);
+  Eigen::MatrixXf difference = Eigen::MatrixXf::Zero(queries, output_weight_->cols());  // y - y^
+  double lost_mass = 0;     // sum over heads of mean 1 - m_h
+  double largest_norm = 0;  // C
+  double kept_prompt_mass = 0;
+  double prompt_mass = 0;
+  for (Index h = 0; h < shape_.query_heads; ++h) {
+    const auto until = times.until[static_cast<std::size_t>(h)];
+    if (static_cast<Index>(until.size()) != positions) {
+      throw std::invalid_argument(fmt::format("holding times of {} positions for {}", until.size(), positions));
+    }
+    const Head& head = heads_[static_cast<std::size_t>(h)];
+    const Held found = held(head, until);
+    const Eigen::MatrixXd missed = head.attention.cast<double>() - found.attention;
+    const Eigen::MatrixXd values = values_[static_cast<std::size_t>(shape_.kv_head_of(h))].cast<double>();
+    const Eigen::MatrixXd held_output = found.attention * values;
+    const Eigen::VectorXd held_mass = found.attention.rowwise().sum();
+    const Eigen::VectorXd held_weighted = found.attention * head.output_norms;
+    const Eigen::VectorXd missed_mass = missed.rowwise().sum();
+    const Eigen::VectorXd missed_weighted = missed * head.output_norms;
+    Eigen::MatrixXd delta = missed * values;
+    double head_lost = 0;
+    for (Index t = 0; t < queries; ++t) {
+      const double ratio = held_mass[t] > 0 ? missed_mass[t] / held_mass[t] : 0.0;
+      const double lost = head.total[t] > 0 ? missed_mass[t] / head.total[t] : 0.0;
+      delta.row(t) -= ratio * held_output.row(t);
+      losses.output.value_bound += missed_weighted[t] + ratio * held_weighted[t];
+      losses.summary.keptmax_bound += missed_weighted[t] + missed_mass[t] * found.largest_norm[t];
+      head_lost += lost / count;
+    }
+    difference.noalias() += delta.cast<float>() * output_weight_->middleRows(h * d, d);
+    const double head_norm = head.output_norms.maxCoeff();
+    losses.summary.head_bound += 2 * head_norm * head_lost;
+    largest_norm = std::max(largest_norm, head_norm);
+    lost_mass += head_lost;
+    kept_prompt_mass += found.kept_prompt_mass;
+    prompt_mass += found.prompt_mass;
+  }
+  losses.summary.retained_mass = 1.0 - lost_mass / static_cast<double>(shape_.query_heads);
+  losses.summary.prompt_retained_mass = prompt_mass > 0 ? kept_prompt_mass / prompt_mass : 1.0;
+  losses.summary.ada_bound = 2 * largest_norm * lost_mass;
+  losses.summary.keptmax_bound /= count;
+  losses.output.value_bound /= count;
+  const double difference_norm = difference.cast<double>().lpNorm<1>();
+  losses.output.exact_loss = difference_norm / count;
+  losses.output.relative_loss = output_norm_ > 0 ? difference_norm / output_norm_ : 0.0;
+  return losses;
+}
+
 }  // namespace evictlab::analysis

@@ -60,6 +60,19 @@ struct OutputLosses {
 
 /// One layer's attention outputs with the full cache, recomputed once from the recorded queries, keys and
 /// values (full tier) and compared with those of any number of kept sets.
+/// How long every query head holds each position: H spans of [n + T]. Query t finds position j (for j >= n: from t = j
+/// - n on) while t < until[j]; 0: not kept after the prompt, T: never evicted. Heads that share a set repeat the span.
+struct HoldingTimes {
+  std::vector<std::span<const std::int32_t>> until;
+};
+
+/// All measures of one retention that changes from query to query. The bounds' averages are taken query by query, since
+/// what is held differs; the order of the measures is the same.
+struct DecodingLosses {
+  SummaryLosses summary;
+  OutputLosses output;
+};
+
 class OutputReference {
  public:
   /// Reads future.queries [H, T, d], keys, values [G, n+T, d] and output_norms [H, n+T]; the stored norms
@@ -72,6 +85,9 @@ class OutputReference {
 
   /// Costs about 2 T d (min(kept, evicted) + hidden) operations a head. Thread-safe.
   OutputLosses losses(const KeptSets& kept) const;
+  /// The same where positions leave between queries. Costs about 4 T (n + T) d operations a head. Thread-safe. Throws
+  /// std::invalid_argument when `until` is no H such spans.
+  DecodingLosses losses(const HoldingTimes& until) const;
 
  private:
   struct Head {
@@ -87,6 +103,8 @@ class OutputReference {
     Eigen::VectorXd weighted;  // [T], by output norm
   };
 
+  struct Held;
+  Held held(const Head& head, std::span<const std::int32_t> until) const;
   Partial sum_over(trace::Index head, std::span<const std::int32_t> positions) const;
   /// The sums over both sets; only the smaller one is summed, the other is what the full cache's sums leave.
   std::pair<Partial, Partial> split(trace::Index head, std::span<const std::int32_t> evicted,

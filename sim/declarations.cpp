@@ -112,4 +112,10 @@ ExpectedScoring expected_scoring_from(const Parameters& parameters) {
           .epsilon = parameters.number("epsilon")};
 }
 
+void declare_decode(ParameterList& parameters) {
+  parameters.choice("decode", {"no", "yes"}, "go on evicting while the answer is generated (full tier)");
+}
+
+bool decodes(const Parameters& parameters) { return parameters.choice("decode") == "yes"; }
+
 }  // namespace evictlab::sim

@@ -46,6 +46,9 @@ LagScoring lag_scoring_from(const Parameters& parameters);
 /// "future", "sinks", "covariance", "values" and "epsilon" (expected_attention_scorer).
 void declare_expected_scoring(ParameterList& parameters);
 ExpectedScoring expected_scoring_from(const Parameters& parameters);
+/// "decode": whether a policy goes on evicting while the answer is generated.
+void declare_decode(ParameterList& parameters);
+bool decodes(const Parameters& parameters);
 /// "first_stage" and "epsilon" (two_stage_selector).
 void declare_two_stage(ParameterList& parameters);
 TwoStageRule two_stage_rule_from(const Parameters& parameters);

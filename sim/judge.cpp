@@ -73,4 +73,16 @@ Measures LayerJudge::judge(Granularity granularity, const LayerRetention& kept, 
   return measures;
 }
 
+Measures LayerJudge::judge_decoding(const Policy& policy, const LayerRetention& kept) const {
+  const trace::LayerView view = trace::layer_view(data_);
+  const DecodedLayer decoded = decode_layer(*policy.decoding, view, future_, policy.granularity,
+                                            policy.ranges(data_.shape), policy.protection, kept);
+  analysis::HoldingTimes times;
+  for (Index head = 0; head < data_.shape.query_heads; ++head) {
+    times.until.emplace_back(decoded.until[static_cast<std::size_t>(set_of(policy.granularity, data_.shape, head))]);
+  }
+  const analysis::DecodingLosses losses = reference_->losses(times);
+  return {losses.summary, losses.output, {}};
+}
+
 }  // namespace evictlab::sim

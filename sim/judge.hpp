@@ -7,6 +7,7 @@
 
 #include "analysis/losses.hpp"
 #include "sim/importance.hpp"
+#include "sim/policy.hpp"
 #include "sim/retention.hpp"
 
 namespace evictlab::sim {
@@ -15,7 +16,9 @@ namespace evictlab::sim {
 struct Measures {
   analysis::SummaryLosses summary;
   std::optional<analysis::OutputLosses> output;
-  double regret = 0.0;  // >= 0: mass the oracle retains more, with the same counts, granularity and protection
+  /// >= 0: mass the oracle retains more, with the same counts, granularity and protection. Not of what is evicted while
+  /// decoding, for which no set is best.
+  std::optional<double> regret;
 };
 
 /// The most mass that kept sets of given sizes can retain in one layer, at every size.
@@ -46,6 +49,9 @@ class LayerJudge {
 
   /// `oracle` is of this layer and the retention's granularity. Thread-safe.
   Measures judge(Granularity granularity, const LayerRetention& kept, const OracleCurve& oracle) const;
+  /// The same for a policy that goes on evicting while the future is generated: full tier, with what its rule reads.
+  /// Thread-safe.
+  Measures judge_decoding(const Policy& policy, const LayerRetention& kept) const;
 
  private:
   const trace::LayerData& data_;

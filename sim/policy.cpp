@@ -20,6 +20,7 @@ Needs Policy::needs() const {
   for (const auto& part : {scorer, refiner}) {
     if (part) needs = merged(needs, part->needs());
   }
+  if (decoding) needs.fields |= decoding->fields() | trace::Field::kQueries | trace::Field::kKeys;
   return needs;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "sim/allocator.hpp"
+#include "sim/decoding.hpp"
 #include "sim/error.hpp"
 #include "sim/scorer.hpp"
 #include "sim/selector.hpp"
@@ -31,6 +32,7 @@ struct Policy {
   std::shared_ptr<const Scorer> refiner;  // a second opinion, for selectors of two stages
   std::shared_ptr<const Allocator> allocator;
   std::shared_ptr<const Selector> selector;
+  std::shared_ptr<const DecodeRule> decoding;  // none: nothing more is evicted after the prompt
   Protection protection;
   /// What is protected is the method itself, so nothing else can be protected instead.
   bool fixed_protection = false;

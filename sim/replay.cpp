@@ -41,6 +41,7 @@ class PromptReplay {
         keep_retention_(keep_retention) {
     for (const Policy& policy : policies) {
       fields_ |= policy.needs().fields;
+      if (policy.decoding) decoding_fields_ |= policy.decoding->fields();
       for (const Budget& budget : budgets) add_run(policy, budget);
     }
     for (std::size_t run = 0; run < runs_.size(); ++run) {
@@ -115,7 +116,7 @@ class PromptReplay {
   }
 
   trace::Fields judged_fields() const {
-    const trace::Fields summary = trace::Field::kFutureMass | trace::Field::kOutputNorms;
+    const trace::Fields summary = trace::Field::kFutureMass | trace::Field::kOutputNorms | decoding_fields_;
     if (info_.tier != trace::Tier::kFull) return summary;
     return summary | trace::Field::kQueries | trace::Field::kKeys | trace::Field::kValues;
   }
@@ -175,7 +176,9 @@ class PromptReplay {
       Run& run = *judged[i];
       LayerOutcome& outcome = run.layers[layer];
       if (revising) outcome.kept = run.retention.layers[layer];
-      outcome.measures = layer_judge.judge(run.policy->granularity, outcome.kept, oracles.at(oracle_key(*run.policy)));
+      outcome.measures = run.policy->decoding ? layer_judge.judge_decoding(*run.policy, outcome.kept)
+                                              : layer_judge.judge(run.policy->granularity, outcome.kept,
+                                                                  oracles.at(oracle_key(*run.policy)));
       outcome.visible = data.shape.prompt_length - data.shape.first_visible();
       outcome.count(data.shape, run.policy->granularity);
       if (keep_retention_ && !revising) run.retention.layers.push_back(std::move(outcome.kept));
@@ -188,6 +191,7 @@ class PromptReplay {
   const trace::PromptInfo& info_;
   bool keep_retention_;
   trace::Fields fields_;
+  trace::Fields decoding_fields_;                           // what rules read while decoding
   std::vector<Run> runs_;                                   // in the order of the rows
   std::map<std::string, std::vector<std::size_t>> groups_;  // by ranking_key
 };

@@ -30,7 +30,8 @@ MeasureCells cells_of(const Measures& measures) {
                         Cell(),
                         Cell(),
                         Cell(),
-                        measures.regret};
+                        Cell()};
+  if (measures.regret) cells[8] = *measures.regret;
   if (measures.output) {
     cells[5] = measures.output->value_bound;
     cells[6] = measures.output->exact_loss;

@@ -16,7 +16,7 @@ using analysis::Table;
 struct PromptValues {
   double retained_mass = 0.0;
   double slots_held = 0.0;
-  double regret = 0.0;
+  std::optional<double> regret;
   std::optional<double> exact_loss;
   std::optional<double> relative_loss;
 };
@@ -77,9 +77,9 @@ std::vector<std::vector<Entry>> entries_by_budget(const Table& replay) {
     }
     if (status == "degenerate") ++entry->degenerate;
     const auto number = [&](std::string_view name) { return replay.number(row, column(name)); };
-    entry->prompts[replay.text(row, column("prompt"))] = {
-        number("retained_mass").value_or(0.0), number("slots_held").value_or(0.0), number("regret").value_or(0.0),
-        number("exact_loss"), number("relative_loss")};
+    entry->prompts[replay.text(row, column("prompt"))] = {number("retained_mass").value_or(0.0),
+                                                          number("slots_held").value_or(0.0), number("regret"),
+                                                          number("exact_loss"), number("relative_loss")};
   }
   return budgets;
 }
@@ -160,7 +160,7 @@ Table summarize(const Table& replay, const analysis::BootstrapOptions& options) 
       add_difference(cells, entry, random, options);
       cells.push_back(mean_or_empty(entry.values([](const PromptValues& p) { return p.exact_loss; })));
       cells.push_back(mean_or_empty(entry.values([](const PromptValues& p) { return p.relative_loss; })));
-      cells.push_back(mean_or_empty(entry.values([](const PromptValues& p) { return std::optional(p.regret); })));
+      cells.push_back(mean_or_empty(entry.values([](const PromptValues& p) { return p.regret; })));
       table.add_row(std::move(cells));
     }
   }

@@ -17,7 +17,7 @@ class FixedAllocation final : public Allocation {
 
   std::span<const Index> observe(const LayerSummary& summary) override {
     const auto sets = static_cast<std::size_t>(set_count(request_.granularity, summary.layer.shape));
-    budgets_.insert(budgets_.end(), sets, ceiling(summary));
+    budgets_.insert(budgets_.end(), sets, share_.positions(request_, summary, layer_));
     ++layer_;
     return budgets_;
   }

@@ -28,6 +28,7 @@ PolicyDefinition cake() {
       .number("tau2", 0.0, {0.0, 1e6}, "temperature of the shift; 0: the model's at this budget, or 1")
       .choice("model", models, "whose published temperatures to use")
       .choice("cascading", {"yes", "no"}, "evict after every layer, or once after the last");
+  declare_decode(parameters);
   return {.description =
               "divides the budget over layers by how widely and restlessly they attend; keeps what is "
               "attended to much or by fits and starts",
@@ -47,6 +48,7 @@ PolicyDefinition cake() {
                                                      .exact = given.choice(kVariantParameter) == "paper"});
             policy.selector = top_selector();
             policy.protection.recent = window;
+            if (decodes(given)) policy.decoding = cake_decode_rule(given.integer("kernel"));
             return policy;
           }};
 }

@@ -16,6 +16,7 @@ PolicyDefinition streaming_llm() {
   ParameterList parameters;
   declare_protection(parameters, 4, 0);
   declare_axis(parameters);
+  declare_decode(parameters);
   return {.description = "keeps the first positions and the most recent ones",
           .source = "FFY0/AdaKV@efe4e2e",
           .parameters = parameters,
@@ -31,6 +32,7 @@ PolicyDefinition streaming_llm() {
             policy.allocator = uniform_allocator();
             policy.selector = top_selector();
             policy.protection = protection_from(given);
+            if (decodes(given)) policy.decoding = streaming_decode_rule();
             return policy;
           }};
 }

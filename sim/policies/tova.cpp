@@ -12,6 +12,7 @@ namespace evictlab::sim {
 PolicyDefinition tova() {
   ParameterList parameters;
   declare_protection(parameters, 0, 1);
+  declare_decode(parameters);
   return {.description = "keeps what the last prompt query attends to, the same positions for all heads of a layer",
           .source = "NVIDIA/kvpress@8bb29b9",
           .parameters = parameters,
@@ -23,6 +24,7 @@ PolicyDefinition tova() {
             policy.allocator = uniform_allocator();
             policy.selector = top_selector();
             policy.protection = protection_from(given);
+            if (decodes(given)) policy.decoding = tova_decode_rule();
             return policy;
           }};
 }

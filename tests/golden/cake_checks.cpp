@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "checks.hpp"
 #include "sim/cake.hpp"
+#include "sim/decoding.hpp"
 
 namespace evictlab::golden {
 namespace {
@@ -25,6 +27,43 @@ struct History {
     columns = shape[1];
   }
   Index at(std::size_t row, std::size_t column) const { return values[row * columns + column]; }
+};
+
+// A layer with decode_query [H, T, d] and decode_key [G, T, d] behind it.
+struct DecodeInputs {
+  trace::Tensor queries, keys;
+  trace::LayerView layer;
+  trace::FutureView future;
+
+  DecodeInputs(const File& file, const trace::LayerView& view, Index steps) : layer(view) {
+    const trace::LayerShape& shape = view.shape;
+    const Index n = shape.prompt_length;
+    const std::string group = fmt::format("/layers/{}/", shape.layer);
+    const auto query = file.read<float>(group + "decode_query");
+    const auto key = file.read<float>(group + "decode_key");
+    if (static_cast<Index>(query.size()) != shape.query_heads * steps * shape.head_dim ||
+        static_cast<Index>(key.size()) != shape.kv_heads * steps * shape.head_dim) {
+      throw trace::TraceError("{}: {}decode_query or decode_key has another shape than decode_evicted",
+                              file.path().string(), group);
+    }
+    queries = trace::Tensor(trace::ElementType::kFloat32, shape.query_heads, steps, shape.head_dim);
+    std::copy(query.begin(), query.end(), queries.floats().begin());
+    keys = trace::Tensor(trace::ElementType::kFloat32, shape.kv_heads, n + steps, shape.head_dim);
+    std::vector<float> row(static_cast<std::size_t>(shape.head_dim));
+    for (Index g = 0; g < shape.kv_heads; ++g) {
+      for (Index j = 0; j < n; ++j) {
+        view.keys.copy_row(g, j, row);
+        keys.set_row(g, j, row);
+      }
+      for (Index t = 0; t < steps; ++t) {
+        keys.set_row(g, n + t,
+                     std::span(key).subspan(static_cast<std::size_t>((g * steps + t) * shape.head_dim), row.size()));
+      }
+    }
+    layer.shape.future_length = steps;
+    future.queries = queries.view();
+    future.keys = keys.view();
+  }
 };
 
 Index recorded(const LayerState& state) { return state.budgets.front() - state.protected_count; }
@@ -94,8 +133,36 @@ std::string compare_preference(const File& file, const Case& golden, const std::
   return {};
 }
 
-std::string compare_decoding(const File& file, const Case& golden, const sim::Retention&, const Inputs&) {
-  return file.exists(golden.path + "/decode_evicted") ? "decode_evicted: not compared" : "";
+std::string compare_decoding(const File& file, const Case& golden, const sim::Policy& policy,
+                             const sim::Retention& retention, const std::vector<trace::LayerView>& views) {
+  if (!file.exists(golden.path + "/decode_evicted")) return {};
+  const auto dimensions = file.dataset(golden.path + "/decode_evicted").shape;
+  if (dimensions.size() != 3 || dimensions[0] != views.size()) return "decode_evicted is not [layers, steps, heads]";
+  const auto evicted = file.read<std::int32_t>(golden.path + "/decode_evicted");
+  const auto kept = file.read<std::uint8_t>(golden.path + "/decode_kept");
+  const auto rule = sim::cake_decode_rule(5);  // the code's kernel
+  for (std::size_t l = 0; l < views.size(); ++l) {
+    const DecodeInputs inputs(file, views[l], static_cast<Index>(dimensions[1]));
+    const sim::DecodedLayer decoded =
+        sim::decode_layer(*rule, inputs.layer, inputs.future, policy.granularity, policy.ranges(views[l].shape),
+                          policy.protection, retention.layers[l]);
+    for (std::size_t head = 0; head < dimensions[2]; ++head) {
+      for (std::size_t t = 0; t < dimensions[1]; ++t) {
+        const Index theirs = evicted[(l * dimensions[1] + t) * dimensions[2] + head];
+        if (decoded.evicted[head][t] == theirs) continue;
+        return fmt::format("layer {} head {} step {} evicts {}, the authors {}", l, head, t, decoded.evicted[head][t],
+                           theirs);
+      }
+      const std::size_t length = static_cast<std::size_t>(views[l].shape.prompt_length) + dimensions[1];
+      std::vector<std::uint8_t> counts(length, 0);
+      for (const std::int32_t position : decoded.stored[head]) ++counts[static_cast<std::size_t>(position)];
+      if (!std::equal(counts.begin(), counts.end(),
+                      kept.begin() + static_cast<std::ptrdiff_t>((l * dimensions[2] + head) * length))) {
+        return fmt::format("layer {} head {} holds other positions after decoding", l, head);
+      }
+    }
+  }
+  return {};
 }
 
 std::string check_adjust_budgets(const File& file) {

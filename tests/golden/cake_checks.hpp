@@ -26,7 +26,7 @@ std::string compare_history(const trace::hdf5::File& file, const Case& golden,
 std::string compare_preference(const trace::hdf5::File& file, const Case& golden,
                                const std::vector<trace::LayerView>& views);
 /// decode_evicted and decode_kept.
-std::string compare_decoding(const trace::hdf5::File& file, const Case& golden, const sim::Retention& retention,
-                             const Inputs& inputs);
+std::string compare_decoding(const trace::hdf5::File& file, const Case& golden, const sim::Policy& policy,
+                             const sim::Retention& retention, const std::vector<trace::LayerView>& views);
 
 }  // namespace evictlab::golden

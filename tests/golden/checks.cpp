@@ -154,7 +154,7 @@ std::string check_case(const File& file, const Inputs& inputs, const Case& golde
   if (difference.empty()) difference = compare_budgets(file, golden, states.back(), with_window);
   if (difference.empty()) difference = compare_history(file, golden, states);
   if (difference.empty()) difference = compare_preference(file, golden, views);
-  if (difference.empty()) difference = compare_decoding(file, golden, retention, inputs);
+  if (difference.empty()) difference = compare_decoding(file, golden, policy, retention, views);
   return difference;
 }
 
