@@ -256,7 +256,10 @@ sim::ReplayResult replay_plans(const trace::Source& trace, const std::vector<Pla
     append(result.budgets, one.budgets);
     append(result.positions, one.positions);
     append(result.trajectory, one.trajectory);
-    for (const auto& [note, count] : one.notes) result.notes[note] += count;
+    for (const auto& [note, total] : one.notes) {
+      result.notes[note].runs += total.runs;
+      result.notes[note].slots += total.slots;
+    }
   }
   return result;
 }
@@ -309,7 +312,10 @@ int run_replay(const Arguments& arguments) {
   }
   const sim::ReplayResult result = replay_plans(trace, all, replay_options);
   report_status(result.replay);
-  for (const auto& [note, count] : result.notes) std::cerr << fmt::format("note: {} ({} x)\n", note, count);
+  for (const auto& [note, total] : result.notes) {
+    std::cerr << fmt::format("note: {} ({} runs{})\n", note, total.runs,
+                             total.slots > 0.0 ? fmt::format(", {} slots", total.slots) : "");
+  }
 
   outputs.write_table(files.replay, result.replay);
   outputs.write_table(files.budgets, result.budgets);

@@ -34,6 +34,13 @@ struct LayerSummary {
   PositionRanges ranges;
 };
 
+/// What a user should know about how a policy went on a prompt: a published setting that had to be replaced, a budget
+/// that was lost.
+struct Note {
+  std::string text;    // the same for every prompt
+  double slots = 0.0;  // per kv head, over all layers, where the text is about some
+};
+
 /// An allocator at work on one prompt. Layers come in order, each once; nothing of a layer may be kept
 /// but what later budgets need.
 class Allocation {
@@ -51,9 +58,8 @@ class Allocation {
   /// Whether layers are cut to the budgets last given. If not, these are only recorded: a method that evicts after
   /// the last layer holds all before, and CAKE's code evicts nothing of a short prompt, whatever its budget.
   virtual bool evicts() const { return true; }
-  /// After the last layer: what a user should know about how it went on this prompt, one line each: a
-  /// published setting that had to be replaced, a budget that was lost.
-  virtual std::vector<std::string> notes() const { return {}; }
+  /// After the last layer.
+  virtual std::vector<Note> notes() const { return {}; }
 };
 
 /// Says how many positions each layer and head may keep. Immutable; begin() starts its work on a prompt.

@@ -44,7 +44,7 @@ class Eviction {
   /// After the last layer.
   Retention finish();
   /// What the allocator has to say about this prompt, after finish() or the last layer.
-  std::vector<std::string> notes() const { return allocation_->notes(); }
+  std::vector<Note> notes() const { return allocation_->notes(); }
 
  private:
   struct Held {  // a layer observed

@@ -67,8 +67,8 @@ class PromptReplay {
     }
     for (Run& run : runs_) {
       if (!run.feasible) continue;
-      run.notes = run.policy->notes;
-      for (std::string& note : run.eviction->notes()) run.notes.push_back(std::move(note));
+      for (const std::string& text : run.policy->notes) run.notes.push_back({text});
+      for (Note& note : run.eviction->notes()) run.notes.push_back(std::move(note));
     }
     for (std::size_t i = 0; revised && i < info_.layers.size(); ++i) {
       core::throw_if_interrupted();
@@ -85,7 +85,11 @@ class PromptReplay {
       }
       add_rows(context, run.layers, result);
       add_trajectory(context, run.trajectory, result);
-      for (const std::string& note : run.notes) ++result.notes[fmt::format("{}: {}", run.policy->label(), note)];
+      for (const Note& note : run.notes) {
+        auto& total = result.notes[fmt::format("{}: {}", run.policy->label(), note.text)];
+        ++total.runs;
+        total.slots += note.slots;
+      }
       if (options.retention) options.retention({*run.policy, *run.budget, info_, run.retention});
     }
   }
@@ -98,7 +102,7 @@ class PromptReplay {
     std::unique_ptr<Eviction> eviction;
     std::vector<LayerOutcome> layers;
     std::vector<TrajectoryPoint> trajectory;  // after each layer
-    std::vector<std::string> notes;
+    std::vector<Note> notes;
     Retention retention;  // kept for the caller, or for judging after an allocator's last revision
   };
 

@@ -53,8 +53,12 @@ struct ReplayResult {
   /// after this layer's eviction; the peak is the largest bytes_before.
   /// prompt,policy,parameters,budget_requested,layer,bytes_before,bytes_after
   analysis::Table trajectory;
-  /// What policies have to say about how they went, and on how many (prompt, budget).
-  std::map<std::string, std::size_t> notes;
+  /// What policies have to say about how they went: on how many (prompt, budget), and about how many slots in all.
+  struct NoteTotal {
+    std::size_t runs = 0;
+    double slots = 0.0;
+  };
+  std::map<std::string, NoteTotal> notes;  // "policy: text" → total
 };
 
 /// Throws PolicyError before reading any layer when a policy needs what a prompt lacks, when two policies are the

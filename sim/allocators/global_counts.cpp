@@ -103,13 +103,13 @@ class GlobalCountsAllocation final : public Allocation {
   // Between two divisions nothing is cut: cutting again would repeat more positions.
   bool evicts() const override { return evicts_; }
 
-  std::vector<std::string> notes() const override {
+  std::vector<Note> notes() const override {
     const Index tail = request_.layers % rule_.period;
     if (rule_.bounded || tail == 0) return {};
-    return {
-        fmt::format("the last {} of {} layers come after the last update and keep {} positions each, beyond the total "
-                    "(variant=paper updates after the last layer too)",
-                    tail, request_.layers, first_)};
+    return {{fmt::format(
+        "the last {} of {} layers come after the last update and keep their first budget, beyond the total "
+        "(variant=paper updates after the last layer too)",
+        tail, request_.layers)}};
   }
 
  private:

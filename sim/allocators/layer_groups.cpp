@@ -34,11 +34,11 @@ class LayerGroupsAllocation final : public Allocation {
   }
   std::span<const Index> finish() override { return budgets_; }
 
-  std::vector<std::string> notes() const override {
+  std::vector<Note> notes() const override {
     const Index group = layers_in_group(request_.layers, rule_.group);
     if (group == rule_.group) return {};
-    return {fmt::format("{} layers do not make at least two whole groups of {}: groups of {} are used", request_.layers,
-                        rule_.group, group)};
+    return {{fmt::format("{} layers do not make at least two whole groups of {}: groups of {} are used",
+                         request_.layers, rule_.group, group)}};
   }
 
  private:

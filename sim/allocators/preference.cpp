@@ -68,25 +68,23 @@ class PreferenceAllocation final : public Allocation {
   std::span<const Index> finish() override { return budgets_; }
   bool evicts() const override { return evicts_; }
 
-  std::vector<std::string> notes() const override {
-    std::vector<std::string> notes;
-    if (!temperature_note_.empty()) notes.push_back(temperature_note_);
+  std::vector<Note> notes() const override {
+    std::vector<Note> notes;
+    if (!temperature_note_.empty()) notes.push_back({temperature_note_});
     if (!evicts_ || rule_.exact) return notes;
     const Index recorded = std::accumulate(per_layer_.begin(), per_layer_.end(), Index{0});
     const Index stored = std::accumulate(lowest_.begin(), lowest_.end(), Index{0});
     const Index total = capacity_ * request_.layers;
-    const Index possible = std::accumulate(visible_.begin(), visible_.end(), Index{0});
+    const Index possible = std::min(total, std::accumulate(visible_.begin(), visible_.end(), Index{0}));
     if (rule_.cascading && stored < recorded) {
       notes.push_back(
-          fmt::format("cascading stores {} of the {} slots per kv head that it records over all layers, {} fewer than "
-                      "one cut after "
-                      "the last layer would: budgets rose after positions were evicted (variant=paper avoids it)",
-                      slots(stored), slots(recorded), slots(recorded - stored)));
+          {"budgets rose after positions were evicted, so that cascading stores less than it records and than one "
+           "cut after the last layer would (variant=paper avoids it)",
+           slots(recorded - stored)});
     }
-    if (recorded < std::min(total, possible)) {
+    if (recorded < possible) {
       notes.push_back(
-          fmt::format("{} of {} slots per kv head over all layers were given to layers that cannot hold more, and lost",
-                      slots(std::min(total, possible) - recorded), slots(total)));
+          {"part of the budget went to layers that cannot hold more, and is lost", slots(possible - recorded)});
     }
     return notes;
   }
