@@ -90,6 +90,26 @@ MassSplit split_mass(const LayerShape& shape, const FloatRow& mass, Positions ke
   return split;
 }
 
+struct NormSplit {
+  double evicted_weighted = 0;  // sum over j not in K of A_hj ||u_hj||_1, over all queries
+  double kept = 0;              // max over K
+  double largest = 0;           // C_h
+};
+
+NormSplit split_norms(const LayerShape& shape, const FloatRow& mass, const FloatRow& norms, Positions kept) {
+  const Index n = shape.prompt_length;
+  NormSplit split;
+  partition_prompt(
+      kept, n, [&](Index j) { split.kept = std::max(split.kept, norms[j]); },
+      [&](Index j) {
+        split.evicted_weighted += mass[j] * norms[j];
+        split.largest = std::max(split.largest, norms[j]);
+      });
+  for (Index j = n; j < n + shape.future_length; ++j) split.kept = std::max(split.kept, norms[j]);
+  split.largest = std::max(split.largest, split.kept);
+  return split;
+}
+
 }  // namespace
 
 double retained_mass(const LayerShape& shape, const FutureView& future, const KeptSets& kept) {
@@ -104,12 +124,13 @@ double retained_mass(const LayerShape& shape, const FutureView& future, const Ke
 
 SummaryLosses summary_losses(const LayerShape& shape, const FutureView& future, const KeptSets& kept) {
   require_kept_sets(shape, kept);
-  const Index n = shape.prompt_length;
-  const Index positions = n + shape.future_length;
+  const Index positions = shape.prompt_length + shape.future_length;
   require_shape("future mass", future.mass, shape.query_heads, 1, positions);
-  require_shape("output norms", future.output_norms, shape.query_heads, 1, positions);
+  const bool has_norms = !future.output_norms.empty();
+  if (has_norms) require_shape("output norms", future.output_norms, shape.query_heads, 1, positions);
 
   SummaryLosses losses;
+  NormBounds bounds;
   double kept_prompt_mass = 0;
   double prompt_mass = 0;
   double largest_norm = 0;  // C
@@ -117,31 +138,22 @@ SummaryLosses summary_losses(const LayerShape& shape, const FutureView& future, 
   for (Index h = 0; h < shape.query_heads; ++h) {
     const Positions held = kept[static_cast<std::size_t>(h)];
     const FloatRow mass(future.mass, h);
-    const FloatRow norms(future.output_norms, h);
     const MassSplit split = split_mass(shape, mass, held);
-    double evicted_weighted = 0;  // sum over j not in K of A_hj ||u_hj||_1, over all queries
-    double kept_norm = 0;         // max over K
-    double head_norm = 0;         // C_h
-    partition_prompt(
-        held, n, [&](Index j) { kept_norm = std::max(kept_norm, norms[j]); },
-        [&](Index j) {
-          evicted_weighted += mass[j] * norms[j];
-          head_norm = std::max(head_norm, norms[j]);
-        });
-    for (Index j = n; j < positions; ++j) kept_norm = std::max(kept_norm, norms[j]);
-    head_norm = std::max(head_norm, kept_norm);
-
     losses.retained_mass += split.retained();
     kept_prompt_mass += split.kept;
     prompt_mass += split.kept + split.evicted;
-    if (split.total() > 0) losses.keptmax_bound += evicted_weighted / split.total() + split.lost() * kept_norm;
-    losses.head_bound += 2 * head_norm * split.lost();
-    largest_norm = std::max(largest_norm, head_norm);
     lost += split.lost();
+    if (has_norms) {
+      const NormSplit norms = split_norms(shape, mass, FloatRow(future.output_norms, h), held);
+      if (split.total() > 0) bounds.keptmax += norms.evicted_weighted / split.total() + split.lost() * norms.kept;
+      bounds.head += 2 * norms.largest * split.lost();
+      largest_norm = std::max(largest_norm, norms.largest);
+    }
   }
   losses.retained_mass /= static_cast<double>(shape.query_heads);
   losses.prompt_retained_mass = prompt_mass > 0 ? kept_prompt_mass / prompt_mass : 1.0;
-  losses.ada_bound = 2 * largest_norm * lost;
+  bounds.ada = 2 * largest_norm * lost;
+  if (has_norms) losses.bounds = bounds;
   return losses;
 }
 
@@ -322,6 +334,7 @@ DecodingLosses OutputReference::losses(const HoldingTimes& times) const {
         fmt::format("{} holding times for {} query heads", times.until.size(), shape_.query_heads));
   }
   DecodingLosses losses;
+  NormBounds& bounds = losses.summary.bounds.emplace();
   losses.summary.retained_mass = losses.summary.prompt_retained_mass = 1.0;
   if (queries == 0) return losses;
 
@@ -352,12 +365,12 @@ DecodingLosses OutputReference::losses(const HoldingTimes& times) const {
       const double lost = head.total[t] > 0 ? missed_mass[t] / head.total[t] : 0.0;
       delta.row(t) -= ratio * held_output.row(t);
       losses.output.value_bound += missed_weighted[t] + ratio * held_weighted[t];
-      losses.summary.keptmax_bound += missed_weighted[t] + missed_mass[t] * found.largest_norm[t];
+      bounds.keptmax += missed_weighted[t] + missed_mass[t] * found.largest_norm[t];
       head_lost += lost / count;
     }
     difference.noalias() += delta.cast<float>() * output_weight_->middleRows(h * d, d);
     const double head_norm = head.output_norms.maxCoeff();
-    losses.summary.head_bound += 2 * head_norm * head_lost;
+    bounds.head += 2 * head_norm * head_lost;
     largest_norm = std::max(largest_norm, head_norm);
     lost_mass += head_lost;
     kept_prompt_mass += found.kept_prompt_mass;
@@ -365,8 +378,8 @@ DecodingLosses OutputReference::losses(const HoldingTimes& times) const {
   }
   losses.summary.retained_mass = 1.0 - lost_mass / static_cast<double>(shape_.query_heads);
   losses.summary.prompt_retained_mass = prompt_mass > 0 ? kept_prompt_mass / prompt_mass : 1.0;
-  losses.summary.ada_bound = 2 * largest_norm * lost_mass;
-  losses.summary.keptmax_bound /= count;
+  bounds.ada = 2 * largest_norm * lost_mass;
+  bounds.keptmax /= count;
   losses.output.value_bound /= count;
   const double difference_norm = difference.cast<double>().lpNorm<1>();
   losses.output.exact_loss = difference_norm / count;

@@ -3,6 +3,7 @@
 #include <Eigen/Core>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -36,17 +37,23 @@ namespace evictlab::analysis {
 /// share a set repeat the span. Future positions are always held and not listed.
 using KeptSets = std::vector<std::span<const std::int32_t>>;
 
+/// The bounds that are linear in the attention, in units of the layer's attention output, L1.
+struct NormBounds {
+  double ada = 0;
+  double head = 0;
+  double keptmax = 0;
+};
+
 /// From future mass and output norms alone. A head's T is taken as its recorded mass' own sum (which is T
 /// to storage rounding), so that a full cache retains exactly 1 and loses exactly 0.
 struct SummaryLosses {
   double retained_mass = 0;         // 0..1: m_h, mean over query heads
   double prompt_retained_mass = 0;  // 0..1: kept prompt mass / prompt mass over all heads; 1 if there is none
-  double ada_bound = 0;             // the bounds in units of the layer's attention output, L1
-  double head_bound = 0;
-  double keptmax_bound = 0;
+  /// None without output norms.
+  std::optional<NormBounds> bounds;
 };
-/// Reads future.mass and future.output_norms, both [H, n+T]. Throws std::invalid_argument when `kept` is no
-/// set of H such spans.
+/// Reads future.mass and, where there are any, future.output_norms, both [H, n+T]. Throws std::invalid_argument when
+/// `kept` is no set of H such spans.
 SummaryLosses summary_losses(const trace::LayerShape& shape, const trace::FutureView& future, const KeptSets& kept);
 
 /// SummaryLosses::retained_mass alone, without reading the norms.

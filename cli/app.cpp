@@ -18,6 +18,7 @@ constexpr Command kCommands[] = {
     {"record", "let a model read prompts and record its per-layer attention state to a trace", run_record},
     {"info", "show what a trace holds", run_info},
     {"verify", "check a trace: hashes, shapes, attention rows", run_verify},
+    {"import", "make a trace of attention arrays that a framework returned", run_import},
     {"synth", "make a synthetic trace with known answers", run_synth},
     {"replay", "replay eviction policies at budgets from a trace: what is kept, what it costs", run_replay},
     {"policies", "list the eviction policies, their parameters and sources", run_policies},

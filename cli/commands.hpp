@@ -24,6 +24,7 @@ std::span<const Command> commands();
 int run_record(const Arguments& arguments);
 int run_info(const Arguments& arguments);
 int run_verify(const Arguments& arguments);
+int run_import(const Arguments& arguments);
 int run_synth(const Arguments& arguments);
 int run_replay(const Arguments& arguments);
 int run_policies(const Arguments& arguments);

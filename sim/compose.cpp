@@ -12,6 +12,24 @@
 namespace evictlab::sim {
 namespace {
 
+// What allocators of which the paper's arithmetic differs from the code's.
+void declare_exact(ParameterList& parameters) {
+  parameters.choice("exact", {"no", "yes"}, "divide as the paper does, or as the authors' code rounds");
+}
+bool is_exact(const Parameters& given) { return given.choice("exact") == "yes"; }
+
+// WindowKV's groups: one parameter for the allocator that budgets by them and the selector that shares in them.
+void declare_shared_layers(ParameterList& parameters, std::int64_t layers) {
+  parameters.integer("shared_layers", layers, {1, kMostPositions}, "successive layers of a group");
+}
+
+BlockRule block_rule_from(const Parameters& given) {
+  BlockRule rule{.size = given.integer("block"), .by_mean = given.choice("worth") == "mean"};
+  const Index shared = given.integer("shared_layers");
+  if (shared > 1) rule.layers_sharing = [shared](Index layers) { return layers_in_group(layers, shared); };
+  return rule;
+}
+
 void declare_nothing(ParameterList& /*parameters*/) {}
 
 template <typename Part>
@@ -46,6 +64,17 @@ std::span<const PartInfo<Scorer>> scorers() {
       {"window", "attention of the last prompt queries, pooled (SnapKV)",
        [](ParameterList& parameters) { declare_window_scoring(parameters); },
        [](const Parameters& given) { return window_attention_scorer(window_scoring_from(given)); }},
+      {"mean-variance", "mean and variance of what the last prompt queries attend to (CAKE)", declare_mean_variance,
+       [](const Parameters& given) { return mean_variance_scorer(mean_variance_scoring_from(given)); }},
+      {"window-blocks", "what the last prompt queries attend to, by blocks, one set per layer (WindowKV)",
+       [](ParameterList& parameters) {
+         parameters.integer("block", 8, {1, 4096}, "positions of a block")
+             .integer("top", 4, {0, 4096}, "largest values of a block and head that count; 0: all");
+       },
+       [](const Parameters& given) {
+         return window_blocks_scorer(
+             {.window = given.integer("window"), .block = given.integer("block"), .top = given.integer("top")});
+       }},
       {"mass", "attention of all prompt queries (H2O)",
        [](ParameterList& parameters) {
          declare_reduction(parameters);
@@ -102,6 +131,32 @@ std::span<const PartInfo<Allocator>> allocators() {
          rule.share = pyramid_share(PyramidRule::kAdaKv, given.integer("beta"));
          return adaptive_allocator(rule);
        }},
+      {"preference", "layers by how widely and restlessly they attend, cascading (CAKE)",
+       [](ParameterList& parameters) {
+         declare_preference(parameters);
+         declare_exact(parameters);
+       },
+       [](const Parameters& given) { return preference_allocator(preference_rule_from(given, is_exact(given))); }},
+      {"global-counts", "layers compete for one budget, renewed every few layers (DynamicKV)",
+       [](ParameterList& parameters) {
+         parameters.number("radio_max", 10.0, {0.01, 1e6}, "most of the mean budget that a layer first keeps")
+             .integer("period", 4, {1, kMostPositions}, "layers between two divisions of the budget");
+         declare_exact(parameters);
+       },
+       [](const Parameters& given) {
+         return global_counts_allocator(
+             {.radio_max = given.number("radio_max"), .period = given.integer("period"), .bounded = is_exact(given)});
+       }},
+      {"layer-groups", "falling over groups of layers (WindowKV)",
+       [](ParameterList& parameters) {
+         declare_shared_layers(parameters, 8);
+         parameters.integer("beta", 14, {1, kMostPositions}, "how steeply budgets fall over the groups");
+         declare_exact(parameters);
+       },
+       [](const Parameters& given) {
+         return layer_groups_allocator(
+             {.group = given.integer("shared_layers"), .beta = given.integer("beta"), .exact = is_exact(given)});
+       }},
       {"given", "budgets made elsewhere (--budgets FILE)", declare_nothing,
        [](const Parameters&) { return given_allocator(nullptr); }},
       {"guaranteed", "heads compete for what no head is guaranteed (kvpress AdaKV)", declare_floor_alpha,
@@ -119,10 +174,9 @@ std::span<const PartInfo<Selector>> selectors() {
        [](ParameterList& parameters) {
          parameters.integer("block", 16, {1, 4096}, "positions of a block")
              .choice("worth", {"best", "mean"}, "what a block is worth: its best score or their mean");
+         declare_shared_layers(parameters, 1);
        },
-       [](const Parameters& given) {
-         return block_selector({.size = given.integer("block"), .by_mean = given.choice("worth") == "mean"});
-       }},
+       [](const Parameters& given) { return block_selector(block_rule_from(given)); }},
       {"two-stage", "half by score, the rest by score times the norm of the value's output (CriticalKV)",
        declare_two_stage, [](const Parameters& given) { return two_stage_selector(two_stage_rule_from(given)); }},
   };

@@ -9,11 +9,11 @@
 
 // What a deployment, or a fair comparison, forces on any policy from outside. Written as parameters of the policy:
 //
-//   protect=4+32      the first 4 and the last 32 positions are protected, whatever the method protects itself
-//   share=kv|layer    the query heads of a kv head, or all heads of a layer, share a kept set: the mean of the scores
-//   decides blocks=16         positions are kept or evicted in blocks, as paged engines store them: the best score
-//   decides layers=uniform    every layer gets the same share of the budget budget_unit=authors   budgets are what the
-//   method's source calls a capacity, not stored slots
+//   protect=4+32          the first 4 and the last 32 positions are protected, whatever the method protects itself
+//   share=kv|layer        the query heads of a kv head, or all heads of a layer, share a kept set: their mean decides
+//   blocks=16             positions are kept or evicted in blocks, as paged engines store them: the best score decides
+//   layers=uniform        every layer gets the same share of the budget
+//   budget_unit=authors   budgets are what the method's source calls a capacity, not stored slots
 
 namespace evictlab::sim {
 

@@ -1,5 +1,8 @@
 #include "sim/declarations.hpp"
 
+#include "sim/cake.hpp"
+#include "sim/policy.hpp"
+
 namespace evictlab::sim {
 
 void declare_protection(ParameterList& parameters, std::int64_t sinks, std::int64_t window) {
@@ -110,6 +113,35 @@ ExpectedScoring expected_scoring_from(const Parameters& parameters) {
           .covariance = parameters.choice("covariance") == "yes",
           .values = parameters.choice("values") == "yes",
           .epsilon = parameters.number("epsilon")};
+}
+
+void declare_mean_variance(ParameterList& parameters) {
+  parameters.integer("kernel", 5, {1, 255, true}, "positions averaged over")
+      .number("gamma", 200.0, {0.0, 1e6}, "weight of the variance over the window");
+}
+
+MeanVarianceScoring mean_variance_scoring_from(const Parameters& parameters) {
+  const Index window = parameters.integer("window");
+  if (window < 2) throw ImpossiblePolicy("a window of {} queries has no variance; at least 2 are needed", window);
+  return {.window = window, .kernel = parameters.integer("kernel"), .gamma = parameters.number("gamma")};
+}
+
+void declare_preference(ParameterList& parameters) {
+  std::vector<std::string> models = {"none"};
+  for (std::string& model : cake_models()) models.push_back(std::move(model));
+  parameters.number("tau1", 0.0, {0.0, 1e6}, "temperature of the dispersion; 0: the model's at this budget, or 1")
+      .number("tau2", 0.0, {0.0, 1e6}, "temperature of the shift; 0: the model's at this budget, or 1")
+      .choice("model", models, "whose published temperatures to use")
+      .choice("cascading", {"yes", "no"}, "evict after every layer, or once after the last");
+}
+
+PreferenceRule preference_rule_from(const Parameters& parameters, bool exact) {
+  return {.window = parameters.integer("window"),
+          .model = parameters.choice("model"),
+          .tau1 = parameters.number("tau1"),
+          .tau2 = parameters.number("tau2"),
+          .cascading = parameters.choice("cascading") == "yes",
+          .exact = exact};
 }
 
 void declare_decode(ParameterList& parameters) {

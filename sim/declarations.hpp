@@ -46,6 +46,13 @@ LagScoring lag_scoring_from(const Parameters& parameters);
 /// "future", "sinks", "covariance", "values" and "epsilon" (expected_attention_scorer).
 void declare_expected_scoring(ParameterList& parameters);
 ExpectedScoring expected_scoring_from(const Parameters& parameters);
+/// "kernel" and "gamma" (mean_variance_scorer); the window is the policy's, at least 2.
+void declare_mean_variance(ParameterList& parameters);
+MeanVarianceScoring mean_variance_scoring_from(const Parameters& parameters);
+/// "tau1", "tau2", "model" and "cascading" (preference_allocator).
+void declare_preference(ParameterList& parameters);
+/// The window is the policy's; `exact` as the variant has it.
+PreferenceRule preference_rule_from(const Parameters& parameters, bool exact);
 /// "decode": whether a policy goes on evicting while the answer is generated.
 void declare_decode(ParameterList& parameters);
 bool decodes(const Parameters& parameters);

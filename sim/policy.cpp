@@ -61,9 +61,13 @@ void check_parts(const Policy& policy) {
 
 void check_needs(const Policy& policy, const trace::PromptInfo& prompt) {
   const Needs needs = policy.needs();
-  const trace::Fields recorded = trace::tier_fields(prompt.tier);
+  const trace::Fields recorded = prompt.recorded();
   for (const trace::Field field : trace::kAllFields) {
     if (!needs.fields.contains(field) || recorded.contains(field)) continue;
+    if (prompt.missing.contains(field)) {
+      throw PolicyError("policy '{}' reads {}; prompt '{}' was imported without it", policy.name,
+                        trace::field_name(field), prompt.id);
+    }
     throw PolicyError(
         "policy '{}' reads {}; prompt '{}' was recorded in the {} tier, which lacks it (record with --tier full)",
         policy.name, trace::field_name(field), prompt.id, trace::tier_name(prompt.tier));

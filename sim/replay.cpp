@@ -120,7 +120,8 @@ class PromptReplay {
   }
 
   trace::Fields judged_fields() const {
-    const trace::Fields summary = trace::Field::kFutureMass | trace::Field::kOutputNorms | decoding_fields_;
+    trace::Fields summary = decoding_fields_ | trace::Field::kFutureMass;
+    if (info_.recorded().contains(trace::Field::kOutputNorms)) summary |= trace::Field::kOutputNorms;
     if (info_.tier != trace::Tier::kFull) return summary;
     return summary | trace::Field::kQueries | trace::Field::kKeys | trace::Field::kValues;
   }

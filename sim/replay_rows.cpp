@@ -16,21 +16,18 @@ Cell requested(const Budget& budget, const trace::ModelInfo& model) {
   return budget.text();
 }
 
-// value_bound, exact_loss, relative_loss are measured in the full tier alone.
+// The bounds need output norms; value_bound, exact_loss, relative_loss are measured in the full tier alone.
 constexpr std::size_t kMeasures = 9;
 using MeasureCells = std::array<Cell, kMeasures>;
 
 MeasureCells cells_of(const Measures& measures) {
   const analysis::SummaryLosses& summary = measures.summary;
-  MeasureCells cells = {summary.retained_mass,
-                        summary.prompt_retained_mass,
-                        summary.ada_bound,
-                        summary.head_bound,
-                        summary.keptmax_bound,
-                        Cell(),
-                        Cell(),
-                        Cell(),
-                        Cell()};
+  MeasureCells cells = {summary.retained_mass, summary.prompt_retained_mass};
+  if (summary.bounds) {
+    cells[2] = summary.bounds->ada;
+    cells[3] = summary.bounds->head;
+    cells[4] = summary.bounds->keptmax;
+  }
   if (measures.regret) cells[8] = *measures.regret;
   if (measures.output) {
     cells[5] = measures.output->value_bound;

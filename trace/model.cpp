@@ -10,6 +10,8 @@ std::string_view tier_name(Tier tier) { return tier == Tier::kSummary ? "summary
 
 Fields tier_fields(Tier tier) { return tier == Tier::kSummary ? kSummaryFields : kFullFields; }
 
+Fields PromptInfo::recorded() const { return tier_fields(tier).without(missing); }
+
 namespace {
 
 std::optional<double> plain_rope_theta(std::string_view encoding) {

@@ -58,6 +58,10 @@ struct PromptInfo {
   Index window = 0;           // w
   std::vector<Index> layers;  // those recorded, ascending
   std::vector<Span> spans;
+  /// Of the tier's fields, those that could not be had: an imported prompt may lack output_norms and attention_mass.
+  Fields missing = {};
+
+  Fields recorded() const;
 };
 
 /// Where recorded prompts come from: a file, a directory of parts, or memory. Reading is thread-safe.

@@ -11,23 +11,16 @@
 // are left out; windows of one query have no variance and are refused; average pooling over 5 is the code's, the
 // paper says "a pooling layer". The code crashes on prompts of at most w positions; here they are kept whole.
 
-#include "sim/cake.hpp"
 #include "sim/declarations.hpp"
 #include "sim/registry.hpp"
 
 namespace evictlab::sim {
 
 PolicyDefinition cake() {
-  std::vector<std::string> models = {"none"};
-  for (std::string& model : cake_models()) models.push_back(std::move(model));
   ParameterList parameters;
-  parameters.integer("window", 32, {2, kMostPositions}, "last queries that vote; their positions are kept")
-      .integer("kernel", 5, {1, 255, true}, "positions averaged over")
-      .number("gamma", 200.0, {0.0, 1e6}, "weight of the variance over the window")
-      .number("tau1", 0.0, {0.0, 1e6}, "temperature of the dispersion; 0: the model's at this budget, or 1")
-      .number("tau2", 0.0, {0.0, 1e6}, "temperature of the shift; 0: the model's at this budget, or 1")
-      .choice("model", models, "whose published temperatures to use")
-      .choice("cascading", {"yes", "no"}, "evict after every layer, or once after the last");
+  parameters.integer("window", 32, {2, kMostPositions}, "last queries that vote; their positions are kept");
+  declare_mean_variance(parameters);
+  declare_preference(parameters);
   declare_decode(parameters);
   return {.description =
               "divides the budget over layers by how widely and restlessly they attend; keeps what is "
@@ -37,17 +30,11 @@ PolicyDefinition cake() {
           .variants = {{"code", "antgroup/cakekv@c4675ce", {}}, {"paper", "arXiv:2503.12491", {}}},
           .build = [](const Parameters& given) {
             Policy policy;
-            const Index window = given.integer("window");
-            policy.scorer = mean_variance_scorer(
-                {.window = window, .kernel = given.integer("kernel"), .gamma = given.number("gamma")});
-            policy.allocator = preference_allocator({.window = window,
-                                                     .model = given.choice("model"),
-                                                     .tau1 = given.number("tau1"),
-                                                     .tau2 = given.number("tau2"),
-                                                     .cascading = given.choice("cascading") == "yes",
-                                                     .exact = given.choice(kVariantParameter) == "paper"});
+            policy.scorer = mean_variance_scorer(mean_variance_scoring_from(given));
+            policy.allocator =
+                preference_allocator(preference_rule_from(given, given.choice(kVariantParameter) == "paper"));
             policy.selector = top_selector();
-            policy.protection.recent = window;
+            policy.protection.recent = given.integer("window");
             if (decodes(given)) policy.decoding = cake_decode_rule(given.integer("kernel"));
             return policy;
           }};

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/text.hpp"
 #include "core/version.hpp"
 #include "trace/io/hash.hpp"
 
@@ -254,6 +255,9 @@ void check_prompt(const PromptInfo& prompt, const ModelInfo& model, const std::s
   check_range(where, "future_length", prompt.future_length, 1, kMostPositions - prompt.prompt_length);
   check_range(where, "window", prompt.window, 1, prompt.prompt_length);
   if (prompt.layers.empty()) throw TraceError("{}: no layers", where);
+  if (prompt.tier == Tier::kFull && !prompt.missing.empty()) {
+    throw TraceError("{}: of the full tier nothing may be missing", where);
+  }
   Index previous = -1;
   for (const Index layer : prompt.layers) {
     if (layer <= previous || layer >= model.layers) {
@@ -271,6 +275,33 @@ void check_prompt(const PromptInfo& prompt, const ModelInfo& model, const std::s
   }
 }
 
+namespace {
+
+std::string fields_text(Fields fields) {
+  std::string text;
+  for (const Field field : kAllFields) {
+    if (fields.contains(field)) text += fmt::format("{}{}", text.empty() ? "" : " ", field_name(field));
+  }
+  return text;
+}
+
+// Only what an import can lack: all else is what makes the tier.
+Fields parse_missing(const std::string& text, const std::string& where) {
+  Fields fields;
+  for (const std::string& name : core::split(text, ' ')) {
+    if (name == field_name(Field::kAttentionMass)) {
+      fields |= Field::kAttentionMass;
+    } else if (name == field_name(Field::kOutputNorms)) {
+      fields |= Field::kOutputNorms;
+    } else {
+      throw TraceError("{}: missing is '{}', may name attention_mass and output_norms", where, text);
+    }
+  }
+  return fields;
+}
+
+}  // namespace
+
 void write_prompt(hdf5::File& file, const PromptInfo& prompt, Index index) {
   const std::string group = prompt_path(prompt.id);
   file.create_group(group);
@@ -283,6 +314,7 @@ void write_prompt(hdf5::File& file, const PromptInfo& prompt, Index index) {
   file.set_text(group, "future_kind", prompt.future_kind);
   file.set_text(group, "tier", tier_name(prompt.tier));
   file.set_integer(group, "window", prompt.window);
+  if (!prompt.missing.empty()) file.set_text(group, "missing", fields_text(prompt.missing));
   const std::vector<std::int64_t> layers(prompt.layers.begin(), prompt.layers.end());
   file.set_integers(group, "layers", layers);
   file.set_integer(group, "complete", 0);
@@ -304,6 +336,7 @@ PromptInfo read_prompt(const hdf5::File& file, const std::string& id, const Mode
   if (tier != "summary" && tier != "full") throw TraceError("{}: tier is '{}', must be summary or full", where, tier);
   prompt.tier = tier == "full" ? Tier::kFull : Tier::kSummary;
   prompt.window = file.integer(group, "window");
+  if (file.has_attribute(group, "missing")) prompt.missing = parse_missing(file.text(group, "missing"), where);
   const std::vector<std::int64_t> layers = file.integers(group, "layers");
   prompt.layers.assign(layers.begin(), layers.end());
   for (hdf5::NamedRange& range : file.read_ranges(group + "/spans")) {

@@ -76,8 +76,9 @@ std::string PromptWriter::Impl::name_of(Index layer, Field field) const {
 void PromptWriter::Impl::write(Index layer, Field field, const Tensor& tensor) {
   const std::string name = name_of(layer, field);
   if (!std::ranges::binary_search(info.layers, layer)) throw TraceError("{}: not one of the prompt's layers", name);
-  if (!tier_fields(info.tier).contains(field)) {
-    throw TraceError("{}: not part of the {} tier", name, tier_name(info.tier));
+  if (!info.recorded().contains(field)) {
+    throw TraceError("{}: not part of the {} tier{}", name, tier_name(info.tier),
+                     info.missing.contains(field) ? " without what is missing" : "");
   }
   if (fields.contains({layer, field})) throw TraceError("{}: written twice", name);
   const FieldShape shape = field_shape(field, layer_shape(model, info, layer));
@@ -108,7 +109,7 @@ void PromptWriter::Impl::finish() {
   if (finished) throw std::logic_error("a prompt is finished twice");
   for (const Index layer : info.layers) {
     for (const Field field : kAllFields) {
-      if (tier_fields(info.tier).contains(field) && !fields.contains({layer, field})) {
+      if (info.recorded().contains(field) && !fields.contains({layer, field})) {
         throw TraceError("{}: not written", name_of(layer, field));
       }
     }

@@ -110,9 +110,9 @@ LayerData TraceReader::layer(Index prompt, Index layer, Fields fields) const {
     throw TraceError("prompt '{}': layer {} was not recorded", info.id, layer);
   }
   for (const Field field : kAllFields) {
-    if (fields.contains(field) && !tier_fields(info.tier).contains(field)) {
-      throw TraceError("prompt '{}': {} was not recorded: the trace's tier is {}", info.id, field_name(field),
-                       tier_name(info.tier));
+    if (fields.contains(field) && !info.recorded().contains(field)) {
+      throw TraceError("prompt '{}': {} was not recorded: its tier is {}{}", info.id, field_name(field),
+                       tier_name(info.tier), info.missing.contains(field) ? ", imported without it" : "");
     }
   }
   return impl_->with_file_of(recorded, [&](const TraceFile& file) {
@@ -161,7 +161,7 @@ std::vector<TraceReader::DatasetInfo> TraceReader::datasets() const {
       add(trace.file(), group + "/spans");
       for (const Index layer : prompt.info.layers) {
         for (const Field field : kAllFields) {
-          if (tier_fields(prompt.info.tier).contains(field)) {
+          if (prompt.info.recorded().contains(field)) {
             add(trace.file(), layout::field_path(prompt.info.id, layer, field));
           }
         }

@@ -193,7 +193,7 @@ class Verifier {
         [&] { check_description(group + "/spans", trace_.file().read_bytes(group + "/spans"), "span", "position"); });
     for (const Index layer : prompt.layers) {
       for (const Field field : kAllFields) {
-        if (tier_fields(prompt.tier).contains(field)) check_field(prompt, layer, field);
+        if (prompt.recorded().contains(field)) check_field(prompt, layer, field);
       }
     }
   }

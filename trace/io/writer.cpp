@@ -289,6 +289,7 @@ bool TraceWriter::contains_alike(const PromptInfo& info, std::span<const std::in
         impl_->options.path.string(), info.id, what);
   };
   if (there.tier != info.tier) refuse(fmt::format("{} tier", tier_name(there.tier)));
+  if (there.missing != info.missing) refuse("other fields");
   if (there.window != info.window) refuse(fmt::format("window {}", there.window));
   if (there.layers != info.layers) refuse("other layers");
   if (there.future_kind != info.future_kind) refuse(fmt::format("its future is {}", there.future_kind));
@@ -312,7 +313,7 @@ void TraceWriter::write_prompt(const MemoryTrace::Prompt& prompt) {
   PromptWriter writer = begin_prompt(prompt.info, prompt.tokens);
   for (const LayerData& layer : prompt.layers) {
     for (const Field field : kAllFields) {
-      if (tier_fields(prompt.info.tier).contains(field)) writer.write(layer.shape.layer, field, layer[field]);
+      if (prompt.info.recorded().contains(field)) writer.write(layer.shape.layer, field, layer[field]);
     }
     if (prompt.info.tier == Tier::kFull) writer.set_query_count(layer.shape.layer, layer.query_count);
   }
