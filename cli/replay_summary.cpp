@@ -1,10 +1,10 @@
 #include "cli/replay_summary.hpp"
 
 #include <fmt/format.h>
-
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 
@@ -34,27 +34,53 @@ std::vector<std::string> parameters_of(const Table& table, std::size_t row) {
   return text.empty() ? std::vector<std::string>() : sim::split_list(text, "parameters");
 }
 
-/// Every row's policy: "snapkv", and where the same one is there with other parameters what they differ in,
+/// Of a policy's runs: what each was given.
+using Runs = std::map<std::string, std::vector<std::string>>;  // parameters as written → split
+
+/// What tells a policy's runs apart: parameters with more than one value. Where that is not enough, because a parameter
+/// is there or not, also those that some runs lack.
+std::map<std::string, std::string> distinctions(const Runs& runs) {
+  std::map<std::string, std::set<std::string>> values;  // by key
+  std::map<std::string, std::size_t> uses;              // by "key=value"
+  const auto key_of = [](const std::string& parameter) { return parameter.substr(0, parameter.find('=')); };
+  for (const auto& [run, parameters] : runs) {
+    for (const std::string& parameter : parameters) {
+      values[key_of(parameter)].insert(parameter);
+      ++uses[parameter];
+    }
+  }
+  std::map<std::string, std::string> texts;
+  for (const bool brief : {true, false}) {
+    std::set<std::string> different;
+    for (const auto& [run, parameters] : runs) {
+      std::vector<std::string> telling;
+      std::ranges::copy_if(parameters, std::back_inserter(telling), [&](const std::string& parameter) {
+        return brief ? values[key_of(parameter)].size() > 1 : uses[parameter] < runs.size();
+      });
+      texts[run] = fmt::format("{}", fmt::join(telling, ","));
+      different.insert(texts[run]);
+    }
+    if (different.size() == runs.size()) break;
+  }
+  return texts;
+}
+
+/// Every row's policy: "snapkv", and where the same one is there with other parameters what tells them apart,
 /// "snapkv(window=16)".
 std::vector<std::string> labels(const Table& table) {
   const std::size_t policy = table.column("policy");
-  std::map<std::string, std::map<std::string, std::set<std::string>>>
-      settings;  // policy → parameter → the runs with it
-  std::map<std::string, std::set<std::string>> runs;
+  const std::size_t parameters = table.column("parameters");
+  std::map<std::string, Runs> runs;
   for (std::size_t row = 0; row < table.rows(); ++row) {
-    const std::string name = table.text(row, policy);
-    const std::string run = table.text(row, table.column("parameters"));
-    runs[name].insert(run);
-    for (const std::string& parameter : parameters_of(table, row)) settings[name][parameter].insert(run);
+    runs[table.text(row, policy)][table.text(row, parameters)] = parameters_of(table, row);
   }
+  std::map<std::string, std::map<std::string, std::string>> told;
+  for (const auto& [name, own] : runs) told[name] = distinctions(own);
   std::vector<std::string> texts;
   for (std::size_t row = 0; row < table.rows(); ++row) {
     const std::string name = table.text(row, policy);
-    std::vector<std::string> differing;
-    for (const std::string& parameter : parameters_of(table, row)) {
-      if (settings[name][parameter].size() < runs[name].size()) differing.push_back(parameter);
-    }
-    texts.push_back(differing.empty() ? name : fmt::format("{}({})", name, fmt::join(differing, ",")));
+    const std::string& telling = told[name][table.text(row, parameters)];
+    texts.push_back(telling.empty() ? name : fmt::format("{}({})", name, telling));
   }
   return texts;
 }
