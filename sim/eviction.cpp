@@ -68,6 +68,11 @@ void Eviction::observe(const trace::LayerView& layer) { observe(layer, score_lay
 
 void Eviction::observe(const trace::LayerView& layer, const Importance& importance, const Ranking* ranking) {
   if (static_cast<Index>(held_.size()) == request_.layers) throw std::logic_error("more layers than were announced");
+  if (!is_feasible(policy_, layer.shape, request_.slots)) {
+    const Index least = policy_.allocator->least_capacity(policy_.ranges(layer.shape).protected_count());
+    throw PolicyError("policy '{}' needs {} positions per kept set of layer {}, more than its budget gives ({})",
+                      policy_.name, least, layer.shape.layer, request_.capacity(layer.shape));
+  }
   const Index most = ceiling(layer, importance);
   const auto sets = static_cast<std::size_t>(set_count(policy_.granularity, layer.shape));
   const PositionRanges ranges = policy_.ranges(layer.shape);
