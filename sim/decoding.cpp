@@ -18,10 +18,12 @@ void attend(const Rows& logits, Index t, const std::vector<std::int32_t>& stored
   out /= out.sum();
 }
 
-// Drops what the query at `position` no longer sees.
-void drop_unseen(Index first_seen, std::vector<std::int32_t>& stored, DecodeState& state) {
+// Drops what the query of step t, which sees nothing before `first_seen`, no longer finds.
+void drop_unseen(Index first_seen, std::int32_t t, std::vector<std::int32_t>& stored, std::vector<std::int32_t>& until,
+                 DecodeState& state) {
   for (std::size_t i = stored.size(); i-- > 0;) {
     if (stored[i] >= first_seen) continue;
+    until[static_cast<std::size_t>(stored[i])] = t;
     stored.erase(stored.begin() + static_cast<std::ptrdiff_t>(i));
     state.forget(i);
   }
@@ -42,7 +44,7 @@ void decode_set(DecodeState& state, const trace::LayerShape& shape, const std::v
   Eigen::MatrixXd attention(static_cast<Index>(logits.size()), n + steps);
   for (std::int32_t t = 0; t < steps; ++t) {
     stored.push_back(static_cast<std::int32_t>(n + t));
-    drop_unseen(shape.first_seen(n + t), stored, state);
+    drop_unseen(shape.first_seen(n + t), t, stored, until, state);
     const auto count = static_cast<Index>(stored.size());
     for (std::size_t head = 0; head < logits.size(); ++head) {
       attend(logits[head], t, stored, attention.row(static_cast<Index>(head)).head(count));
