@@ -65,8 +65,6 @@ struct OutputLosses {
   double relative_loss = 0;  // sum over queries ||y - y^||_1 / sum ||y||_1; 0 if y is 0 throughout
 };
 
-/// One layer's attention outputs with the full cache, recomputed once from the recorded queries, keys and
-/// values (full tier) and compared with those of any number of kept sets.
 /// How long every query head holds each position: H spans of [n + T]. Query t finds position j (for j >= n: from t = j
 /// - n on) while t < until[j]; 0: not kept after the prompt, T: never evicted. Heads that share a set repeat the span.
 struct HoldingTimes {
@@ -80,6 +78,8 @@ struct DecodingLosses {
   OutputLosses output;
 };
 
+/// One layer's attention outputs with the full cache, recomputed once from the recorded queries, keys and
+/// values (full tier) and compared with those of any number of kept sets.
 class OutputReference {
  public:
   /// Reads future.queries [H, T, d], keys, values [G, n+T, d] and output_norms [H, n+T]; the stored norms

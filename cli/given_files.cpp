@@ -66,12 +66,14 @@ class ScoresFile final : public sim::GivenScores {
 
   RowMatrix scores(const std::string& prompt, const trace::LayerShape& shape) const override {
     const std::string object = object_of(prompt, shape.layer);
-    const std::vector<float> values = file_.read<float>(object);
+    const std::vector<double> values = file_.read<double>(object);
     const Index sets = sim::set_count(granularity_, shape);
     if (static_cast<Index>(values.size()) != sets * shape.prompt_length) {
       throw PolicyError("{}: {} must be [{}, {}]", file_.path().string(), object, sets, shape.prompt_length);
     }
-    return Eigen::Map<const RowMatrix>(values.data(), sets, shape.prompt_length);
+    return Eigen::Map<const Eigen::RowVectorXd>(values.data(), static_cast<Index>(values.size()))
+        .cast<float>()
+        .reshaped<Eigen::RowMajor>(sets, shape.prompt_length);
   }
 
  private:
