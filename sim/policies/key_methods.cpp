@@ -3,6 +3,8 @@
 // arXiv:2510.00636). All follow NVIDIA/kvpress: one set per kv head, nothing protected but what a method scores highest
 // itself. KeyDiff is evicted once after the prompt; the paper's is block by block.
 
+#include <fmt/format.h>
+
 #include "sim/declarations.hpp"
 #include "sim/registry.hpp"
 
@@ -47,11 +49,19 @@ PolicyDefinition lagkv() {
 PolicyDefinition expected_attention() {
   ParameterList parameters;
   declare_expected_scoring(parameters);
-  return {
-      .description = "keeps what queries like the prompt's are expected to attend to, weighted by value norms",
-      .source = kSource,
-      .parameters = parameters,
-      .build = [](const Parameters& given) { return top_of(expected_attention_scorer(expected_scoring_from(given))); }};
+  return {.description = "keeps what queries like the prompt's are expected to attend to, weighted by value norms",
+          .source = kSource,
+          .parameters = parameters,
+          .build = [](const Parameters& given) {
+            const ExpectedScoring scoring = expected_scoring_from(given);
+            Policy policy = top_of(expected_attention_scorer(scoring));
+            if (scoring.sinks != trace::kFirstStatisticsPosition) {
+              policy.notes.push_back(fmt::format(
+                  "traces have the queries' mean and covariance from position {} on, its code takes them from {} on",
+                  trace::kFirstStatisticsPosition, scoring.sinks));
+            }
+            return policy;
+          }};
 }
 
 }  // namespace evictlab::sim

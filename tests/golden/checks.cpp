@@ -120,8 +120,16 @@ std::string check_case(const File& file, const Inputs& inputs, const Case& golde
   const auto used =
       static_cast<std::size_t>(golden.params.value("num_layers_used", static_cast<Index>(inputs.layers().size())));
   std::vector<trace::LayerView> views;
+  std::vector<trace::LayerData> statistics;  // kvpress takes them behind the sinks, however many these are
+  const auto first = golden.params.value("n_sink", trace::kFirstStatisticsPosition);
+  for (std::size_t l = 0; l < std::min(used, inputs.layers().size()); ++l) {
+    statistics.push_back(inputs.query_statistics(l, std::clamp<Index>(first, 0, inputs.shape().prompt_length - 1)));
+  }
   for (std::size_t l = 0; l < std::min(used, inputs.layers().size()); ++l) {
     views.push_back(trace::layer_view(inputs.layers()[l]));
+    views.back().query_mean = statistics[l].query_mean.view();
+    views.back().query_covariance = statistics[l].query_covariance.view();
+    views.back().query_count = statistics[l].query_count;
     views.back().shape.layers = static_cast<Index>(used);
     // What a case takes queries before position encoding for is told with it.
     if (golden.params.contains("rope_theta"))

@@ -64,25 +64,6 @@ Tensor output_norms(const trace::LayerShape& shape, const Tensor& values, const 
   return norms;
 }
 
-// Mean and covariance (divisor: the count) of the queries from the first position that statistics are over.
-void query_statistics(trace::LayerData& data, const Tensor& queries) {
-  const trace::LayerShape& shape = data.shape;
-  const Index n = shape.prompt_length;
-  const Index d = shape.head_dim;
-  const Index first = trace::kFirstStatisticsPosition;
-  data.query_count = n - first;
-  data.query_mean = tensor(shape.query_heads, 1, d);
-  data.query_covariance = tensor(shape.query_heads, d, d);
-  for (Index h = 0; h < shape.query_heads; ++h) {
-    const Eigen::MatrixXd q = head_rows(queries, h, n, d).bottomRows(n - first).cast<double>();
-    const Eigen::RowVectorXd mean = q.colwise().mean();
-    const Eigen::MatrixXd centred = q.rowwise() - mean;
-    const Eigen::MatrixXd covariance = centred.transpose() * centred / static_cast<double>(n - first);
-    set_row(data.query_mean, h, 0, mean);
-    for (Index i = 0; i < d; ++i) set_row(data.query_covariance, h, i, covariance.row(i));
-  }
-}
-
 }  // namespace
 
 FileKind kind_of(const std::filesystem::path& path) {
@@ -107,7 +88,27 @@ Inputs::Inputs(const File& file) {
   if (layers_.empty()) throw trace::TraceError("{}: holds no layers", file.path().string());
 }
 
-trace::LayerData Inputs::read_layer(const File& file, Index layer) const {
+trace::LayerData Inputs::query_statistics(std::size_t layer, Index first) const {
+  const Tensor& queries = all_queries_[layer];
+  trace::LayerData data;
+  if (queries.empty()) return data;
+  const Index n = queries.rows();
+  const Index d = queries.columns();
+  data.query_count = n - first;
+  data.query_mean = tensor(queries.heads(), 1, d);
+  data.query_covariance = tensor(queries.heads(), d, d);
+  for (Index h = 0; h < queries.heads(); ++h) {
+    const Eigen::MatrixXd q = head_rows(queries, h, n, d).bottomRows(n - first).cast<double>();
+    const Eigen::RowVectorXd mean = q.colwise().mean();
+    const Eigen::MatrixXd centred = q.rowwise() - mean;
+    const Eigen::MatrixXd covariance = centred.transpose() * centred / static_cast<double>(n - first);
+    set_row(data.query_mean, h, 0, mean);
+    for (Index i = 0; i < d; ++i) set_row(data.query_covariance, h, i, covariance.row(i));
+  }
+  return data;
+}
+
+trace::LayerData Inputs::read_layer(const File& file, Index layer) {
   const auto size = [&](const char* name) { return static_cast<Index>(file.integer("/", name)); };
   const std::string group = "/layers/" + std::to_string(layer);
   trace::LayerData data;
@@ -148,7 +149,9 @@ trace::LayerData Inputs::read_layer(const File& file, Index layer) const {
                    [&](Index h, Index, const Eigen::RowVectorXd& row) { mass[static_cast<std::size_t>(h)] += row; });
     data.attention_mass = tensor(shape.query_heads, 1, n);
     for (Index h = 0; h < shape.query_heads; ++h) set_row(data.attention_mass, h, 0, mass[static_cast<std::size_t>(h)]);
-    query_statistics(data, queries);
+    all_queries_.push_back(queries);
+  } else {
+    all_queries_.emplace_back();
   }
   return data;
 }

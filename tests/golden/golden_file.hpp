@@ -27,11 +27,15 @@ class Inputs {
 
   const std::vector<trace::LayerData>& layers() const { return layers_; }
   const trace::LayerShape& shape() const { return layers_.front().shape; }
+  /// Mean and covariance of all queries from position `first` on, in a layer's query_mean, query_covariance and
+  /// query_count; empty where the file does not hold all queries. Traces have them from position 4 on.
+  trace::LayerData query_statistics(std::size_t layer, Index first) const;
 
  private:
-  trace::LayerData read_layer(const trace::hdf5::File& file, Index layer) const;
+  trace::LayerData read_layer(const trace::hdf5::File& file, Index layer);
 
   std::vector<trace::LayerData> layers_;
+  std::vector<trace::Tensor> all_queries_;  // [H, n, d] by layer; empty where the file has the window's alone
 };
 
 /// One result of the authors' code.

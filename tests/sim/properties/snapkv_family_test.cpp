@@ -292,6 +292,23 @@ TEST(SnapKvFamilyInvariances, IdenticalHeadsGetIdenticalBudgets) {
   }
 }
 
+TEST(ShortPrompts, NoLongerThanTheWindowAreKeptWholeByEveryMethodThatHasOne) {
+  // On which the authors' code crashes, for it pools nothing.
+  for (const Index n : {Index{1}, Index{2}, Index{9}}) {
+    const RandomLayers layers({.layers = 4, .length = n, .window = n, .seed = 18});
+    for (const char* text : {"snapkv(window={})", "pyramidkv(window={})", "ada-snapkv(window={})",
+                             "ada-pyramid(window={})", "dynamickv(window={},axis=kv)", "windowkv(suffix={})",
+                             "cake(window={})", "cake(window={},variant=paper)", "criticalkv(window={})",
+                             "critical-adakv(window={})", "chunkkv(window={})", "h2o(window={})", "tova(window={})"}) {
+      const std::string policy = fmt::format(fmt::runtime(text), std::max<Index>(2, n));
+      if (n == 1 && make_policy(policy).needs().window_rows > 1) continue;  // a window of 2 was not recorded
+      for (const auto& layer : kept_sets(layers.kept(policy, static_cast<double>(n + 1)))) {
+        for (const auto& set : layer) EXPECT_EQ(set, everything(n)) << policy;
+      }
+    }
+  }
+}
+
 TEST(PyramidBudgets, FallByWholeStepsFromTheFirstLayerAndHoldAtLeastTheTotal) {
   const RandomLayers layers({.layers = 7, .query_heads = 2, .kv_heads = 1, .length = 400, .seed = 17});
   for (const Index beta : {1, 2, 5, 20, 1000}) {
