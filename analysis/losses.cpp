@@ -72,89 +72,84 @@ void partition_prompt(Positions kept, Index prompt_length, const Held& held, con
   for (; next < prompt_length; ++next) evicted(next);
 }
 
-struct MassSplit {
-  double kept = 0;     // on held prompt positions
-  double evicted = 0;  // on the other prompt positions
-  double future = 0;   // on future positions
-
-  double total() const { return kept + evicted + future; }
-  double retained() const { return total() > 0 ? (kept + future) / total() : 1.0; }
-  double lost() const { return total() > 0 ? evicted / total() : 0.0; }
-};
-
-MassSplit split_mass(const LayerShape& shape, const FloatRow& mass, Positions kept) {
-  MassSplit split;
-  partition_prompt(
-      kept, shape.prompt_length, [&](Index j) { split.kept += mass[j]; }, [&](Index j) { split.evicted += mass[j]; });
-  for (Index j = shape.prompt_length; j < shape.prompt_length + shape.future_length; ++j) split.future += mass[j];
-  return split;
-}
-
-struct NormSplit {
-  double evicted_weighted = 0;  // sum over j not in K of A_hj ||u_hj||_1, over all queries
-  double kept = 0;              // max over K
-  double largest = 0;           // C_h
-};
-
-NormSplit split_norms(const LayerShape& shape, const FloatRow& mass, const FloatRow& norms, Positions kept) {
-  const Index n = shape.prompt_length;
-  NormSplit split;
-  partition_prompt(
-      kept, n, [&](Index j) { split.kept = std::max(split.kept, norms[j]); },
-      [&](Index j) {
-        split.evicted_weighted += mass[j] * norms[j];
-        split.largest = std::max(split.largest, norms[j]);
-      });
-  for (Index j = n; j < n + shape.future_length; ++j) split.kept = std::max(split.kept, norms[j]);
-  split.largest = std::max(split.largest, split.kept);
-  return split;
-}
-
 }  // namespace
 
-double retained_mass(const LayerShape& shape, const FutureView& future, const KeptSets& kept) {
-  require_kept_sets(shape, kept);
-  require_shape("future mass", future.mass, shape.query_heads, 1, shape.prompt_length + shape.future_length);
-  double sum = 0;
-  for (Index h = 0; h < shape.query_heads; ++h) {
-    sum += split_mass(shape, FloatRow(future.mass, h), kept[static_cast<std::size_t>(h)]).retained();
-  }
-  return sum / static_cast<double>(shape.query_heads);
-}
-
-SummaryLosses summary_losses(const LayerShape& shape, const FutureView& future, const KeptSets& kept) {
-  require_kept_sets(shape, kept);
-  const Index positions = shape.prompt_length + shape.future_length;
+SummaryReference::SummaryReference(const LayerShape& shape, const FutureView& future) : shape_(shape) {
+  const Index n = shape.prompt_length;
+  const Index positions = n + shape.future_length;
   require_shape("future mass", future.mass, shape.query_heads, 1, positions);
   const bool has_norms = !future.output_norms.empty();
+  for (const TensorView& tensor : {future.mass, future.output_norms}) {
+    if (tensor.element_type() != trace::ElementType::kFloat32)
+      throw std::invalid_argument("masses and norms are float");
+  }
   if (has_norms) require_shape("output norms", future.output_norms, shape.query_heads, 1, positions);
+  for (Index h = 0; h < shape.query_heads; ++h) {
+    Head head;
+    head.mass = future.mass.float_row(h, 0);
+    if (has_norms) head.norms = future.output_norms.float_row(h, 0);
+    const auto first_future = static_cast<std::size_t>(n);
+    for (std::size_t j = 0; j < head.mass.size(); ++j) {
+      const double mass = head.mass[j];
+      const double norm = has_norms ? double{head.norms[j]} : 0.0;
+      head.largest_norm = std::max(head.largest_norm, norm);
+      if (j < first_future) {
+        head.prompt_mass += mass;
+        head.prompt_weighted += mass * norm;
+      } else {
+        head.future_mass += mass;
+        head.future_norm = std::max(head.future_norm, norm);
+      }
+    }
+    heads_.push_back(head);
+  }
+}
 
+SummaryLosses SummaryReference::losses(const KeptSets& kept) const {
+  require_kept_sets(shape_, kept);
   SummaryLosses losses;
   NormBounds bounds;
   double kept_prompt_mass = 0;
   double prompt_mass = 0;
   double largest_norm = 0;  // C
-  double lost = 0;          // sum over heads of 1 - m_h
-  for (Index h = 0; h < shape.query_heads; ++h) {
+  double lost_sum = 0;      // over heads of 1 - m_h
+  for (Index h = 0; h < shape_.query_heads; ++h) {
+    const Head& head = heads_[static_cast<std::size_t>(h)];
     const Positions held = kept[static_cast<std::size_t>(h)];
-    const FloatRow mass(future.mass, h);
-    const MassSplit split = split_mass(shape, mass, held);
-    losses.retained_mass += split.retained();
-    kept_prompt_mass += split.kept;
-    prompt_mass += split.kept + split.evicted;
-    lost += split.lost();
-    if (has_norms) {
-      const NormSplit norms = split_norms(shape, mass, FloatRow(future.output_norms, h), held);
-      if (split.total() > 0) bounds.keptmax += norms.evicted_weighted / split.total() + split.lost() * norms.kept;
-      bounds.head += 2 * norms.largest * split.lost();
-      largest_norm = std::max(largest_norm, norms.largest);
+    double kept_mass = 0;
+    double kept_weighted = 0;
+    double kept_norm = head.future_norm;
+    // In the order of the sums over all positions, so that a whole prompt leaves exactly nothing over.
+    for (const std::int32_t position : held) {
+      const auto j = static_cast<std::size_t>(position);
+      const double mass = head.mass[j];
+      kept_mass += mass;
+      if (head.norms.empty()) continue;
+      kept_weighted += mass * double{head.norms[j]};
+      kept_norm = std::max(kept_norm, double{head.norms[j]});
     }
+    const double total = head.prompt_mass + head.future_mass;
+    const double evicted = std::max(0.0, head.prompt_mass - kept_mass);
+    const double lost = total > 0 ? evicted / total : 0.0;
+    losses.retained_mass += 1.0 - lost;
+    kept_prompt_mass += kept_mass;
+    prompt_mass += head.prompt_mass;
+    lost_sum += lost;
+    if (total > 0) {
+      bounds.keptmax += std::max(0.0, head.prompt_weighted - kept_weighted) / total + lost * kept_norm;
+    }
+    bounds.head += 2 * head.largest_norm * lost;
+    largest_norm = std::max(largest_norm, head.largest_norm);
   }
-  losses.retained_mass /= static_cast<double>(shape.query_heads);
+  losses.retained_mass /= static_cast<double>(shape_.query_heads);
   losses.prompt_retained_mass = prompt_mass > 0 ? kept_prompt_mass / prompt_mass : 1.0;
-  bounds.ada = 2 * largest_norm * lost;
-  if (has_norms) losses.bounds = bounds;
+  bounds.ada = 2 * largest_norm * lost_sum;
+  if (!heads_.empty() && !heads_.front().norms.empty()) losses.bounds = bounds;
   return losses;
+}
+
+SummaryLosses summary_losses(const LayerShape& shape, const FutureView& future, const KeptSets& kept) {
+  return SummaryReference(shape, future).losses(kept);
 }
 
 namespace {

@@ -52,12 +52,32 @@ struct SummaryLosses {
   /// None without output norms.
   std::optional<NormBounds> bounds;
 };
-/// Reads future.mass and, where there are any, future.output_norms, both [H, n+T]. Throws std::invalid_argument when
-/// `kept` is no set of H such spans.
-SummaryLosses summary_losses(const trace::LayerShape& shape, const trace::FutureView& future, const KeptSets& kept);
+/// One layer's sums over all positions, made once, against which any number of kept sets are judged.
+class SummaryReference {
+ public:
+  /// Reads future.mass and, where there are any, future.output_norms, both [H, n+T] and float; they must outlive this.
+  /// Throws std::invalid_argument when shapes contradict.
+  SummaryReference(const trace::LayerShape& shape, const trace::FutureView& future);
 
-/// SummaryLosses::retained_mass alone, without reading the norms.
-double retained_mass(const trace::LayerShape& shape, const trace::FutureView& future, const KeptSets& kept);
+  /// Costs two operations a kept position. Thread-safe. Throws std::invalid_argument when `kept` is no set of H such
+  /// spans.
+  SummaryLosses losses(const KeptSets& kept) const;
+
+ private:
+  struct Head {
+    std::span<const float> mass;   // [n+T]
+    std::span<const float> norms;  // [n+T]; empty without any
+    double prompt_mass = 0;        // sums over positions 0..n-1, in their order
+    double prompt_weighted = 0;    // of mass * norm
+    double future_mass = 0;        // over n..n+T-1
+    double future_norm = 0;        // the largest there
+    double largest_norm = 0;       // C_h
+  };
+  trace::LayerShape shape_;
+  std::vector<Head> heads_;
+};
+/// The losses of one kept set.
+SummaryLosses summary_losses(const trace::LayerShape& shape, const trace::FutureView& future, const KeptSets& kept);
 
 struct OutputLosses {
   double value_bound = 0;    // L1, mean over the future queries

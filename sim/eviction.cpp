@@ -1,5 +1,7 @@
 #include "sim/eviction.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <iterator>
@@ -20,17 +22,16 @@ void check_layer(const Policy& policy, const Needs& needs, const trace::LayerVie
   }
 }
 
+// What a policy's scorer says, with every candidate scored.
 trace::RowMatrix scores_of(const Policy& policy, const std::shared_ptr<const Scorer>& scorer,
-                           const trace::LayerView& layer) {
+                           const trace::LayerView& layer, const KnownScores& known) {
   if (!scorer) return {};
   check_layer(policy, scorer->needs(), layer);
-  const Index sets = set_count(policy.granularity, layer.shape);
-  trace::RowMatrix scores =
-      trace::RowMatrix::Constant(sets, layer.shape.prompt_length, std::numeric_limits<float>::quiet_NaN());
-  scorer->score(layer, scores);
+  const auto found = known.find(scorer_key(*scorer));
+  trace::RowMatrix scores = found != known.end() ? found->second : raw_scores(*scorer, layer);
   const PositionRanges ranges = policy.ranges(layer.shape);
   const auto candidates = scores.middleCols(ranges.candidates_begin, ranges.candidates());
-  if (scores.rows() != sets || !candidates.array().isFinite().all()) {
+  if (scores.rows() != set_count(policy.granularity, layer.shape) || !candidates.array().isFinite().all()) {
     throw PolicyError("{}: the scores of layer {} are not finite; check what is recorded with evictlab verify",
                       policy.label(), layer.shape.layer);
   }
@@ -39,9 +40,20 @@ trace::RowMatrix scores_of(const Policy& policy, const std::shared_ptr<const Sco
 
 }  // namespace
 
-Importance score_layer(const Policy& policy, const trace::LayerView& layer) {
+std::string scorer_key(const Scorer& scorer) {
+  return fmt::format("{}|{}", scorer.identity(), granularity_name(scorer.granularity()));
+}
+
+trace::RowMatrix raw_scores(const Scorer& scorer, const trace::LayerView& layer) {
+  trace::RowMatrix scores = trace::RowMatrix::Constant(
+      set_count(scorer.granularity(), layer.shape), layer.shape.prompt_length, std::numeric_limits<float>::quiet_NaN());
+  scorer.score(layer, scores);
+  return scores;
+}
+
+Importance score_layer(const Policy& policy, const trace::LayerView& layer, const KnownScores& known) {
   check_layer(policy, policy.allocator->needs(), layer);
-  return {scores_of(policy, policy.scorer, layer), scores_of(policy, policy.refiner, layer),
+  return {scores_of(policy, policy.scorer, layer, known), scores_of(policy, policy.refiner, layer, known),
           policy.allocator->measure(layer)};
 }
 

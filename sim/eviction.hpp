@@ -1,7 +1,9 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "sim/policy.hpp"
@@ -12,9 +14,16 @@
 
 namespace evictlab::sim {
 
+/// Scores of one layer by scorer_key(), so that policies with a scorer in common score once.
+using KnownScores = std::map<std::string, trace::RowMatrix>;
+/// Scorers of the same key give the same scores.
+std::string scorer_key(const Scorer& scorer);
+/// What a scorer says of a layer, [kept sets, n]; NaN where nothing was scored.
+trace::RowMatrix raw_scores(const Scorer& scorer, const trace::LayerView& layer);
+
 /// A layer's importance under a policy. Throws PolicyError when the layer lacks what the scorer reads, and
 /// when a candidate's score is not finite: the layer's numbers are not, or the scorer left one out.
-Importance score_layer(const Policy& policy, const trace::LayerView& layer);
+Importance score_layer(const Policy& policy, const trace::LayerView& layer, const KnownScores& known = {});
 
 /// The first `ceiling` (protected positions not counted) candidates of every kept set, by a selector
 /// whose ranking does not depend on the budget.

@@ -9,19 +9,27 @@
 
 namespace evictlab::sim {
 
-OracleCurve::OracleCurve(const trace::LayerShape& shape, const trace::TensorView& future_mass, Granularity granularity,
-                         const PositionRanges& ranges)
-    : query_heads_(shape.query_heads), ranges_(ranges), shares_(future_importance(shape, future_mass, granularity)) {
-  for (Index set = 0; set < shares_.rows(); ++set) {
-    const auto row = shares_.row(set);
+FutureRanking::FutureRanking(const trace::LayerShape& shape, const trace::TensorView& future_mass,
+                             Granularity granularity)
+    : shares(future_importance(shape, future_mass, granularity)) {
+  for (Index set = 0; set < shares.rows(); ++set) {
+    order.push_back(core::argsort_descending({&shares(set, 0), static_cast<std::size_t>(shares.cols())}));
+  }
+}
+
+OracleCurve::OracleCurve(std::shared_ptr<const FutureRanking> ranking, Index query_heads, const PositionRanges& ranges)
+    : ranking_(std::move(ranking)), query_heads_(query_heads), ranges_(ranges) {
+  for (Index set = 0; set < ranking_->shares.rows(); ++set) {
+    const auto row = ranking_->shares.row(set);
     double mass = 0.0;
     for (Index j = ranges_.first_visible; j < ranges_.candidates_begin; ++j) mass += row[j];
     for (Index j = ranges_.candidates_end; j < ranges_.prompt_length; ++j) mass += row[j];
     std::vector<double> best = {mass};
     best.reserve(static_cast<std::size_t>(ranges_.candidates()) + 1);
-    const std::span candidates(row.data() + ranges_.candidates_begin, static_cast<std::size_t>(ranges_.candidates()));
-    for (const std::uint32_t index : core::argsort_descending(candidates)) {
-      mass += candidates[index];
+    for (const std::uint32_t index : ranking_->order[static_cast<std::size_t>(set)]) {
+      const auto position = static_cast<Index>(index);
+      if (position < ranges_.candidates_begin || position >= ranges_.candidates_end) continue;
+      mass += row[position];
       best.push_back(mass);
     }
     best_.push_back(std::move(best));
@@ -35,7 +43,7 @@ double OracleCurve::regret(const LayerRetention& kept) const {
     const Index chosen = static_cast<Index>(positions.size()) - ranges_.protected_count();
     if (chosen == ranges_.candidates()) continue;  // nothing was evicted
     double mass = 0.0;
-    for (const std::int32_t position : positions) mass += shares_(set, position);
+    for (const std::int32_t position : positions) mass += ranking_->shares(set, position);
     // Sums of the same numbers in another order differ by rounding.
     missed += std::max(0.0, best_[static_cast<std::size_t>(set)].at(static_cast<std::size_t>(chosen)) - mass);
   }
@@ -43,7 +51,10 @@ double OracleCurve::regret(const LayerRetention& kept) const {
 }
 
 LayerJudge::LayerJudge(const trace::LayerData& data, std::optional<trace::RowMatrix> output_weight)
-    : data_(data), future_(trace::future_view(data)), output_weight_(std::move(output_weight)) {
+    : data_(data),
+      future_(trace::future_view(data)),
+      output_weight_(std::move(output_weight)),
+      summary_(data.shape, future_) {
   for (const trace::TensorView& view : {future_.mass, future_.output_norms}) {
     for (Index head = 0; head < view.heads(); ++head) {
       const auto row = view.float_row(head, 0);
@@ -67,7 +78,7 @@ Measures LayerJudge::judge(Granularity granularity, const LayerRetention& kept, 
     by_head.emplace_back(sets[static_cast<std::size_t>(set_of(granularity, data_.shape, head))]);
   }
   Measures measures;
-  measures.summary = analysis::summary_losses(data_.shape, future_, by_head);
+  measures.summary = summary_.losses(by_head);
   if (reference_) measures.output = reference_->losses(by_head);
   measures.regret = oracle.regret(kept);
   return measures;

@@ -21,20 +21,26 @@ struct Measures {
   std::optional<double> regret;
 };
 
+/// How the future ranks a layer's positions: what all oracles of a granularity share.
+struct FutureRanking {
+  trace::RowMatrix shares;                        // [sets, n]: future_importance
+  std::vector<std::vector<std::uint32_t>> order;  // [sets][n], falling
+  FutureRanking(const trace::LayerShape& shape, const trace::TensorView& future_mass, Granularity granularity);
+};
+
 /// The most mass that kept sets of given sizes can retain in one layer, at every size.
 class OracleCurve {
  public:
-  /// `ranges` are a policy's in this layer.
-  OracleCurve(const trace::LayerShape& shape, const trace::TensorView& future_mass, Granularity granularity,
-              const PositionRanges& ranges);
+  /// `ranges` are a policy's in this layer, `ranking` is of its granularity.
+  OracleCurve(std::shared_ptr<const FutureRanking> ranking, Index query_heads, const PositionRanges& ranges);
 
   /// How much less the kept sets retain (mean over query heads) than the best of the same sizes and protection.
   double regret(const LayerRetention& kept) const;
 
  private:
+  std::shared_ptr<const FutureRanking> ranking_;
   Index query_heads_;
   PositionRanges ranges_;
-  trace::RowMatrix shares_;                // [sets, n]: future_importance
   std::vector<std::vector<double>> best_;  // [sets][k]: mass of the protected and the k best candidates
 };
 
@@ -57,6 +63,7 @@ class LayerJudge {
   const trace::LayerData& data_;
   trace::FutureView future_;
   std::optional<trace::RowMatrix> output_weight_;
+  analysis::SummaryReference summary_;
   std::unique_ptr<const analysis::OutputReference> reference_;
 };
 

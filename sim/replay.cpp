@@ -126,6 +126,28 @@ class PromptReplay {
     return summary | trace::Field::kQueries | trace::Field::kKeys | trace::Field::kValues;
   }
 
+  // What scorers that several groups have in common say, each once.
+  KnownScores common_scores(const trace::LayerView& layer, const trace::LayerView& with_future) const {
+    std::map<std::string, std::pair<const Scorer*, int>> uses;
+    for (const auto& [key, members] : groups_) {
+      const Policy& policy = *runs_[members.front()].policy;
+      for (const auto& scorer : {policy.scorer, policy.refiner}) {
+        if (!scorer || scorer->needs().window_rows > layer.window_attention.rows()) continue;
+        auto& use = uses[scorer_key(*scorer)];
+        use = {scorer.get(), use.second + 1};
+      }
+    }
+    std::erase_if(uses, [](const auto& use) { return use.second.second < 2; });
+    KnownScores known;
+    std::vector<std::pair<const Scorer*, trace::RowMatrix*>> work;
+    for (const auto& [key, use] : uses) work.emplace_back(use.first, &known[key]);
+    core::parallel_for(work.size(), [&](std::size_t i) {
+      const Scorer& scorer = *work[i].first;
+      *work[i].second = raw_scores(scorer, scorer.needs().future ? with_future : layer);
+    });
+    return known;
+  }
+
   // Scores and ranks once per group, then lets every run of it see the layer.
   void observe(const trace::LayerData& data, std::size_t layer) {
     trace::LayerView view = trace::layer_view(data);
@@ -135,11 +157,12 @@ class PromptReplay {
     with_future.future = &future;
     std::vector<const std::vector<std::size_t>*> groups;
     for (const auto& [key, members] : groups_) groups.push_back(&members);
+    const KnownScores known = common_scores(view, with_future);
     core::parallel_for(groups.size(), [&](std::size_t g) {
       const std::vector<std::size_t>& members = *groups[g];
       const Policy& first = *runs_[members.front()].policy;
       const trace::LayerView& seen = first.needs().future ? with_future : view;
-      const Importance importance = score_layer(first, seen);
+      const Importance importance = score_layer(first, seen, known);
       std::optional<Ranking> ranking;
       if (!first.selector->ranking_depends_on_budget()) {
         Index ceiling = 0;
@@ -168,13 +191,18 @@ class PromptReplay {
     const LayerJudge layer_judge(data, std::move(output_weight));
     std::vector<Run*> judged;
     std::map<OracleKey, OracleCurve> oracles;
+    std::map<Granularity, std::shared_ptr<const FutureRanking>> rankings;
     for (Run& run : runs_) {
       if (!run.feasible || run.policy->allocator->revises() != revising) continue;
       judged.push_back(&run);
       const OracleKey key = oracle_key(*run.policy);
       if (!oracles.contains(key)) {
-        oracles.emplace(key, OracleCurve(data.shape, trace::future_view(data).mass, run.policy->granularity,
-                                         run.policy->ranges(data.shape)));
+        auto& ranking = rankings[run.policy->granularity];
+        if (!ranking) {
+          ranking =
+              std::make_shared<const FutureRanking>(data.shape, trace::future_view(data).mass, run.policy->granularity);
+        }
+        oracles.emplace(key, OracleCurve(ranking, data.shape.query_heads, run.policy->ranges(data.shape)));
       }
     }
     core::parallel_for(judged.size(), [&](std::size_t i) {

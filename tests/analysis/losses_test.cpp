@@ -162,7 +162,6 @@ TEST(Losses, EqualTheirDefinitionsOnRandomLayers) {
           expect_close(summary.bounds->ada, expected.summary.bounds->ada, scale, "Ada-KV bound");
           expect_close(summary.bounds->head, expected.summary.bounds->head, scale, "per-head bound");
           expect_close(summary.bounds->keptmax, expected.summary.bounds->keptmax, scale, "kept-max bound");
-          EXPECT_EQ(retained_mass(shape, future, spans_of(kept)), summary.retained_mass);
           const OutputLosses output = reference.losses(spans_of(kept));
           expect_close(output.value_bound, expected.output.value_bound, scale, "value-aware bound");
           expect_close(output.exact_loss, expected.output.exact_loss, scale, "exact loss");
