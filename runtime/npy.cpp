@@ -1,5 +1,7 @@
 #include "runtime/npy.hpp"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <limits>
 #include <optional>
@@ -37,7 +39,7 @@ std::pair<std::string_view, std::size_t> header(std::span<const std::byte> bytes
 
 // What follows "'key':" in the header up to one of the characters that end it.
 std::string_view entry(std::string_view header, std::string_view key, const std::string& where) {
-  const std::string quoted = "'" + std::string(key) + "':";
+  const std::string quoted = fmt::format("'{}':", key);
   const std::size_t found = header.find(quoted);
   if (found == std::string_view::npos) throw ModelError("{}: its header has no {}", where, key);
   return core::trim(header.substr(found + quoted.size()));
