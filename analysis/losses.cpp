@@ -148,10 +148,6 @@ SummaryLosses SummaryReference::losses(const KeptSets& kept) const {
   return losses;
 }
 
-SummaryLosses summary_losses(const LayerShape& shape, const FutureView& future, const KeptSets& kept) {
-  return SummaryReference(shape, future).losses(kept);
-}
-
 namespace {
 
 // Softmax rows of the future queries of one head: query n+t sees 0..n+t, in a sliding window W only its

@@ -76,9 +76,6 @@ class SummaryReference {
   trace::LayerShape shape_;
   std::vector<Head> heads_;
 };
-/// The losses of one kept set.
-SummaryLosses summary_losses(const trace::LayerShape& shape, const trace::FutureView& future, const KeptSets& kept);
-
 struct OutputLosses {
   double value_bound = 0;    // L1, mean over the future queries
   double exact_loss = 0;     // L1, mean over the future queries

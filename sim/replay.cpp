@@ -126,21 +126,18 @@ class PromptReplay {
     return summary | trace::Field::kQueries | trace::Field::kKeys | trace::Field::kValues;
   }
 
-  // What scorers that several groups have in common say, each once.
-  KnownScores common_scores(const trace::LayerView& layer, const trace::LayerView& with_future) const {
-    std::map<std::string, std::pair<const Scorer*, int>> uses;
+  // What every distinct scorer says of the layer.
+  KnownScores score(const trace::LayerView& layer, const trace::LayerView& with_future) const {
+    KnownScores known;
+    std::vector<std::pair<const Scorer*, trace::RowMatrix*>> work;
     for (const auto& [key, members] : groups_) {
       const Policy& policy = *runs_[members.front()].policy;
       for (const auto& scorer : {policy.scorer, policy.refiner}) {
-        if (!scorer || scorer->needs().window_rows > layer.window_attention.rows()) continue;
-        auto& use = uses[scorer_key(*scorer)];
-        use = {scorer.get(), use.second + 1};
+        if (!scorer) continue;
+        const auto [entry, is_new] = known.try_emplace(scorer_key(*scorer));
+        if (is_new) work.emplace_back(scorer.get(), &entry->second);
       }
     }
-    std::erase_if(uses, [](const auto& use) { return use.second.second < 2; });
-    KnownScores known;
-    std::vector<std::pair<const Scorer*, trace::RowMatrix*>> work;
-    for (const auto& [key, use] : uses) work.emplace_back(use.first, &known[key]);
     core::parallel_for(work.size(), [&](std::size_t i) {
       const Scorer& scorer = *work[i].first;
       *work[i].second = raw_scores(scorer, scorer.needs().future ? with_future : layer);
@@ -148,7 +145,7 @@ class PromptReplay {
     return known;
   }
 
-  // Scores and ranks once per group, then lets every run of it see the layer.
+  // Scores once per scorer and ranks once per group, then lets every run of it see the layer.
   void observe(const trace::LayerData& data, std::size_t layer) {
     trace::LayerView view = trace::layer_view(data);
     view.prompt = info_.id;
@@ -157,7 +154,7 @@ class PromptReplay {
     with_future.future = &future;
     std::vector<const std::vector<std::size_t>*> groups;
     for (const auto& [key, members] : groups_) groups.push_back(&members);
-    const KnownScores known = common_scores(view, with_future);
+    const KnownScores known = score(view, with_future);
     core::parallel_for(groups.size(), [&](std::size_t g) {
       const std::vector<std::size_t>& members = *groups[g];
       const Policy& first = *runs_[members.front()].policy;

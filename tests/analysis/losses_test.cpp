@@ -155,7 +155,7 @@ TEST(Losses, EqualTheirDefinitionsOnRandomLayers) {
         for (int repeat = 0; repeat < 3; ++repeat) {
           const Sets kept = random_sets(random, shape);
           const Expected expected = by_definition(layer, kept);
-          const SummaryLosses summary = summary_losses(shape, future, spans_of(kept));
+          const SummaryLosses summary = SummaryReference(shape, future).losses(spans_of(kept));
           const double scale = expected.summary.bounds->ada + 1;
           expect_close(summary.retained_mass, expected.summary.retained_mass, 1, "retained mass");
           expect_close(summary.prompt_retained_mass, expected.summary.prompt_retained_mass, 1, "prompt mass");
@@ -194,7 +194,7 @@ TEST(Losses, AreOrderedOnThousandsOfRandomLayers) {
     const Sets kept = random_sets(random, shape);
     const trace::FutureView future = future_view(layer.data);
     SCOPED_TRACE(i);
-    expect_ordered(summary_losses(shape, future, spans_of(kept)),
+    expect_ordered(SummaryReference(shape, future).losses(spans_of(kept)),
                    OutputReference(shape, future, layer.output_weight).losses(spans_of(kept)), 1e-4);
   }
 }
@@ -213,7 +213,7 @@ TEST(Losses, AreOrderedWithinTwoPercentForHalfPrecisionTraces) {
     }
     const Sets kept = random_sets(random, shape);
     const trace::FutureView future = future_view(layer.data);
-    expect_ordered(summary_losses(shape, future, spans_of(kept)),
+    expect_ordered(SummaryReference(shape, future).losses(spans_of(kept)),
                    OutputReference(shape, future, layer.output_weight).losses(spans_of(kept)), 0.02);
   }
 }
@@ -242,7 +242,7 @@ TEST(Losses, EveryBoundIsTightWhenTheEvictedValueOpposesTheKeptOne) {
   RandomLayer layer = one_head({std::log(.3F), std::log(.7F)}, {-5, 5}, 1);
   layer.data.future_mass.set_row(0, 0, std::vector{.3F, .7F});
   const Sets nothing(1);
-  const SummaryLosses summary = summary_losses(layer.data.shape, future_view(layer.data), spans_of(nothing));
+  const SummaryLosses summary = SummaryReference(layer.data.shape, future_view(layer.data)).losses(spans_of(nothing));
   const OutputLosses output =
       OutputReference(layer.data.shape, future_view(layer.data), layer.output_weight).losses(spans_of(nothing));
   EXPECT_NEAR(summary.retained_mass, .7, 1e-6);
@@ -263,7 +263,7 @@ TEST(Losses, BoundsDifferAsTheirDefinitionsSay) {
   RandomLayer layer = one_head({std::log(.2F), std::log(.3F), std::log(.1F), std::log(.4F)}, {1, -2, 10, 4}, 3);
   layer.data.future_mass.set_row(0, 0, std::vector{.2F, .3F, .1F, .4F});
   const Sets kept{{1}};
-  const SummaryLosses summary = summary_losses(layer.data.shape, future_view(layer.data), spans_of(kept));
+  const SummaryLosses summary = SummaryReference(layer.data.shape, future_view(layer.data)).losses(spans_of(kept));
   const OutputLosses output =
       OutputReference(layer.data.shape, future_view(layer.data), layer.output_weight).losses(spans_of(kept));
   EXPECT_NEAR(summary.retained_mass, .7, 1e-6);
@@ -286,7 +286,7 @@ TEST(Losses, TheAdaKvBoundTakesTheLargestNormOfAllHeads) {
   layer.data.output_norms.set_row(0, 0, std::vector{1.0F, 0.5F});
   layer.data.output_norms.set_row(1, 0, std::vector{2.0F, 8.0F});
   const Sets nothing(2);
-  const SummaryLosses losses = summary_losses(layer.data.shape, future_view(layer.data), spans_of(nothing));
+  const SummaryLosses losses = SummaryReference(layer.data.shape, future_view(layer.data)).losses(spans_of(nothing));
   EXPECT_DOUBLE_EQ(losses.bounds->head, 4.5);
   EXPECT_DOUBLE_EQ(losses.bounds->ada, 8);
 }
@@ -297,7 +297,7 @@ TEST(Losses, AFullCacheLosesExactlyNothing) {
     const LayerShape shape = layer_shape(4, 2, 8, n, 5);
     const RandomLayer layer = random_layer(random, shape, 6, 2.0F);
     const Sets everything(4, all_positions(n));
-    const SummaryLosses summary = summary_losses(shape, future_view(layer.data), spans_of(everything));
+    const SummaryLosses summary = SummaryReference(shape, future_view(layer.data)).losses(spans_of(everything));
     EXPECT_EQ(summary.retained_mass, 1);
     EXPECT_EQ(summary.prompt_retained_mass, 1);
     EXPECT_EQ(summary.bounds->ada, 0);
@@ -320,10 +320,10 @@ TEST(Losses, EvictingWhatNoSlidingWindowReachesCostsNothing) {
   std::vector<std::int32_t> reachable = all_positions(20);
   reachable.erase(reachable.begin(), reachable.begin() + 13);
   const OutputReference reference(shape, future_view(layer.data), layer.output_weight);
-  EXPECT_EQ(summary_losses(shape, future_view(layer.data), spans_of(Sets(2, reachable))).retained_mass, 1);
+  EXPECT_EQ(SummaryReference(shape, future_view(layer.data)).losses(spans_of(Sets(2, reachable))).retained_mass, 1);
   EXPECT_EQ(reference.losses(spans_of(Sets(2, reachable))).exact_loss, 0);
   reachable.erase(reachable.begin());
-  EXPECT_LT(summary_losses(shape, future_view(layer.data), spans_of(Sets(2, reachable))).retained_mass, 1);
+  EXPECT_LT(SummaryReference(shape, future_view(layer.data)).losses(spans_of(Sets(2, reachable))).retained_mass, 1);
   EXPECT_GT(reference.losses(spans_of(Sets(2, reachable))).exact_loss, 0);
 }
 
@@ -351,12 +351,12 @@ TEST(Losses, RefuseSetsThatAreNone) {
   const LayerShape shape = layer_shape(2, 1, 4, 5, 1);
   const RandomLayer layer = random_layer(random, shape, 6, 1.0F);
   const trace::FutureView future = future_view(layer.data);
-  EXPECT_THROW(summary_losses(shape, future, spans_of({{1}})), std::invalid_argument);           // one set, two heads
-  EXPECT_THROW(summary_losses(shape, future, spans_of({{1}, {5}})), std::invalid_argument);      // 5 is the future
-  EXPECT_THROW(summary_losses(shape, future, spans_of({{1}, {3, 2}})), std::invalid_argument);   // descending
-  EXPECT_THROW(summary_losses(shape, future, spans_of({{1}, {2, 2}})), std::invalid_argument);   // twice
-  EXPECT_THROW(summary_losses(shape, future, spans_of({{1}, {-1, 2}})), std::invalid_argument);  // negative
-  EXPECT_NO_THROW(summary_losses(shape, future, spans_of({{1}, {0, 4}})));
+  EXPECT_THROW(SummaryReference(shape, future).losses(spans_of({{1}})), std::invalid_argument);  // one set, two heads
+  EXPECT_THROW(SummaryReference(shape, future).losses(spans_of({{1}, {5}})), std::invalid_argument);  // 5 is the future
+  EXPECT_THROW(SummaryReference(shape, future).losses(spans_of({{1}, {3, 2}})), std::invalid_argument);   // descending
+  EXPECT_THROW(SummaryReference(shape, future).losses(spans_of({{1}, {2, 2}})), std::invalid_argument);   // twice
+  EXPECT_THROW(SummaryReference(shape, future).losses(spans_of({{1}, {-1, 2}})), std::invalid_argument);  // negative
+  EXPECT_NO_THROW(SummaryReference(shape, future).losses(spans_of({{1}, {0, 4}})));
 }
 
 }  // namespace

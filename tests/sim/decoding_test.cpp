@@ -182,7 +182,7 @@ TEST(Decoding, NeverEvictingAnythingLosesWhatThePromptsEvictionAloneLoses) {
       sets.emplace_back(positions[static_cast<std::size_t>(layer.shape.kv_head_of(h))]);
       times.until.emplace_back(until[static_cast<std::size_t>(layer.shape.kv_head_of(h))]);
     }
-    const analysis::SummaryLosses summary = analysis::summary_losses(layer.shape, future, sets);
+    const analysis::SummaryLosses summary = analysis::SummaryReference(layer.shape, future).losses(sets);
     const analysis::OutputLosses output = reference.losses(sets);
     const analysis::DecodingLosses decoding = reference.losses(times);
     EXPECT_NEAR(decoding.summary.retained_mass, summary.retained_mass, 1e-5);

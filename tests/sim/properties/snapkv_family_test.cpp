@@ -108,7 +108,7 @@ TEST_P(SnapKvFamily, TheBestBySumOfAttentionHasTheSmallestBoundOfAllSetsOfItsSiz
     const trace::LayerData& layer = layers.data()[l];
     const auto bound = [&](const std::vector<std::vector<std::int32_t>>& sets) {
       const analysis::KeptSets kept(sets.begin(), sets.end());
-      return analysis::summary_losses(layer.shape, trace::future_view(layer), kept).bounds->ada;
+      return analysis::SummaryReference(layer.shape, trace::future_view(layer)).losses(kept).bounds->ada;
     };
     const double smallest = bound(kept_sets(best)[l]);
     for (int attempt = 0; attempt < 20; ++attempt) {
