@@ -52,6 +52,13 @@ struct SummaryLosses {
   /// None without output norms.
   std::optional<NormBounds> bounds;
 };
+/// What the prompt positions that a head keeps add up to: all that its losses depend on.
+struct KeptSums {
+  double mass = 0;          // future mass
+  double weighted = 0;      // sum of future mass * output norm
+  double largest_norm = 0;  // of the output norms
+};
+
 /// One layer's sums over all positions, made once, against which any number of kept sets are judged.
 class SummaryReference {
  public:
@@ -63,12 +70,23 @@ class SummaryReference {
   /// spans.
   SummaryLosses losses(const KeptSets& kept) const;
 
+  /// The same from every head's sums [H].
+  SummaryLosses losses(std::span<const KeptSums> kept) const;
+  /// Of one head keeping every prompt position.
+  KeptSums everything(trace::Index head) const;
+  /// Of one head keeping `always` and the first counts[i] of `ranked`, for all i at once: running sums in that order,
+  /// so that a count's result does not depend on which others are asked for. `counts` rise and are at most
+  /// ranked.size(); the positions are different ones of 0..n-1. Thread-safe.
+  void sums_in_order(trace::Index head, std::span<const std::int32_t> always, std::span<const std::int32_t> ranked,
+                     std::span<const trace::Index> counts, std::span<KeptSums> sums) const;
+
  private:
   struct Head {
     std::span<const float> mass;   // [n+T]
     std::span<const float> norms;  // [n+T]; empty without any
     double prompt_mass = 0;        // sums over positions 0..n-1, in their order
     double prompt_weighted = 0;    // of mass * norm
+    double prompt_norm = 0;        // the largest there
     double future_mass = 0;        // over n..n+T-1
     double future_norm = 0;        // the largest there
     double largest_norm = 0;       // C_h

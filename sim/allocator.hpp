@@ -8,6 +8,7 @@
 
 #include "sim/importance.hpp"
 #include "sim/needs.hpp"
+#include "sim/ranking.hpp"
 
 namespace evictlab::sim {
 
@@ -27,11 +28,20 @@ struct AllocationRequest {
   Index capacity(const trace::LayerShape& shape) const { return static_cast<Index>(real_capacity(shape)); }
 };
 
+/// What an allocator wants to know of a layer that costs more than a glance and does not depend on the budget: found
+/// once per layer, for all budgets. Each allocator has a kind of its own.
+class LayerMeasure {
+ public:
+  virtual ~LayerMeasure() = default;
+};
+
 /// One layer as an allocator sees it.
 struct LayerSummary {
   const trace::LayerView& layer;
   const Importance& importance;
   PositionRanges ranges;
+  const Ranking* ranking = nullptr;  // at least to the ceiling; none where it depends on the budget, or is not made yet
+  std::shared_ptr<const LayerMeasure> measure = nullptr;  // of this allocator; none where it measures nothing
 };
 
 /// What a user should know about how a policy went on a prompt: a published setting that had to be replaced, a budget
@@ -71,9 +81,8 @@ class Allocator {
   virtual Needs needs() const { return {}; }
   /// Whether it reads the scores of the policy's scorer.
   virtual bool needs_scores() const { return false; }
-  /// What budgets depend on besides the scores and costs more than a glance: found once per layer for all budgets, and
-  /// handed back as Importance::measures.
-  virtual std::vector<double> measure(const trace::LayerView& /*layer*/) const { return {}; }
+  /// Measures a layer; handed back as LayerSummary::measure, which is null in the summary given here.
+  virtual std::shared_ptr<const LayerMeasure> measure(const LayerSummary& /*summary*/) const { return nullptr; }
   /// Allocators of the same measures, with all that they depend on; empty: measures nothing.
   virtual std::string measure_identity() const { return {}; }
   /// Whether a layer's budgets can still change after it was observed.

@@ -1,8 +1,8 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "trace/layer.hpp"
 
@@ -56,14 +56,13 @@ struct PositionRanges {
   Index protected_count() const { return visible() - candidates(); }
 };
 
-/// What a scorer thinks of one layer's positions; larger is kept first.
+/// What a scorer thinks of one layer's positions; larger is kept first. Policies with a scorer in common share the
+/// matrix.
 struct Importance {
-  /// [kept sets, n]. Finite at every candidate, NaN where nothing was scored. Empty without a scorer.
-  trace::RowMatrix scores;
-  /// [kept sets, n]: a second opinion, of the policy's refiner; empty without one.
-  trace::RowMatrix refinement;
-  /// What the policy's allocator measures of the layer (Allocator::measure); empty where it measures nothing.
-  std::vector<double> measures;
+  /// [kept sets, n]. Finite at every candidate, NaN where nothing was scored. None without a scorer.
+  std::shared_ptr<const trace::RowMatrix> scores;
+  /// [kept sets, n]: a second opinion, of the policy's refiner; none without one.
+  std::shared_ptr<const trace::RowMatrix> refinement;
 };
 
 }  // namespace evictlab::sim

@@ -1,53 +1,74 @@
 #include "sim/judge.hpp"
 
 #include <algorithm>
-#include <cmath>
+#include <limits>
+#include <tuple>
 
+#include "core/parallel.hpp"
 #include "core/select.hpp"
 #include "sim/error.hpp"
 #include "sim/future.hpp"
 
 namespace evictlab::sim {
+namespace {
 
-FutureRanking::FutureRanking(const trace::LayerShape& shape, const trace::TensorView& future_mass,
-                             Granularity granularity)
-    : shares(future_importance(shape, future_mass, granularity)) {
-  for (Index set = 0; set < shares.rows(); ++set) {
-    order.push_back(core::argsort_descending({&shares(set, 0), static_cast<std::size_t>(shares.cols())}));
-  }
+// Without a branch that would keep the loop from being vectorised; a NaN fails both comparisons.
+bool all_masses(std::span<const float> row) {
+  bool fine = true;
+  for (const float value : row) fine &= (value >= 0.0F) & (value <= std::numeric_limits<float>::max());
+  return fine;
 }
 
-OracleCurve::OracleCurve(std::shared_ptr<const FutureRanking> ranking, Index query_heads, const PositionRanges& ranges)
-    : ranking_(std::move(ranking)), query_heads_(query_heads), ranges_(ranges) {
-  for (Index set = 0; set < ranking_->shares.rows(); ++set) {
-    const auto row = ranking_->shares.row(set);
-    double mass = 0.0;
-    for (Index j = ranges_.first_visible; j < ranges_.candidates_begin; ++j) mass += row[j];
-    for (Index j = ranges_.candidates_end; j < ranges_.prompt_length; ++j) mass += row[j];
-    std::vector<double> best = {mass};
-    best.reserve(static_cast<std::size_t>(ranges_.candidates()) + 1);
-    for (const std::uint32_t index : ranking_->order[static_cast<std::size_t>(set)]) {
-      const auto position = static_cast<Index>(index);
-      if (position < ranges_.candidates_begin || position >= ranges_.candidates_end) continue;
-      mass += row[position];
-      best.push_back(mass);
+std::vector<std::int32_t> protected_positions(const PositionRanges& ranges) {
+  std::vector<std::int32_t> positions;
+  for (Index j = ranges.first_visible; j < ranges.candidates_begin; ++j)
+    positions.push_back(static_cast<std::int32_t>(j));
+  for (Index j = ranges.candidates_end; j < ranges.prompt_length; ++j)
+    positions.push_back(static_cast<std::int32_t>(j));
+  return positions;
+}
+
+template <typename Row>
+double protected_mass(const Row& shares, const PositionRanges& ranges) {
+  double mass = 0.0;
+  for (const std::int32_t position : protected_positions(ranges)) mass += shares[position];
+  return mass;
+}
+
+// Runs that hold prefixes of the same ranking, under the same protection.
+using PrefixKey = std::tuple<const Ranking*, Granularity, Index, Index>;
+// Oracles with the same kept sets and protection.
+using OracleKey = std::tuple<Granularity, Index, Index>;
+OracleKey oracle_key(const JudgedLayer& run) {
+  return {run.granularity, run.held->ranges.candidates_begin, run.held->ranges.candidates_end};
+}
+
+// One kept set of all runs of a prefix key: their counts, rising.
+struct SetTask {
+  Index set = 0;
+  const std::vector<std::size_t>* runs = nullptr;
+  const trace::RowMatrix* shares = nullptr;
+  const OracleCurve* oracle = nullptr;
+};
+
+}  // namespace
+
+OracleCurve::OracleCurve(const trace::RowMatrix& shares, const PositionRanges& ranges, Index depth) {
+  best_.resize(static_cast<std::size_t>(shares.rows()));
+  core::parallel_for(best_.size(), [&](std::size_t set) {
+    const auto row = shares.row(static_cast<Index>(set));
+    const std::span candidates(row.data() + ranges.candidates_begin, static_cast<std::size_t>(ranges.candidates()));
+    std::vector<double> best = {protected_mass(row, ranges)};
+    best.reserve(static_cast<std::size_t>(depth) + 1);
+    for (const std::uint32_t index : core::top_ranked(candidates, static_cast<std::size_t>(depth))) {
+      best.push_back(best.back() + double{candidates[index]});
     }
-    best_.push_back(std::move(best));
-  }
+    best_[set] = std::move(best);
+  });
 }
 
-double OracleCurve::regret(const LayerRetention& kept) const {
-  double missed = 0.0;
-  for (Index set = 0; set < kept.sets(); ++set) {
-    const auto positions = kept.kept_ascending(set);
-    const Index chosen = static_cast<Index>(positions.size()) - ranges_.protected_count();
-    if (chosen == ranges_.candidates()) continue;  // nothing was evicted
-    double mass = 0.0;
-    for (const std::int32_t position : positions) mass += ranking_->shares(set, position);
-    // Sums of the same numbers in another order differ by rounding.
-    missed += std::max(0.0, best_[static_cast<std::size_t>(set)].at(static_cast<std::size_t>(chosen)) - mass);
-  }
-  return missed / static_cast<double>(query_heads_);
+double OracleCurve::best(Index set, Index count) const {
+  return best_[static_cast<std::size_t>(set)].at(static_cast<std::size_t>(count));
 }
 
 LayerJudge::LayerJudge(const trace::LayerData& data, std::optional<trace::RowMatrix> output_weight)
@@ -57,8 +78,7 @@ LayerJudge::LayerJudge(const trace::LayerData& data, std::optional<trace::RowMat
       summary_(data.shape, future_) {
   for (const trace::TensorView& view : {future_.mass, future_.output_norms}) {
     for (Index head = 0; head < view.heads(); ++head) {
-      const auto row = view.float_row(head, 0);
-      if (std::ranges::all_of(row, [](float value) { return std::isfinite(value) && value >= 0.0F; })) continue;
+      if (all_masses(view.float_row(head, 0))) continue;
       throw PolicyError(
           "layer {}: what the future attends to is recorded as numbers that are negative or not finite; "
           "check the trace with evictlab verify",
@@ -70,18 +90,90 @@ LayerJudge::LayerJudge(const trace::LayerData& data, std::optional<trace::RowMat
   }
 }
 
-Measures LayerJudge::judge(Granularity granularity, const LayerRetention& kept, const OracleCurve& oracle) const {
+trace::RowMatrix LayerJudge::shares(Granularity granularity) const {
+  return future_importance(data_.shape, future_.mass, granularity);
+}
+
+std::vector<Measures> LayerJudge::judge(std::span<const JudgedLayer> runs) const {
+  const Index heads = data_.shape.query_heads;
+  std::map<Granularity, trace::RowMatrix> shares;
+  std::map<PrefixKey, std::vector<std::size_t>> prefixes;
+  std::map<OracleKey, Index> depths;
+  for (std::size_t run = 0; run < runs.size(); ++run) {
+    const HeldLayer& held = *runs[run].held;
+    const auto [granularity, begin, end] = oracle_key(runs[run]);
+    prefixes[{held.ranking.get(), granularity, begin, end}].push_back(run);
+    Index& depth = depths[oracle_key(runs[run])];
+    for (const Index count : held.counts) depth = std::max(depth, count);
+    if (!shares.contains(granularity)) shares.emplace(granularity, this->shares(granularity));
+  }
+  std::map<OracleKey, OracleCurve> oracles;
+  std::vector<SetTask> tasks;
+  for (const auto& [key, members] : prefixes) {
+    const JudgedLayer& first = runs[members.front()];
+    const trace::RowMatrix& own = shares.at(first.granularity);
+    const auto found = oracles.try_emplace(oracle_key(first), own, first.held->ranges, depths.at(oracle_key(first)));
+    for (Index set = 0; set < first.held->sets(); ++set) tasks.push_back({set, &members, &own, &found.first->second});
+  }
+
+  std::vector<std::vector<analysis::KeptSums>> sums(runs.size());  // [runs][H]
+  std::vector<std::vector<double>> missed(runs.size());            // [runs][sets]
+  for (std::size_t run = 0; run < runs.size(); ++run) {
+    sums[run].resize(static_cast<std::size_t>(heads));
+    missed[run].resize(static_cast<std::size_t>(runs[run].held->sets()), 0.0);
+  }
+  core::parallel_for(tasks.size(), [&](std::size_t t) {
+    const auto& [set, members, own_shares, oracle] = tasks[t];
+    const auto index = static_cast<std::size_t>(set);
+    const HeldLayer& first = *runs[members->front()].held;
+    const PositionRanges& ranges = first.ranges;
+    const auto& ranked = first.ranking->order[index];
+    const auto always = protected_positions(ranges);
+    std::vector<std::size_t> order = *members;
+    std::ranges::stable_sort(order, {}, [&](std::size_t run) { return runs[run].held->counts[index]; });
+    std::vector<Index> counts;
+    for (const std::size_t run : order) counts.push_back(runs[run].held->counts[index]);
+
+    const Index sharing = heads / first.sets();
+    std::vector<analysis::KeptSums> own(counts.size());
+    for (Index head = set * sharing; head < (set + 1) * sharing; ++head) {
+      summary_.sums_in_order(head, always, ranked, counts, own);
+      for (std::size_t i = 0; i < order.size(); ++i) {
+        const bool everything = counts[i] == ranges.candidates();
+        sums[order[i]][static_cast<std::size_t>(head)] = everything ? summary_.everything(head) : own[i];
+      }
+    }
+    const auto row = own_shares->row(set);
+    double mass = protected_mass(row, ranges);
+    std::size_t summed = 0;
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      for (; summed < static_cast<std::size_t>(counts[i]); ++summed) mass += row[ranked[summed]];
+      if (counts[i] == ranges.candidates()) continue;  // nothing was evicted
+      // Sums of the same numbers in another order differ by rounding.
+      missed[order[i]][index] = std::max(0.0, oracle->best(set, counts[i]) - mass);
+    }
+  });
+
+  std::vector<Measures> measures(runs.size());
+  core::parallel_for(runs.size(), [&](std::size_t run) {
+    measures[run].summary = summary_.losses(sums[run]);
+    double regret = 0.0;
+    for (const double set : missed[run]) regret += set;
+    measures[run].regret = regret / static_cast<double>(heads);
+    if (reference_) measures[run].output = output_losses(runs[run]);
+  });
+  return measures;
+}
+
+analysis::OutputLosses LayerJudge::output_losses(const JudgedLayer& run) const {
+  const LayerRetention kept = run.held->positions();
   std::vector<std::vector<std::int32_t>> sets;
   for (Index set = 0; set < kept.sets(); ++set) sets.push_back(kept.kept_ascending(set));
   analysis::KeptSets by_head;
   for (Index head = 0; head < data_.shape.query_heads; ++head) {
-    by_head.emplace_back(sets[static_cast<std::size_t>(set_of(granularity, data_.shape, head))]);
+    by_head.emplace_back(sets[static_cast<std::size_t>(set_of(run.granularity, data_.shape, head))]);
   }
-  Measures measures;
-  measures.summary = summary_.losses(by_head);
-  if (reference_) measures.output = reference_->losses(by_head);
-  measures.regret = oracle.regret(kept);
-  return measures;
+  return reference_->losses(by_head);
 }
 
 Measures LayerJudge::judge_decoding(const Policy& policy, const LayerRetention& kept) const {

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "analysis/losses.hpp"
+#include "sim/eviction.hpp"
 #include "sim/importance.hpp"
 #include "sim/policy.hpp"
 #include "sim/retention.hpp"
@@ -16,32 +18,31 @@ namespace evictlab::sim {
 struct Measures {
   analysis::SummaryLosses summary;
   std::optional<analysis::OutputLosses> output;
-  /// >= 0: mass the oracle retains more, with the same counts, granularity and protection. Not of what is evicted while
-  /// decoding, for which no set is best.
+  /// >= 0: mass the oracle retains more, with the same counts, granularity and protection. Of what is evicted while
+  /// decoding: the same with hindsight over all steps, see judge_decoding.
   std::optional<double> regret;
 };
 
-/// How the future ranks a layer's positions: what all oracles of a granularity share.
-struct FutureRanking {
-  trace::RowMatrix shares;                        // [sets, n]: future_importance
-  std::vector<std::vector<std::uint32_t>> order;  // [sets][n], falling
-  FutureRanking(const trace::LayerShape& shape, const trace::TensorView& future_mass, Granularity granularity);
-};
+/// What the future pays a layer's positions, per kept set, for each granularity asked for: see future_importance.
+using FutureShares = std::map<Granularity, std::shared_ptr<const trace::RowMatrix>>;
 
 /// The most mass that kept sets of given sizes can retain in one layer, at every size.
 class OracleCurve {
  public:
-  /// `ranges` are a policy's in this layer, `ranking` is of its granularity.
-  OracleCurve(std::shared_ptr<const FutureRanking> ranking, Index query_heads, const PositionRanges& ranges);
+  /// `shares` [sets, n]; sizes up to `depth` candidates a set will be asked for.
+  OracleCurve(const trace::RowMatrix& shares, const PositionRanges& ranges, Index depth);
 
-  /// How much less the kept sets retain (mean over query heads) than the best of the same sizes and protection.
-  double regret(const LayerRetention& kept) const;
+  /// Mass of the protected and the `count` best candidates of a set, summed over its query heads.
+  double best(Index set, Index count) const;
 
  private:
-  std::shared_ptr<const FutureRanking> ranking_;
-  Index query_heads_;
-  PositionRanges ranges_;
-  std::vector<std::vector<double>> best_;  // [sets][k]: mass of the protected and the k best candidates
+  std::vector<std::vector<double>> best_;  // [sets][count]
+};
+
+/// One run's kept sets of the layer.
+struct JudgedLayer {
+  Granularity granularity;
+  const HeldLayer* held;
 };
 
 /// One layer of one prompt, ready to judge any number of retentions.
@@ -53,13 +54,18 @@ class LayerJudge {
   LayerJudge(const LayerJudge&) = delete;
   LayerJudge& operator=(const LayerJudge&) = delete;
 
-  /// `oracle` is of this layer and the retention's granularity. Thread-safe.
-  Measures judge(Granularity granularity, const LayerRetention& kept, const OracleCurve& oracle) const;
+  /// Judges many runs at once: those of one ranking share its running sums, whatever their counts. A run's result does
+  /// not depend on which others there are. Thread-safe.
+  std::vector<Measures> judge(std::span<const JudgedLayer> runs) const;
   /// The same for a policy that goes on evicting while the future is generated: full tier, with what its rule reads.
   /// Thread-safe.
   Measures judge_decoding(const Policy& policy, const LayerRetention& kept) const;
+  /// What the future pays, for a granularity.
+  trace::RowMatrix shares(Granularity granularity) const;
 
  private:
+  analysis::OutputLosses output_losses(const JudgedLayer& run) const;
+
   const trace::LayerData& data_;
   trace::FutureView future_;
   std::optional<trace::RowMatrix> output_weight_;

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <numeric>
 #include <optional>
 #include <set>
 
@@ -15,38 +17,38 @@
 namespace evictlab::sim {
 namespace {
 
-using OracleKey = std::tuple<Granularity, Index, Index, Index>;
-OracleKey oracle_key(const Policy& policy) {
-  return {policy.granularity, policy.protection.sinks, policy.protection.recent, policy.block};
-}
-
 // Policies that score and rank alike, and may see the same, do so once per layer.
 std::string ranking_key(const Policy& policy) {
   const auto identity = [](const std::shared_ptr<const Scorer>& scorer) {
     return scorer ? scorer->identity() : "none";
   };
-  return fmt::format("{}|{}|{}|{}|{}|{}|{}|{}", identity(policy.scorer), identity(policy.refiner),
-                     policy.allocator->measure_identity(), policy.selector->identity(), policy.protection.text(),
-                     granularity_name(policy.granularity), policy.block, policy.needs().future);
+  return fmt::format("{}|{}|{}|{}|{}|{}|{}", identity(policy.scorer), identity(policy.refiner),
+                     policy.selector->identity(), policy.protection.text(), granularity_name(policy.granularity),
+                     policy.block, policy.needs().future);
 }
+
+constexpr double kLargeLayerBytes = 0x1p26;
 
 // One prompt under all policies and budgets.
 class PromptReplay {
  public:
   PromptReplay(const trace::Source& source, Index prompt, std::span<const Policy> policies,
-               std::span<const Budget> budgets, bool keep_retention)
+               std::span<const Budget> budgets, const ReplayOptions& options)
       : source_(source),
         index_(prompt),
         info_(source.prompts()[static_cast<std::size_t>(prompt)]),
-        keep_retention_(keep_retention) {
+        keep_retention_(static_cast<bool>(options.retention)),
+        want_positions_(options.positions) {
     for (const Policy& policy : policies) {
       fields_ |= policy.needs().fields;
       if (policy.decoding) decoding_fields_ |= policy.decoding->fields();
       for (const Budget& budget : budgets) add_run(policy, budget);
     }
+    std::map<std::string, std::vector<std::size_t>> by_key;
     for (std::size_t run = 0; run < runs_.size(); ++run) {
-      if (runs_[run].feasible) groups_[ranking_key(*runs_[run].policy)].push_back(run);
+      if (runs_[run].feasible) by_key[ranking_key(*runs_[run].policy)].push_back(run);
     }
+    for (auto& [key, members] : by_key) groups_.push_back(std::move(members));
   }
 
   template <typename LayerDone>
@@ -61,7 +63,7 @@ class PromptReplay {
     bool revised = false;
     for (Run& run : runs_) {
       if (!run.feasible || !run.policy->allocator->revises()) continue;
-      run.retention = run.eviction->finish();
+      run.eviction->settle();
       run.trajectory.back().after = run.eviction->held_slots();
       revised = true;
     }
@@ -74,6 +76,7 @@ class PromptReplay {
       core::throw_if_interrupted();
       judge(source_.layer(index_, info_.layers[i], judged_fields()), i, true);
     }
+    for (Run& run : runs_) run.eviction.reset();
   }
 
   void report(ReplayResult& result, const ReplayOptions& options) const {
@@ -103,7 +106,15 @@ class PromptReplay {
     std::vector<LayerOutcome> layers;
     std::vector<TrajectoryPoint> trajectory;  // after each layer
     std::vector<Note> notes;
-    Retention retention;  // kept for the caller, or for judging after an allocator's last revision
+    Retention retention;  // kept for the caller
+  };
+
+  // What the runs of a group have in common in a layer.
+  struct GroupLayer {
+    const trace::LayerView* seen = nullptr;
+    Importance importance;
+    std::shared_ptr<const Ranking> ranking;                               // none where it depends on the budget
+    std::map<std::string, std::shared_ptr<const LayerMeasure>> measures;  // by measure_identity
   };
 
   void add_run(const Policy& policy, const Budget& budget) {
@@ -129,8 +140,8 @@ class PromptReplay {
   // What every distinct scorer says of the layer.
   KnownScores score(const trace::LayerView& layer, const trace::LayerView& with_future) const {
     KnownScores known;
-    std::vector<std::pair<const Scorer*, trace::RowMatrix*>> work;
-    for (const auto& [key, members] : groups_) {
+    std::vector<std::pair<const Scorer*, std::shared_ptr<const trace::RowMatrix>*>> work;
+    for (const auto& members : groups_) {
       const Policy& policy = *runs_[members.front()].policy;
       for (const auto& scorer : {policy.scorer, policy.refiner}) {
         if (!scorer) continue;
@@ -140,79 +151,94 @@ class PromptReplay {
     }
     core::parallel_for(work.size(), [&](std::size_t i) {
       const Scorer& scorer = *work[i].first;
-      *work[i].second = raw_scores(scorer, scorer.needs().future ? with_future : layer);
+      *work[i].second =
+          std::make_shared<const trace::RowMatrix>(raw_scores(scorer, scorer.needs().future ? with_future : layer));
     });
     return known;
   }
 
-  // Scores once per scorer and ranks once per group, then lets every run of it see the layer.
+  // Scores once per scorer, ranks once per group and measures once per kind of allocator.
+  GroupLayer prepare(const std::vector<std::size_t>& members, const trace::LayerView& view,
+                     const trace::LayerView& with_future, const KnownScores& known) const {
+    const Policy& first = *runs_[members.front()].policy;
+    GroupLayer group;
+    group.seen = first.needs().future ? &with_future : &view;
+    group.importance = score_layer(first, *group.seen, known);
+    if (!first.selector->ranking_depends_on_budget()) {
+      Index ceiling = 0;
+      for (const std::size_t run : members) {
+        ceiling = std::max(ceiling, runs_[run].eviction->ceiling(*group.seen, group.importance));
+      }
+      group.ranking = rank_layer(first, view.shape, group.importance, ceiling);
+    }
+    for (const std::size_t run : members) {
+      const Policy& policy = *runs_[run].policy;
+      const std::string identity = policy.allocator->measure_identity();
+      if (identity.empty() || group.measures.contains(identity)) continue;
+      group.measures[identity] =
+          policy.allocator->measure({*group.seen, group.importance, policy.ranges(view.shape), group.ranking.get()});
+    }
+    return group;
+  }
+
+  // Lets every run see the layer.
   void observe(const trace::LayerData& data, std::size_t layer) {
     trace::LayerView view = trace::layer_view(data);
     view.prompt = info_.id;
     const trace::FutureView future = trace::future_view(data);
     trace::LayerView with_future = view;
     with_future.future = &future;
-    std::vector<const std::vector<std::size_t>*> groups;
-    for (const auto& [key, members] : groups_) groups.push_back(&members);
     const KnownScores known = score(view, with_future);
-    core::parallel_for(groups.size(), [&](std::size_t g) {
-      const std::vector<std::size_t>& members = *groups[g];
-      const Policy& first = *runs_[members.front()].policy;
-      const trace::LayerView& seen = first.needs().future ? with_future : view;
-      const Importance importance = score_layer(first, seen, known);
-      std::optional<Ranking> ranking;
-      if (!first.selector->ranking_depends_on_budget()) {
-        Index ceiling = 0;
-        for (const std::size_t run : members) {
-          ceiling = std::max(ceiling, runs_[run].eviction->ceiling(seen, importance));
+    core::parallel_for(groups_.size(), [&](std::size_t g) {
+      const GroupLayer group = prepare(groups_[g], view, with_future, known);
+      // Runs that share a ranking only look their budgets up; the others rank each for itself.
+      const std::size_t tasks = group.ranking ? 1 : groups_[g].size();
+      core::parallel_for(tasks, [&](std::size_t task) {
+        const std::span members(groups_[g]);
+        for (const std::size_t run : group.ranking ? members : members.subspan(task, 1)) {
+          observe(group, runs_[run], layer);
         }
-        ranking = rank_layer(first, data.shape, importance, ceiling);
-      }
-      for (const std::size_t run : members) {
-        Eviction& eviction = *runs_[run].eviction;
-        const double before =
-            eviction.held_slots() + static_cast<double>(runs_[run].policy->ranges(data.shape).visible());
-        eviction.observe(seen, importance, ranking ? &*ranking : nullptr);
-        runs_[run].trajectory.push_back({data.shape.layer, before, eviction.held_slots()});
-        if (!runs_[run].policy->allocator->revises()) {
-          runs_[run].layers[layer].kept = runs_[run].eviction->take_layer(layer);
-        }
-      }
+      });
     });
+  }
+
+  void observe(const GroupLayer& group, Run& run, std::size_t layer) const {
+    Eviction& eviction = *run.eviction;
+    const trace::LayerShape& shape = group.seen->shape;
+    const double before = eviction.held_slots() + static_cast<double>(run.policy->ranges(shape).visible());
+    const auto measure = group.measures.find(run.policy->allocator->measure_identity());
+    eviction.observe(*group.seen, group.importance, group.ranking,
+                     measure == group.measures.end() ? nullptr : measure->second);
+    run.trajectory.push_back({shape.layer, before, eviction.held_slots()});
+    run.layers[layer].layer = shape.layer;
   }
 
   // Judges the runs whose allocator revises, or those whose does not.
   void judge(const trace::LayerData& data, std::size_t layer, bool revising) {
-    std::optional<trace::RowMatrix> output_weight;
-    if (info_.tier == trace::Tier::kFull) output_weight = source_.output_weight(data.shape.layer);
-    const LayerJudge layer_judge(data, std::move(output_weight));
     std::vector<Run*> judged;
-    std::map<OracleKey, OracleCurve> oracles;
-    std::map<Granularity, std::shared_ptr<const FutureRanking>> rankings;
+    std::vector<Run*> prefixes;
+    std::vector<JudgedLayer> held;
     for (Run& run : runs_) {
       if (!run.feasible || run.policy->allocator->revises() != revising) continue;
       judged.push_back(&run);
-      const OracleKey key = oracle_key(*run.policy);
-      if (!oracles.contains(key)) {
-        auto& ranking = rankings[run.policy->granularity];
-        if (!ranking) {
-          ranking =
-              std::make_shared<const FutureRanking>(data.shape, trace::future_view(data).mass, run.policy->granularity);
-        }
-        oracles.emplace(key, OracleCurve(ranking, data.shape.query_heads, run.policy->ranges(data.shape)));
-      }
+      if (run.policy->decoding) continue;
+      prefixes.push_back(&run);
+      held.push_back({run.policy->granularity, &run.eviction->held(layer)});
     }
+    if (judged.empty()) return;
+    std::optional<trace::RowMatrix> output_weight;
+    if (info_.tier == trace::Tier::kFull) output_weight = source_.output_weight(data.shape.layer);
+    const LayerJudge layer_judge(data, std::move(output_weight));
+    std::vector<Measures> measures = layer_judge.judge(held);
+    for (std::size_t i = 0; i < prefixes.size(); ++i) prefixes[i]->layers[layer].measures = std::move(measures[i]);
     core::parallel_for(judged.size(), [&](std::size_t i) {
       Run& run = *judged[i];
       LayerOutcome& outcome = run.layers[layer];
-      if (revising) outcome.kept = run.retention.layers[layer];
-      outcome.measures = run.policy->decoding ? layer_judge.judge_decoding(*run.policy, outcome.kept)
-                                              : layer_judge.judge(run.policy->granularity, outcome.kept,
-                                                                  oracles.at(oracle_key(*run.policy)));
-      outcome.visible = data.shape.prompt_length - data.shape.first_visible();
-      outcome.count(data.shape, run.policy->granularity);
-      if (keep_retention_ && !revising) run.retention.layers.push_back(std::move(outcome.kept));
-      outcome.kept = {};
+      const HeldLayer& own = run.eviction->held(layer);
+      if (run.policy->decoding) outcome.measures = layer_judge.judge_decoding(*run.policy, own.positions());
+      outcome.count(own, run.policy->granularity, want_positions_);
+      if (keep_retention_) run.retention.layers.push_back(own.positions());
+      if (!revising) run.eviction->release(layer);
     });
   }
 
@@ -220,11 +246,24 @@ class PromptReplay {
   Index index_;
   const trace::PromptInfo& info_;
   bool keep_retention_;
+  bool want_positions_;
   trace::Fields fields_;
-  trace::Fields decoding_fields_;                           // what rules read while decoding
-  std::vector<Run> runs_;                                   // in the order of the rows
-  std::map<std::string, std::vector<std::size_t>> groups_;  // by ranking_key
+  trace::Fields decoding_fields_;                 // what rules read while decoding
+  std::vector<Run> runs_;                         // in the order of the rows
+  std::vector<std::vector<std::size_t>> groups_;  // of runs that rank alike
 };
+
+// Of one layer, what replay may have in memory.
+double layer_bytes(const trace::ModelInfo& model, const trace::PromptInfo& prompt) {
+  double bytes = 0.0;
+  for (const trace::Field field : trace::kAllFields) {
+    if (!prompt.recorded().contains(field) || prompt.layers.empty()) continue;
+    const auto shape = trace::field_shape(field, trace::layer_shape(model, prompt, prompt.layers.front()));
+    const double element = field == trace::Field::kWindowAttention ? sizeof(core::Half) : sizeof(float);
+    bytes += element * static_cast<double>(shape.heads * shape.rows * shape.columns);
+  }
+  return bytes;
+}
 
 void check(const trace::Source& source, std::span<const Policy> policies) {
   std::set<std::string> texts;
@@ -246,31 +285,51 @@ void check(const trace::Source& source, std::span<const Policy> policies) {
 ReplayResult replay(const trace::Source& source, std::span<const Policy> policies, std::span<const Budget> budgets,
                     const ReplayOptions& options) {
   check(source, policies);
-  const std::size_t prompts = source.prompts().size();
+  std::vector<Index> prompts = options.prompts;
+  if (prompts.empty()) {
+    prompts.resize(source.prompts().size());
+    std::iota(prompts.begin(), prompts.end(), Index{0});
+  }
   double total = 0.0;
-  for (const trace::PromptInfo& prompt : source.prompts()) total += static_cast<double>(prompt.layers.size());
+  double largest = 0.0;
+  for (const Index prompt : prompts) {
+    const trace::PromptInfo& info = source.prompts().at(static_cast<std::size_t>(prompt));
+    total += static_cast<double>(info.layers.size());
+    largest = std::max(largest, layer_bytes(source.model(), info));
+  }
 
   ReplayResult result = empty_result();
   std::mutex mutex;
   double done = 0.0;
   // Prompts end in any order and are reported in theirs; a finished one waits for those before it.
-  std::vector<std::unique_ptr<PromptReplay>> finished(prompts);
+  std::vector<std::unique_ptr<PromptReplay>> finished(prompts.size());
   std::size_t reported = 0;
-  core::parallel_for(prompts, [&](std::size_t prompt) {
-    auto own = std::make_unique<PromptReplay>(source, static_cast<Index>(prompt), policies, budgets,
-                                              static_cast<bool>(options.retention));
+  const auto work = [&](std::size_t i) {
+    auto own = std::make_unique<PromptReplay>(source, prompts[i], policies, budgets, options);
     own->work([&] {
       const std::lock_guard lock(mutex);
       done += 1.0;
       if (options.progress) options.progress(done, total);
     });
     const std::lock_guard lock(mutex);
-    finished[prompt] = std::move(own);
-    for (; reported < prompts && finished[reported]; ++reported) {
+    if (options.finished) {
+      ReplayResult alone = empty_result();
+      own->report(alone, options);
+      options.finished(prompts[i], std::move(alone));
+      return;
+    }
+    finished[i] = std::move(own);
+    for (; reported < prompts.size() && finished[reported]; ++reported) {
       finished[reported]->report(result, options);
       finished[reported].reset();
     }
-  });
+  };
+  // Large layers keep all threads busy by themselves, and one prompt's are enough to hold in memory.
+  if (largest > kLargeLayerBytes) {
+    for (std::size_t i = 0; i < prompts.size(); ++i) work(i);
+  } else {
+    core::parallel_for(prompts.size(), work);
+  }
   return result;
 }
 

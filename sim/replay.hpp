@@ -29,11 +29,20 @@ struct RetentionRecord {
   const Retention& retention;
 };
 
+struct ReplayResult;
+
 struct ReplayOptions {
   /// Called with layers done and to do, one call at a time, from any thread.
   std::function<void(double done, double total)> progress;
   /// Called for every feasible run in the order of the rows, one call at a time, from any thread.
   std::function<void(const RetentionRecord&)> retention;
+  /// Which prompts of the source, by index; empty: all.
+  std::vector<Index> prompts = {};
+  /// Where in the prompt positions are kept: the table `positions`, which costs a glance at every kept position.
+  bool positions = true;
+  /// Called with each prompt's own result as soon as there is one, one call at a time, from any thread; then what
+  /// replay returns has no rows.
+  std::function<void(Index prompt, ReplayResult&& result)> finished = nullptr;
 };
 
 struct ReplayResult {

@@ -86,33 +86,35 @@ void add_budget_and_position_rows(const RowContext& context, const LayerOutcome&
     cells.emplace_back(whole(outcome.set_counts[set]));
     result.budgets.add_row(std::move(cells));
   }
-  for (std::size_t bin = 0; bin < kDepthBins; ++bin) {
+  for (std::size_t bin = 0; outcome.depth_shares && bin < kDepthBins; ++bin) {
     std::vector<Cell> cells = key_cells(context, outcome.layer);
     cells.emplace_back(static_cast<std::int64_t>(bin));
-    cells.emplace_back(outcome.depth_shares[bin]);
+    cells.emplace_back((*outcome.depth_shares)[bin]);
     result.positions.add_row(std::move(cells));
   }
 }
 
 }  // namespace
 
-void LayerOutcome::count(const trace::LayerShape& shape, Granularity granularity) {
-  layer = shape.layer;
+void LayerOutcome::count(const HeldLayer& held, Granularity granularity, bool want_depths) {
+  layer = held.shape.layer;
   set_counts.clear();
-  for (Index set = 0; set < kept.sets(); ++set) set_counts.push_back(static_cast<Index>(kept.kept(set).size()));
-  const auto held = static_cast<Index>(kept.positions.size());
-  slots_held = stored_slots(granularity, shape, held);
+  Index positions = 0;
+  for (Index set = 0; set < held.sets(); ++set) {
+    set_counts.push_back(held.stored(set));
+    positions += set_counts.back();
+  }
+  slots_held = stored_slots(granularity, held.shape, positions);
+  nothing_evicted = std::ranges::all_of(set_counts, [&](Index count) { return count == held.ranges.visible(); });
+  if (!want_depths) return;
   std::array<Index, kDepthBins> counts{};
-  for (const std::int32_t position : kept.positions) {
-    ++counts[static_cast<std::size_t>(position * static_cast<Index>(kDepthBins) / shape.prompt_length)];
+  for (const std::int32_t position : held.positions().positions) {
+    ++counts[static_cast<std::size_t>(position * static_cast<Index>(kDepthBins) / held.shape.prompt_length)];
   }
+  depth_shares.emplace();
   for (std::size_t bin = 0; bin < kDepthBins; ++bin) {
-    depth_shares[bin] = held == 0 ? 0.0 : static_cast<double>(counts[bin]) / static_cast<double>(held);
+    (*depth_shares)[bin] = positions == 0 ? 0.0 : static_cast<double>(counts[bin]) / static_cast<double>(positions);
   }
-}
-
-bool LayerOutcome::nothing_evicted() const {
-  return std::all_of(set_counts.begin(), set_counts.end(), [this](Index held) { return held == visible; });
 }
 
 ReplayResult empty_result() {
@@ -155,11 +157,11 @@ void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers
   for (const LayerOutcome& layer : layers) {
     const std::int64_t layer_bytes = std::llround(layer.slots_held * slot_bytes);
     add_replay_row(context, layer.slots_held, layer_bytes, whole(layer.layer), cells_of(layer.measures),
-                   status(layer.nothing_evicted()), result);
+                   status(layer.nothing_evicted), result);
     add_budget_and_position_rows(context, layer, result);
     slots += layer.slots_held;
     bytes += layer_bytes;
-    all_kept = all_kept && layer.nothing_evicted();
+    all_kept = all_kept && layer.nothing_evicted;
   }
   add_replay_row(context, slots / static_cast<double>(layers.size()), bytes, "all", mean_over_layers(layers),
                  status(all_kept), result);

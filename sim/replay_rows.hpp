@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <vector>
 
 #include "sim/judge.hpp"
@@ -14,17 +15,15 @@ inline constexpr std::size_t kDepthBins = 20;
 
 /// What one run came to in one layer.
 struct LayerOutcome {
-  LayerRetention kept;  // emptied once counted
   Measures measures;
-  Index visible = 0;              // prompt positions a kept set could hold
   Index layer = 0;                // of the model
   std::vector<Index> set_counts;  // [sets]: positions held
   double slots_held = 0.0;        // stored slots per kv head
-  std::array<double, kDepthBins> depth_shares{};
+  bool nothing_evicted = false;
+  std::optional<std::array<double, kDepthBins>> depth_shares;
 
-  /// Fills the numbers from `kept`.
-  void count(const trace::LayerShape& shape, Granularity granularity);
-  bool nothing_evicted() const;
+  /// Fills the numbers; depth_shares only if wanted.
+  void count(const HeldLayer& held, Granularity granularity, bool want_depths);
 };
 
 /// Slots per kv head held by all layers up to this one.

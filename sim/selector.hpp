@@ -6,14 +6,9 @@
 #include <vector>
 
 #include "sim/importance.hpp"
+#include "sim/ranking.hpp"
 
 namespace evictlab::sim {
-
-/// The candidates of every kept set of a layer in the order in which a selector prefers them. What a
-/// budget keeps is a prefix, which is why later cuts need no scores.
-struct Ranking {
-  std::vector<std::vector<std::int32_t>> order;  // [kept sets][at most the ceiling]
-};
 
 /// One kept set to be ranked.
 struct RankRequest {

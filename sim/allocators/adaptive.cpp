@@ -17,9 +17,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "core/select.hpp"
+#include "sim/competition.hpp"
 #include "sim/parts.hpp"
 
 namespace evictlab::sim {
@@ -27,23 +27,8 @@ namespace {
 
 using Scores = trace::RowMatrix;
 
-Scores candidate_scores(const LayerSummary& summary) {
-  return summary.importance.scores.middleCols(summary.ranges.candidates_begin, summary.ranges.candidates());
-}
-
-// How many of the `total` highest scores each row has.
-std::vector<Index> row_counts(const Scores& scores, Index total, bool later_first) {
-  std::vector<Index> counts(static_cast<std::size_t>(scores.rows()), 0);
-  if (total <= 0 || scores.size() == 0) return counts;
-  Scores reversed;
-  if (later_first) reversed = scores.reverse();
-  const Scores& searched = later_first ? reversed : scores;
-  const std::span flat(searched.data(), static_cast<std::size_t>(searched.size()));
-  for (const std::uint32_t index : core::top_positions(flat, static_cast<std::size_t>(total))) {
-    const Index row = static_cast<Index>(index) / scores.cols();
-    ++counts[static_cast<std::size_t>(later_first ? scores.rows() - 1 - row : row)];
-  }
-  return counts;
+TieOrder ties_of(AdaptiveKind kind) {
+  return kind == AdaptiveKind::kEvictBottom ? TieOrder::kHigherFirst : TieOrder::kLowerFirst;
 }
 
 // Multiplies each row by the share of its sum that its b highest scores hold.
@@ -57,15 +42,27 @@ void normalize_rows(Scores& scores, Index b) {
   }
 }
 
+// How many of the `total` highest scores each row has, when rows are weighed by how concentrated they are for b: the
+// weights, and so the order, depend on the budget.
+std::vector<Index> normalized_counts(const LayerSummary& summary, Index total, Index b) {
+  Scores scores = summary.importance.scores->middleCols(summary.ranges.candidates_begin, summary.ranges.candidates());
+  normalize_rows(scores, b);
+  std::vector<Index> counts(static_cast<std::size_t>(scores.rows()), 0);
+  const std::span flat(scores.data(), static_cast<std::size_t>(scores.size()));
+  for (const std::uint32_t index : core::top_positions(flat, static_cast<std::size_t>(total))) {
+    ++counts[static_cast<std::size_t>(static_cast<Index>(index) / scores.cols())];
+  }
+  return counts;
+}
+
 std::vector<Index> blended(const AdaptiveRule& rule, const LayerSummary& summary, Index share) {
   const PositionRanges& ranges = summary.ranges;
-  const auto sets = static_cast<std::size_t>(summary.importance.scores.rows());
+  const Index sets = summary.importance.scores->rows();
   const Index b = share - ranges.protected_count();
-  if (b > ranges.candidates()) return std::vector<Index>(sets, ranges.visible());
+  if (b > ranges.candidates()) return std::vector<Index>(static_cast<std::size_t>(sets), ranges.visible());
   const auto floor_slots = static_cast<Index>(static_cast<double>(b) * rule.floor_alpha);
-  Scores scores = candidate_scores(summary);
-  if (rule.normalize) normalize_rows(scores, b);
-  std::vector<Index> budgets = row_counts(scores, static_cast<Index>(sets) * b, false);
+  std::vector<Index> budgets = rule.normalize ? normalized_counts(summary, sets * b, b)
+                                              : competition_of(summary, TieOrder::kLowerFirst)->shares(sets * b);
   const auto adaptive = static_cast<float>(1.0 - rule.floor_alpha);
   for (Index& budget : budgets) {
     const float product = static_cast<float>(budget) * adaptive;
@@ -76,18 +73,10 @@ std::vector<Index> blended(const AdaptiveRule& rule, const LayerSummary& summary
 
 std::vector<Index> guaranteed(const AdaptiveRule& rule, const LayerSummary& summary, Index share, Index guarantee) {
   const PositionRanges& ranges = summary.ranges;
-  const auto sets = static_cast<std::size_t>(summary.importance.scores.rows());
+  const Index sets = summary.importance.scores->rows();
   const Index b = share - ranges.protected_count();
-  if (b >= ranges.candidates()) return std::vector<Index>(sets, ranges.visible());
-  Scores scores = candidate_scores(summary);
-  for (Index row = 0; row < scores.rows(); ++row) {
-    const std::span values(scores.row(row).data(), static_cast<std::size_t>(scores.cols()));
-    for (const std::uint32_t index : core::top_positions(values, static_cast<std::size_t>(guarantee))) {
-      values[index] = std::numeric_limits<float>::infinity();
-    }
-  }
-  std::vector<Index> budgets =
-      row_counts(scores, static_cast<Index>(sets) * b, rule.kind == AdaptiveKind::kEvictBottom);
+  if (b >= ranges.candidates()) return std::vector<Index>(static_cast<std::size_t>(sets), ranges.visible());
+  std::vector<Index> budgets = competition_of(summary, ties_of(rule.kind))->shares(sets * b, guarantee);
   for (Index& budget : budgets) budget += ranges.protected_count();
   return budgets;
 }
@@ -142,6 +131,14 @@ class AdaptiveAllocator final : public Allocator {
                        static_cast<int>(rule_.kind), rule_.floor_alpha, rule_.normalize, rule_.skip);
   }
   bool needs_scores() const override { return true; }
+  std::string measure_identity() const override {
+    if (rule_.normalize) return "";
+    return ties_of(rule_.kind) == TieOrder::kLowerFirst ? "competition" : "competition(ties=higher)";
+  }
+  std::shared_ptr<const LayerMeasure> measure(const LayerSummary& summary) const override {
+    if (rule_.normalize) return nullptr;
+    return std::make_shared<const Competition>(summary, ties_of(rule_.kind));
+  }
   std::shared_ptr<const Allocator> uniform_over_layers() const override {
     if (rule_.share.identity == uniform_share().identity) return nullptr;
     AdaptiveRule uniform = rule_;

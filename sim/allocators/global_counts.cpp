@@ -24,49 +24,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <numeric>
 
-#include "core/select.hpp"
 #include "sim/arithmetic.hpp"
+#include "sim/competition.hpp"
 #include "sim/parts.hpp"
 
 namespace evictlab::sim {
 namespace {
-
-// A layer's best scores, falling: as many as later updates can ask for.
-struct LayerScores {
-  std::vector<float> best;
-  Index count = 0;  // all there were
-};
-
-// How many of the `total` best of all scores each layer has; equal scores: the lower layer first.
-std::vector<Index> counts_of_best(const std::vector<LayerScores>& layers, Index total) {
-  std::vector<Index> counts;
-  std::vector<float> all;
-  for (const LayerScores& layer : layers) all.insert(all.end(), layer.best.begin(), layer.best.end());
-  if (total >= static_cast<Index>(all.size())) {
-    for (const LayerScores& layer : layers) counts.push_back(static_cast<Index>(layer.best.size()));
-    return counts;
-  }
-  if (total <= 0) return std::vector<Index>(layers.size(), 0);
-  const auto last = all.begin() + (total - 1);
-  std::nth_element(all.begin(), last, all.end(), std::greater<>());
-  const float cut = *last;
-  Index left = total;
-  for (const LayerScores& layer : layers) {
-    const auto above = std::lower_bound(layer.best.begin(), layer.best.end(), cut, std::greater<>());
-    counts.push_back(above - layer.best.begin());
-    left -= counts.back();
-  }
-  for (std::size_t l = 0; l < layers.size() && left > 0; ++l) {
-    const auto [begin, end] = std::equal_range(layers[l].best.begin(), layers[l].best.end(), cut, std::greater<>());
-    const Index equal = std::min<Index>(left, end - begin);
-    counts[l] += equal;
-    left -= equal;
-  }
-  return counts;
-}
 
 class GlobalCountsAllocation final : public Allocation {
  public:
@@ -79,7 +44,7 @@ class GlobalCountsAllocation final : public Allocation {
 
   std::span<const Index> observe(const LayerSummary& summary) override {
     const PositionRanges& ranges = summary.ranges;
-    sets_ = summary.importance.scores.rows();
+    sets_ = summary.importance.scores->rows();
     base_ = base(summary);
     first_ = first_budget(summary);
     protected_.push_back(ranges.protected_count());
@@ -121,22 +86,18 @@ class GlobalCountsAllocation final : public Allocation {
     return std::min(most, summary.ranges.candidates());
   }
 
+  // Its best scores: as many as later updates can ask for.
   void remember(const LayerSummary& summary) {
-    const PositionRanges& ranges = summary.ranges;
-    const trace::RowMatrix candidates =
-        summary.importance.scores.middleCols(ranges.candidates_begin, ranges.candidates());
-    const std::span all(candidates.data(), static_cast<std::size_t>(candidates.size()));
-    const auto wanted = static_cast<std::size_t>(base_ * sets_ * request_.layers);
-    LayerScores scores{{}, candidates.size()};
-    for (const std::uint32_t index : core::top_ranked(all, std::min(wanted, all.size()))) {
-      scores.best.push_back(all[index]);
-    }
-    scores_.push_back(std::move(scores));
+    const auto competition = competition_of(summary, TieOrder::kLowerFirst);
+    const Index wanted = std::min(base_ * sets_ * request_.layers, competition->candidates());
+    scores_.push_back({competition->scores(wanted), static_cast<std::size_t>(wanted), competition->candidates()});
   }
 
   void update(bool last) {
     const auto seen = static_cast<Index>(scores_.size());
-    std::vector<Index> counts = counts_of_best(scores_, base_ * sets_ * seen);
+    std::vector<std::span<const float>> best;
+    for (const LayerScores& layer : scores_) best.push_back(std::span(*layer.best).first(layer.wanted));
+    std::vector<Index> counts = counts_of_largest(best, base_ * sets_ * seen);
     if (rule_.bounded) {
       divide_bounded(counts);
       return;
@@ -174,6 +135,12 @@ class GlobalCountsAllocation final : public Allocation {
     }
   }
 
+  struct LayerScores {
+    std::shared_ptr<const std::vector<float>> best;  // falling; shared with other budgets
+    std::size_t wanted = 0;                          // the first so many are looked at
+    Index count = 0;                                 // all there were
+  };
+
   AllocationRequest request_;
   GlobalCountsRule rule_;
   Index sets_ = 1;
@@ -193,6 +160,10 @@ class GlobalCountsAllocator final : public Allocator {
                        rule_.bounded);
   }
   bool needs_scores() const override { return true; }
+  std::string measure_identity() const override { return "competition"; }
+  std::shared_ptr<const LayerMeasure> measure(const LayerSummary& summary) const override {
+    return std::make_shared<const Competition>(summary, TieOrder::kLowerFirst);
+  }
   bool revises() const override { return true; }
   bool repeats_recent() const override { return !rule_.bounded; }
   Index least_capacity(Index protected_count) const override { return protected_count + 1; }

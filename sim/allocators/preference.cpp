@@ -26,6 +26,11 @@
 namespace evictlab::sim {
 namespace {
 
+struct SpreadMeasure final : LayerMeasure {
+  explicit SpreadMeasure(const analysis::AttentionSpread& found) : spread(found) {}
+  analysis::AttentionSpread spread;
+};
+
 class PreferenceAllocation final : public Allocation {
  public:
   PreferenceAllocation(const AllocationRequest& request, const PreferenceRule& rule) : request_(request), rule_(rule) {}
@@ -117,9 +122,9 @@ class PreferenceAllocation final : public Allocation {
   }
 
   double preference_of(const LayerSummary& summary) const {
-    const std::vector<double>& measures = summary.importance.measures;
-    const analysis::AttentionSpread spread = measures.size() == 2 ? analysis::AttentionSpread{measures[0], measures[1]}
-                                                                  : cake_spread(summary.layer, rule_.window);
+    const auto* known = dynamic_cast<const SpreadMeasure*>(summary.measure.get());
+    const analysis::AttentionSpread spread =
+        known != nullptr ? known->spread : cake_spread(summary.layer, rule_.window);
     const double preference = cake_preference(spread, temperatures_.tau1, temperatures_.tau2);
     if (std::isfinite(preference)) return preference;
     throw PolicyError(
@@ -173,9 +178,8 @@ class PreferenceAllocator final : public Allocator {
   }
   Needs needs() const override { return {trace::Field::kWindowAttention, rule_.window, false}; }
   std::string measure_identity() const override { return fmt::format("spread(window={})", rule_.window); }
-  std::vector<double> measure(const trace::LayerView& layer) const override {
-    const analysis::AttentionSpread spread = cake_spread(layer, rule_.window);
-    return {spread.dispersion, spread.shift};
+  std::shared_ptr<const LayerMeasure> measure(const LayerSummary& summary) const override {
+    return std::make_shared<const SpreadMeasure>(cake_spread(summary.layer, rule_.window));
   }
   bool revises() const override { return true; }
   std::shared_ptr<const Allocator> uniform_over_layers() const override { return uniform_allocator(); }

@@ -66,8 +66,8 @@ class BlockSelector final : public Selector {
   }
 
   float worth_of(const RankRequest& request, Index begin, Index end) const {
-    if (request.importance.scores.size() == 0) return 0.0F;
-    const auto scores = request.importance.scores.row(request.set).segment(begin, end - begin);
+    if (!request.importance.scores) return 0.0F;
+    const auto scores = request.importance.scores->row(request.set).segment(begin, end - begin);
     if (!rule_.by_mean) return scores.maxCoeff();
     double sum = 0.0;
     for (const float score : scores) sum += score;

@@ -18,11 +18,11 @@ class TopSelector final : public Selector {
     const Index count = std::min(ceiling, ranges.candidates());
     std::vector<std::int32_t> ranked;
     ranked.reserve(static_cast<std::size_t>(count));
-    if (importance.scores.size() == 0) {
+    if (!importance.scores) {
       for (Index i = 0; i < count; ++i) ranked.push_back(static_cast<std::int32_t>(ranges.candidates_begin + i));
       return ranked;
     }
-    const float* row = importance.scores.row(set).data() + ranges.candidates_begin;
+    const float* row = importance.scores->row(set).data() + ranges.candidates_begin;
     const std::span scores(row, static_cast<std::size_t>(ranges.candidates()));
     for (const std::uint32_t index : core::top_ranked(scores, static_cast<std::size_t>(count))) {
       ranked.push_back(static_cast<std::int32_t>(ranges.candidates_begin + index));

@@ -65,8 +65,8 @@ class TwoStageSelector final : public BudgetedSelector {
   bool needs_refinement() const override { return true; }
 
   std::vector<std::int32_t> rank(const RankRequest& request) const override {
-    const auto scores = candidates_of(request.importance.scores, request);
-    const auto weights = candidates_of(request.importance.refinement, request);
+    const auto scores = candidates_of(*request.importance.scores, request);
+    const auto weights = candidates_of(*request.importance.refinement, request);
     const auto first = core::top_ranked(scores, static_cast<std::size_t>(first_stage(request)));
     return first_then(request, first, [&] {
       std::vector<float> refined(scores.size());
@@ -97,7 +97,7 @@ class GuaranteedSelector final : public BudgetedSelector {
   std::string identity() const override { return fmt::format("guaranteed(floor_alpha={})", floor_alpha_); }
 
   std::vector<std::int32_t> rank(const RankRequest& request) const override {
-    const auto scores = candidates_of(request.importance.scores, request);
+    const auto scores = candidates_of(*request.importance.scores, request);
     const Index count = beyond_protection(guaranteed_positions(request.capacity, floor_alpha_), request.ranges);
     return first_then(request, core::top_ranked(scores, static_cast<std::size_t>(count)), [&] {
       const std::vector<float> reversed(scores.rbegin(), scores.rend());
@@ -128,7 +128,7 @@ class RecentFirstSelector final : public BudgetedSelector {
       first[static_cast<std::size_t>(i)] = static_cast<std::uint32_t>(ranges.candidates() - recent + i);
     }
     return first_then(request, first,
-                      [&] { return core::argsort_descending(candidates_of(request.importance.scores, request)); });
+                      [&] { return core::argsort_descending(candidates_of(*request.importance.scores, request)); });
   }
 
  private:

@@ -359,5 +359,49 @@ TEST(Losses, RefuseSetsThatAreNone) {
   EXPECT_NO_THROW(SummaryReference(shape, future).losses(spans_of({{1}, {0, 4}})));
 }
 
+// The running sums of every prefix of a shuffled order against the sums of that prefix alone.
+TEST(SummaryLosses, RunningSumsInAnOrderGiveEveryPrefixsLossesAtOnce) {
+  std::mt19937_64 random(5);
+  const LayerShape shape = layer_shape(4, 2, 4, 50, 3);
+  const RandomLayer layer = random_layer(random, shape, 12, 1.0F);
+  const trace::FutureView future = future_view(layer.data);
+  const SummaryReference reference(shape, future);
+  std::vector<std::int32_t> order = all_positions(50);
+  std::shuffle(order.begin(), order.end(), random);
+  const std::vector<std::int32_t> always(order.begin(), order.begin() + 5);
+  const std::vector<std::int32_t> ranked(order.begin() + 5, order.end());
+  std::vector<Index> counts(46);
+  std::iota(counts.begin(), counts.end(), 0);
+
+  std::vector<std::vector<KeptSums>> by_count(counts.size(), std::vector<KeptSums>(4));
+  std::vector<KeptSums> sums(counts.size());
+  for (Index head = 0; head < 4; ++head) {
+    reference.sums_in_order(head, always, ranked, counts, sums);
+    for (std::size_t i = 0; i < counts.size(); ++i) by_count[i][static_cast<std::size_t>(head)] = sums[i];
+    for (const Index alone : {0, 7, 8, 9, 45}) {  // what else is asked for changes no bit
+      std::vector<KeptSums> one(1);
+      reference.sums_in_order(head, always, ranked, std::vector<Index>{alone}, one);
+      EXPECT_EQ(one[0].mass, sums[static_cast<std::size_t>(alone)].mass);
+      EXPECT_EQ(one[0].weighted, sums[static_cast<std::size_t>(alone)].weighted);
+      EXPECT_EQ(one[0].largest_norm, sums[static_cast<std::size_t>(alone)].largest_norm);
+    }
+  }
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    std::vector<std::int32_t> kept(order.begin(), order.begin() + 5 + static_cast<std::ptrdiff_t>(i));
+    std::sort(kept.begin(), kept.end());
+    const SummaryLosses expected = reference.losses(spans_of(Sets(4, kept)));
+    const SummaryLosses found = reference.losses(by_count[i]);
+    EXPECT_NEAR(found.retained_mass, expected.retained_mass, 1e-12) << i;
+    EXPECT_NEAR(found.prompt_retained_mass, expected.prompt_retained_mass, 1e-12) << i;
+    EXPECT_NEAR(found.bounds->ada, expected.bounds->ada, 1e-9) << i;
+    EXPECT_NEAR(found.bounds->head, expected.bounds->head, 1e-9) << i;
+    EXPECT_NEAR(found.bounds->keptmax, expected.bounds->keptmax, 1e-9) << i;
+  }
+  std::vector<KeptSums> everything;
+  for (Index head = 0; head < 4; ++head) everything.push_back(reference.everything(head));
+  EXPECT_EQ(reference.losses(everything).retained_mass, 1.0);
+  EXPECT_EQ(reference.losses(everything).bounds->keptmax, 0.0);
+}
+
 }  // namespace
 }  // namespace evictlab::analysis

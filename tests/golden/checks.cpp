@@ -84,7 +84,7 @@ std::string compare_kept(const Kept& kept, const sim::Policy& policy, const sim:
       const Counts theirs = kept.row(static_cast<Index>(l), head);
       std::string difference = first_difference(own, theirs);
       if (!difference.empty() && kept.is_tied(static_cast<Index>(l), head)) {
-        const auto scores = sim::score_layer(policy, views[l]).scores;
+        const trace::RowMatrix scores = *sim::score_layer(policy, views[l]).scores;
         const std::span row(scores.row(set).data(), static_cast<std::size_t>(scores.cols()));
         difference = tied_difference(own, theirs, row, policy.ranges(views[l].shape).candidates_end);
       }

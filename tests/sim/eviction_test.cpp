@@ -117,8 +117,7 @@ TEST(Eviction, ALayerScoredAndRankedElsewhereGivesTheSame) {
   Eviction eviction(policy, 3, 24);
   for (const trace::LayerView& view : layers.views) {
     const Importance importance = score_layer(policy, view);
-    const Ranking deeper = rank_layer(policy, view.shape, importance, 60);
-    eviction.observe(view, importance, &deeper);
+    eviction.observe(view, importance, rank_layer(policy, view.shape, importance, 60));
   }
   const Retention shared = eviction.finish();
   const Retention own = evict(policy, layers.views, 24);

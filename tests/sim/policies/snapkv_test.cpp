@@ -13,7 +13,7 @@ using ::testing::ElementsAre;
 // The window's mean over positions 0..2 (hand_made.hpp): head 0 (.4 .2 .1), head 1 (.1 .2 .4).
 trace::RowMatrix scores(const std::string& parameters) {
   const trace::LayerData layer = testing::two_heads_five_positions();
-  return score_layer(make_policy("snapkv(window=2," + parameters + ")"), trace::layer_view(layer)).scores;
+  return *score_layer(make_policy("snapkv(window=2," + parameters + ")"), trace::layer_view(layer)).scores;
 }
 
 std::vector<float> prefix_scores(const std::string& parameters) {

@@ -292,7 +292,7 @@ TEST(DynamicKv, KeepsTheBestOfEveryHead) {  // D3
   const Policy policy = make_policy(dynamickv("kernel=1"));
   const Retention kept = layers.kept(dynamickv("kernel=1"), 10 + kWindow);
   for (std::size_t l = 0; l < kept.layers.size(); ++l) {
-    const trace::RowMatrix scores = score_layer(policy, layers.views()[l]).scores;
+    const trace::RowMatrix scores = *score_layer(policy, layers.views()[l]).scores;
     for (Index set = 0; set < kept.layers[l].sets(); ++set) {
       const auto positions = kept.layers[l].kept_ascending(set);
       float worst = 1.0F;

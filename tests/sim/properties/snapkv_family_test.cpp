@@ -140,7 +140,7 @@ TEST_P(SnapKvFamily, HeadsThatCompeteRetainAtLeastWhatEqualHeadsDoOfTheScoresThe
     const Retention even = layers.kept("snapkv(" + common + ")", static_cast<double>(slots));
     const Retention adaptive = layers.kept("ada-snapkv(floor_alpha=0," + common + ")", static_cast<double>(slots));
     for (std::size_t l = 0; l < even.layers.size(); ++l) {
-      const trace::RowMatrix scores = score_layer(raw, layers.views()[l]).scores;
+      const trace::RowMatrix scores = *score_layer(raw, layers.views()[l]).scores;
       const auto retained = [&](const LayerRetention& layer) {
         double sum = 0.0;
         for (Index set = 0; set < layer.sets(); ++set) {

@@ -1,0 +1,110 @@
+#include "sim/competition.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <random>
+
+namespace evictlab::sim {
+namespace {
+
+using ::testing::ElementsAre;
+
+// A layer of two kept sets with six positions, of which the first and the last are protected.
+class TwoSets {
+ public:
+  explicit TwoSets(const trace::RowMatrix& scores)
+      : importance_{std::make_shared<const trace::RowMatrix>(scores), nullptr} {
+    view_.shape = {.layers = 1,
+                   .query_heads = scores.rows(),
+                   .kv_heads = scores.rows(),
+                   .head_dim = 1,
+                   .prompt_length = scores.cols(),
+                   .future_length = 1,
+                   .window = 1};
+  }
+  LayerSummary summary(Protection protection) const {
+    return {view_, importance_, PositionRanges(view_.shape, protection)};
+  }
+
+ private:
+  trace::LayerView view_;
+  Importance importance_;
+};
+
+// Candidates are positions 1..4: set 0 has 5 3 3 1, set 1 has 4 3 2 0.
+trace::RowMatrix scores_of_two_sets() {
+  trace::RowMatrix scores(2, 6);
+  scores << 9, 5, 3, 3, 1, 9,  //
+      9, 4, 3, 2, 0, 9;
+  return scores;
+}
+
+TEST(Competition, CountsWhoHasTheBestCandidatesAndOfEqualOnesTheLowerSetFirst) {
+  const TwoSets layer(scores_of_two_sets());
+  const Competition competition(layer.summary({1, 1}), TieOrder::kLowerFirst);
+  EXPECT_EQ(competition.candidates(), 8);
+  EXPECT_THAT(competition.shares(0), ElementsAre(0, 0));
+  EXPECT_THAT(competition.shares(1), ElementsAre(1, 0));  // 5
+  EXPECT_THAT(competition.shares(2), ElementsAre(1, 1));  // 5 4
+  EXPECT_THAT(competition.shares(3), ElementsAre(2, 1));  // 5 4 | 3 of set 0
+  EXPECT_THAT(competition.shares(5), ElementsAre(3, 2));
+  EXPECT_THAT(competition.shares(100), ElementsAre(4, 4));
+}
+
+TEST(Competition, TheOtherTieOrderGivesEqualOnesToTheHigherSet) {
+  const TwoSets layer(scores_of_two_sets());
+  const Competition competition(layer.summary({1, 1}), TieOrder::kHigherFirst);
+  EXPECT_THAT(competition.shares(3), ElementsAre(1, 2));  // 5 4 | 3 of set 1
+  EXPECT_THAT(competition.shares(4), ElementsAre(2, 2));
+}
+
+TEST(Competition, AGuaranteeGoesToEverySetBeforeTheRestIsCompetedFor) {
+  const TwoSets layer(scores_of_two_sets());
+  const Competition competition(layer.summary({1, 1}), TieOrder::kLowerFirst);
+  EXPECT_THAT(competition.shares(4, 2), ElementsAre(2, 2));  // nothing is left
+  EXPECT_THAT(competition.shares(5, 1), ElementsAre(3, 2));  // 5 and 4 are guaranteed; then 3 3 3
+  EXPECT_THAT(competition.shares(5, 2), ElementsAre(3, 2));  // 5 3 and 4 3; then set 0's other 3
+}
+
+TEST(Competition, WhatIsAskedForFirstDoesNotChangeWhatIsToldLater) {
+  std::mt19937 random(7);
+  trace::RowMatrix scores(3, 200);
+  for (float& score : scores.reshaped()) score = static_cast<float>(random() % 50);
+  const TwoSets layer(scores);
+  for (const TieOrder ties : {TieOrder::kLowerFirst, TieOrder::kHigherFirst}) {
+    const Competition rising(layer.summary({2, 5}), ties);
+    for (const Index count : {1, 3, 40, 41, 300, 579}) {
+      const Competition fresh(layer.summary({2, 5}), ties);
+      EXPECT_EQ(rising.shares(count), fresh.shares(count)) << count;
+      EXPECT_EQ(rising.shares(count, 10), fresh.shares(count, 10)) << count;
+    }
+  }
+}
+
+// Against sorting everything.
+TEST(CountsOfLargest, EqualsSortingAllNumbersWithTheEarlierListFirst) {
+  std::mt19937 random(3);
+  for (int round = 0; round < 200; ++round) {
+    std::vector<std::vector<float>> lists(1 + random() % 4);
+    std::vector<std::pair<float, std::size_t>> all;
+    for (std::size_t l = 0; l < lists.size(); ++l) {
+      lists[l].resize(random() % 12);
+      for (float& value : lists[l]) value = static_cast<float>(random() % 9) - 4.0F;
+      std::sort(lists[l].begin(), lists[l].end(), std::greater<>());
+      for (const float value : lists[l]) all.emplace_back(value, l);
+    }
+    std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+    const std::vector<std::span<const float>> spans(lists.begin(), lists.end());
+    for (std::size_t total = 0; total <= all.size() + 1; ++total) {
+      std::vector<Index> expected(lists.size(), 0);
+      for (std::size_t i = 0; i < std::min(total, all.size()); ++i) ++expected[all[i].second];
+      EXPECT_EQ(counts_of_largest(spans, static_cast<Index>(total)), expected);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace evictlab::sim
