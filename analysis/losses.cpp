@@ -289,6 +289,15 @@ OutputReference::OutputReference(const LayerShape& shape, const FutureView& futu
   output_norm_ = y.cast<double>().lpNorm<1>();
 }
 
+RowMatrix OutputReference::attention(Index first, Index count) const {
+  RowMatrix sum = RowMatrix::Zero(shape_.future_length, shape_.prompt_length + shape_.future_length);
+  for (Index h = first; h < first + count; ++h) {
+    const Eigen::MatrixXf& head = heads_[static_cast<std::size_t>(h)].attention;
+    sum.rightCols(head.cols()) += head;
+  }
+  return sum;
+}
+
 OutputReference::Partial OutputReference::sum_over(Index h, Positions positions) const {
   constexpr Index kBlock = 256;  // positions gathered at a time: both factors stay in the L2 cache
   const Head& head = heads_[static_cast<std::size_t>(h)];

@@ -130,6 +130,8 @@ class OutputReference {
   /// The same where positions leave between queries. Costs about 4 T (n + T) d operations a head. Thread-safe. Throws
   /// std::invalid_argument when `until` is no H such spans.
   DecodingLosses losses(const HoldingTimes& until) const;
+  /// [T, n+T]: what the future queries pay every position, summed over query heads [first, first + count).
+  trace::RowMatrix attention(trace::Index first, trace::Index count) const;
 
  private:
   struct Head {

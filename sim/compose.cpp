@@ -157,6 +157,10 @@ std::span<const PartInfo<Allocator>> allocators() {
          return layer_groups_allocator(
              {.group = given.integer("shared_layers"), .beta = given.integer("beta"), .exact = is_exact(given)});
        }},
+      {"all-layers", "heads of all layers compete for one budget, after the last layer", declare_nothing,
+       [](const Parameters&) { return all_layers_allocator(); }},
+      {"hindsight", "the best there is for the ranking, by what the future attends to", declare_nothing,
+       [](const Parameters&) { return hindsight_allocator(); }},
       {"given", "budgets made elsewhere (--budgets FILE)", declare_nothing,
        [](const Parameters&) { return given_allocator(nullptr); }},
       {"guaranteed", "heads compete for what no head is guaranteed (kvpress AdaKV)", declare_floor_alpha,

@@ -18,6 +18,21 @@ void attend(const Rows& logits, Index t, const std::vector<std::int32_t>& stored
   out /= out.sum();
 }
 
+// [T, n + T]: what the future queries pay with the full cache, summed over heads.
+trace::RowMatrix future_attention(const trace::LayerShape& shape, const std::vector<Rows>& logits) {
+  trace::RowMatrix sum = trace::RowMatrix::Zero(logits.front().rows(), logits.front().cols());
+  for (const Rows& head : logits) {
+    for (Index t = 0; t < head.rows(); ++t) {
+      const Index position = shape.prompt_length + t;
+      const Index first = shape.first_seen(position);
+      const auto row = head.row(t).segment(first, position - first + 1);
+      const Eigen::RowVectorXd weights = (row.array() - row.maxCoeff()).exp();
+      sum.row(t).segment(first, weights.size()) += (weights / weights.sum()).cast<float>();
+    }
+  }
+  return sum;
+}
+
 // Drops what the query of step t, which sees nothing before `first_seen`, no longer finds.
 void drop_unseen(Index first_seen, std::int32_t t, std::vector<std::int32_t>& stored, std::vector<std::int32_t>& until,
                  DecodeState& state) {
@@ -88,6 +103,7 @@ DecodedLayer decode_layer(const DecodeRule& rule, const trace::LayerView& layer,
       }
       logits.emplace_back(shape.attention_scale * (future.queries.copy_head(head).cast<double>() * keys.transpose()));
     }
+    const trace::RowMatrix attention = rule.needs_future() ? future_attention(shape, logits) : trace::RowMatrix();
     const auto stored = kept.kept(set);
     const auto state = rule.begin({.layer = layer,
                                    .ranges = ranges,
@@ -95,7 +111,8 @@ DecodedLayer decode_layer(const DecodeRule& rule, const trace::LayerView& layer,
                                    .first_head = set * heads,
                                    .heads = heads,
                                    .stored = stored,
-                                   .limit = kept.budgets[static_cast<std::size_t>(set)]});
+                                   .limit = kept.budgets[static_cast<std::size_t>(set)],
+                                   .future_attention = &attention});
     decode_set(*state, shape, logits, stored, out);
   }
   return out;

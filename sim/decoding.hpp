@@ -28,6 +28,8 @@ struct DecodeStart {
   Index heads = 1;
   std::span<const std::int32_t> stored;  // positions in storage order
   Index limit = 0;                       // positions it may hold, as its allocator recorded them
+  /// [T, n + T]: what every future query pays every position, summed over the set's heads; for the oracle alone.
+  const trace::RowMatrix* future_attention = nullptr;
 };
 
 /// A rule at work on one kept set.
@@ -48,6 +50,8 @@ class DecodeRule {
   virtual std::string identity() const = 0;
   /// What it reads beyond queries and keys.
   virtual trace::Fields fields() const { return {}; }
+  /// Whether it reads what no rule can know.
+  virtual bool needs_future() const { return false; }
   virtual std::unique_ptr<DecodeState> begin(const DecodeStart& start) const = 0;
 };
 
@@ -77,5 +81,8 @@ std::shared_ptr<const DecodeRule> h2o_decode_rule(double recent_part);
 std::shared_ptr<const DecodeRule> tova_decode_rule();
 /// StreamingLLM (arXiv:2309.17453): the oldest position behind the sinks leaves.
 std::shared_ptr<const DecodeRule> streaming_decode_rule();
+/// The oracle, greedily: what the queries still to come pay least leaves. Not quite the best there is
+/// (analysis/eviction_slots.hpp), against which regret is measured.
+std::shared_ptr<const DecodeRule> hindsight_decode_rule();
 
 }  // namespace evictlab::sim

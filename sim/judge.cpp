@@ -4,6 +4,7 @@
 #include <limits>
 #include <tuple>
 
+#include "analysis/eviction_slots.hpp"
 #include "core/parallel.hpp"
 #include "core/select.hpp"
 #include "sim/error.hpp"
@@ -185,7 +186,32 @@ Measures LayerJudge::judge_decoding(const Policy& policy, const LayerRetention& 
     times.until.emplace_back(decoded.until[static_cast<std::size_t>(set_of(policy.granularity, data_.shape, head))]);
   }
   const analysis::DecodingLosses losses = reference_->losses(times);
-  return {losses.summary, losses.output, {}};
+  Measures measures{losses.summary, losses.output, {}};
+  if (data_.shape.sliding_window == 0) measures.regret = decoding_regret(policy, decoded);
+  return measures;
+}
+
+double LayerJudge::decoding_regret(const Policy& policy, const DecodedLayer& decoded) const {
+  const Index queries = data_.shape.future_length;
+  const Index sharing = data_.shape.query_heads / static_cast<Index>(decoded.until.size());
+  double missed = 0.0;
+  for (std::size_t set = 0; set < decoded.until.size(); ++set) {
+    const trace::RowMatrix attention = reference_->attention(static_cast<Index>(set) * sharing, sharing);
+    const auto& until = decoded.until[set];
+    std::vector<std::int32_t> leaving(static_cast<std::size_t>(queries), 0);
+    double retained = 0.0;
+    for (std::size_t j = 0; j < until.size(); ++j) {
+      if (until[j] < queries) ++leaving[static_cast<std::size_t>(until[j])];
+      retained += attention.col(static_cast<Index>(j)).head(until[j]).cast<double>().sum();
+    }
+    const PositionRanges ranges = policy.ranges(data_.shape);
+    const analysis::EvictionTimes best =
+        analysis::optimal_eviction(attention, {.capacity = leaving,
+                                               .sinks = ranges.candidates_begin,
+                                               .recent = ranges.prompt_length - ranges.candidates_end});
+    missed += std::max(0.0, best.retained - retained);
+  }
+  return missed / static_cast<double>(queries * data_.shape.query_heads);
 }
 
 }  // namespace evictlab::sim

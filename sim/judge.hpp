@@ -1,6 +1,5 @@
 #pragma once
 
-#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -18,13 +17,9 @@ namespace evictlab::sim {
 struct Measures {
   analysis::SummaryLosses summary;
   std::optional<analysis::OutputLosses> output;
-  /// >= 0: mass the oracle retains more, with the same counts, granularity and protection. Of what is evicted while
-  /// decoding: the same with hindsight over all steps, see judge_decoding.
+  /// >= 0: mass the oracle retains more, with the same counts, granularity and protection.
   std::optional<double> regret;
 };
-
-/// What the future pays a layer's positions, per kept set, for each granularity asked for: see future_importance.
-using FutureShares = std::map<Granularity, std::shared_ptr<const trace::RowMatrix>>;
 
 /// The most mass that kept sets of given sizes can retain in one layer, at every size.
 class OracleCurve {
@@ -58,6 +53,8 @@ class LayerJudge {
   /// not depend on which others there are. Thread-safe.
   std::vector<Measures> judge(std::span<const JudgedLayer> runs) const;
   /// The same for a policy that goes on evicting while the future is generated: full tier, with what its rule reads.
+  /// Its regret is against the best choice of what leaves when, as many leaving each time as do under the policy
+  /// (analysis/eviction_slots.hpp); none in a layer with a sliding window, where positions also leave by themselves.
   /// Thread-safe.
   Measures judge_decoding(const Policy& policy, const LayerRetention& kept) const;
   /// What the future pays, for a granularity.
@@ -65,6 +62,7 @@ class LayerJudge {
 
  private:
   analysis::OutputLosses output_losses(const JudgedLayer& run) const;
+  double decoding_regret(const Policy& policy, const DecodedLayer& decoded) const;
 
   const trace::LayerData& data_;
   trace::FutureView future_;

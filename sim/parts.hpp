@@ -145,6 +145,10 @@ Index guaranteed_positions(double capacity, double floor_alpha);
 std::shared_ptr<const Allocator> everything_allocator();
 /// What is protected and nothing else.
 std::shared_ptr<const Allocator> protected_allocator();
+/// The kept sets of all layers compete for one budget, after the last layer.
+std::shared_ptr<const Allocator> all_layers_allocator();
+/// The best allocation for a policy's ranking, with hindsight.
+std::shared_ptr<const Allocator> hindsight_allocator();
 
 /// The most important positions one by one; equal importance: lower position first.
 std::shared_ptr<const Selector> top_selector();

@@ -1,6 +1,6 @@
 // Rules under which, once a set holds more than it may, the position of the lowest score leaves; sinks and the most
-// recent positions stay. Equal scores: the higher position leaves. What is scored tells H2O, TOVA and StreamingLLM
-// apart.
+// recent positions stay. Equal scores: the higher position leaves. What is scored tells H2O, TOVA, StreamingLLM and the
+// oracle apart.
 
 #include <fmt/format.h>
 
@@ -11,7 +11,7 @@
 namespace evictlab::sim {
 namespace {
 
-enum class LowestOf { kAccumulatedMass, kLastQuery, kPosition };
+enum class LowestOf { kAccumulatedMass, kLastQuery, kPosition, kFutureMass };
 
 class EvictLowestState final : public DecodeState {
  public:
@@ -21,6 +21,10 @@ class EvictLowestState final : public DecodeState {
         sinks_(start.protection.sinks),
         recent_(std::max(start.protection.recent, static_cast<Index>(static_cast<double>(start.limit) * recent_part))),
         scores_(start.stored.size(), 0.0) {
+    if (what_ == LowestOf::kFutureMass) {
+      remaining_ = start.future_attention->cast<double>();
+      for (Index t = remaining_.rows() - 1; t-- > 0;) remaining_.row(t) += remaining_.row(t + 1);
+    }
     if (what_ != LowestOf::kAccumulatedMass) return;
     std::vector<float> mass(static_cast<std::size_t>(start.layer.shape.prompt_length));
     for (Index head = start.first_head; head < start.first_head + start.heads; ++head) {
@@ -31,11 +35,13 @@ class EvictLowestState final : public DecodeState {
 
   void step(const Eigen::Ref<const Eigen::MatrixXd>& attention, std::vector<std::int32_t>& stored) override {
     scores_.resize(stored.size(), 0.0);
+    ++step_;
     for (std::size_t i = 0; i < stored.size(); ++i) {
       const auto column = static_cast<Index>(i);
       if (what_ == LowestOf::kAccumulatedMass) scores_[i] += attention.col(column).sum();
       if (what_ == LowestOf::kLastQuery) scores_[i] = attention.col(column).mean();
       if (what_ == LowestOf::kPosition) scores_[i] = stored[i];
+      if (what_ == LowestOf::kFutureMass) scores_[i] = step_ < remaining_.rows() ? remaining_(step_, stored[i]) : 0.0;
     }
     const Index newest = *std::max_element(stored.begin(), stored.end());
     while (stored.size() > limit_) {
@@ -67,6 +73,9 @@ class EvictLowestState final : public DecodeState {
   Index sinks_;
   Index recent_;
   std::vector<double> scores_;  // of what is stored, in its order
+  // [T, n + T]: what the queries from t on pay a position.
+  Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> remaining_;
+  Index step_ = 0;  // queries asked
 };
 
 class EvictLowestRule final : public DecodeRule {
@@ -77,6 +86,7 @@ class EvictLowestRule final : public DecodeRule {
   trace::Fields fields() const override {
     return what_ == LowestOf::kAccumulatedMass ? trace::Fields(trace::Field::kAttentionMass) : trace::Fields();
   }
+  bool needs_future() const override { return what_ == LowestOf::kFutureMass; }
   std::unique_ptr<DecodeState> begin(const DecodeStart& start) const override {
     return std::make_unique<EvictLowestState>(start, what_, recent_part_);
   }
@@ -97,6 +107,9 @@ std::shared_ptr<const DecodeRule> tova_decode_rule() {
 }
 std::shared_ptr<const DecodeRule> streaming_decode_rule() {
   return std::make_shared<EvictLowestRule>("streaming-llm", LowestOf::kPosition, 0.0);
+}
+std::shared_ptr<const DecodeRule> hindsight_decode_rule() {
+  return std::make_shared<EvictLowestRule>("hindsight", LowestOf::kFutureMass, 0.0);
 }
 
 }  // namespace evictlab::sim
