@@ -148,10 +148,7 @@ void write(const Import& import, const trace::ModelInfo& model, trace::TraceWrit
   trace::PromptWriter prompt = writer.begin_prompt(import.info, tokens_of(import.arrays));
   for (const Index layer : import.info.layers) {
     core::throw_if_interrupted();
-    const trace::LayerData data = layer_of(import.arrays, model, import.info, layer);
-    for (const trace::Field field : trace::kAllFields) {
-      if (import.info.recorded().contains(field)) prompt.write(layer, field, data[field]);
-    }
+    prompt.write(layer_of(import.arrays, model, import.info, layer));
     progress.advance(1);
   }
   prompt.finish();

@@ -44,6 +44,9 @@ void declare(Options& options) {
   options.value("query-heads", "N", "4", "query heads per layer");
   options.value("kv-heads", "N", "2", "kv heads per layer; must divide the query heads");
   options.value("head-dim", "N", "16", "head dimension, 8 or more");
+  options.value("hidden-size", "N", "0",
+                "columns of the output weight: what output norms cost; 0 = query heads * head "
+                "dimension");
   options.value("length", "N", "256", "prompt positions, 16 or more");
   options.value("future", "N", "32", "future positions");
   options.value("window", "N", "32", "observation window: prompt queries recorded");
@@ -64,6 +67,7 @@ trace::SyntheticOptions synthetic_options(const Options& options) {
   synthetic.query_heads = options.integer("query-heads", 1);
   synthetic.kv_heads = options.integer("kv-heads", 1);
   synthetic.head_dim = options.integer("head-dim", 8);
+  synthetic.hidden_size = options.integer("hidden-size", 0);
   synthetic.length = options.integer("length", 16);
   synthetic.future = options.integer("future", 1);
   synthetic.window = options.integer("window", 1);
@@ -74,6 +78,38 @@ trace::SyntheticOptions synthetic_options(const Options& options) {
   if (const auto heads = options.optional_text("heads")) synthetic.kinds = parse_kinds(*heads);
   trace::check(synthetic);
   return synthetic;
+}
+
+/// Writes layer by layer: a long prompt's layers need not fit in memory together.
+void write_prompt(const trace::SyntheticOptions& synthetic, trace::Index number, trace::TraceWriter& writer,
+                  core::Progress& progress) {
+  const trace::PromptInfo info = trace::synthetic_prompt_info(synthetic, number);
+  trace::PromptWriter prompt = writer.begin_prompt(info, trace::synthetic_tokens(synthetic, number));
+  for (const trace::Index layer : info.layers) {
+    core::throw_if_interrupted();
+    prompt.write(trace::synthetic_layer(synthetic, number, layer));
+    progress.advance(1);
+  }
+  prompt.finish();
+}
+
+/// Returns how many prompts the writer has then; stops early at Ctrl-C.
+trace::Index write_prompts(const trace::SyntheticOptions& synthetic, trace::TraceWriter& writer) {
+  const auto layers = static_cast<double>(synthetic.layers);
+  core::Progress progress("synth", static_cast<double>(synthetic.prompts) * layers, "layers");
+  trace::Index made = 0;
+  try {
+    for (; made < synthetic.prompts; ++made) {
+      // A killed run of the same options may have left finished prompts.
+      if (writer.contains(trace::synthetic_prompt_id(made))) {
+        progress.advance(layers);
+      } else {
+        write_prompt(synthetic, made, writer, progress);
+      }
+    }
+  } catch (const core::Interrupted&) {  // what is finished is kept
+  }
+  return made;
 }
 
 }  // namespace
@@ -98,17 +134,7 @@ int run_synth(const Arguments& arguments) {
     }
   }
 
-  trace::Index made = 0;
-  {
-    core::Progress progress("synth", static_cast<double>(synthetic.prompts), "prompts");
-    for (; made < synthetic.prompts && !core::interrupted(); ++made) {
-      // A killed run of the same options may have left finished prompts.
-      if (!writer.contains(trace::synthetic_prompt_id(made))) {
-        writer.write_prompt(trace::synthetic_prompt(synthetic, made));
-      }
-      progress.advance(1);
-    }
-  }
+  const trace::Index made = write_prompts(synthetic, writer);
   if (made == 0) throw core::Interrupted();
   const std::filesystem::path path = writer.finish();
   std::cerr << fmt::format("{}: {} of {} synthetic prompts, {} + {} positions each\n", path.string(), made,

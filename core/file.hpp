@@ -9,6 +9,7 @@
 namespace evictlab::core {
 
 /// A file's bytes, mapped read-only. Throws InputError when it cannot be opened or is not a regular file.
+/// Whoever touches bytes that the file has lost since gets SIGBUS: see install_interrupt_handler().
 class MappedFile {
  public:
   explicit MappedFile(const std::filesystem::path& path);
@@ -17,6 +18,9 @@ class MappedFile {
   MappedFile& operator=(MappedFile&& other) noexcept;
 
   std::span<const std::byte> bytes() const { return bytes_; }
+  /// Takes the memory of a part that is not needed for now out of the process; touching it again brings it back.
+  /// `part` lies inside bytes(). Thread-safe.
+  void release(std::span<const std::byte> part) const;
   const std::filesystem::path& path() const { return path_; }
 
  private:

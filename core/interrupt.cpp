@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <string_view>
 
 #include "core/error.hpp"
 
@@ -17,6 +18,13 @@ void on_signal(int) {
   if (stop_requested.exchange(true)) _exit(130);
 }
 
+// Only what may be called in a signal handler: the thread it interrupts may hold any lock.
+void on_lost_bytes(int) {
+  constexpr std::string_view kMessage = "evictlab: an input file was cut short while it was being read\n";
+  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kMessage.data(), kMessage.size());
+  _exit(2);
+}
+
 }  // namespace
 
 void install_interrupt_handler() {
@@ -28,6 +36,8 @@ void install_interrupt_handler() {
   action.sa_handler = on_signal;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  action.sa_handler = on_lost_bytes;
+  sigaction(SIGBUS, &action, nullptr);
   action.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &action, nullptr);
 }

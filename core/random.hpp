@@ -24,6 +24,8 @@ class SplitMix64 {
     state_ += kIncrement;
     return mix(state_);
   }
+  /// Leaves out as many outputs.
+  constexpr void skip(std::uint64_t outputs) { state_ += outputs * kIncrement; }
   /// In [0, 1): the upper 53 bits of one output, as a fraction.
   constexpr double uniform() { return static_cast<double>(next() >> 11U) * 0x1p-53; }
 

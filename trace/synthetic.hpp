@@ -34,6 +34,7 @@ struct SyntheticOptions {
   Index query_heads = 4;     // H, a multiple of kv_heads
   Index kv_heads = 2;        // G
   Index head_dim = 16;       // d, at least 8
+  Index hidden_size = 0;     // columns of W_O: what output norms cost; 0 = H * d
   Index length = 256;        // n, at least 16
   Index future = 32;         // T, at least 1
   Index window = 32;         // w, 1..n
@@ -52,7 +53,7 @@ struct SyntheticOptions {
   Index heavy_hitters = 8;   // positions per set, 1..n/2, at most 4096
 };
 
-/// Throws TraceError with the first option that is out of range, or when one prompt would take more than 64 GiB.
+/// Throws TraceError with the first option that is out of range, or when one layer would take more than 64 GiB.
 void check(const SyntheticOptions& options);
 
 /// The whole trace: architecture "synthetic", prompts "synth-000", "synth-001", ... with spans
@@ -60,11 +61,16 @@ void check(const SyntheticOptions& options);
 /// prompt's end); W_O in the full tier.
 MemoryTrace synthesize(const SyntheticOptions& options);
 
-/// Its parts, for traces larger than memory.
+/// Its parts, for traces and prompts larger than memory. Time and memory of a layer grow with n + T, not with its
+/// square.
 ModelInfo synthetic_model(const SyntheticOptions& options);
-RowMatrix synthetic_output_weight(const SyntheticOptions& options, Index layer);
+Index synthetic_hidden_size(const SyntheticOptions& options);
+RowMatrix synthetic_output_weight(const SyntheticOptions& options, Index layer);  // [H*d, hidden]
 MemoryTrace::Prompt synthetic_prompt(const SyntheticOptions& options, Index prompt);
 std::string synthetic_prompt_id(Index prompt);
+PromptInfo synthetic_prompt_info(const SyntheticOptions& options, Index prompt);
+std::vector<std::int32_t> synthetic_tokens(const SyntheticOptions& options, Index prompt);  // [n+T]
+LayerData synthetic_layer(const SyntheticOptions& options, Index prompt, Index layer);
 
 /// The mixture: like trained models, early layers look near, middle layers search, late layers rest.
 /// (first third: mostly local; second: retrieval, heavy hitters, drift; last: sink and uniform.)

@@ -34,12 +34,14 @@ class Random : public core::SplitMix64 {
  public:
   using core::SplitMix64::SplitMix64;
 
+  static constexpr Index kNormalDraws = 12;
+
   /// 0 .. end-1
   Index below(Index end) { return static_cast<Index>(uniform() * static_cast<double>(end)); }
   /// Nearly normal: a sum of uniforms needs no logarithm, whose last bit differs between libraries.
   double normal() {
     double sum = -6.0;
-    for (int i = 0; i < 12; ++i) sum += uniform();
+    for (Index i = 0; i < kNormalDraws; ++i) sum += uniform();
     return sum;
   }
 };
@@ -65,6 +67,10 @@ void round_to(ElementType type, RowMatrix& matrix) {
 Index question_length(const SyntheticOptions& options) {
   return std::min(options.window, std::max<Index>(1, options.length / 16));
 }
+
+// The axes that queries look at: what a key has beyond is noise.
+Index feature_axes(const SyntheticOptions& options) { return kHeavyAxis + 1 + drift_sets(options); }
+
 }  // namespace
 
 Index question_begin(const SyntheticOptions& options) { return options.length - question_length(options); }
@@ -86,68 +92,92 @@ std::vector<std::int32_t> synthetic_tokens(const SyntheticOptions& options, Inde
   return tokens;
 }
 
-RowMatrix synthetic_keys(const SyntheticOptions& options, Index prompt, Index layer, Index kv_head) {
+RowMatrix synthetic_key_features(const SyntheticOptions& options, Index prompt, Index layer, Index kv_head) {
   const Index positions = options.length + options.future;
-  const Index noise_begin = kHeavyAxis + 1 + drift_sets(options);
-  RowMatrix keys = RowMatrix::Zero(positions, options.head_dim);
-  Random random = stream(options, Purpose::kKeys, prompt, layer, kv_head, 0);
+  RowMatrix features = RowMatrix::Zero(positions, feature_axes(options));
   for (Index j = 0; j < positions; ++j) {
-    keys(j, kPositionAxis) = static_cast<float>(static_cast<double>(j) * kPositionUnit);
-    for (Index c = noise_begin; c < options.head_dim - 1; ++c) keys(j, c) = static_cast<float>(random.normal());
+    features(j, kPositionAxis) = static_cast<float>(static_cast<double>(j) * kPositionUnit);
   }
-  keys(0, kSinkAxis) = 1.0F;
+  features(0, kSinkAxis) = 1.0F;
   const Span needle = needle_span(options, prompt);
-  keys.col(kNeedleAxis).segment(needle.begin, needle.end - needle.begin).setOnes();
+  features.col(kNeedleAxis).segment(needle.begin, needle.end - needle.begin).setOnes();
   for (Index set = 0; set <= drift_sets(options); ++set) {
-    for (const Index j : synthetic_heavy_hitters(options, prompt, layer, kv_head, set))
-      keys(j, kHeavyAxis + set) = 1.0F;
+    for (const Index j : synthetic_heavy_hitters(options, prompt, layer, kv_head, set)) {
+      features(j, kHeavyAxis + set) = 1.0F;
+    }
+  }
+  round_to(options.element_type, features);
+  return features;
+}
+
+RowMatrix synthetic_keys(const SyntheticOptions& options, Index prompt, Index layer, Index kv_head) {
+  const Index features = feature_axes(options);
+  RowMatrix keys = RowMatrix::Zero(options.length + options.future, options.head_dim);
+  Random random = stream(options, Purpose::kKeys, prompt, layer, kv_head, 0);
+  for (Index j = 0; j < keys.rows(); ++j) {
+    for (Index c = features; c < options.head_dim - 1; ++c) keys(j, c) = static_cast<float>(random.normal());
   }
   round_to(options.element_type, keys);
+  keys.leftCols(features) = synthetic_key_features(options, prompt, layer, kv_head);
   return keys;
 }
 
-RowMatrix synthetic_values(const SyntheticOptions& options, Index prompt, Index layer, Index kv_head) {
-  RowMatrix values(options.length + options.future, options.head_dim);
+RowMatrix synthetic_values(const SyntheticOptions& options, Index prompt, Index layer, Index kv_head, Index first,
+                           Index count) {
+  RowMatrix values(count, options.head_dim);
   Random random = stream(options, Purpose::kValues, prompt, layer, kv_head, 0);
-  for (Index j = 0; j < values.rows(); ++j) {
+  random.skip(static_cast<std::uint64_t>(first * (1 + options.head_dim * Random::kNormalDraws)));
+  for (Index j = 0; j < count; ++j) {
     // As in trained models, the sink's value is small, and a few positions' are large.
     const bool large = random.uniform() < 0.02;
-    const double size = j == 0 ? 0.1 : large ? 8.0 : 1.0;
+    const double size = first + j == 0 ? 0.1 : large ? 8.0 : 1.0;
     for (Index c = 0; c < values.cols(); ++c) values(j, c) = static_cast<float>(size * random.normal());
   }
   round_to(options.element_type, values);
   return values;
 }
 
-RowMatrix synthetic_queries(const SyntheticOptions& options, Index prompt, const LayerShape& shape, Index head) {
-  const HeadKind kind = synthetic_head_kind(options, shape.layer, head);
-  RowMatrix queries = RowMatrix::Zero(options.length + options.future, options.head_dim);
-  Random random = stream(options, Purpose::kQueries, prompt, shape.layer, head, 0);
+std::vector<QueryRun> synthetic_query_runs(const SyntheticOptions& options, const LayerShape& shape, Index head) {
+  const Index positions = options.length + options.future;
   // What a query axis must hold so that a key's 1 there adds `logit`.
-  const auto axis_value = [&](double logit) { return static_cast<float>(logit / shape.attention_scale); };
-  for (Index t = 0; t < queries.rows(); ++t) {
-    queries(t, options.head_dim - 1) = static_cast<float>(random.normal());
-    switch (kind) {
-      case HeadKind::kUniform:
-        break;
-      case HeadKind::kSink:
-        queries(t, kSinkAxis) = axis_value(options.sink_logit);
-        break;
-      case HeadKind::kLocal:
-        queries(t, kPositionAxis) = axis_value(-std::log(options.local_ratio) / kPositionUnit);
-        break;
-      case HeadKind::kHeavyHitter:
-        queries(t, kHeavyAxis) = axis_value(options.heavy_logit);
-        break;
-      case HeadKind::kRetrieval:
-        if (t >= question_begin(options)) queries(t, kNeedleAxis) = axis_value(options.needle_logit);
-        break;
-      case HeadKind::kDrift:
-        queries(t, kHeavyAxis + drift_set_at(options, t)) = axis_value(options.heavy_logit);
-        break;
+  const auto run = [&](Index begin, Index end, Index axis, double logit) {
+    const auto value = static_cast<float>(logit / shape.attention_scale);
+    const bool half = options.element_type == ElementType::kFloat16;
+    return QueryRun{begin, end, axis, half ? core::to_float(core::to_half(value)) : value};
+  };
+  switch (synthetic_head_kind(options, shape.layer, head)) {
+    case HeadKind::kUniform:
+      break;
+    case HeadKind::kSink:
+      return {run(0, positions, kSinkAxis, options.sink_logit)};
+    case HeadKind::kLocal:
+      return {run(0, positions, kPositionAxis, -std::log(options.local_ratio) / kPositionUnit)};
+    case HeadKind::kHeavyHitter:
+      return {run(0, positions, kHeavyAxis, options.heavy_logit)};
+    case HeadKind::kRetrieval:
+      return {run(0, question_begin(options), kNeedleAxis, 0.0),
+              run(question_begin(options), positions, kNeedleAxis, options.needle_logit)};
+    case HeadKind::kDrift: {
+      std::vector<QueryRun> runs;
+      for (Index t = 0; t < positions; ++t) {
+        const Index axis = kHeavyAxis + drift_set_at(options, t);
+        if (runs.empty() || runs.back().axis != axis) runs.push_back(run(t, t, axis, options.heavy_logit));
+        runs.back().end = t + 1;
+      }
+      return runs;
     }
   }
+  return {run(0, positions, kPositionAxis, 0.0)};
+}
+
+RowMatrix synthetic_queries(const SyntheticOptions& options, Index prompt, const LayerShape& shape, Index head) {
+  RowMatrix queries = RowMatrix::Zero(options.length + options.future, options.head_dim);
+  Random random = stream(options, Purpose::kQueries, prompt, shape.layer, head, 0);
+  for (Index t = 0; t < queries.rows(); ++t) queries(t, options.head_dim - 1) = static_cast<float>(random.normal());
   round_to(options.element_type, queries);
+  for (const QueryRun& run : synthetic_query_runs(options, shape, head)) {
+    queries.col(run.axis).segment(run.begin, run.end - run.begin).setConstant(run.value);
+  }
   return queries;
 }
 
@@ -155,7 +185,7 @@ RowMatrix synthetic_output_weight(const SyntheticOptions& options, Index layer) 
   const Index rows = options.query_heads * options.head_dim;
   Random random = stream(options, Purpose::kOutputWeight, 0, layer, 0, 0);
   const double size = 1.0 / std::sqrt(static_cast<double>(rows));
-  RowMatrix weight(rows, rows);
+  RowMatrix weight(rows, synthetic_hidden_size(options));
   for (Index i = 0; i < weight.size(); ++i) weight.data()[i] = static_cast<float>(size * random.normal());
   return weight;
 }

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstdint>
 #include <stdexcept>
+#include <utility>
 
 namespace evictlab::trace {
 
@@ -68,14 +70,45 @@ std::span<const core::Half> TensorView::half_row(Index head, Index row) const {
   return {halves_ + head * head_stride_ + row * row_stride_, static_cast<std::size_t>(columns_)};
 }
 
+namespace {
+
+void require_scale(ElementType type, float scale) {
+  if (type == ElementType::kFloat32 && scale != 1.0F) throw std::invalid_argument("a float tensor has no scale");
+}
+
+// What lies in memory of someone else's as elements.
+template <typename Element>
+std::span<const Element> as_elements(std::span<const std::byte> bytes, Index count) {
+  if (bytes.size() != static_cast<std::size_t>(count) * sizeof(Element)) {
+    throw std::invalid_argument("a tensor has as many elements as its shape says");
+  }
+  if (reinterpret_cast<std::uintptr_t>(bytes.data()) % alignof(Element) != 0) {
+    throw std::invalid_argument("a tensor's elements are aligned as their type must be");
+  }
+  return {reinterpret_cast<const Element*>(bytes.data()), static_cast<std::size_t>(count)};
+}
+
+}  // namespace
+
 Tensor::Tensor(ElementType type, Index heads, Index rows, Index columns, float scale)
     : heads_(heads), rows_(rows), columns_(columns), scale_(scale) {
-  if (type == ElementType::kFloat32 && scale != 1.0F) throw std::invalid_argument("a float tensor has no scale");
+  require_scale(type, scale);
   const auto count = static_cast<std::size_t>(size());
   if (type == ElementType::kFloat16) {
     data_ = std::vector<core::Half>(count);
   } else {
     data_ = std::vector<float>(count);
+  }
+}
+
+Tensor::Tensor(ElementType type, std::span<const std::byte> elements, std::shared_ptr<const void> owner, Index heads,
+               Index rows, Index columns, float scale)
+    : heads_(heads), rows_(rows), columns_(columns), scale_(scale) {
+  require_scale(type, scale);
+  if (type == ElementType::kFloat16) {
+    data_ = Borrowed<core::Half>{as_elements<core::Half>(elements, size()), std::move(owner)};
+  } else {
+    data_ = Borrowed<float>{as_elements<float>(elements, size()), std::move(owner)};
   }
 }
 
@@ -94,12 +127,16 @@ void Tensor::set_row(Index head, Index row, std::span<const float> values) {
   }
 }
 
+void Tensor::require_own() const {
+  if (is_borrowed()) throw std::logic_error("the elements of a borrowed tensor cannot be changed");
+}
+
 std::span<const std::byte> Tensor::bytes() const {
-  return std::visit([](const auto& elements) { return std::as_bytes(std::span(elements)); }, data_);
+  return element_type() == ElementType::kFloat16 ? std::as_bytes(halves()) : std::as_bytes(floats());
 }
 
 std::span<std::byte> Tensor::bytes() {
-  return std::visit([](auto& elements) { return std::as_writable_bytes(std::span(elements)); }, data_);
+  return element_type() == ElementType::kFloat16 ? std::as_writable_bytes(halves()) : std::as_writable_bytes(floats());
 }
 
 }  // namespace evictlab::trace

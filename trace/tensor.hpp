@@ -2,7 +2,8 @@
 
 #include <Eigen/Core>
 
-#include <cstdint>
+#include <cstddef>
+#include <memory>
 #include <span>
 #include <variant>
 #include <vector>
@@ -56,12 +57,17 @@ class TensorView {
   float scale_ = 1.0F;
 };
 
-/// The same, owned and contiguous.
+/// The same as a value, contiguous. Its elements are its own, or borrowed: they lie in memory (a mapped file) that
+/// the tensor keeps alive. Borrowed elements cannot be changed: what would let them be throws std::logic_error.
 class Tensor {
  public:
   Tensor() = default;
   /// All zeros.
   Tensor(ElementType type, Index heads, Index rows, Index columns, float scale = 1.0F);
+  /// Borrowed: `elements` are valid as long as `owner`, which all copies share. Throws std::invalid_argument when they
+  /// are not as many as the shape says, or not aligned as their type must be.
+  Tensor(ElementType type, std::span<const std::byte> elements, std::shared_ptr<const void> owner, Index heads,
+         Index rows, Index columns, float scale = 1.0F);
 
   TensorView view() const;
   bool empty() const { return size() == 0; }
@@ -71,21 +77,44 @@ class Tensor {
   Index columns() const { return columns_; }
   float scale() const { return scale_; }
   ElementType element_type() const {
-    return std::holds_alternative<std::vector<core::Half>>(data_) ? ElementType::kFloat16 : ElementType::kFloat32;
+    const bool half =
+        std::holds_alternative<std::vector<core::Half>>(data_) || std::holds_alternative<Borrowed<core::Half>>(data_);
+    return half ? ElementType::kFloat16 : ElementType::kFloat32;
+  }
+  bool is_borrowed() const {
+    return std::holds_alternative<Borrowed<float>>(data_) || std::holds_alternative<Borrowed<core::Half>>(data_);
   }
 
   /// Stores one row, multiplied by the scale and rounded to the element type.
   void set_row(Index head, Index row, std::span<const float> values);
   /// The elements as stored: [heads * rows * columns] floats or halves; throws std::bad_variant_access for the other.
-  std::span<float> floats() { return std::get<std::vector<float>>(data_); }
-  std::span<const float> floats() const { return std::get<std::vector<float>>(data_); }
-  std::span<core::Half> halves() { return std::get<std::vector<core::Half>>(data_); }
-  std::span<const core::Half> halves() const { return std::get<std::vector<core::Half>>(data_); }
+  std::span<float> floats() { return own<float>(); }
+  std::span<const float> floats() const { return elements<float>(); }
+  std::span<core::Half> halves() { return own<core::Half>(); }
+  std::span<const core::Half> halves() const { return elements<core::Half>(); }
   std::span<const std::byte> bytes() const;
   std::span<std::byte> bytes();
 
  private:
-  std::variant<std::vector<float>, std::vector<core::Half>> data_;
+  template <typename Element>
+  struct Borrowed {
+    std::span<const Element> elements;
+    std::shared_ptr<const void> owner;
+  };
+
+  void require_own() const;
+  template <typename Element>
+  std::span<Element> own() {
+    require_own();
+    return std::get<std::vector<Element>>(data_);
+  }
+  template <typename Element>
+  std::span<const Element> elements() const {
+    if (const auto* borrowed = std::get_if<Borrowed<Element>>(&data_)) return borrowed->elements;
+    return std::get<std::vector<Element>>(data_);
+  }
+
+  std::variant<std::vector<float>, std::vector<core::Half>, Borrowed<float>, Borrowed<core::Half>> data_;
   Index heads_ = 0;
   Index rows_ = 0;
   Index columns_ = 0;

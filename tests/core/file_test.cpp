@@ -64,6 +64,18 @@ TEST_F(File, AnEmptyFileHasNoBytes) {
   EXPECT_EQ(read_text(directory_ / "empty"), "");
 }
 
+TEST_F(File, APartThatWasReleasedCanBeReadAgain) {
+  std::string content;
+  while (content.size() < 100'000) content += std::to_string(content.size()) + "\n";
+  write_text(directory_ / "a", content);
+  const MappedFile file(directory_ / "a");
+  for (const auto& [first, count] : {std::pair<std::size_t, std::size_t>{0, 100'000}, {5000, 20'000}, {4097, 3}}) {
+    EXPECT_EQ(text_of(file), content);
+    file.release(file.bytes().subspan(first, count));
+  }
+  EXPECT_EQ(text_of(file), content);
+}
+
 TEST_F(File, AMappingMovesWithItsOwner) {
   write_text(directory_ / "a", "first");
   write_text(directory_ / "b", "second");

@@ -4,9 +4,14 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cstddef>
 #include <cstdlib>
+#include <filesystem>
+#include <string>
 
 #include "core/error.hpp"
+#include "core/file.hpp"
+#include "testing/temporary_directory.hpp"
 
 namespace evictlab::core {
 namespace {
@@ -51,6 +56,20 @@ TEST(Interrupt, AClosedPipeDoesNotKillTheProgram) {
         std::_Exit(interrupted() ? 1 : 5);
       },
       ::testing::ExitedWithCode(5), "");
+}
+
+TEST(Interrupt, AMappedFileThatIsCutShortEndsTheProgramWithOneLine) {
+  const testing::TemporaryDirectory directory;
+  const std::filesystem::path path = directory / "input";
+  write_text(path, std::string(100000, 'x'));
+  EXPECT_EXIT(
+      {
+        install_interrupt_handler();
+        const MappedFile file(path);
+        std::filesystem::resize_file(path, 10);
+        std::_Exit(static_cast<int>(file.bytes().back()));
+      },
+      ::testing::ExitedWithCode(2), "^evictlab: an input file was cut short while it was being read\n$");
 }
 
 }  // namespace

@@ -29,6 +29,13 @@ TEST(SplitMix64, TheKthOutputIsTheMixOfTheSeedPlusKIncrements) {
   EXPECT_EQ(numbers[3], SplitMix64::mix(7 + 4 * SplitMix64::kIncrement));
 }
 
+TEST(SplitMix64, SkippedOutputsAreLeftOut) {
+  SplitMix64 random(7);
+  random.next();
+  random.skip(2);
+  EXPECT_EQ(random.next(), outputs(7, 4)[3]);
+}
+
 // 6457827717110365317 / 2^64 = 0.350079..., 3203168211198807973 / 2^64 = 0.173644...
 TEST(SplitMix64, UniformNumbersAreTheOutputsAsFractions) {
   SplitMix64 random(1234567);

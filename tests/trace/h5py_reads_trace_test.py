@@ -114,3 +114,29 @@ def test_a_flipped_bit_found_by_verify(trace, tmp_path, evictlab):
     assert evictlab("verify", trace.filename).code == 0
     done = evictlab("verify", copy)
     assert done.code == 2 and done.err.count("\n") == 1 and "layers/1/keys: damaged" in done.err
+
+
+def test_a_trace_that_somebody_compressed_reads_the_same(small_trace, tmp_path, evictlab):
+    # Compressed arrays cannot be used in the mapped file: they are read.
+    copy = tmp_path / "copy.h5"
+    copy.write_bytes(small_trace.read_bytes())
+    compressed = 0
+    with h5py.File(copy, "r+") as file:
+        arrays = []
+        file.visititems(lambda name, item: arrays.append(name) if isinstance(item, h5py.Dataset) else None)
+        for name in arrays:
+            item = file[name]
+            if item.ndim < 2:
+                continue
+            elements, texts = item[()], dict(item.attrs)
+            del file[name]
+            file.create_dataset(name, data=elements, compression="gzip", shuffle=True).attrs.update(texts)
+            compressed += 1
+    assert compressed == 2 + 2 * 2 * 9  # output weights, and two prompts of two layers of nine fields
+    done = evictlab("verify", copy)
+    assert done.code == 0, done.err
+    for trace in (small_trace, copy):
+        done = evictlab("replay", trace, "--policy", "snapkv,keydiff,oracle", "--budget", 64, "--out",
+                        tmp_path / trace.stem / "replay.csv")
+        assert done.code == 0, done.err
+    assert (tmp_path / "small/replay.csv").read_bytes() == (tmp_path / "copy/replay.csv").read_bytes()

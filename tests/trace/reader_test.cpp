@@ -1,5 +1,6 @@
 #include "trace/io/reader.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -75,6 +76,64 @@ TEST_F(TraceReaderTest, ManyThreadsReadTheSame) {
     });
   }
   for (std::thread& thread : threads) thread.join();
+}
+
+TEST_F(TraceReaderTest, WhatWasReadOutlivesTheReaderAndTheFile) {
+  std::vector<LayerData> layers;
+  {
+    const TraceReader reader(path_);
+    for (Index layer = 0; layer < 3; ++layer) layers.push_back(reader.layer(2, layer, kFullFields));
+  }
+  fs::remove(path_);
+  const MemoryTrace::Prompt expected = sample_prompt("p2", 2);
+  for (std::size_t layer = 0; layer < 3; ++layer) expect_equal(layers[layer], expected.layers[layer]);
+}
+
+// Whether a trace whose first prompt is `expected` reads as it, and how many of its arrays are used in the file.
+int expect_reads_as(const fs::path& path, const MemoryTrace::Prompt& expected) {
+  const TraceReader reader(path);
+  int in_place = 0;
+  for (std::size_t layer = 0; layer < expected.layers.size(); ++layer) {
+    const LayerData data = reader.layer(0, static_cast<Index>(layer), kFullFields);
+    expect_equal(data, expected.layers[layer]);
+    for (const Field field : kAllFields) in_place += data[field].is_borrowed() ? 1 : 0;
+  }
+  return in_place;
+}
+
+TEST_F(TraceReaderTest, ArraysOfAtLeast4KiBAreUsedInTheFileOthersWhereTheyFit) {
+  // A text of any length before the arrays shifts those that are not aligned on purpose.
+  int in_place = 0;
+  for (const std::size_t length : {1, 2, 3, 4}) {
+    Sample sample;
+    sample.prompt_length = 300;  // window attention: 6 * 9 * 300 * 2 bytes; masses 6 * 300 * 4
+    sample.spans = {{std::string(length, 's'), 0, 4}};
+    WriterOptions options;
+    options.path = directory_ / fmt::format("{}.h5", length);
+    options.keep_parts = length == 3;
+    TraceWriter writer(options, sample_model());
+    const MemoryTrace::Prompt prompt = sample_prompt("a", 1, sample);
+    writer.write_prompt(prompt);
+    const int here = expect_reads_as(writer.finish(), prompt);
+    EXPECT_GE(here, 3 * 7);  // all but query_mean [6, 5] and query_covariance [6, 5, 5]
+    in_place += here;
+  }
+  EXPECT_LE(in_place, 4 * 3 * 9);
+}
+
+TEST_F(TraceReaderTest, DamageToAnArrayUsedInTheFileIsFoundWhenItIsRead) {
+  const std::string needle(reinterpret_cast<const char*>(sample_prompt("p1", 1).layers[0].keys.bytes().data()), 16);
+  std::fstream file(path_, std::ios::in | std::ios::out | std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  const auto place = bytes.find(needle);
+  ASSERT_NE(place, std::string::npos);
+  const TraceReader reader(path_);
+  EXPECT_TRUE(reader.layer(1, 0, Field::kKeys).keys.is_borrowed());
+  file.seekp(static_cast<std::streamoff>(place));
+  file.put(static_cast<char>(needle[0] ^ 1));
+  file.close();
+  EXPECT_THAT([&] { reader.layer(1, 0, Field::kKeys); },
+              ThrowsMessage<TraceError>(HasSubstr("/prompts/p1/layers/0/keys: damaged")));
 }
 
 TEST_F(TraceReaderTest, ListsEveryDatasetWithItsMeaning) {

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "core/parallel.hpp"
@@ -270,6 +272,59 @@ TEST(Synthetic, TheSameOptionsGiveTheSameTraceOnAnyNumberOfThreads) {
       EXPECT_TRUE(std::ranges::equal(x[field].bytes(), y[field].bytes())) << field_name(field);
     }
     EXPECT_FALSE(std::ranges::equal(x.values.bytes(), z.values.bytes()));
+  }
+}
+
+TEST(Synthetic, ALayerAloneIsTheLayerOfTheWholeTrace) {
+  SyntheticOptions options;
+  options.prompts = 2;
+  options.length = 300;  // more than one block of values
+  options.sliding_window = 70;
+  const MemoryTrace trace = synthesize(options);
+  const LayerData whole = trace.layer(1, 3, kFullFields);
+  const LayerData alone = synthetic_layer(options, 1, 3);
+  for (const Field field : kAllFields) {
+    EXPECT_TRUE(std::ranges::equal(std::as_const(alone)[field].bytes(), whole[field].bytes())) << field_name(field);
+  }
+  EXPECT_EQ(alone.query_count, whole.query_count);
+  EXPECT_EQ(alone.shape.sliding_window, 70);
+}
+
+TEST(Synthetic, MassesAreThoseOfTheStoredRowsWithAndWithoutSlidingWindows) {
+  // A window as long as the prompt stores all rows: half precision, as in expect_consistent().
+  for (const ElementType type : {ElementType::kFloat32, ElementType::kFloat16}) {
+    SyntheticOptions options;
+    options.prompts = 1;
+    options.length = options.window = 150;
+    options.sliding_window = 40;
+    options.element_type = type;
+    const MemoryTrace trace = synthesize(options);
+    for (Index l = 0; l < options.layers; ++l) {
+      const LayerData layer = trace.layer(0, l, kSummaryFields);
+      for (Index h = 0; h < options.query_heads; ++h) {
+        const Eigen::RowVectorXd mass = mass_row(layer.attention_mass, h);
+        const Eigen::RowVectorXd sum = layer.window_attention.view().copy_head(h).cast<double>().colwise().sum();
+        for (Index j = 0; j < options.length; ++j)
+          ASSERT_NEAR(mass[j], sum[j], 0x1p-11 * sum[j] + 1e-7) << l << " " << h;
+      }
+    }
+  }
+}
+
+TEST(Synthetic, TheHiddenSizeIsOfTheOutputWeightAlone) {
+  SyntheticOptions options = only(HeadKind::kRetrieval);
+  const std::string as_always = synthetic_model(options).fingerprint;
+  const LayerData wide = synthesize(options).layer(0, 0, kFullFields);
+  options.hidden_size = 16;  // as without it: H * d
+  EXPECT_EQ(synthetic_model(options).fingerprint, as_always);
+  options.hidden_size = 21;  // a tile of 16 outputs, and 5
+  EXPECT_NE(synthetic_model(options).fingerprint, as_always);
+  EXPECT_EQ(synthetic_model(options).hidden_size, 21);
+  EXPECT_EQ(synthetic_output_weight(options, 0).cols(), 21);
+  expect_consistent(options);
+  const LayerData narrow = synthesize(options).layer(0, 0, kFullFields);
+  for (const Field field : kAllFields) {
+    EXPECT_EQ(std::ranges::equal(narrow[field].bytes(), wide[field].bytes()), field != Field::kOutputNorms);
   }
 }
 

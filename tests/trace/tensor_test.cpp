@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <memory>
+#include <optional>
 #include <stdexcept>
+#include <utility>
 
 namespace evictlab::trace {
 namespace {
@@ -66,6 +69,43 @@ TEST(Tensor, RowsInPlaceAreTheStoredOnes) {
 
 TEST(Tensor, AFloatTensorHasNoScale) {
   EXPECT_THROW(Tensor(ElementType::kFloat32, 1, 1, 1, 2.0F), std::invalid_argument);
+}
+
+TEST(Tensor, BorrowedElementsAreReadInPlaceAndKeptAliveByEveryCopy) {
+  for (const ElementType type : {ElementType::kFloat32, ElementType::kFloat16}) {
+    const float scale = type == ElementType::kFloat16 ? 2.0F : 1.0F;
+    auto owner = std::make_shared<const Tensor>(numbered(type, scale));
+    const std::weak_ptr<const Tensor> alive = owner;
+    std::optional<Tensor> copy;
+    {
+      const Tensor borrowed(type, owner->bytes(), owner, 2, 3, 4, scale);
+      copy = borrowed;
+      EXPECT_EQ(borrowed.bytes().data(), owner->bytes().data());
+    }
+    owner.reset();
+    ASSERT_FALSE(alive.expired());
+    EXPECT_TRUE(copy->is_borrowed());
+    EXPECT_EQ(copy->element_type(), type);
+    EXPECT_EQ(copy->view().copy_head(1), numbered(type, scale).view().copy_head(1));
+    copy.reset();
+    EXPECT_TRUE(alive.expired());
+  }
+}
+
+TEST(Tensor, BorrowedElementsCannotBeChanged) {
+  const auto owner = std::make_shared<const Tensor>(numbered(ElementType::kFloat32));
+  Tensor borrowed(ElementType::kFloat32, owner->bytes(), owner, 2, 3, 4);
+  EXPECT_THROW(borrowed.floats(), std::logic_error);
+  EXPECT_THROW(borrowed.bytes(), std::logic_error);
+  EXPECT_THROW(borrowed.set_row(0, 0, std::array<float, 4>{}), std::logic_error);
+  EXPECT_EQ(std::as_const(borrowed).floats()[4], 10.0F);
+}
+
+TEST(Tensor, BorrowedElementsFitTheirShapeAndAlignment) {
+  const auto owner = std::make_shared<const Tensor>(numbered(ElementType::kFloat32));
+  EXPECT_THROW(Tensor(ElementType::kFloat32, owner->bytes(), owner, 2, 3, 5), std::invalid_argument);
+  EXPECT_THROW(Tensor(ElementType::kFloat32, owner->bytes().subspan(2, 4), owner, 1, 1, 1), std::invalid_argument);
+  EXPECT_NO_THROW(Tensor(ElementType::kFloat16, owner->bytes().subspan(2, 4), owner, 1, 1, 2));
 }
 
 TEST(Tensor, NothingIsEmpty) {

@@ -183,6 +183,7 @@ Handle creation(hid_t list_class) {
 Handle access() {
   Handle list(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   H5Pset_libver_bounds(list.get(), H5F_LIBVER_V18, H5F_LIBVER_V18);
+  H5Pset_alignment(list.get(), 4096, 64);  // large datasets can be used in place, with any vector instruction
   return list;
 }
 
@@ -385,8 +386,10 @@ Dataset inspect(const File& file, const Handle& set, const std::string& object) 
   bool inside = !overflow && H5Pget_external_count(options.get()) == 0;
   switch (H5Pget_layout(options.get())) {
     case H5D_CONTIGUOUS: {
+      // Counted from the file's first byte, also where something lies before HDF5's part of it (a user block).
       const haddr_t offset = bytes == 0 ? 0 : H5Dget_offset(set.get());
       inside = inside && info.stored_bytes == bytes && bytes <= file_bytes && offset <= file_bytes - bytes;
+      info.offset = offset;
       break;
     }
     case H5D_COMPACT:

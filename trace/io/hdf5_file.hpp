@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -42,6 +43,8 @@ struct Dataset {
   std::uint64_t elements = 0;
   std::size_t element_bytes = 0;
   std::uint64_t stored_bytes = 0;  // in the file; less than elements * element_bytes when compressed
+  /// Where the elements begin in the file, when they lie there in one piece as read_bytes() gives them.
+  std::optional<std::uint64_t> offset;
 };
 
 /// One row of a table of named ranges [begin, end).
@@ -89,7 +92,7 @@ class File {
   double number(const std::string& object, const std::string& name) const;
   std::vector<std::int64_t> integers(const std::string& object, const std::string& name) const;
 
-  // Datasets, row-major, little-endian, contiguous.
+  // Datasets, row-major, little-endian, contiguous; those of 4 KiB and more begin at a multiple of 64 bytes.
   void write(const std::string& object, Type type, std::span<const std::uint64_t> shape,
              std::span<const std::byte> elements);
   /// A table with columns name, begin, end. Returns the bytes as stored.

@@ -139,6 +139,13 @@ PromptWriter::~PromptWriter() = default;
 
 void PromptWriter::write(Index layer, Field field, const Tensor& tensor) { impl_->write(layer, field, tensor); }
 
+void PromptWriter::write(const LayerData& layer) {
+  for (const Field field : kAllFields) {
+    if (impl_->info.recorded().contains(field)) write(layer.shape.layer, field, layer[field]);
+  }
+  if (impl_->info.tier == Tier::kFull) set_query_count(layer.shape.layer, layer.query_count);
+}
+
 void PromptWriter::set_future(std::span<const std::int32_t> tokens) { impl_->set_future(tokens); }
 
 void PromptWriter::set_query_count(Index layer, Index count) {

@@ -4,7 +4,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <tuple>
+#include <utility>
 
 namespace evictlab::trace {
 namespace {
@@ -28,10 +30,22 @@ void expect_shape(const hdf5::File& file, const std::string& object, const hdf5:
   }
 }
 
+// Null on file systems that cannot map: then everything is read.
+std::shared_ptr<const core::MappedFile> map_if_possible(const std::filesystem::path& path) {
+  try {
+    return std::make_shared<const core::MappedFile>(path);
+  } catch (const core::InputError&) {
+    return nullptr;
+  }
+}
+
 }  // namespace
 
 TraceFile::TraceFile(const std::filesystem::path& path)
-    : file_(hdf5::File::open(path)), provenance_(layout::read_root(file_)), model_(layout::read_model(file_)) {
+    : file_(hdf5::File::open(path)),
+      map_(map_if_possible(path)),
+      provenance_(layout::read_root(file_)),
+      model_(layout::read_model(file_)) {
   if (!file_.exists("/prompts")) return;
   for (const std::string& id : file_.children("/prompts")) {
     const std::string group = layout::prompt_path(id);
@@ -52,6 +66,17 @@ std::vector<std::int32_t> TraceFile::tokens(const PromptInfo& prompt) const {
   }
   expect_shape(file_, object, found, {static_cast<std::uint64_t>(prompt.prompt_length + prompt.future_length)});
   return file_.read<std::int32_t>(object);
+}
+
+std::optional<std::span<const std::byte>> TraceFile::in_place(const hdf5::Dataset& found) const {
+  const std::size_t bytes = found.elements * found.element_bytes;
+  if (!map_ || !found.offset || bytes == 0) return std::nullopt;
+  const std::span<const std::byte> mapped = map_->bytes();
+  // The file may have become another between being opened and being mapped.
+  if (bytes > mapped.size() || *found.offset > mapped.size() - bytes) return std::nullopt;
+  const std::span<const std::byte> part = mapped.subspan(*found.offset, bytes);
+  const bool aligned = reinterpret_cast<std::uintptr_t>(part.data()) % found.element_bytes == 0;
+  return aligned ? std::optional(part) : std::nullopt;
 }
 
 Tensor TraceFile::field(const PromptInfo& prompt, Index layer, Field field) const {
@@ -75,6 +100,11 @@ Tensor TraceFile::field(const PromptInfo& prompt, Index layer, Field field) cons
       fail(file_, object, fmt::format("scale {}, expected 1 or {}", stored, kWindowAttentionScale));
     }
     scale = static_cast<float>(stored);
+  }
+  if (const auto elements = in_place(found)) {
+    // Reading a trace larger than memory must not leave in the process every layer that it went through.
+    std::shared_ptr<const void> owner(nullptr, [map = map_, part = *elements](auto) { map->release(part); });
+    return {type, *elements, std::move(owner), shape.heads, shape.rows, shape.columns, scale};
   }
   Tensor tensor(type, shape.heads, shape.rows, shape.columns, scale);
   file_.read_bytes(object, tensor.bytes());

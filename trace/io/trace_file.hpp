@@ -1,9 +1,13 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "core/file.hpp"
 #include "trace/io/hdf5_file.hpp"
 #include "trace/io/layout.hpp"
 
@@ -30,13 +34,18 @@ class TraceFile {
 
   // Each throws TraceError when it is missing, or its type or shape is not what the attributes say.
   std::vector<std::int32_t> tokens(const PromptInfo& prompt) const;
+  /// Borrowed from the mapped file where it lies there in one piece, properly aligned; read otherwise.
   Tensor field(const PromptInfo& prompt, Index layer, Field field) const;
   Index query_count(const PromptInfo& prompt, Index layer) const;
   bool has_output_weight(Index layer) const;
   RowMatrix output_weight(Index layer) const;
 
  private:
+  /// A dataset's elements in the mapped file, where they can be used there.
+  std::optional<std::span<const std::byte>> in_place(const hdf5::Dataset& found) const;
+
   hdf5::File file_;
+  std::shared_ptr<const core::MappedFile> map_;  // null where the file cannot be mapped
   layout::Provenance provenance_;
   ModelInfo model_;
   std::vector<Entry> prompts_;

@@ -311,12 +311,7 @@ PromptWriter TraceWriter::begin_prompt(PromptInfo info, std::vector<std::int32_t
 
 void TraceWriter::write_prompt(const MemoryTrace::Prompt& prompt) {
   PromptWriter writer = begin_prompt(prompt.info, prompt.tokens);
-  for (const LayerData& layer : prompt.layers) {
-    for (const Field field : kAllFields) {
-      if (prompt.info.recorded().contains(field)) writer.write(layer.shape.layer, field, layer[field]);
-    }
-    if (prompt.info.tier == Tier::kFull) writer.set_query_count(layer.shape.layer, layer.query_count);
-  }
+  for (const LayerData& layer : prompt.layers) writer.write(layer);
   writer.finish();
 }
 

@@ -60,6 +60,8 @@ class PromptWriter {
   ~PromptWriter();
   /// Each field of each layer once; its shape must be the one field_shape() tells.
   void write(Index layer, Field field, const Tensor& tensor);
+  /// All fields of a layer, and its query count.
+  void write(const LayerData& layer);
   /// The future's tokens [T], where they were not known at the beginning; before any field that covers them.
   void set_future(std::span<const std::int32_t> tokens);
   /// How many positions query_mean and query_covariance of that layer are over (an attribute of theirs).
