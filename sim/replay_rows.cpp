@@ -37,19 +37,19 @@ MeasureCells cells_of(const Measures& measures) {
   return cells;
 }
 
+// Empty where a layer's is: a mean over some of the layers is another measure.
 MeasureCells mean_over_layers(const std::vector<LayerOutcome>& layers) {
   MeasureCells mean;
-  for (const LayerOutcome& layer : layers) {
-    const MeasureCells cells = cells_of(layer.measures);
-    for (std::size_t m = 0; m < kMeasures; ++m) {
-      if (const double* value = std::get_if<double>(&cells[m])) {
-        const double* sum = std::get_if<double>(&mean[m]);
-        mean[m] = (sum != nullptr ? *sum : 0.0) + *value;
-      }
+  for (std::size_t m = 0; m < kMeasures; ++m) {
+    double sum = 0.0;
+    bool complete = !layers.empty();
+    for (const LayerOutcome& layer : layers) {
+      const Cell cell = cells_of(layer.measures)[m];
+      const double* value = std::get_if<double>(&cell);
+      complete = complete && value != nullptr;
+      if (value != nullptr) sum += *value;
     }
-  }
-  for (Cell& cell : mean) {
-    if (double* sum = std::get_if<double>(&cell)) *sum /= static_cast<double>(layers.size());
+    if (complete) mean[m] = sum / static_cast<double>(layers.size());
   }
   return mean;
 }

@@ -227,6 +227,11 @@ TEST(Decoding, TheBoundsAreInOrderAndNothingIsGainedByEvictingMore) {
       if (decodes) {
         ASSERT_TRUE(mass_of_still.contains(key));
         EXPECT_LE(mass, mass_of_still[key] + 1e-6);
+        // Where positions also leave by going out of a sliding window (layer 1), nothing is compared.
+        const bool compared =
+            rows.text(row, rows.column("layer")) != "1" && rows.text(row, rows.column("layer")) != "all";
+        ASSERT_EQ(rows.number(row, rows.column("regret")).has_value(), compared);
+        if (!compared) continue;
         EXPECT_GE(value(row, "regret"), 0.0);
         EXPECT_LE(mass + value(row, "regret"), 1.0 + 1e-6);
       } else {
