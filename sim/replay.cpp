@@ -11,6 +11,8 @@
 #include "core/interrupt.hpp"
 #include "core/parallel.hpp"
 #include "sim/eviction.hpp"
+#include "sim/future.hpp"
+#include "sim/headroom.hpp"
 #include "sim/judge.hpp"
 #include "sim/replay_rows.hpp"
 
@@ -38,7 +40,8 @@ class PromptReplay {
         index_(prompt),
         info_(source.prompts()[static_cast<std::size_t>(prompt)]),
         keep_retention_(static_cast<bool>(options.retention)),
-        want_positions_(options.positions) {
+        want_positions_(options.positions),
+        want_headroom_(options.headroom) {
     for (const Policy& policy : policies) {
       fields_ |= policy.needs().fields;
       if (policy.decoding) decoding_fields_ |= policy.decoding->fields();
@@ -48,7 +51,11 @@ class PromptReplay {
     for (std::size_t run = 0; run < runs_.size(); ++run) {
       if (runs_[run].feasible) by_key[ranking_key(*runs_[run].policy)].push_back(run);
     }
-    for (auto& [key, members] : by_key) groups_.push_back(std::move(members));
+    for (auto& [key, members] : by_key) groups_.push_back({std::move(members), {}});
+    for (const Group& group : groups_) {
+      const Policy& policy = *runs_[group.runs.front()].policy;
+      if (divides_freely(policy)) futures_[future_key(policy)];
+    }
   }
 
   template <typename LayerDone>
@@ -76,6 +83,7 @@ class PromptReplay {
       core::throw_if_interrupted();
       judge(source_.layer(index_, info_.layers[i], judged_fields()), i, true);
     }
+    if (want_headroom_) find_headroom();
     for (Run& run : runs_) run.eviction.reset();
   }
 
@@ -88,6 +96,7 @@ class PromptReplay {
       }
       add_rows(context, run.layers, result);
       add_trajectory(context, run.trajectory, result);
+      if (want_headroom_) add_headroom(context, run.layers, run.headroom, result);
       for (const Note& note : run.notes) {
         auto& total = result.notes[fmt::format("{}: {}", run.policy->label(), note.text)];
         ++total.runs;
@@ -102,12 +111,28 @@ class PromptReplay {
     const Policy* policy;
     const Budget* budget;
     bool feasible = true;
-    std::unique_ptr<Eviction> eviction;
-    std::vector<LayerOutcome> layers;
-    std::vector<TrajectoryPoint> trajectory;  // after each layer
-    std::vector<Note> notes;
-    Retention retention;  // kept for the caller
+    std::unique_ptr<Eviction> eviction = nullptr;
+    std::vector<LayerOutcome> layers = {};
+    std::vector<TrajectoryPoint> trajectory = {};  // after each layer
+    std::vector<Note> notes = {};
+    Retention retention = {};  // kept for the caller
+    std::optional<Headroom> headroom = {};
   };
+
+  // Runs that rank alike, and, where their headroom is wanted, the curves of these rankings, by layer.
+  struct Group {
+    std::vector<std::size_t> runs;
+    std::vector<std::shared_ptr<const RankedGains>> gains;
+  };
+
+  // Kept sets and protection in common: the same future to divide slots over.
+  using FutureKey = std::tuple<Granularity, Index, Index>;
+  static FutureKey future_key(const Policy& policy) {
+    return {policy.granularity, policy.protection.sinks, policy.protection.recent};
+  }
+  bool divides_freely(const Policy& policy) const {
+    return want_headroom_ && has_headroom(policy, static_cast<Index>(info_.layers.size()));
+  }
 
   // What the runs of a group have in common in a layer.
   struct GroupLayer {
@@ -118,7 +143,7 @@ class PromptReplay {
   };
 
   void add_run(const Policy& policy, const Budget& budget) {
-    Run run{&policy, &budget, true, nullptr, {}, {}, {}, {policy.granularity, {}}};
+    Run run{.policy = &policy, .budget = &budget, .retention = {policy.granularity, {}}};
     const double slots = budget.real_slots(source_.model(), info_.prompt_length);
     for (const Index layer : info_.layers) {
       run.feasible = run.feasible && is_feasible(policy, trace::layer_shape(source_.model(), info_, layer), slots);
@@ -141,8 +166,8 @@ class PromptReplay {
   KnownScores score(const trace::LayerView& layer, const trace::LayerView& with_future) const {
     KnownScores known;
     std::vector<std::pair<const Scorer*, std::shared_ptr<const trace::RowMatrix>*>> work;
-    for (const auto& members : groups_) {
-      const Policy& policy = *runs_[members.front()].policy;
+    for (const Group& group : groups_) {
+      const Policy& policy = *runs_[group.runs.front()].policy;
       for (const auto& scorer : {policy.scorer, policy.refiner}) {
         if (!scorer) continue;
         const auto [entry, is_new] = known.try_emplace(scorer_key(*scorer));
@@ -169,6 +194,7 @@ class PromptReplay {
       for (const std::size_t run : members) {
         ceiling = std::max(ceiling, runs_[run].eviction->ceiling(*group.seen, group.importance));
       }
+      if (divides_freely(first)) ceiling = first.ranges(view.shape).candidates();
       group.ranking = rank_layer(first, view.shape, group.importance, ceiling);
     }
     for (const std::size_t run : members) {
@@ -190,15 +216,44 @@ class PromptReplay {
     with_future.future = &future;
     const KnownScores known = score(view, with_future);
     core::parallel_for(groups_.size(), [&](std::size_t g) {
-      const GroupLayer group = prepare(groups_[g], view, with_future, known);
+      const std::vector<std::size_t>& runs = groups_[g].runs;
+      const GroupLayer group = prepare(runs, view, with_future, known);
       // Runs that share a ranking only look their budgets up; the others rank each for itself.
-      const std::size_t tasks = group.ranking ? 1 : groups_[g].size();
+      const std::size_t tasks = group.ranking ? 1 : runs.size();
       core::parallel_for(tasks, [&](std::size_t task) {
-        const std::span members(groups_[g]);
+        const std::span members(runs);
         for (const std::size_t run : group.ranking ? members : members.subspan(task, 1)) {
           observe(group, runs_[run], layer);
         }
       });
+      const Policy& first = *runs_[runs.front()].policy;
+      if (!divides_freely(first)) return;
+      groups_[g].gains.push_back(std::make_shared<const RankedGains>(
+          future_importance(data.shape, future.mass, first.granularity), *group.ranking, first.ranges(data.shape)));
+    });
+    for (auto& [key, all_layers] : futures_) {
+      const auto& [granularity, sinks, recent] = key;
+      all_layers.add_layer(future_importance(data.shape, future.mass, granularity),
+                           PositionRanges(data.shape, {sinks, recent}));
+    }
+  }
+
+  // What better scoring and allocation could gain, once all counts are final.
+  void find_headroom() {
+    core::parallel_for(groups_.size(), [&](std::size_t g) {
+      const Group& group = groups_[g];
+      if (group.gains.empty()) return;
+      std::vector<std::vector<Index>> counts;
+      for (const std::size_t run : group.runs) {
+        counts.emplace_back();
+        for (std::size_t l = 0; l < info_.layers.size(); ++l) {
+          const auto& own = runs_[run].eviction->held(l).counts;
+          counts.back().insert(counts.back().end(), own.begin(), own.end());
+        }
+      }
+      const FutureOfAllLayers& future = futures_.at(future_key(*runs_[group.runs.front()].policy));
+      const auto found = headroom_of(group.gains, future, counts, source_.model().query_heads);
+      for (std::size_t i = 0; i < found.size(); ++i) runs_[group.runs[i]].headroom = found[i];
     });
   }
 
@@ -247,10 +302,12 @@ class PromptReplay {
   const trace::PromptInfo& info_;
   bool keep_retention_;
   bool want_positions_;
+  bool want_headroom_;
   trace::Fields fields_;
-  trace::Fields decoding_fields_;                 // what rules read while decoding
-  std::vector<Run> runs_;                         // in the order of the rows
-  std::vector<std::vector<std::size_t>> groups_;  // of runs that rank alike
+  trace::Fields decoding_fields_;  // what rules read while decoding
+  std::vector<Run> runs_;          // in the order of the rows
+  std::vector<Group> groups_;
+  std::map<FutureKey, FutureOfAllLayers> futures_;
 };
 
 // Of one layer, what replay may have in memory.

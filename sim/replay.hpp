@@ -40,6 +40,8 @@ struct ReplayOptions {
   std::vector<Index> prompts = {};
   /// Where in the prompt positions are kept: the table `positions`, which costs a glance at every kept position.
   bool positions = true;
+  /// How much better scoring and better allocation could do: the table `headroom`. Ranks all candidates.
+  bool headroom = false;
   /// Called with each prompt's own result as soon as there is one, one call at a time, from any thread; then what
   /// replay returns has no rows.
   std::function<void(Index prompt, ReplayResult&& result)> finished = nullptr;
@@ -62,6 +64,11 @@ struct ReplayResult {
   /// after this layer's eviction; the peak is the largest bytes_before.
   /// prompt,policy,parameters,budget_requested,layer,bytes_before,bytes_after
   analysis::Table trajectory;
+  /// What a run could gain in retained mass with the same slots, sim/headroom.hpp: by the future's ranking, by the best
+  /// counts for its own ranking (and a bound on that), by both. Empty cells where slots cannot be divided freely. Rows
+  /// only where it was asked for; none of infeasible runs.
+  /// prompt,task,policy,parameters,budget_requested,slots_held,retained_mass,scoring,allocation,allocation_bound,both
+  analysis::Table headroom;
   /// What policies have to say about how they went: on how many (prompt, budget), and about how many slots in all.
   struct NoteTotal {
     std::size_t runs = 0;

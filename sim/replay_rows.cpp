@@ -144,6 +144,8 @@ ReplayResult empty_result() {
       analysis::Table({"prompt", "policy", "parameters", "budget_requested", "layer", "head", "slots"}),
       analysis::Table({"prompt", "policy", "parameters", "budget_requested", "layer", "depth_bin", "share"}),
       analysis::Table({"prompt", "policy", "parameters", "budget_requested", "layer", "bytes_before", "bytes_after"}),
+      analysis::Table({"prompt", "task", "policy", "parameters", "budget_requested", "slots_held", "retained_mass",
+                       "scoring", "allocation", "allocation_bound", "both"}),
       {}};
 }
 
@@ -176,6 +178,27 @@ void add_trajectory(const RowContext& context, const std::vector<TrajectoryPoint
     }
     result.trajectory.add_row(std::move(cells));
   }
+}
+
+void add_headroom(const RowContext& context, const std::vector<LayerOutcome>& layers,
+                  const std::optional<Headroom>& headroom, ReplayResult& result) {
+  double slots = 0.0;
+  for (const LayerOutcome& layer : layers) slots += layer.slots_held;
+  const MeasureCells mean = mean_over_layers(layers);
+  std::vector<Cell> cells = {context.prompt.id,
+                             context.prompt.task,
+                             context.policy.name,
+                             context.policy.parameters,
+                             requested(context.budget, context.model),
+                             slots / static_cast<double>(layers.size()),
+                             mean[0],
+                             mean[8]};
+  if (headroom) {
+    cells.insert(cells.end(), {headroom->allocation, headroom->allocation_bound, headroom->both});
+  } else {
+    cells.insert(cells.end(), 3, Cell());
+  }
+  result.headroom.add_row(std::move(cells));
 }
 
 void add_infeasible(const RowContext& context, ReplayResult& result) {

@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "sim/headroom.hpp"
 #include "sim/judge.hpp"
 #include "sim/replay.hpp"
 
@@ -45,6 +46,9 @@ struct RowContext {
 ReplayResult empty_result();
 void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers, ReplayResult& result);
 void add_trajectory(const RowContext& context, const std::vector<TrajectoryPoint>& trajectory, ReplayResult& result);
+/// After add_rows' numbers, from the run's layers; nothing where slots cannot be divided freely.
+void add_headroom(const RowContext& context, const std::vector<LayerOutcome>& layers,
+                  const std::optional<Headroom>& headroom, ReplayResult& result);
 void add_infeasible(const RowContext& context, ReplayResult& result);
 
 }  // namespace evictlab::sim

@@ -111,6 +111,36 @@ TEST(Oracle, HindsightDividesNearlyAsWellAsAnyDivisionForTheRankingAndNeverBette
   }
 }
 
+TEST(Headroom, IsWhatTheBestDivisionsOfTheSameSlotsRetainMore) {
+  const std::string policy = "snapkv(kernel=3,window=4)";
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    const trace::MemoryTrace trace = synthesize(options_of(seed));
+    const auto own = curves(trace, policy);
+    const auto future = curves(trace, "oracle(window=4)");
+    const double always = always_retained(trace);
+    const double heads = static_cast<double>(trace.model().query_heads * trace.model().layers);
+    ReplayOptions options;
+    options.headroom = true;
+    for (const Index budget : {5, 6, 8}) {
+      const auto table = replay(trace, std::vector{make_policy(policy), make_policy("criticalkv(window=4)")},
+                                parse_budgets(std::to_string(budget)), options)
+                             .headroom;
+      ASSERT_EQ(table.rows(), 2U);
+      const auto value = [&](const char* column) { return *table.number(0, table.column(column)); };
+      const double best_counts = always + best(own, 0, 4, 4 * (budget - 4)) / heads;
+      EXPECT_LE(value("retained_mass") + value("allocation"), best_counts + 1e-6);
+      EXPECT_GE(value("retained_mass") + value("allocation_bound"), best_counts - 1e-6);
+      const double best_of_all = always + best(future, 0, 4, 4 * (budget - 4)) / heads;
+      EXPECT_NEAR(value("retained_mass") + value("both"), best_of_all, 1e-6);
+      EXPECT_LE(value("scoring"), value("both") + 1e-6);
+      EXPECT_EQ(value("slots_held"), budget);
+      // A ranking that depends on the budget has no counts to be divided otherwise.
+      EXPECT_FALSE(table.number(1, table.column("both")).has_value());
+      EXPECT_TRUE(table.number(1, table.column("scoring")).has_value());
+    }
+  }
+}
+
 TEST(Oracle, EvictingWhileGeneratingIsJudgedByTheBestChoiceWhichGreedyNearlyReaches) {
   const trace::MemoryTrace trace = synthesize(options_of(3));
   const double still = retained(trace, "oracle", "6");
