@@ -27,6 +27,8 @@ int run_verify(const Arguments& arguments);
 int run_import(const Arguments& arguments);
 int run_synth(const Arguments& arguments);
 int run_replay(const Arguments& arguments);
+int run_sweep(const Arguments& arguments);
+int run_advise(const Arguments& arguments);
 int run_policies(const Arguments& arguments);
 int run_analyze(const Arguments& arguments);
 int run_plot(const Arguments& arguments);

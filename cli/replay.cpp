@@ -12,6 +12,7 @@
 #include "cli/common_options.hpp"
 #include "cli/given_files.hpp"
 #include "cli/outputs.hpp"
+#include "cli/policy_options.hpp"
 #include "cli/replay_summary.hpp"
 #include "core/error.hpp"
 #include "core/interrupt.hpp"
@@ -65,15 +66,7 @@ struct ReplayFiles {
 
 /// The policies asked for, with what --protect and --variant set for all. Says which cannot be and why.
 std::vector<sim::Policy> asked_policies(const Options& options) {
-  sim::MakeOptions make;
-  make.left_out = [](const std::string& reason) { std::cerr << "left out: " << reason << '\n'; };
-  if (const auto protect = options.optional_text("protect")) {
-    make.constraints.emplace_back("protect", sim::protect_value(*protect));
-  }
-  if (const auto variant = options.optional_text("variant")) {
-    make.variant = *variant;
-    if (!sim::is_variant(*variant)) throw core::InputError("replay: no policy has the variant '{}'", *variant);
-  }
+  const sim::MakeOptions make = make_options(options);
   const bool given = options.has("scores") || options.has("budgets");
   if (options.has("policy") || !given) return sim::make_policies(options.text("policy"), make);
   return sim::make_policies(fmt::format("compose({}{}{})", options.has("scores") ? "scorer=given" : "",
@@ -131,23 +124,6 @@ analysis::Table free_rows(const analysis::Table& replay, const std::vector<sim::
   return table;
 }
 
-/// The policies that every prompt of the trace can serve; says which cannot be and why. Throws when none can.
-std::vector<sim::Policy> usable_policies(const std::vector<sim::Policy>& policies, const trace::Source& trace) {
-  std::vector<sim::Policy> usable;
-  std::string reason;
-  for (const sim::Policy& policy : policies) {
-    try {
-      for (const trace::PromptInfo& prompt : trace.prompts()) sim::check_needs(policy, prompt);
-      usable.push_back(policy);
-    } catch (const sim::PolicyError& error) {
-      reason = error.what();
-      if (policies.size() > 1) std::cerr << "left out: " << reason << '\n';
-    }
-  }
-  if (usable.empty()) throw sim::PolicyError("{}", reason);
-  return usable;
-}
-
 void write_retention(trace::RetentionWriter& writer, const sim::RetentionRecord& record) {
   writer.begin_run(record.policy.text(), record.budget.text(), record.prompt.id,
                    std::string(sim::granularity_name(record.retention.granularity)));
@@ -191,16 +167,6 @@ void report_status(const analysis::Table& replay) {
   }
   for (const auto& [what, prompts] : degenerate) {
     std::cerr << fmt::format("note: {} evicts nothing on {} prompts\n", what, prompts);
-  }
-}
-
-void report_conversions(const trace::Source& trace, const std::vector<sim::Budget>& budgets) {
-  std::set<std::string> said;
-  for (const sim::Budget& budget : budgets) {
-    for (const trace::PromptInfo& prompt : trace.prompts()) {
-      const std::string text = budget.conversion(trace.model(), prompt.prompt_length);
-      if (!text.empty() && said.insert(text).second && said.size() <= 8) std::cerr << "budget: " << text << '\n';
-    }
   }
 }
 
@@ -266,13 +232,8 @@ sim::ReplayResult replay_plans(const trace::Source& trace, const std::vector<Pla
 
 void declare(Options& options) {
   options.positional("trace", "the trace: a file or a directory of parts", Options::Count::kOne);
-  options.value("policy", "LIST", "", "policies: snapkv,streaming-llm(sinks=8),...; see evictlab policies");
-  options.value("budget", "LIST", "",
-                "stored slots per layer divided by the kv heads, protection included: 128, 0.05 (ratio of the prompt), "
-                "64MiB, 16:4096:log32");
+  declare_policies(options);
   options.value("out", "FILE.csv", "", "the table to write");
-  options.value("protect", "sinks=S,window=W", "", "protect these positions under every policy, instead of its own");
-  options.value("variant", "NAME", "", "follow this source where a policy has it: kvpress, paper, ...");
   options.value("constrain", "LIST", "",
                 "also replay every policy under constraints and report what they cost: share=kv|layer (one kept set "
                 "for all heads of), blocks=16 (kept in blocks), layers=uniform");

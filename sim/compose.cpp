@@ -187,6 +187,20 @@ std::span<const PartInfo<Selector>> selectors() {
   return table;
 }
 
+std::vector<std::string> compose_matrix() {
+  std::vector<std::string> matrix;
+  for (const auto& scorer : scorers()) {
+    for (const auto& allocator : allocators()) {
+      if (scorer.name == "given" || allocator.name == "given") continue;
+      for (const auto& selector : selectors()) {
+        matrix.push_back(
+            fmt::format("compose(scorer={},allocator={},selector={})", scorer.name, allocator.name, selector.name));
+      }
+    }
+  }
+  return matrix;
+}
+
 ParameterList compose_parameters(const KeyValues& given) {
   const auto& scorer = chosen(scorers(), "scorer", given);
   const auto& allocator = chosen(allocators(), "allocator", given);

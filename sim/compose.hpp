@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "sim/parameters.hpp"
 #include "sim/policy.hpp"
@@ -25,6 +26,10 @@ struct PartInfo {
 std::span<const PartInfo<Scorer>> scorers();
 std::span<const PartInfo<Allocator>> allocators();
 std::span<const PartInfo<Selector>> selectors();
+
+/// compose(...) with every scorer, allocator and selector there is, but for what has to be given in a file; some of
+/// them are impossible.
+std::vector<std::string> compose_matrix();
 
 /// What compose takes with the parts that are asked for, or with its defaults: their parameters, each once.
 ParameterList compose_parameters(const KeyValues& given);

@@ -1,0 +1,60 @@
+#include "cli/policy_options.hpp"
+
+#include <iostream>
+#include <set>
+
+#include "core/error.hpp"
+#include "sim/constraints.hpp"
+
+namespace evictlab::cli {
+
+void declare_policies(Options& options) {
+  options.value("policy", "LIST", "", "policies: snapkv,streaming-llm(sinks=8),...; see evictlab policies");
+  options.value("budget", "LIST", "",
+                "stored slots per layer divided by the kv heads, protection included: 128, 0.05 (ratio of the prompt), "
+                "64MiB, 16:4096:log32");
+  options.value("protect", "sinks=S,window=W", "", "protect these positions under every policy, instead of its own");
+  options.value("variant", "NAME", "", "follow this source where a policy has it: kvpress, paper, ...");
+}
+
+sim::MakeOptions make_options(const Options& options) {
+  sim::MakeOptions make;
+  make.left_out = [](const std::string& reason) { std::cerr << "left out: " << reason << '\n'; };
+  if (const auto protect = options.optional_text("protect")) {
+    make.constraints.emplace_back("protect", sim::protect_value(*protect));
+  }
+  if (const auto variant = options.optional_text("variant")) {
+    make.variant = *variant;
+    if (!sim::is_variant(*variant)) throw core::InputError("--variant: no policy has the variant '{}'", *variant);
+  }
+  return make;
+}
+
+std::vector<sim::Policy> usable_policies(const std::vector<sim::Policy>& policies, const trace::Source& trace,
+                                         bool aloud) {
+  std::vector<sim::Policy> usable;
+  std::string reason;
+  for (const sim::Policy& policy : policies) {
+    try {
+      for (const trace::PromptInfo& prompt : trace.prompts()) sim::check_needs(policy, prompt);
+      usable.push_back(policy);
+    } catch (const sim::PolicyError& error) {
+      reason = error.what();
+      if (aloud && policies.size() > 1) std::cerr << "left out: " << reason << '\n';
+    }
+  }
+  if (usable.empty()) throw sim::PolicyError("{}", reason);
+  return usable;
+}
+
+void report_conversions(const trace::Source& trace, const std::vector<sim::Budget>& budgets) {
+  std::set<std::string> said;
+  for (const sim::Budget& budget : budgets) {
+    for (const trace::PromptInfo& prompt : trace.prompts()) {
+      const std::string text = budget.conversion(trace.model(), prompt.prompt_length);
+      if (!text.empty() && said.insert(text).second && said.size() <= 8) std::cerr << "budget: " << text << '\n';
+    }
+  }
+}
+
+}  // namespace evictlab::cli

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/options.hpp"
+#include "sim/budget.hpp"
+#include "sim/policy.hpp"
+#include "sim/registry.hpp"
+#include "trace/model.hpp"
+
+// --policy, --budget and what sets defaults for all policies: declared and read alike by every command that replays.
+
+namespace evictlab::cli {
+
+/// --policy, --budget, --protect, --variant
+void declare_policies(Options& options);
+
+/// What --protect and --variant set for all policies. Throws core::InputError for a variant that no policy has. Says on
+/// stderr which policies of a list cannot be and why.
+sim::MakeOptions make_options(const Options& options);
+
+/// The policies that every prompt of the trace can serve; says, if asked to, which cannot be and why. Throws when none
+/// can.
+std::vector<sim::Policy> usable_policies(const std::vector<sim::Policy>& policies, const trace::Source& trace,
+                                         bool aloud = true);
+
+/// Says what budgets in other units than slots come to.
+void report_conversions(const trace::Source& trace, const std::vector<sim::Budget>& budgets);
+
+}  // namespace evictlab::cli

@@ -1,0 +1,151 @@
+#include "cli/sweep_summary.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <vector>
+
+#include "cli/policy_labels.hpp"
+
+namespace evictlab::cli {
+namespace {
+
+using analysis::Table;
+
+constexpr std::size_t kMostBudgets = 8;
+constexpr std::size_t kMostPolicies = 15;
+
+/// At most `most` of the items, evenly spread, the first and the last among them.
+std::vector<std::string> spread(const std::vector<std::string>& items, std::size_t most) {
+  if (items.size() <= most) return items;
+  std::vector<std::string> chosen;
+  for (std::size_t i = 0; i < most; ++i) chosen.push_back(items[i * (items.size() - 1) / (most - 1)]);
+  return chosen;
+}
+
+std::string number(const Table& table, std::size_t row, const char* column, const char* format) {
+  const auto value = table.number(row, table.column(column));
+  return value ? fmt::format(fmt::runtime(format), *value) : std::string("-");
+}
+
+std::size_t width_of(const std::vector<std::string>& names) {
+  std::size_t width = 8;
+  for (const std::string& name : names) width = std::max(width, name.size() + 2);
+  return width;
+}
+
+}  // namespace
+
+Table without_policies(const Table& table, const std::set<std::string>& policies) {
+  if (policies.empty()) return table;
+  Table rest(table.columns());
+  for (std::size_t row = 0; row < table.rows(); ++row) {
+    const std::string text =
+        fmt::format("{}({})", table.text(row, table.column("policy")), table.text(row, table.column("parameters")));
+    if (!policies.contains(text)) rest.add_row(table.row(row));
+  }
+  return rest;
+}
+
+std::string sweep_summary(const Table& summary) {
+  const std::size_t budget = summary.column("budget_requested");
+  const std::vector<std::string> names = policy_labels(summary);
+  std::vector<std::string> budgets;
+  for (std::size_t row = 0; row < summary.rows(); ++row) {
+    const std::string current = summary.text(row, budget);
+    if (std::ranges::find(budgets, current) == budgets.end()) budgets.push_back(current);
+  }
+  const std::vector<std::string> shown = spread(budgets, kMostBudgets);
+  std::map<std::string, std::map<std::string, std::string>> cells;  // policy → budget → retained mass
+  std::map<std::string, std::pair<double, int>> means;
+  for (std::size_t row = 0; row < summary.rows(); ++row) {
+    cells[names[row]][summary.text(row, budget)] = number(summary, row, "retained_mass", "{:.4f}");
+    if (const auto mass = summary.number(row, summary.column("retained_mass"))) {
+      means[names[row]].first += *mass;
+      ++means[names[row]].second;
+    }
+  }
+  std::vector<std::string> order;
+  for (const auto& [name, own] : cells) order.push_back(name);
+  const auto mean = [&](const std::string& name) {
+    const auto& [sum, count] = means[name];
+    return count == 0 ? 0.0 : sum / count;
+  };
+  // Those feasible at more budgets first: a mean over large budgets alone says less.
+  std::ranges::stable_sort(order, [&](const std::string& a, const std::string& b) {
+    return std::pair(means[a].second, mean(a)) > std::pair(means[b].second, mean(b));
+  });
+  const std::size_t hidden = order.size() > kMostPolicies ? order.size() - kMostPolicies : 0;
+  order.resize(order.size() - hidden);
+
+  const std::size_t width = width_of(order);
+  std::string text =
+      "Retained attention mass by budget, mean over prompts; the last column is the mean over all budgets that the "
+      "policy can serve\n\n";
+  text += fmt::format("  {:<{}}", "policy", width);
+  for (const std::string& name : shown) text += fmt::format("{:>9}", name);
+  text += fmt::format("{:>9}\n", "mean");
+  for (const std::string& name : order) {
+    text += fmt::format("  {:<{}}", name, width);
+    for (const std::string& at : shown) text += fmt::format("{:>9}", cells[name].contains(at) ? cells[name][at] : "-");
+    text += fmt::format("{:>9.4f}\n", mean(name));
+  }
+  if (hidden > 0) text += fmt::format("  ... and {} more in summary.csv\n", hidden);
+  return text;
+}
+
+std::string headroom_summary(const Table& headroom) {
+  const std::vector<std::string> names = policy_labels(headroom);
+  constexpr const char* kColumns[] = {"retained_mass", "scoring", "allocation", "allocation_bound", "both"};
+  std::map<std::string, std::map<std::string, std::pair<double, int>>> sums;
+  for (std::size_t row = 0; row < headroom.rows(); ++row) {
+    for (const char* column : kColumns) {
+      if (const auto value = headroom.number(row, headroom.column(column))) {
+        sums[names[row]][column].first += *value;
+        ++sums[names[row]][column].second;
+      }
+    }
+  }
+  const auto mean = [&](const std::string& name, const char* column) {
+    const auto& [sum, count] = sums[name][column];
+    return count == 0 ? std::string("-") : fmt::format("{:.4f}", sum / count);
+  };
+  std::vector<std::string> order;
+  for (const auto& [name, own] : sums) order.push_back(name);
+  std::ranges::stable_sort(order, [&](const std::string& a, const std::string& b) {
+    return mean(a, "retained_mass") > mean(b, "retained_mass");
+  });
+  if (order.size() > kMostPolicies) order.resize(kMostPolicies);
+  const std::size_t width = width_of(order);
+  std::string text = fmt::format(
+      "\nHeadroom: retained mass to be gained with the same slots, mean over prompts and budgets\n\n"
+      "  {:<{}}{:>10}{:>10}{:>12}{:>14}{:>8}\n",
+      "policy", width, "retained", "scoring", "allocation", "(at most)", "both");
+  for (const std::string& name : order) {
+    text += fmt::format("  {:<{}}{:>10}{:>10}{:>12}{:>14}{:>8}\n", name, width, mean(name, "retained_mass"),
+                        mean(name, "scoring"), mean(name, "allocation"), mean(name, "allocation_bound"),
+                        mean(name, "both"));
+  }
+  return text;
+}
+
+std::string tuning_summary(const Table& tuning) {
+  if (tuning.rows() == 0) return "\nTuning: nothing to choose from: no candidate can serve all prompts\n";
+  const std::vector<std::string> names = policy_labels(tuning);
+  const std::size_t width = width_of(names);
+  std::string text = fmt::format(
+      "\nTuned on one half of the prompts, told on the other: retained mass, and its gain over the policy as given\n\n"
+      "  {:>8}  {:<{}}{:>10}{:>10}   {}\n",
+      "budget", "policy", width, "given", "tuned", "gain");
+  for (std::size_t row = 0; row < tuning.rows(); ++row) {
+    text +=
+        fmt::format("  {:>8}  {:<{}}{:>10}{:>10}   {} [{}, {}]\n", tuning.text(row, tuning.column("budget_requested")),
+                    names[row], width, number(tuning, row, "given_retained_mass", "{:.4f}"),
+                    number(tuning, row, "retained_mass", "{:.4f}"), number(tuning, row, "gain", "{:+.4f}"),
+                    number(tuning, row, "gain_low", "{:+.4f}"), number(tuning, row, "gain_high", "{:+.4f}"));
+  }
+  return text;
+}
+
+}  // namespace evictlab::cli
