@@ -2,7 +2,7 @@
 
 #include <Eigen/Core>
 
-#include <vector>
+#include <functional>
 
 #include "sim/parts.hpp"
 
@@ -13,7 +13,8 @@ namespace evictlab::sim {
 /// it. Equal neighbourhoods give equal values. `kernel` is odd.
 Eigen::RowVectorXd pooled(const Eigen::RowVectorXd& values, Index kernel, Pooling pooling);
 
-/// One row per query head of a set → one: their mean, maximum or sum. At least one row.
-Eigen::RowVectorXd reduced(const std::vector<Eigen::RowVectorXd>& heads, Reduction reduction);
+/// The mean, maximum or sum of vote(0) ... vote(heads - 1), one row per query head of a set; at least one. They are
+/// made in parallel and reduced in order.
+Eigen::RowVectorXd reduced(Index heads, Reduction reduction, const std::function<Eigen::RowVectorXd(Index)>& vote);
 
 }  // namespace evictlab::sim

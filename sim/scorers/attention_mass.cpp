@@ -9,6 +9,8 @@
 
 #include <algorithm>
 
+#include "analysis/window_statistics.hpp"
+#include "core/parallel.hpp"
 #include "sim/parts.hpp"
 #include "sim/pooling.hpp"
 
@@ -30,19 +32,19 @@ class AttentionMassScorer final : public Scorer {
   void score(const trace::LayerView& layer, trace::RowMatrix& scores) const override {
     const Index n = layer.shape.prompt_length;
     const Index heads_per_set = layer.shape.query_heads / scores.rows();
-    std::vector<Eigen::RowVectorXd> heads(static_cast<std::size_t>(heads_per_set));
-    Eigen::RowVectorXf row(n);
-    for (Index set = 0; set < scores.rows(); ++set) {
-      for (Index i = 0; i < heads_per_set; ++i) {
-        layer.attention_mass.copy_row(set * heads_per_set + i, 0, {row.data(), static_cast<std::size_t>(n)});
-        heads[static_cast<std::size_t>(i)] = row.cast<double>();
-      }
-      Eigen::RowVectorXd sum = reduced(heads, scoring_.reduction);
+    core::parallel_for(static_cast<std::size_t>(scores.rows()), [&](std::size_t index) {
+      const auto set = static_cast<Index>(index);
+      Eigen::RowVectorXd mass = reduced(heads_per_set, scoring_.reduction, [&](Index i) {
+        Eigen::RowVectorXd row = Eigen::RowVectorXd::Zero(n);
+        analysis::add_window_sums(layer.attention_mass, set * heads_per_set + i, 1, 0,
+                                  {row.data(), static_cast<std::size_t>(n)});
+        return row;
+      });
       if (scoring_.per_observer) {
-        for (Index j = 0; j < n; ++j) sum[j] /= static_cast<double>(observers(layer.shape, j));
+        for (Index j = 0; j < n; ++j) mass[j] /= static_cast<double>(observers(layer.shape, j));
       }
-      scores.row(set) = sum.cast<float>();
-    }
+      scores.row(set) = mass.cast<float>();
+    });
   }
 
  private:

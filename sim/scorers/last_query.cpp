@@ -1,6 +1,7 @@
 // What the prompt's last query attends to, averaged over all query heads of the layer: one opinion for the whole layer
 // (TOVA: Oren et al. 2024, arXiv:2401.06104, section 3).
 
+#include "analysis/stored_rows.hpp"
 #include "sim/parts.hpp"
 
 namespace evictlab::sim {
@@ -13,14 +14,11 @@ class LastQueryScorer final : public Scorer {
   Granularity granularity() const override { return Granularity::kLayer; }
 
   void score(const trace::LayerView& layer, trace::RowMatrix& scores) const override {
-    const Index n = layer.shape.prompt_length;
-    Eigen::RowVectorXf row(n);
-    Eigen::RowVectorXd sum = Eigen::RowVectorXd::Zero(n);
-    for (Index head = 0; head < layer.shape.query_heads; ++head) {
-      layer.window_attention.copy_row(head, layer.window_attention.rows() - 1,
-                                      {row.data(), static_cast<std::size_t>(n)});
-      sum += row.cast<double>();
-    }
+    const trace::TensorView& attention = layer.window_attention;
+    Eigen::RowVectorXd sum = Eigen::RowVectorXd::Zero(layer.shape.prompt_length);
+    analysis::with_row_of_heads(attention, attention.rows() - 1, [&](const auto& rows, float factor) {
+      core::add_column_sums(rows, static_cast<double>(factor), {sum.data(), static_cast<std::size_t>(sum.size())});
+    });
     scores.row(0) = (sum / static_cast<double>(layer.shape.query_heads)).cast<float>();
   }
 };

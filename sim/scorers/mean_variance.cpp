@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "analysis/window_statistics.hpp"
+#include "core/parallel.hpp"
 #include "sim/parts.hpp"
 #include "sim/pooling.hpp"
 
@@ -33,16 +34,15 @@ class MeanVarianceScorer final : public Scorer {
     const Index count = layer.shape.prompt_length - scoring_.window - first;
     if (count <= 0) return;
     const Index heads_per_set = layer.shape.query_heads / scores.rows();
-    Eigen::RowVectorXd sum(count);
-    for (Index set = 0; set < scores.rows(); ++set) {
-      sum.setZero();
-      for (Index i = 0; i < heads_per_set; ++i) {
+    core::parallel_for(static_cast<std::size_t>(scores.rows()), [&](std::size_t index) {
+      const auto set = static_cast<Index>(index);
+      const auto indicator = reduced(heads_per_set, Reduction::kMean, [&](Index i) {
         const auto moments =
             analysis::window_moments(layer.window_attention, set * heads_per_set + i, scoring_.window, first, count);
-        sum += pooled(moments.mean + scoring_.gamma * moments.variance, scoring_.kernel, Pooling::kAverage);
-      }
-      scores.row(set).segment(first, count) = (sum / static_cast<double>(heads_per_set)).cast<float>();
-    }
+        return pooled(moments.mean + scoring_.gamma * moments.variance, scoring_.kernel, Pooling::kAverage);
+      });
+      scores.row(set).segment(first, count) = indicator.cast<float>();
+    });
   }
 
  private:

@@ -15,25 +15,15 @@
 
 #include <algorithm>
 
+#include "analysis/window_statistics.hpp"
+#include "core/parallel.hpp"
 #include "sim/parts.hpp"
 #include "sim/pooling.hpp"
 
 namespace evictlab::sim {
 namespace {
 
-using DoubleRow = Eigen::RowVectorXd;
-
-// a_h over the columns [first, first + count), averaged over the last `window` rows.
-DoubleRow window_mean(const trace::TensorView& attention, Index head, Index window, Index first, Index count) {
-  const trace::TensorView rows = attention.row_range(attention.rows() - window, window).column_range(first, count);
-  Eigen::RowVectorXf row(count);
-  DoubleRow sum = DoubleRow::Zero(count);
-  for (Index t = 0; t < window; ++t) {
-    rows.copy_row(head, t, {row.data(), static_cast<std::size_t>(count)});
-    sum += row.cast<double>();
-  }
-  return sum / static_cast<double>(window);
-}
+constexpr Index kPositionsOfTask = 8192;
 
 class WindowAttentionScorer final : public Scorer {
  public:
@@ -53,25 +43,48 @@ class WindowAttentionScorer final : public Scorer {
     const trace::LayerShape& shape = layer.shape;
     const Index first = shape.first_visible();
     const Index count = shape.prompt_length - scoring_.window - first;
-    const Index heads_per_set = shape.query_heads / scores.rows();
-    std::vector<DoubleRow> votes(static_cast<std::size_t>(heads_per_set));
-    for (Index set = 0; set < scores.rows(); ++set) {
-      for (Index i = 0; i < heads_per_set && count > 0; ++i) {
-        DoubleRow& vote = votes[static_cast<std::size_t>(i)];
-        vote = window_mean(layer.window_attention, set * heads_per_set + i, scoring_.window, first, count);
-        if (scoring_.pool_first) vote = pooled(vote, scoring_.kernel, scoring_.pooling);
-      }
-      if (count <= 0) continue;
-      DoubleRow score = reduced(votes, scoring_.reduction);
-      if (!scoring_.pool_first) score = pooled(score, scoring_.kernel, scoring_.pooling);
-      scores.row(set).segment(first, count) = score.cast<float>();
-    }
+    const Index heads = shape.query_heads / scores.rows();
+    const Index averaged = scoring_.window * (scoring_.reduction == Reduction::kMean ? heads : 1);
+    core::parallel_for(static_cast<std::size_t>(count > 0 ? scores.rows() : 0), [&](std::size_t index) {
+      const auto set = static_cast<Index>(index);
+      const Eigen::RowVectorXd sums = pooled_sums(layer.window_attention, set * heads, heads, first, count);
+      scores.row(set).segment(first, count) = (sums / static_cast<double>(averaged)).cast<float>();
+    });
     if (!scoring_.score_window) return;
     const float best = count > 0 ? scores.middleCols(first, count).maxCoeff() : 0.0F;
     scores.rightCols(shape.prompt_length - std::max(first, first + count)).setConstant(best + 1.0F);
   }
 
  private:
+  // The scores of a set but for what they are averaged over, which neither pooling nor reducing minds.
+  Eigen::RowVectorXd pooled_sums(const trace::TensorView& attention, Index first_head, Index heads, Index first,
+                                 Index count) const {
+    if (!scoring_.pool_first && scoring_.reduction != Reduction::kMax) {
+      return pooled(sum_of_heads(attention, first_head, heads, first, count), scoring_.kernel, scoring_.pooling);
+    }
+    const Reduction reduction = scoring_.reduction == Reduction::kMax ? Reduction::kMax : Reduction::kSum;
+    const Eigen::RowVectorXd votes = reduced(heads, reduction, [&](Index i) {
+      const Eigen::RowVectorXd sums = sum_of_heads(attention, first_head + i, 1, first, count);
+      return scoring_.pool_first ? pooled(sums, scoring_.kernel, scoring_.pooling) : sums;
+    });
+    return scoring_.pool_first ? votes : pooled(votes, scoring_.kernel, scoring_.pooling);
+  }
+
+  // Over the window's rows of successive heads; threads share the positions.
+  Eigen::RowVectorXd sum_of_heads(const trace::TensorView& attention, Index first_head, Index heads, Index first,
+                                  Index count) const {
+    Eigen::RowVectorXd sums = Eigen::RowVectorXd::Zero(count);
+    core::parallel_for(static_cast<std::size_t>((count - 1) / kPositionsOfTask + 1), [&](std::size_t task) {
+      const Index begin = static_cast<Index>(task) * kPositionsOfTask;
+      const Index positions = std::min(kPositionsOfTask, count - begin);
+      for (Index head = first_head; head < first_head + heads; ++head) {
+        analysis::add_window_sums(attention, head, scoring_.window, first + begin,
+                                  {sums.data() + begin, static_cast<std::size_t>(positions)});
+      }
+    });
+    return sums;
+  }
+
   WindowScoring scoring_;
 };
 

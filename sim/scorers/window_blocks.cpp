@@ -10,12 +10,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <functional>
 
+#include "analysis/window_statistics.hpp"
+#include "core/parallel.hpp"
 #include "sim/parts.hpp"
 
 namespace evictlab::sim {
 namespace {
+
+constexpr Index kPositionsOfTask = 4096;
 
 class WindowBlocksScorer final : public Scorer {
  public:
@@ -32,50 +35,56 @@ class WindowBlocksScorer final : public Scorer {
     const Index first = layer.shape.first_visible();
     const Index end = layer.shape.prompt_length - scoring_.window;
     if (end <= first) return;
-    std::vector<double> worth(static_cast<std::size_t>((end - 1) / scoring_.block + 1), 0.0);
-    Eigen::RowVectorXf row(end);
-    Eigen::RowVectorXd sums(end);
-    std::vector<double> largest;
-    for (Index head = 0; head < layer.shape.query_heads; ++head) {
-      sum_rows(layer.window_attention, head, row, sums);
-      for (Index begin = first; begin < end; begin = next(begin, end)) {
-        const auto block = sums.segment(begin, next(begin, end) - begin);
-        worth[static_cast<std::size_t>(begin / scoring_.block)] += worth_of(block, largest);
-      }
-    }
-    for (Index begin = first; begin < end; begin = next(begin, end)) {
-      const Index count = next(begin, end) - begin;
-      const Index values = (scoring_.top > 0 ? std::min(scoring_.top, count) : count) * layer.shape.query_heads;
-      const double score = worth[static_cast<std::size_t>(begin / scoring_.block)] / static_cast<double>(values);
-      scores.row(0).segment(begin, count).setConstant(static_cast<float>(score));
-    }
+    const Index first_block = first / scoring_.block;
+    const Index blocks = (end - 1) / scoring_.block + 1 - first_block;
+    const Index blocks_of_task = std::max<Index>(1, kPositionsOfTask / scoring_.block);
+    core::parallel_for(static_cast<std::size_t>((blocks - 1) / blocks_of_task + 1), [&](std::size_t task) {
+      const Index begin = first_block + static_cast<Index>(task) * blocks_of_task;
+      score_blocks(layer, begin, std::min(blocks_of_task, first_block + blocks - begin), scores);
+    });
   }
 
  private:
-  Index next(Index begin, Index end) const { return std::min(end, (begin / scoring_.block + 1) * scoring_.block); }
-
-  void sum_rows(const trace::TensorView& attention, Index head, Eigen::RowVectorXf& row,
-                Eigen::RowVectorXd& sums) const {
-    const trace::TensorView rows =
-        attention.row_range(attention.rows() - scoring_.window, scoring_.window).column_range(0, sums.size());
-    sums.setZero();
-    for (Index t = 0; t < scoring_.window; ++t) {
-      rows.copy_row(head, t, {row.data(), static_cast<std::size_t>(row.size())});
-      sums += row.cast<double>();
+  // Columns are the elements of `count` blocks from `begin` on. Positions out of sight count as zeros, which are
+  // no larger than any weight.
+  void score_blocks(const trace::LayerView& layer, Index begin, Index count, trace::RowMatrix& scores) const {
+    const Index size = scoring_.block;
+    const Index first = std::max(layer.shape.first_visible(), begin * size);
+    const Index end = std::min(layer.shape.prompt_length - scoring_.window, (begin + count) * size);
+    Eigen::ArrayXXd sums(size, count);
+    Eigen::ArrayXd worth = Eigen::ArrayXd::Zero(count);
+    for (Index head = 0; head < layer.shape.query_heads; ++head) {
+      sums.setZero();
+      analysis::add_window_sums(layer.window_attention, head, scoring_.window, first,
+                                {sums.data() + (first - begin * size), static_cast<std::size_t>(end - first)});
+      worth += worth_of(sums);
+    }
+    for (Index block = 0; block < count; ++block) {
+      const Index from = std::max(first, (begin + block) * size);
+      const Index positions = std::min(end, (begin + block + 1) * size) - from;
+      const Index values = (scoring_.top > 0 ? std::min(scoring_.top, positions) : positions) * layer.shape.query_heads;
+      scores.row(0)
+          .segment(from, positions)
+          .setConstant(static_cast<float>(worth[block] / static_cast<double>(values)));
     }
   }
 
-  // The sum of the block's values, or of its `top` largest.
-  template <typename Block>
-  double worth_of(const Block& block, std::vector<double>& largest) const {
-    if (scoring_.top == 0) return block.sum();
-    largest.assign(block.begin(), block.end());
-    const auto count = std::min<std::size_t>(static_cast<std::size_t>(scoring_.top), largest.size());
-    std::partial_sort(largest.begin(), largest.begin() + static_cast<std::ptrdiff_t>(count), largest.end(),
-                      std::greater<>());
-    double sum = 0.0;
-    for (std::size_t i = 0; i < count; ++i) sum += largest[i];
-    return sum;
+  // Per column: the sum of its values, or of its `top` largest in falling order.
+  Eigen::ArrayXd worth_of(const Eigen::ArrayXXd& sums) const {
+    if (scoring_.top == 0 || scoring_.top >= sums.rows()) return sums.colwise().sum().transpose();
+    // Insertion sort for all columns at once: each value goes down the list past those that are larger.
+    Eigen::ArrayXXd largest = Eigen::ArrayXXd::Zero(sums.cols(), scoring_.top);
+    Eigen::ArrayXd value(sums.cols());
+    Eigen::ArrayXd smaller(sums.cols());
+    for (Index i = 0; i < sums.rows(); ++i) {
+      value = sums.row(i).transpose();
+      for (Index k = 0; k < scoring_.top; ++k) {
+        smaller = value.min(largest.col(k));
+        largest.col(k) = value.max(largest.col(k));
+        value.swap(smaller);
+      }
+    }
+    return largest.rowwise().sum();
   }
 
   WindowBlockScoring scoring_;

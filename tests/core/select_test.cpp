@@ -117,5 +117,34 @@ TEST(Select, AgreesWithAStableSortWhenOnlySomeBitsDiffer) {
   }
 }
 
+// Where a sample of the scores is taken to tell which are not worth looking at.
+TEST(Select, AgreesWithAStableSortOnManyScores) {
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal(-10.0F, 3.0F);
+  std::vector<float> scores(40'001);
+  for (float& score : scores) score = std::exp(normal(random));
+  expect_matches_definition(scores);
+  for (std::size_t i = 0; i < scores.size(); ++i) scores[i] = scores[i / 7 * 7];  // as pooling leaves them
+  expect_matches_definition(scores);
+  const Indices order = sorted(scores);
+  for (const std::size_t count : {1U, 30U, 1024U, 8192U}) {
+    ASSERT_EQ(top_positions(scores, count), ascending(first(order, count))) << count;
+  }
+}
+
+// Every sixteenth score is large, so that a sample at equal distances sees only large or only small ones.
+TEST(Select, AgreesWithAStableSortOnScoresThatMisleadASample) {
+  for (const float other : {100.0F, -100.0F}) {
+    std::vector<float> scores(8192);
+    for (std::size_t i = 0; i < scores.size(); ++i) {
+      scores[i] = (i % 16 == 0 ? 0.0F : other) + static_cast<float>(i * 37 % 101);
+    }
+    const Indices order = sorted(scores);
+    for (const std::size_t count : {10U, 500U, 600U, 1024U, 4000U, 8000U}) {
+      ASSERT_EQ(top_positions(scores, count), ascending(first(order, count))) << count;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace evictlab::core

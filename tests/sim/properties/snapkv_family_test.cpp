@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
+#include <random>
 
 #include "../random_layers.hpp"
 #include "analysis/losses.hpp"
@@ -339,6 +341,30 @@ TEST(Pooling, AveragesCountTheirPaddingAndASinkSpreadsToItsNeighboursAlike) {
   sink[0] = 1.0;
   const Eigen::RowVectorXd pooled_sink = pooled(sink, 5, Pooling::kAverage);
   for (Index j = 0; j < 9; ++j) EXPECT_EQ(pooled_sink[j], j <= 2 ? 0.2 : 0.0);
+}
+
+// Bit for bit: the maximum ignores the padding, the average adds it as zeros, in order.
+TEST(Pooling, GivesWhatALoopOverEveryNeighbourhoodGives) {
+  std::mt19937 random(8);
+  std::normal_distribution<double> normal;
+  for (const Index size : {1, 2, 3, 6, 50, 1023, 1024, 1025, 3000}) {
+    Eigen::RowVectorXd values(size);
+    for (double& value : values) value = normal(random);
+    for (const Index kernel : {1, 3, 5, 7, 9, 21, 63, 2001}) {
+      const Eigen::RowVectorXd maxima = pooled(values, kernel, Pooling::kMax);
+      const Eigen::RowVectorXd averages = pooled(values, kernel, Pooling::kAverage);
+      for (Index j = 0; j < size; ++j) {
+        double largest = -std::numeric_limits<double>::infinity();
+        double sum = 0.0;
+        for (Index i = std::max<Index>(0, j - kernel / 2); i <= std::min(size - 1, j + kernel / 2); ++i) {
+          largest = std::max(largest, values[i]);
+          sum += values[i];
+        }
+        ASSERT_EQ(maxima[j], largest) << size << " " << kernel << " " << j;
+        ASSERT_EQ(averages[j], sum / static_cast<double>(kernel)) << size << " " << kernel << " " << j;
+      }
+    }
+  }
 }
 
 }  // namespace
