@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "analysis/fixed_blocking.hpp"
+#include "core/attention_rows.hpp"
 #include "core/parallel.hpp"
 
 namespace evictlab::analysis {
@@ -234,21 +235,38 @@ void SummaryReference::sums_in_order(Index head, Positions always, Positions ran
 
 namespace {
 
-// Softmax rows of the future queries of one head: query n+t sees 0..n+t, in a sliding window W only its
-// last W positions. Column 0 is position `first`.
-Eigen::MatrixXf future_attention(const LayerShape& shape, const RowMatrix& queries, const RowMatrix& keys,
-                                 Index first) {
-  const Eigen::MatrixXd logits =
-      shape.attention_scale * (queries.cast<double>() * keys.cast<double>().transpose());  // [T, visible]
-  Eigen::MatrixXf attention = Eigen::MatrixXf::Zero(logits.rows(), logits.cols());
-  for (Index t = 0; t < logits.rows(); ++t) {
-    const Index position = shape.prompt_length + t;
-    const Index begin = std::max(first, shape.first_seen(position));
-    const auto row = logits.row(t).segment(begin - first, position - begin + 1);
-    const Eigen::RowVectorXd weights = (row.array() - row.maxCoeff()).exp();
-    attention.row(t).segment(begin - first, weights.size()) = (weights / weights.sum()).cast<float>();
+// Softmax rows of the future queries of the query heads that read kv head `g`, one head's after the other's:
+// [H/G * T, visible]. Query n+t sees 0..n+t, in a sliding window W only its last W positions. Column 0 is position
+// `first`.
+RowMatrix future_attention(const LayerShape& shape, const FutureView& future, Index g, Index first) {
+  const Index queries_of_head = shape.future_length;
+  const TensorView keys = future.keys.row_range(first, future.keys.rows() - first);
+  RowMatrix queries(shape.group_size() * queries_of_head, shape.head_dim);
+  std::vector<core::VisibleKeys> visible;
+  for (Index h = 0; h < shape.group_size(); ++h) {
+    queries.middleRows(h * queries_of_head, queries_of_head) = future.queries.copy_head(g * shape.group_size() + h);
+    for (Index t = 0; t < queries_of_head; ++t) {
+      const Index position = shape.prompt_length + t;
+      visible.push_back({static_cast<std::size_t>(std::max(first, shape.first_seen(position)) - first),
+                         static_cast<std::size_t>(position + 1 - first)});
+    }
   }
-  return attention;
+  RowMatrix rows(queries.rows(), keys.rows());
+  if (rows.size() == 0) return rows;
+  const auto span_of = [](auto& matrix) { return std::span(matrix.data(), static_cast<std::size_t>(matrix.size())); };
+  const auto scale = static_cast<float>(shape.attention_scale / double{keys.scale()});
+  // Keys are whole rows of the recorded tensor, so that one head's are contiguous.
+  const auto compute = [&](const auto* stored) {
+    core::attention_rows(span_of(std::as_const(queries)),
+                         std::span(stored, static_cast<std::size_t>(keys.rows() * keys.columns())),
+                         static_cast<std::size_t>(shape.head_dim), scale, visible, span_of(rows));
+  };
+  if (keys.element_type() == trace::ElementType::kFloat16) {
+    compute(keys.half_row(g, 0).data());
+  } else {
+    compute(keys.float_row(g, 0).data());
+  }
+  return rows;
 }
 
 }  // namespace
@@ -271,11 +289,11 @@ OutputReference::OutputReference(const LayerShape& shape, const FutureView& futu
 
   Eigen::MatrixXf y = Eigen::MatrixXf::Zero(shape.future_length, output_weight.cols());
   for (Index g = 0; g < shape.kv_heads; ++g) {
-    const RowMatrix keys = future.keys.row_range(first_, visible).copy_head(g);
+    const RowMatrix attention = future_attention(shape, future, g, first_);
     values_.push_back(future.values.row_range(first_, visible).copy_head(g));
     for (Index h = g * shape.group_size(); h < (g + 1) * shape.group_size(); ++h) {
       Head head;
-      head.attention = future_attention(shape, future.queries.copy_head(h), keys, first_);
+      head.attention = attention.middleRows(h % shape.group_size() * shape.future_length, shape.future_length);
       const FloatRow norms(future.output_norms, h);
       head.output_norms.resize(visible);
       for (Index j = 0; j < visible; ++j) head.output_norms[j] = norms[first_ + j];
