@@ -93,17 +93,19 @@ SummaryReference::SummaryReference(const LayerShape& shape, const FutureView& fu
     head.mass = future.mass.float_row(static_cast<Index>(h), 0);
     if (has_norms) head.norms = future.output_norms.float_row(static_cast<Index>(h), 0);
     const auto first_future = static_cast<std::size_t>(n);
-    for (std::size_t j = 0; j < head.mass.size(); ++j) {
-      const double mass = head.mass[j];
-      const double norm = has_norms ? double{head.norms[j]} : 0.0;
-      if (j < first_future) {
-        head.prompt_mass += mass;
-        head.prompt_weighted += mass * norm;
-        head.prompt_norm = std::max(head.prompt_norm, norm);
-      } else {
-        head.future_mass += mass;
-        head.future_norm = std::max(head.future_norm, norm);
-      }
+    double mass = 0;  // in registers: sums in memory would wait for being stored
+    double weighted = 0;
+    float largest = 0;
+    for (std::size_t j = 0; j < first_future; ++j) mass += head.mass[j];
+    for (std::size_t j = 0; has_norms && j < first_future; ++j)
+      weighted += double{head.mass[j]} * double{head.norms[j]};
+    for (std::size_t j = 0; has_norms && j < first_future; ++j) largest = std::max(largest, head.norms[j]);
+    head.prompt_mass = mass;
+    head.prompt_weighted = weighted;
+    head.prompt_norm = largest;
+    for (std::size_t j = first_future; j < head.mass.size(); ++j) {
+      head.future_mass += head.mass[j];
+      if (has_norms) head.future_norm = std::max(head.future_norm, double{head.norms[j]});
     }
     head.largest_norm = std::max(head.prompt_norm, head.future_norm);
   });

@@ -8,6 +8,7 @@
 #include "cli/commands.hpp"
 #include "core/error.hpp"
 #include "core/interrupt.hpp"
+#include "core/memory.hpp"
 #include "core/text.hpp"
 #include "core/version.hpp"
 
@@ -96,6 +97,7 @@ const std::string& command_line() { return stored_command_line(); }
 
 int run(int argc, char** argv) {
   core::install_interrupt_handler();
+  core::keep_freed_memory();
   const Arguments words(argv + 1, argv + argc);
   std::string& line = stored_command_line();
   line = "evictlab";

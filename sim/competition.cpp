@@ -31,8 +31,8 @@ Competition::Competition(const LayerSummary& summary, TieOrder ties)
 
 void Competition::sort_to(Index count) const {
   if (scores_ && static_cast<Index>(scores_->size()) >= std::min(count, candidates_)) return;
-  // Budgets mostly rise from call to call: going deeper than asked bounds what sorting anew costs.
-  const auto depth = static_cast<std::size_t>(std::min(candidates_, 2 * count));
+  // Sorting anew for every deeper budget would cost as much as there are budgets: go twice as deep then.
+  const auto depth = static_cast<std::size_t>(std::min(candidates_, scores_ ? 2 * count : count));
   trace::RowMatrix flat = matrix_->middleCols(ranges_.candidates_begin, ranges_.candidates());
   const std::span values(flat.data(), static_cast<std::size_t>(flat.size()));
   if (ties_ == TieOrder::kHigherFirst) std::reverse(values.begin(), values.end());

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
+#include <bit>
 #include <iterator>
 #include <limits>
 #include <stdexcept>
@@ -23,6 +23,15 @@ void check_layer(const Policy& policy, const Needs& needs, const trace::LayerVie
   }
 }
 
+// Without a branch, which would keep the loop from being vectorised: all of a float's exponent set is no number.
+bool all_finite(std::span<const float> values) {
+  std::uint32_t wrong = 0;
+  for (const float value : values) {
+    wrong |= static_cast<std::uint32_t>((std::bit_cast<std::uint32_t>(value) & 0x7F800000U) == 0x7F800000U);
+  }
+  return wrong == 0;
+}
+
 // What a policy's scorer says, with every candidate scored.
 std::shared_ptr<const trace::RowMatrix> scores_of(const Policy& policy, const std::shared_ptr<const Scorer>& scorer,
                                                   const trace::LayerView& layer, const KnownScores& known) {
@@ -32,8 +41,12 @@ std::shared_ptr<const trace::RowMatrix> scores_of(const Policy& policy, const st
   auto scores =
       found != known.end() ? found->second : std::make_shared<const trace::RowMatrix>(raw_scores(*scorer, layer));
   const PositionRanges ranges = policy.ranges(layer.shape);
-  const auto candidates = scores->middleCols(ranges.candidates_begin, ranges.candidates());
-  if (scores->rows() != set_count(policy.granularity, layer.shape) || !candidates.array().isFinite().all()) {
+  bool finite = scores->rows() == set_count(policy.granularity, layer.shape);
+  for (Index set = 0; finite && set < scores->rows(); ++set) {
+    const float* row = scores->row(set).data() + ranges.candidates_begin;
+    finite = all_finite({row, static_cast<std::size_t>(ranges.candidates())});
+  }
+  if (!finite) {
     throw PolicyError("{}: the scores of layer {} are not finite; check what is recorded with evictlab verify",
                       policy.label(), layer.shape.layer);
   }

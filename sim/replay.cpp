@@ -51,7 +51,13 @@ class PromptReplay {
     for (std::size_t run = 0; run < runs_.size(); ++run) {
       if (runs_[run].feasible) by_key[ranking_key(*runs_[run].policy)].push_back(run);
     }
-    for (auto& [key, members] : by_key) groups_.push_back({std::move(members), {}});
+    for (auto& [key, members] : by_key) {
+      // The largest budget first: what is sorted for it serves the others.
+      std::ranges::stable_sort(members, std::ranges::greater{}, [&](std::size_t run) {
+        return runs_[run].budget->real_slots(source_.model(), info_.prompt_length);
+      });
+      groups_.push_back({std::move(members), {}});
+    }
     for (const Group& group : groups_) {
       const Policy& policy = *runs_[group.runs.front()].policy;
       if (divides_freely(policy)) futures_[future_key(policy)];
