@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import shutil
 import subprocess
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROGRAM = os.environ.get("EVICTLAB_PROGRAM", str(ROOT / "build" / "release" / "evictlab"))
 MODEL = ROOT / "models" / "demo"
+# Of the MPI that was built with; empty in a build without.
+MPIRUN = os.environ.get("EVICTLAB_MPIRUN", shutil.which("mpirun"))
 
 
 @dataclasses.dataclass
@@ -43,3 +46,38 @@ def small_trace(tmp_path_factory, evictlab):
                     "--head-dim", 16, "--length", 200, "--future", 8, "--window", 32, "--prompts", 2, "--tier", "full")
     assert done.code == 0, done.err
     return path
+
+
+def mpi_environment():
+    """Lets Open MPI start more ranks than there are cores, also as root in a container; it leaks when it ends."""
+    return {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+            "OMPI_MCA_rmaps_base_oversubscribe": "1", "OMPI_MCA_btl_vader_single_copy_mechanism": "none",
+            "ASAN_OPTIONS": "detect_leaks=0"}
+
+
+@pytest.fixture(scope="session")
+def start_mpirun():
+    """Starts a program on ranks: start_mpirun(4, PROGRAM, "sweep", path) -> subprocess.Popen."""
+    if not MPIRUN:
+        pytest.skip("built without MPI, or no mpirun")
+
+    def start(count, *command):
+        return subprocess.Popen([MPIRUN, "-n", str(count), *map(str, command)], stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=mpi_environment())
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def mpirun(start_mpirun):
+    """Runs a program on ranks: mpirun(4, PROGRAM, "sweep", path) -> Outcome."""
+
+    def run(count, *command):
+        with start_mpirun(count, *command) as job:
+            try:
+                out, err = job.communicate(timeout=300)
+            finally:
+                job.kill()
+            return Outcome(job.returncode, out, err)
+
+    return run

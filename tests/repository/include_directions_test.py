@@ -1,4 +1,4 @@
-"""Folders include only what docs/architecture.md allows, and HDF5 and gnuplot stay behind one file each."""
+"""Folders include only what docs/architecture.md allows, and HDF5, gnuplot and MPI stay behind one file each."""
 
 import pathlib
 import re
@@ -51,7 +51,7 @@ def test_fenced_libraries_are_included_in_one_file_each():
     users = {}
     for name, text in sources():
         for included in INCLUDE.findall(text):
-            if included in {"hdf5.h", "gnuplot-iostream.h", "csv.h", "pcre2.h"}:
+            if included in {"hdf5.h", "gnuplot-iostream.h", "csv.h", "pcre2.h", "mpi.h"}:
                 users.setdefault(included, []).append(name)
     assert users["hdf5.h"] == ["trace/io/hdf5_file.cpp"]
     assert all(len(files) == 1 for files in users.values()), users

@@ -1,0 +1,81 @@
+// What tests/cli/ranks_test.py runs under mpirun: ranks that meet, and ranks that fail while the others wait for them.
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+#include <string>
+#include <thread>
+
+#include "cli/ranks.hpp"
+#include "core/error.hpp"
+#include "core/interrupt.hpp"
+
+namespace {
+
+using evictlab::cli::Ranks;
+
+/// Rank r sends r characters, the first being 'a' + r, so that order and lengths can be told; rank 0 sends nothing.
+void meet(Ranks& ranks) {
+  ranks.wait_for_all();
+  const bool all = ranks.all_fine(true);
+  const bool all_but_last = ranks.all_fine(ranks.rank() != ranks.count() - 1);
+  const std::string mine(static_cast<std::size_t>(ranks.rank()), static_cast<char>('a' + ranks.rank()));
+  std::string line = "rank " + std::to_string(ranks.rank()) + " of " + std::to_string(ranks.count());
+  line += all ? ", all fine" : ", not all fine";
+  line += all_but_last ? ", all fine" : ", not all fine";
+  for (const std::string& text : ranks.gather(mine)) line += " [" + text + "]";
+  std::cout << line + "\n" << std::flush;
+}
+
+/// Says that this rank is there and stays until a signal comes.
+void stay() {
+  std::cout << "here\n" << std::flush;
+  for (;;) {
+    evictlab::core::throw_if_interrupted();
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
+void run(const std::string& what) {
+  Ranks ranks;
+  const bool last = ranks.rank() == ranks.count() - 1;
+  if (what == "meet") return meet(ranks);
+  if (what == "stay") return stay();
+  if (what == "throw-while-others-leave") {
+    if (last) throw evictlab::core::InputError("the last rank found bad input");
+    return;
+  }
+  if (what == "be-interrupted-while-waiting") {
+    if (!last) return stay();
+    std::thread sender([] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      kill(getpid(), SIGTERM);
+    });
+    sender.detach();
+    return ranks.wait_for_all();
+  }
+  if (last && what == "throw") throw evictlab::core::InputError("the last rank found bad input");
+  if (last && what == "abort") ranks.abort(3);
+  if (last && what == "be-killed") raise(SIGKILL);
+  ranks.wait_for_all();
+}
+
+}  // namespace
+
+/// Exits as cli::run() does.
+int main(int argc, char** argv) {
+  evictlab::core::install_interrupt_handler();
+  try {
+    run(argc > 1 ? argv[1] : "meet");
+    return 0;
+  } catch (const evictlab::core::InputError& error) {
+    std::cerr << "ranks: " << error.what() << '\n';
+    return 2;
+  } catch (const evictlab::core::Interrupted&) {
+    std::cerr << "ranks: interrupted\n";
+    return 130;
+  }
+}
