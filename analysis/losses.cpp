@@ -88,27 +88,48 @@ SummaryReference::SummaryReference(const LayerShape& shape, const FutureView& fu
   }
   if (has_norms) require_shape("output norms", future.output_norms, shape.query_heads, 1, positions);
   heads_.resize(static_cast<std::size_t>(shape.query_heads));
-  core::parallel_for(heads_.size(), [&](std::size_t h) {
-    Head& head = heads_[h];
-    head.mass = future.mass.float_row(static_cast<Index>(h), 0);
-    if (has_norms) head.norms = future.output_norms.float_row(static_cast<Index>(h), 0);
-    const auto first_future = static_cast<std::size_t>(n);
-    double mass = 0;  // in registers: sums in memory would wait for being stored
-    double weighted = 0;
-    float largest = 0;
-    for (std::size_t j = 0; j < first_future; ++j) mass += head.mass[j];
-    for (std::size_t j = 0; has_norms && j < first_future; ++j)
-      weighted += double{head.mass[j]} * double{head.norms[j]};
-    for (std::size_t j = 0; has_norms && j < first_future; ++j) largest = std::max(largest, head.norms[j]);
-    head.prompt_mass = mass;
-    head.prompt_weighted = weighted;
-    head.prompt_norm = largest;
-    for (std::size_t j = first_future; j < head.mass.size(); ++j) {
+  for (Index h = 0; h < shape.query_heads; ++h) {
+    Head& head = heads_[static_cast<std::size_t>(h)];
+    head.mass = future.mass.float_row(h, 0);
+    if (has_norms) head.norms = future.output_norms.float_row(h, 0);
+  }
+  core::parallel_for((heads_.size() + kTogether - 1) / kTogether, [&](std::size_t group) {
+    const std::span heads = std::span(heads_).subspan(group * kTogether);
+    if (heads.size() >= kTogether) {
+      add_up<kTogether>(heads, static_cast<std::size_t>(n));
+    } else {
+      for (std::size_t i = 0; i < heads.size(); ++i) add_up<1>(heads.subspan(i), static_cast<std::size_t>(n));
+    }
+  });
+}
+
+// The sums of `count` heads at a time, each in the order of the positions: one head's additions wait for each other,
+// several heads' do not.
+template <std::size_t count>
+void SummaryReference::add_up(std::span<Head> heads, std::size_t prompt_length) {
+  std::array<double, count> mass{};
+  std::array<double, count> weighted{};
+  std::array<float, count> largest{};
+  for (std::size_t j = 0; j < prompt_length; ++j) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const float norm = heads[i].norms.empty() ? 0.0F : heads[i].norms[j];
+      const double own = heads[i].mass[j];
+      mass[i] += own;
+      weighted[i] += own * double{norm};
+      largest[i] = std::max(largest[i], norm);
+    }
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    Head& head = heads[i];
+    head.prompt_mass = mass[i];
+    head.prompt_weighted = weighted[i];
+    head.prompt_norm = largest[i];
+    for (std::size_t j = prompt_length; j < head.mass.size(); ++j) {
       head.future_mass += head.mass[j];
-      if (has_norms) head.future_norm = std::max(head.future_norm, double{head.norms[j]});
+      if (!head.norms.empty()) head.future_norm = std::max(head.future_norm, double{head.norms[j]});
     }
     head.largest_norm = std::max(head.prompt_norm, head.future_norm);
-  });
+  }
 }
 
 KeptSums SummaryReference::everything(Index head) const {

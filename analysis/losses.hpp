@@ -91,6 +91,10 @@ class SummaryReference {
     double future_norm = 0;        // the largest there
     double largest_norm = 0;       // C_h
   };
+  static constexpr std::size_t kTogether = 4;
+  template <std::size_t count>
+  static void add_up(std::span<Head> heads, std::size_t prompt_length);
+
   trace::LayerShape shape_;
   std::vector<Head> heads_;
 };

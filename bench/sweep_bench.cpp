@@ -167,6 +167,20 @@ void read_and_hash(benchmark::State& state) {
   }
 }
 
+// Each of the twelve by itself at one budget: a twelfth of this is what one policy takes on average.
+void one_by_one(benchmark::State& state) {
+  core::keep_freed_memory();
+  core::set_threads(1);
+  sim::ReplayOptions options;
+  options.positions = false;
+  const std::vector<sim::Budget> budgets = sim::parse_budgets("1024");
+  for (auto _ : state) {
+    for (const sim::Policy& policy : sim::make_policies(kTwelve)) {
+      benchmark::DoNotOptimize(sim::replay(source(), std::span(&policy, 1), budgets, options));
+    }
+  }
+}
+
 BENCHMARK(read_and_hash)->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK_CAPTURE(run, one_policy_one_budget, "snapkv", "1024")
     ->Arg(1)
@@ -177,6 +191,7 @@ BENCHMARK_CAPTURE(run, one_policy_64_budgets, "snapkv", "64:4096:log64")
     ->Arg(1)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime();
+BENCHMARK(one_by_one)->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK_CAPTURE(run, twelve_policies_one_budget, kTwelve, "1024")
     ->Arg(1)
     ->Unit(benchmark::kMillisecond)
