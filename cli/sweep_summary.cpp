@@ -59,9 +59,11 @@ std::string sweep_summary(const Table& summary) {
   const std::vector<std::string> shown = spread(budgets, kMostBudgets);
   std::map<std::string, std::map<std::string, std::string>> cells;  // policy → budget → retained mass
   std::map<std::string, std::pair<double, int>> means;
+  std::set<std::string> excessive;  // hold more than the others at some budget
   for (std::size_t row = 0; row < summary.rows(); ++row) {
     cells[names[row]][summary.text(row, budget)] = number(summary, row, "retained_mass", "{:.4f}");
     if (const auto mass = summary.number(row, summary.column("retained_mass"))) {
+      if (!summary.number(row, summary.column("rank"))) excessive.insert(names[row]);
       means[names[row]].first += *mass;
       ++means[names[row]].second;
     }
@@ -89,8 +91,9 @@ std::string sweep_summary(const Table& summary) {
   for (const std::string& name : order) {
     text += fmt::format("  {:<{}}", name, width);
     for (const std::string& at : shown) text += fmt::format("{:>9}", cells[name].contains(at) ? cells[name][at] : "-");
-    text += fmt::format("{:>9.4f}\n", mean(name));
+    text += fmt::format("{:>9.4f}{}\n", mean(name), excessive.contains(name) ? " *" : "");
   }
+  if (!excessive.empty()) text += "  * holds more than the others at some of the budgets: not to be compared\n";
   if (hidden > 0) text += fmt::format("  ... and {} more in summary.csv\n", hidden);
   return text;
 }

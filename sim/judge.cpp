@@ -45,13 +45,52 @@ OracleKey oracle_key(const JudgedLayer& run) {
   return {run.granularity, run.held->ranges.candidates_begin, run.held->ranges.candidates_end};
 }
 
-// One kept set of all runs of a prefix key: their counts, rising.
+// One kept set of all runs of a prefix key.
 struct SetTask {
   Index set = 0;
   const std::vector<std::size_t>* runs = nullptr;
   const trace::RowMatrix* shares = nullptr;
   const OracleCurve* oracle = nullptr;
 };
+
+// What the kept sets of every run add up to.
+struct RunSums {
+  std::vector<analysis::KeptSums> heads;  // [H]
+  std::vector<double> missed;             // [sets]: what the oracle retains more, in future shares
+};
+
+// Walks a set's ranking once, stopping at every run's count.
+void add_up(const SetTask& task, std::span<const JudgedLayer> runs, const analysis::SummaryReference& summary,
+            Index query_heads, std::vector<RunSums>& sums) {
+  const auto index = static_cast<std::size_t>(task.set);
+  const HeldLayer& first = *runs[task.runs->front()].held;
+  const PositionRanges& ranges = first.ranges;
+  const auto& ranked = first.ranking->order[index];
+  std::vector<std::size_t> order = *task.runs;
+  std::ranges::stable_sort(order, {}, [&](std::size_t run) { return runs[run].held->counts[index]; });
+  std::vector<Index> counts;
+  for (const std::size_t run : order) counts.push_back(runs[run].held->counts[index]);
+
+  const auto always = protected_positions(ranges);
+  const Index sharing = query_heads / first.sets();
+  std::vector<analysis::KeptSums> own(counts.size());
+  for (Index head = task.set * sharing; head < (task.set + 1) * sharing; ++head) {
+    summary.sums_in_order(head, always, ranked, counts, own);
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      const bool everything = counts[i] == ranges.candidates();
+      sums[order[i]].heads[static_cast<std::size_t>(head)] = everything ? summary.everything(head) : own[i];
+    }
+  }
+  const auto shares = task.shares->row(task.set);
+  double mass = protected_mass(shares, ranges);
+  std::size_t summed = 0;
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    for (; summed < static_cast<std::size_t>(counts[i]); ++summed) mass += shares[ranked[summed]];
+    if (counts[i] == ranges.candidates()) continue;  // nothing was evicted
+    // Sums of the same numbers in another order differ by rounding.
+    sums[order[i]].missed[index] = std::max(0.0, task.oracle->best(task.set, counts[i]) - mass);
+  }
+}
 
 }  // namespace
 
@@ -92,22 +131,22 @@ LayerJudge::LayerJudge(const trace::LayerData& data, std::optional<trace::RowMat
   }
 }
 
-trace::RowMatrix LayerJudge::shares(Granularity granularity) const {
-  return future_importance(data_.shape, future_.mass, granularity);
-}
-
 std::vector<Measures> LayerJudge::judge(std::span<const JudgedLayer> runs) const {
   const Index heads = data_.shape.query_heads;
   std::map<Granularity, trace::RowMatrix> shares;
   std::map<PrefixKey, std::vector<std::size_t>> prefixes;
   std::map<OracleKey, Index> depths;
+  std::vector<RunSums> sums;
   for (std::size_t run = 0; run < runs.size(); ++run) {
     const HeldLayer& held = *runs[run].held;
-    const auto [granularity, begin, end] = oracle_key(runs[run]);
-    prefixes[{held.ranking.get(), granularity, begin, end}].push_back(run);
-    Index& depth = depths[oracle_key(runs[run])];
-    for (const Index count : held.counts) depth = std::max(depth, count);
-    if (!shares.contains(granularity)) shares.emplace(granularity, this->shares(granularity));
+    const OracleKey key = oracle_key(runs[run]);
+    prefixes[std::tuple_cat(std::tuple(held.ranking.get()), key)].push_back(run);
+    for (const Index count : held.counts) depths[key] = std::max(depths[key], count);
+    if (!shares.contains(runs[run].granularity)) {
+      shares.emplace(runs[run].granularity, future_importance(data_.shape, future_.mass, runs[run].granularity));
+    }
+    sums.push_back({std::vector<analysis::KeptSums>(static_cast<std::size_t>(heads)),
+                    std::vector<double>(static_cast<std::size_t>(held.sets()), 0.0)});
   }
   std::map<OracleKey, OracleCurve> oracles;
   std::vector<SetTask> tasks;
@@ -117,50 +156,13 @@ std::vector<Measures> LayerJudge::judge(std::span<const JudgedLayer> runs) const
     const auto found = oracles.try_emplace(oracle_key(first), own, first.held->ranges, depths.at(oracle_key(first)));
     for (Index set = 0; set < first.held->sets(); ++set) tasks.push_back({set, &members, &own, &found.first->second});
   }
-
-  std::vector<std::vector<analysis::KeptSums>> sums(runs.size());  // [runs][H]
-  std::vector<std::vector<double>> missed(runs.size());            // [runs][sets]
-  for (std::size_t run = 0; run < runs.size(); ++run) {
-    sums[run].resize(static_cast<std::size_t>(heads));
-    missed[run].resize(static_cast<std::size_t>(runs[run].held->sets()), 0.0);
-  }
-  core::parallel_for(tasks.size(), [&](std::size_t t) {
-    const auto& [set, members, own_shares, oracle] = tasks[t];
-    const auto index = static_cast<std::size_t>(set);
-    const HeldLayer& first = *runs[members->front()].held;
-    const PositionRanges& ranges = first.ranges;
-    const auto& ranked = first.ranking->order[index];
-    const auto always = protected_positions(ranges);
-    std::vector<std::size_t> order = *members;
-    std::ranges::stable_sort(order, {}, [&](std::size_t run) { return runs[run].held->counts[index]; });
-    std::vector<Index> counts;
-    for (const std::size_t run : order) counts.push_back(runs[run].held->counts[index]);
-
-    const Index sharing = heads / first.sets();
-    std::vector<analysis::KeptSums> own(counts.size());
-    for (Index head = set * sharing; head < (set + 1) * sharing; ++head) {
-      summary_.sums_in_order(head, always, ranked, counts, own);
-      for (std::size_t i = 0; i < order.size(); ++i) {
-        const bool everything = counts[i] == ranges.candidates();
-        sums[order[i]][static_cast<std::size_t>(head)] = everything ? summary_.everything(head) : own[i];
-      }
-    }
-    const auto row = own_shares->row(set);
-    double mass = protected_mass(row, ranges);
-    std::size_t summed = 0;
-    for (std::size_t i = 0; i < order.size(); ++i) {
-      for (; summed < static_cast<std::size_t>(counts[i]); ++summed) mass += row[ranked[summed]];
-      if (counts[i] == ranges.candidates()) continue;  // nothing was evicted
-      // Sums of the same numbers in another order differ by rounding.
-      missed[order[i]][index] = std::max(0.0, oracle->best(set, counts[i]) - mass);
-    }
-  });
+  core::parallel_for(tasks.size(), [&](std::size_t task) { add_up(tasks[task], runs, summary_, heads, sums); });
 
   std::vector<Measures> measures(runs.size());
   core::parallel_for(runs.size(), [&](std::size_t run) {
-    measures[run].summary = summary_.losses(sums[run]);
+    measures[run].summary = summary_.losses(sums[run].heads);
     double regret = 0.0;
-    for (const double set : missed[run]) regret += set;
+    for (const double set : sums[run].missed) regret += set;
     measures[run].regret = regret / static_cast<double>(heads);
     if (reference_) measures[run].output = output_losses(runs[run]);
   });

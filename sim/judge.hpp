@@ -57,8 +57,6 @@ class LayerJudge {
   /// (analysis/eviction_slots.hpp); none in a layer with a sliding window, where positions also leave by themselves.
   /// Thread-safe.
   Measures judge_decoding(const Policy& policy, const LayerRetention& kept) const;
-  /// What the future pays, for a granularity.
-  trace::RowMatrix shares(Granularity granularity) const;
 
  private:
   analysis::OutputLosses output_losses(const JudgedLayer& run) const;
