@@ -283,7 +283,7 @@ int run_advise(const Arguments& arguments) {
                                    {"bytes", choice.run.bytes},
                                    {"measure", options.text("measure")},
                                    {"loss", interval(choice.run.loss)},
-                                   {"prompts", choice.run.prompts}};
+                                   {"recorded_prompts", choice.run.prompts}};
     if (!fixed_runs.empty()) json["loss_with_these_budgets"] = interval(fixed_runs.front().loss);
     json["layers"] = budgets;
     Outputs::make_parent(*out);

@@ -28,6 +28,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::size_t kMostNotes = 12;  // hundreds of policies have hundreds
+
 void declare(Options& options) {
   options.positional("trace", "the traces, of one model: files or directories of parts", Options::Count::kMany);
   declare_policies(options);
@@ -177,10 +179,13 @@ void finish(const trace::Source& trace, const Asked& asked, const SweepParts& pa
   std::vector<std::string> ids;
   for (const trace::PromptInfo& prompt : trace.prompts()) ids.push_back(prompt.id);
   const SweepParts::Merged merged = parts.merge(ids);
+  std::size_t said = 0;
   for (const auto& [note, total] : merged.notes) {
+    if (++said > kMostNotes) continue;
     std::cerr << fmt::format("note: {} ({} runs{})\n", note, total.runs,
                              total.slots > 0.0 ? fmt::format(", {} slots", total.slots) : "");
   }
+  if (said > kMostNotes) std::cerr << fmt::format("note: and {} more of the kind\n", said - kMostNotes);
   const analysis::Table replay = analysis::Table::from_csv(merged.replay, files.replay.string());
   std::set<std::string> tried;
   for (const sim::TunedPolicy& tuned : asked.tuned) {

@@ -166,7 +166,7 @@ Table tuning(const Table& replay, std::span<const TunedPolicy> policies, const a
       std::vector<double> own, as_given;
       double slots = 0.0;
       for (const std::string& prompt : masses.prompts) {
-        slots += chosen.at(prompt).second / static_cast<double>(masses.prompts.size());
+        slots += chosen.at(prompt).second;
         if (masses.chosen_on.contains(prompt)) continue;
         own.push_back(chosen.at(prompt).first);
         as_given.push_back(given->second.at(prompt).first);
@@ -174,7 +174,7 @@ Table tuning(const Table& replay, std::span<const TunedPolicy> policies, const a
       std::vector<analysis::Cell> cells = {budget,
                                            best->name,
                                            best->parameters,
-                                           slots,
+                                           slots / static_cast<double>(masses.prompts.size()),
                                            static_cast<std::int64_t>(masses.chosen_on.size()),
                                            best_mass,
                                            static_cast<std::int64_t>(own.size())};
