@@ -125,6 +125,22 @@ double full_cache_bytes(const trace::Source& trace) {
   return bytes / static_cast<double>(trace.prompts().size());
 }
 
+/// What is asked for: one of the two.
+struct Target {
+  std::optional<double> loss;
+  std::optional<sim::Budget> bytes;
+};
+
+Target target(const Options& options) {
+  if (options.has("loss") == options.has("bytes")) throw core::InputError("advise: give --loss or --bytes");
+  if (options.has("loss")) return {options.number("loss", 0.0, 1.0), std::nullopt};
+  const std::string text = options.text("bytes");
+  const std::vector<sim::Budget> budgets = sim::parse_budgets(text);
+  if (budgets.size() == 1 && budgets.front().unit() == sim::Budget::Unit::kBytes)
+    return {std::nullopt, budgets.front()};
+  throw core::InputError("advise: --bytes must be a size such as 64MiB, got '{}'", text);
+}
+
 struct Choice {
   sim::Policy policy;
   sim::Budget budget;
@@ -160,23 +176,20 @@ class Adviser {
     return refined(met.front(), grid, most);
   }
 
-  Choice for_bytes(const std::string& text) const {
-    const std::vector<sim::Budget> budgets = sim::parse_budgets(text);
-    if (budgets.size() != 1 || budgets.front().unit() != sim::Budget::Unit::kBytes) {
-      throw core::InputError("advise: --bytes must be a size such as 64MiB, got '{}'", text);
-    }
+  /// The least lossy that holds at most `bytes`; what all policies lose with that goes to stdout.
+  Choice for_bytes(const sim::Budget& bytes) const {
     const double most =
-        budgets.front().real_slots(trace_.model(), 0) *
+        bytes.real_slots(trace_.model(), 0) *
         static_cast<double>(trace_.model().layers * trace_.model().kv_heads * trace_.model().slot_bytes());
-    const auto runs = sim::costed_runs(replayed(trace_, policies_, budgets, "trying policies").replay, measure_);
-    print_header(fmt::format("What each policy loses with {} a sequence", text));
+    const auto runs = sim::costed_runs(replayed(trace_, policies_, {bytes}, "trying policies").replay, measure_);
+    print_header(fmt::format("What each policy loses with {} a sequence", bytes.text()));
     std::vector<CostedRun> held;
     std::ranges::copy_if(runs, std::back_inserter(held), [&](const CostedRun& run) { return run.bytes <= most; });
     std::ranges::stable_sort(held, {}, [](const CostedRun& run) { return run.loss.mean; });
     print(held);
     const auto best = sim::least_lossy(runs, most);
-    if (!best) throw core::InputError("advise: {} are below what every policy protects; raise --bytes", text);
-    return {policy_of(*best), budgets.front(), *best};
+    if (!best) throw core::InputError("advise: {} are below what every policy protects; raise --bytes", bytes.text());
+    return {policy_of(*best), bytes, *best};
   }
 
   sim::LossMeasure measure() const { return measure_; }
@@ -244,7 +257,7 @@ int run_advise(const Arguments& arguments) {
   declare(options);
   if (!options.parse(arguments)) return 0;
   use_threads(options);
-  if (options.has("loss") == options.has("bytes")) throw core::InputError("advise: give --loss or --bytes");
+  const Target wanted = target(options);
   const Outputs outputs(options.has("force"));
   std::optional<fs::path> out;
   if (options.has("out")) out = outputs.plan(options.path("out"));
@@ -257,8 +270,7 @@ int run_advise(const Arguments& arguments) {
                            prompt.layers.size(), trace->model().layers);
   }
   const Adviser adviser(options, *trace);
-  const Choice choice = options.has("loss") ? adviser.for_loss(options.number("loss", 0.0, 1.0))
-                                            : adviser.for_bytes(options.text("bytes"));
+  const Choice choice = wanted.loss ? adviser.for_loss(*wanted.loss) : adviser.for_bytes(*wanted.bytes);
 
   // An engine that loads one set of budgets gives every prompt the same: what does that lose?
   const auto budgets = mean_budgets(replayed(*trace, {choice.policy}, {choice.budget}, "dividing").budgets, *trace);

@@ -226,13 +226,16 @@ int run_sweep(const Arguments& arguments) {
       "far each is from the best possible, and whether better scoring or better allocation could gain it.\n"
       "A sweep that was stopped goes on with the same command. Under mpirun, prompts are spread over ranks.");
   declare(options);
-  if (!options.parse(arguments)) return 0;
-  use_threads(options);
   Ranks ranks;
-  const Outputs outputs(options.has("force"));
-  const SweepParts parts(options.path("out"));
   // The first rank looks before the others: what is wrong is said once.
   if (!ranks.first()) ranks.wait_for_all();
+  if (!options.parse(arguments)) {
+    if (ranks.first()) ranks.wait_for_all();
+    return 0;
+  }
+  use_threads(options);
+  const Outputs outputs(options.has("force"));
+  const SweepParts parts(options.path("out"));
   const SweepFiles files(outputs, options);
   const bool headroom = options.choice("headroom", {"yes", "no"}) == "yes";
   std::vector<fs::path> paths;
