@@ -14,8 +14,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <limits>
-#include <numeric>
 #include <stdexcept>
 #include <thread>
 
@@ -113,34 +111,6 @@ void Ranks::wait_for_all() {
   }
 }
 
-bool Ranks::all_fine(bool mine) {
-  if (count_ == 1) return mine;
-  wait_for_all();  // so that the call below does not wait, for the same reasons
-  int all = mine ? 1 : 0;
-  MPI_Allreduce(MPI_IN_PLACE, &all, 1, MPI_INT, MPI_LAND, MPI_COMM_WORLD);
-  return all != 0;
-}
-
-std::vector<std::string> Ranks::gather(const std::string& mine) {
-  if (count_ == 1) return {mine};
-  if (mine.size() > static_cast<std::size_t>(std::numeric_limits<int>::max() / count_)) {
-    throw std::invalid_argument("the texts of all ranks together would be longer than 2 GiB");
-  }
-  wait_for_all();  // as above
-  const int size = static_cast<int>(mine.size());
-  std::vector<int> sizes(first() ? static_cast<std::size_t>(count_) : 0);
-  MPI_Gather(&size, 1, MPI_INT, sizes.data(), 1, MPI_INT, 0, MPI_COMM_WORLD);
-  std::vector<int> starts(sizes.size());
-  std::exclusive_scan(sizes.begin(), sizes.end(), starts.begin(), 0);
-  std::string all(first() ? static_cast<std::size_t>(starts.back() + sizes.back()) : 0, '\0');
-  MPI_Gatherv(mine.data(), size, MPI_CHAR, all.data(), sizes.data(), starts.data(), MPI_CHAR, 0, MPI_COMM_WORLD);
-  std::vector<std::string> texts;
-  for (std::size_t i = 0; i < sizes.size(); ++i) {
-    texts.push_back(all.substr(static_cast<std::size_t>(starts[i]), static_cast<std::size_t>(sizes[i])));
-  }
-  return texts;
-}
-
 #else  // every process is on its own
 
 Ranks::Ranks() {
@@ -154,12 +124,6 @@ Ranks::~Ranks() = default;
 
 void Ranks::wait_for_all() {}
 
-bool Ranks::all_fine(bool mine) { return mine; }
-
-std::vector<std::string> Ranks::gather(const std::string& mine) { return {mine}; }
-
 #endif
-
-void Ranks::abort(int code) { std::exit(code); }
 
 }  // namespace evictlab::cli

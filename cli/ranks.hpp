@@ -1,8 +1,5 @@
 #pragma once
 
-#include <string>
-#include <vector>
-
 namespace evictlab::cli {
 
 /// The processes of one job that share out a command's work: ranks 0 .. count-1 under mpirun or srun, rank 0 of 1
@@ -31,16 +28,6 @@ class Ranks {
   /// Every rank: returns when all have come here. Takes no processor time from ranks that still work.
   /// Throws core::Interrupted.
   void wait_for_all();
-
-  /// Every rank: whether all said true. Throws core::Interrupted.
-  bool all_fine(bool mine);
-
-  /// Every rank: the texts of all in the order of ranks on the first, nothing elsewhere. For messages: all texts
-  /// together stay below 2 GiB. Throws core::Interrupted.
-  std::vector<std::string> gather(const std::string& mine);
-
-  /// Ends every rank at once, for a rank that cannot go on and has said why. The job's exit code is `code`, not 0.
-  [[noreturn]] void abort(int code);
 
  private:
   int rank_ = 0;

@@ -17,17 +17,9 @@ namespace {
 
 using evictlab::cli::Ranks;
 
-/// Rank r sends r characters, the first being 'a' + r, so that order and lengths can be told; rank 0 sends nothing.
 void meet(Ranks& ranks) {
   ranks.wait_for_all();
-  const bool all = ranks.all_fine(true);
-  const bool all_but_last = ranks.all_fine(ranks.rank() != ranks.count() - 1);
-  const std::string mine(static_cast<std::size_t>(ranks.rank()), static_cast<char>('a' + ranks.rank()));
-  std::string line = "rank " + std::to_string(ranks.rank()) + " of " + std::to_string(ranks.count());
-  line += all ? ", all fine" : ", not all fine";
-  line += all_but_last ? ", all fine" : ", not all fine";
-  for (const std::string& text : ranks.gather(mine)) line += " [" + text + "]";
-  std::cout << line + "\n" << std::flush;
+  std::cout << "rank " + std::to_string(ranks.rank()) + " of " + std::to_string(ranks.count()) + "\n" << std::flush;
 }
 
 /// Says that this rank is there and stays until a signal comes.
@@ -58,7 +50,6 @@ void run(const std::string& what) {
     return ranks.wait_for_all();
   }
   if (last && what == "throw") throw evictlab::core::InputError("the last rank found bad input");
-  if (last && what == "abort") ranks.abort(3);
   if (last && what == "be-killed") raise(SIGKILL);
   ranks.wait_for_all();
 }

@@ -18,22 +18,19 @@ def without_launcher(what, **environment):
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_ranks_are_counted_agree_and_gather_in_order(mpirun, count):
+def test_ranks_are_counted(mpirun, count):
     done = mpirun(count, PROGRAM, "meet")
     assert done.code == 0, done.err
-    gathered = "".join(f" [{chr(ord('a') + rank) * rank}]" for rank in range(count))
-    assert sorted(done.out.splitlines()) == [
-        f"rank {rank} of {count}, all fine, not all fine{gathered if rank == 0 else ''}" for rank in range(count)]
+    assert sorted(done.out.splitlines()) == [f"rank {rank} of {count}" for rank in range(count)]
 
 
 def test_without_a_launcher_a_process_is_on_its_own():
-    assert without_launcher("meet") == (0, "rank 0 of 1, all fine, not all fine []\n", "")
+    assert without_launcher("meet") == (0, "rank 0 of 1\n", "")
 
 
 @pytest.mark.parametrize("what, code, message", [
     ("throw", 2, "ranks: the last rank found bad input"),
     ("throw-while-others-leave", 2, "ranks: the last rank found bad input"),
-    ("abort", 3, ""),
     ("be-killed", 128 + signal.SIGKILL, "Killed"),
     ("be-interrupted-while-waiting", 130, "ranks: interrupted"),
 ])
