@@ -21,8 +21,8 @@ struct TunedParameter {
   std::vector<std::string> values;
 };
 /// grid := item {"," item}     item := name=value{"|"value} | name=first:last:log<count> | name=first:last:lin<count>
-/// for example "tau1=0.4:2:log5,tau2=0.5|1|2". Throws PolicyError in one line for anything else, and for more than 4096
-/// combinations.
+/// for example "tau1=0.4:2:log5,tau2=0.5|1|2". Values of a range have three significant digits. Throws PolicyError in
+/// one line for anything else, and for more than 4096 combinations.
 std::vector<TunedParameter> parse_grid(std::string_view text);
 
 /// A policy as it was given and with every combination of the grid's values that differs from it.
