@@ -1,44 +1,38 @@
 #include "sim/headroom.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 
 #include "core/select.hpp"
-#include "sim/competition.hpp"
 
 namespace evictlab::sim {
 
 void FutureOfAllLayers::add_layer(const trace::RowMatrix& shares, const PositionRanges& ranges) {
-  protected_ += shares.leftCols(ranges.candidates_begin)
-                    .rightCols(ranges.candidates_begin - ranges.first_visible)
-                    .cast<double>()
-                    .sum();
-  protected_ += shares.rightCols(ranges.prompt_length - ranges.candidates_end).cast<double>().sum();
+  for (Index set = 0; set < shares.rows(); ++set) {
+    for (Index j = ranges.first_visible; j < ranges.candidates_begin; ++j) protected_ += shares(set, j);
+    for (Index j = ranges.candidates_end; j < ranges.prompt_length; ++j) protected_ += shares(set, j);
+  }
   const trace::RowMatrix candidates = shares.middleCols(ranges.candidates_begin, ranges.candidates());
   const std::span values(candidates.data(), static_cast<std::size_t>(candidates.size()));
-  Layer layer;
-  layer.shares.reserve(values.size());
-  for (const std::uint32_t index : core::argsort_descending(values)) layer.shares.push_back(values[index]);
-  double sum = 0.0;
-  for (std::size_t i = 0; i < layer.shares.size(); ++i) {
-    sum += layer.shares[i];
-    if ((i + 1) % kBlock == 0) layer.sums.push_back(sum);
-  }
-  layers_.push_back(std::move(layer));
+  std::vector<float> own;
+  for (const std::uint32_t index : core::top_ranked(values, static_cast<std::size_t>(most_)))
+    own.push_back(values[index]);
+  std::vector<float> both(shares_.size() + own.size());
+  std::ranges::merge(shares_, own, both.begin(), std::ranges::greater{});
+  both.resize(std::min(both.size(), static_cast<std::size_t>(most_)));
+  shares_ = std::move(both);
 }
 
-double FutureOfAllLayers::best(Index count) const {
-  std::vector<std::span<const float>> lists;
-  for (const Layer& layer : layers_) lists.emplace_back(layer.shares);
-  const std::vector<Index> counts = counts_of_largest(lists, count);
+std::vector<double> FutureOfAllLayers::best(std::span<const Index> counts) const {
+  std::vector<double> masses;
   double mass = protected_;
-  for (std::size_t l = 0; l < layers_.size(); ++l) {
-    const auto own = static_cast<std::size_t>(counts[l]);
-    double sum = own >= kBlock ? layers_[l].sums[own / kBlock - 1] : 0.0;
-    for (std::size_t i = own / kBlock * kBlock; i < own; ++i) sum += layers_[l].shares[i];
-    mass += sum;
+  std::size_t summed = 0;
+  for (const Index count : counts) {
+    for (; summed < std::min(shares_.size(), static_cast<std::size_t>(count)); ++summed) mass += shares_[summed];
+    masses.push_back(mass);
   }
-  return mass;
+  return masses;
 }
 
 bool has_headroom(const Policy& policy, Index layers) {
@@ -57,6 +51,7 @@ std::vector<Headroom> headroom_of(std::span<const std::shared_ptr<const RankedGa
   std::vector<Index> rising_totals;
   for (const std::size_t run : rising) rising_totals.push_back(totals[run]);
   const auto allocations = best_allocations(layers, rising_totals);
+  const std::vector<double> best = future.best(rising_totals);
 
   const double unit = 1.0 / static_cast<double>(query_heads * static_cast<Index>(layers.size()));
   std::vector<Headroom> headroom(runs.size());
@@ -74,7 +69,7 @@ std::vector<Headroom> headroom_of(std::span<const std::shared_ptr<const RankedGa
     Headroom& result = headroom[rising[i]];
     result.allocation = gain(allocations[i].value);
     result.allocation_bound = std::max(result.allocation, gain(allocations[i].bound));
-    result.both = gain(future.best(rising_totals[i]));
+    result.both = gain(best[i]);
   }
   return headroom;
 }

@@ -22,17 +22,16 @@ namespace evictlab::sim {
 /// slots retains, divided over all kept sets as the future wants.
 class FutureOfAllLayers {
  public:
+  /// At most `most` candidates will be asked for: no more are remembered.
+  explicit FutureOfAllLayers(Index most) : most_(most) {}
   void add_layer(const trace::RowMatrix& shares, const PositionRanges& ranges);
-  /// With `count` candidates over all sets and layers; in future shares, protected positions included.
-  double best(Index count) const;
+  /// With so many candidates over all sets and layers, for each of the rising `counts`; in future shares, protected
+  /// positions included.
+  std::vector<double> best(std::span<const Index> counts) const;
 
  private:
-  struct Layer {
-    std::vector<float> shares;  // of all sets' candidates, falling
-    std::vector<double> sums;   // of the first kBlock, 2 kBlock, ...
-  };
-  static constexpr std::size_t kBlock = 1024;
-  std::vector<Layer> layers_;
+  Index most_;
+  std::vector<float> shares_;  // the largest of all layers' candidates, falling
   double protected_ = 0.0;
 };
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "core/interrupt.hpp"
@@ -48,10 +49,6 @@ PromptReplay::PromptReplay(const trace::Source& source, Index prompt, std::span<
       return runs_[run].budget->real_slots(source_.model(), info_.prompt_length);
     });
     groups_.push_back({std::move(members), {}});
-  }
-  for (const Group& group : groups_) {
-    const Policy& policy = *runs_[group.runs.front()].policy;
-    if (divides_freely(policy)) futures_[future_key(policy)];
   }
 }
 
@@ -206,27 +203,40 @@ void PromptReplay::observe(const trace::LayerData& data, std::size_t layer) {
     groups_[g].gains.push_back(std::make_shared<const RankedGains>(
         future_importance(data.shape, future.mass, first.granularity), *group.ranking, first.ranges(data.shape)));
   });
-  for (auto& [key, all_layers] : futures_) {
-    const auto& [granularity, sinks, recent] = key;
-    all_layers.add_layer(future_importance(data.shape, future.mass, granularity),
-                         PositionRanges(data.shape, {sinks, recent}));
-  }
 }
 
 void PromptReplay::find_headroom() {
+  std::vector<std::vector<std::vector<Index>>> counts(groups_.size());  // [groups][runs][layers * sets]
+  std::map<FutureKey, Index> most;
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    if (groups_[g].gains.empty()) continue;
+    for (const std::size_t run : groups_[g].runs) {
+      std::vector<Index>& own = counts[g].emplace_back();
+      for (std::size_t l = 0; l < info_.layers.size(); ++l) {
+        const auto& held = runs_[run].eviction->held(l).counts;
+        own.insert(own.end(), held.begin(), held.end());
+      }
+      Index& largest = most[future_key(*runs_[run].policy)];
+      largest = std::max(largest, std::accumulate(own.begin(), own.end(), Index{0}));
+    }
+  }
+  // The future once more: how much of it is to be remembered is known only now.
+  std::map<FutureKey, FutureOfAllLayers> futures;
+  for (const auto& [key, largest] : most) futures.emplace(key, largest);
+  if (!futures.empty()) {
+    each_layer(trace::Field::kFutureMass, [&](const trace::LayerData& data, std::size_t) {
+      for (auto& [key, all_layers] : futures) {
+        const auto& [granularity, sinks, recent] = key;
+        all_layers.add_layer(future_importance(data.shape, trace::future_view(data).mass, granularity),
+                             PositionRanges(data.shape, {sinks, recent}));
+      }
+    });
+  }
   core::parallel_for(groups_.size(), [&](std::size_t g) {
     const Group& group = groups_[g];
     if (group.gains.empty()) return;
-    std::vector<std::vector<Index>> counts;
-    for (const std::size_t run : group.runs) {
-      counts.emplace_back();
-      for (std::size_t l = 0; l < info_.layers.size(); ++l) {
-        const auto& own = runs_[run].eviction->held(l).counts;
-        counts.back().insert(counts.back().end(), own.begin(), own.end());
-      }
-    }
-    const FutureOfAllLayers& future = futures_.at(future_key(*runs_[group.runs.front()].policy));
-    const auto found = headroom_of(group.gains, future, counts, source_.model().query_heads);
+    const FutureOfAllLayers& future = futures.at(future_key(*runs_[group.runs.front()].policy));
+    const auto found = headroom_of(group.gains, future, counts[g], source_.model().query_heads);
     for (std::size_t i = 0; i < found.size(); ++i) runs_[group.runs[i]].headroom = found[i];
   });
 }

@@ -96,7 +96,6 @@ class PromptReplay {
   trace::Fields decoding_fields_;  // what rules read while decoding
   std::vector<Run> runs_;          // in the order of the rows
   std::vector<Group> groups_;
-  std::map<FutureKey, FutureOfAllLayers> futures_;
 };
 
 }  // namespace evictlab::sim

@@ -66,7 +66,7 @@ def test_a_prompt_of_131072_positions_is_replayed_in_4_gib(long_trace, tmp_path,
 def test_twelve_policies_at_sixteen_budgets_stay_in_4_gib_too(long_trace, tmp_path, capsys):
     peak = peak_memory_of("sweep", long_trace, "--policy", "random,streaming-llm,h2o,tova,snapkv,pyramidkv,ada-snapkv,"
                           "ada-pyramid,dynamickv,windowkv,cake,oracle(over=layers)", "--budget", "64:8192:log16",
-                          "--headroom", "no", "--threads", 2, "--out", tmp_path / "sweep")
+                          "--threads", 2, "--out", tmp_path / "sweep")
     with capsys.disabled():
         print(f"\nsweep over 131072 positions: at most {peak // MIB} MiB")
     assert peak < 4096 * MIB
