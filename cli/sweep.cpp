@@ -1,9 +1,11 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <map>
 #include <optional>
+#include <ranges>
 #include <set>
 
 #include "cli/common_options.hpp"
@@ -173,6 +175,28 @@ void replay_share(const trace::Source& trace, const Asked& asked, const SweepPar
   sim::replay(trace, asked.policies, asked.budgets, replay);
 }
 
+/// Says how many combinations could not be run; throws, leaving nothing behind, when all could not.
+void report_infeasible(const analysis::Table& replay, const SweepParts& parts) {
+  std::set<std::string> all;
+  std::set<std::string> infeasible;
+  for (std::size_t row = 0; row < replay.rows(); ++row) {
+    const auto text = [&](const char* column) { return replay.text(row, replay.column(column)); };
+    const std::string run = text("policy") + "(" + text("parameters") + ") at " + text("budget_requested");
+    all.insert(run);
+    if (text("status") == "infeasible") infeasible.insert(run);
+  }
+  const bool none_ran = std::ranges::all_of(std::views::iota(std::size_t{0}, replay.rows()), [&](std::size_t row) {
+    return replay.text(row, replay.column("status")) == "infeasible";
+  });
+  if (none_ran) {
+    parts.remove();
+    throw core::InputError("sweep: every policy protects more than every budget holds; raise --budget");
+  }
+  if (infeasible.empty()) return;
+  std::cerr << fmt::format("left out: {} of {} combinations are below what is protected: status in the table\n",
+                           infeasible.size(), all.size());
+}
+
 /// Makes the tables of the finished parts, and says what they show.
 void finish(const trace::Source& trace, const Asked& asked, const SweepParts& parts, const SweepFiles& files,
             const Outputs& outputs, const nlohmann::ordered_json& settings) {
@@ -187,6 +211,7 @@ void finish(const trace::Source& trace, const Asked& asked, const SweepParts& pa
   }
   if (said > kMostNotes) std::cerr << fmt::format("note: and {} more of the kind\n", said - kMostNotes);
   const analysis::Table replay = analysis::Table::from_csv(merged.replay, files.replay.string());
+  report_infeasible(replay, parts);
   std::set<std::string> tried;
   for (const sim::TunedPolicy& tuned : asked.tuned) {
     for (const sim::Policy& policy : tuned.candidates) tried.insert(policy.text());

@@ -250,6 +250,17 @@ def test_a_grid_that_makes_no_sense_is_one_line(tmp_path, evictlab, trace, grid)
     assert not (tmp_path / "out").exists()
 
 
+def test_budgets_below_what_is_protected_are_counted_and_refused_when_there_are_no_others(tmp_path, evictlab, trace):
+    arguments = ("sweep", trace, "--policy", "snapkv,streaming-llm", "--out", tmp_path / "out", "--budget")
+    done = evictlab(*arguments, "8,16,64")
+    assert done.code == 0, done.err
+    assert "left out: 2 of 6 combinations" in done.err  # snapkv protects 32
+    assert {r["status"] for r in rows_of(tmp_path / "out/replay.csv") if r["policy"] == "snapkv"} == {"infeasible", "ok"}
+    done = evictlab("sweep", trace, "--policy", "snapkv", "--budget", "8,16", "--out", tmp_path / "none")
+    assert done.code == 2 and "raise --budget" in done.err.splitlines()[-1]
+    assert not list((tmp_path / "none").glob("*"))
+
+
 def test_the_manifest_tells_what_was_swept(swept):
     manifest = json.loads((swept / "replay.manifest.json").read_text())
     assert len(manifest["policies"]) == 8 and manifest["budgets"][-1] == "0.4" and manifest["prompts"] == 6
