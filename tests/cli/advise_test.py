@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pytest
 
@@ -76,3 +77,69 @@ def test_what_cannot_be_advised_is_said_in_one_line(tmp_path, evictlab, trace, a
     assert done.code == 2, done.out
     assert what in done.err.splitlines()[-1] and done.err.splitlines()[-1].startswith("evictlab: ")
     assert not (tmp_path / "b.json").exists()
+
+
+def test_a_budget_of_one_slot_less_loses_too_much(tmp_path, evictlab, trace):
+    for loss in (0.4, 0.2, 0.1):
+        told = advice(evictlab, trace, tmp_path / f"{loss}.json", "--loss", loss, "--policy", "snapkv(window=16)")
+        slots = int(told["budget"])
+        assert told["slots"] == slots and told["bytes"] == 1024 * slots  # 4 layers, 2 heads, 2 * 16 floats
+        less = advice(evictlab, trace, tmp_path / f"less-{loss}.json", "--bytes", f"{slots - 1}KiB", "--policy",
+                      "snapkv(window=16)")
+        assert less["slots"] == slots - 1 and less["loss"]["high"] > loss
+
+
+@pytest.mark.parametrize("policy, budgets_differ, by_prompt",
+                         [("snapkv", False, False), ("pyramidkv", True, False), ("ada-snapkv", True, True)])
+def test_every_head_holds_what_the_advice_says(tmp_path, evictlab, trace, policy, budgets_differ, by_prompt):
+    told = advice(evictlab, trace, tmp_path / "b.json", "--loss", 0.2, "--policy", f"{policy}(window=16)")
+    done = evictlab("replay", trace, "--budgets", tmp_path / "b.json", "--policy",
+                    "compose(scorer=window,window=16,allocator=given)", "--budget", told["budget"], "--out",
+                    tmp_path / "replay.csv")
+    assert done.code == 0, done.err
+    with open(tmp_path / "budgets.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6 * 4 * 2
+    assert all(int(row["slots"]) == told["layers"][int(row["layer"])][int(row["head"])] for row in rows)
+    assert (len({slots for heads in told["layers"] for slots in heads}) > 1) == budgets_differ
+    # Budgets that are the same for every prompt lose nothing by being fixed.
+    assert (told["loss_with_these_budgets"] != told["loss"]) == by_prompt
+
+
+def test_every_policy_printed_holds_at_most_the_bytes_and_the_first_is_advised(tmp_path, evictlab, trace):
+    for kib in (20, 64, 120):
+        done = evictlab("advise", trace, "--bytes", f"{kib}KiB", "--out", tmp_path / f"{kib}.json")
+        assert done.code == 0, done.err
+        table = done.out.partition("\nAdvice\n")[0]
+        rows = re.findall(r"([\d.]+) KiB +[\d.]+ % +([\d.]+) \[", table)
+        assert rows and all(float(size) <= kib for size, _ in rows)
+        losses = [float(loss) for _, loss in rows]
+        told = json.loads((tmp_path / f"{kib}.json").read_text())
+        assert losses == sorted(losses) and told["loss"]["mean"] == pytest.approx(losses[0], abs=5e-5)
+
+
+def test_losses_of_the_outputs_meet_the_target_too(tmp_path, evictlab, small_trace):
+    for loss in (0.5, 0.1):
+        told = advice(evictlab, small_trace, tmp_path / f"{loss}.json", "--loss", loss, "--measure", "output",
+                      "--policy", "snapkv,h2o,tova")
+        assert told["measure"] == "output" and told["loss"]["high"] <= loss
+
+
+@pytest.mark.parametrize("arguments", [("--loss", 2), ("--loss", -0.1), ("--loss", "nan"), ("--loss", "little"),
+                                       ("--bytes", 64), ("--bytes", 0.5), ("--bytes", "32KiB,64KiB"),
+                                       ("--bytes", "16:64:log3"), ("--loss", 0.1, "--policy", "snapkvv")])
+def test_a_wrong_target_is_said_before_anything_else(evictlab, trace, arguments):
+    done = evictlab("advise", trace, *arguments)
+    assert done.code == 2 and done.err.count("\n") == 1 and not done.out, done.err
+
+
+def test_policies_that_read_the_future_are_left_out(evictlab, trace):
+    done = evictlab("advise", trace, "--loss", 0.1, "--policy", "oracle,snapkv")
+    assert done.code == 0 and "left out: policy 'oracle'" in done.err and "oracle" not in done.out
+
+
+def test_an_existing_file_is_kept_without_force(tmp_path, evictlab, trace):
+    (tmp_path / "b.json").write_text("mine")
+    done = evictlab("advise", trace, "--loss", 0.2, "--out", tmp_path / "b.json")
+    assert done.code == 2 and done.err.count("\n") == 1 and "--force" in done.err
+    assert (tmp_path / "b.json").read_text() == "mine"

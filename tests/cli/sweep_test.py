@@ -3,10 +3,12 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
 
+import h5py
 import pytest
 
 from conftest import PROGRAM
@@ -243,7 +245,9 @@ def test_tuning_chooses_the_best_on_one_half_and_reports_on_the_other(tmp_path, 
 
 
 @pytest.mark.parametrize("grid", ["tau1", "tau1=", "tau1=1:2", "tau1=2:1:log3", "tau1=0:1:log3", "tau1=x|y", "nope=1|2",
-                                  "tau1=1|2,tau1=3", "tau1=0.1:9:lin4096,tau2=1|2|3|4", ",", "tau1=1:2:log1"])
+                                  "tau1=1|2,tau1=3", "tau1=0.1:9:lin4096,tau2=1|2|3|4", ",", "tau1=1:2:log1",
+                                  "", "=1", "tau1=1|", "tau1=1=2", "tau1=-1", "tau1=1:2:cub3", "tau1=1:1:lin3",
+                                  "tau1=1:inf:lin3", "tau1=nan:1:lin3", "tau1=1:2:lin3:4"])
 def test_a_grid_that_makes_no_sense_is_one_line(tmp_path, evictlab, trace, grid):
     done = evictlab("sweep", trace, "--policy", "cake", "--tune", grid, "--budget", 48, "--out", tmp_path / "out")
     assert done.code == 2 and done.err.count("\n") == 1
@@ -264,3 +268,77 @@ def test_budgets_below_what_is_protected_are_counted_and_refused_when_there_are_
 def test_the_manifest_tells_what_was_swept(swept):
     manifest = json.loads((swept / "replay.manifest.json").read_text())
     assert len(manifest["policies"]) == 8 and manifest["budgets"][-1] == "0.4" and manifest["prompts"] == 6
+
+
+def test_without_headroom_the_other_tables_are_the_same(swept, tmp_path, evictlab, trace):
+    assert evictlab(*sweep_arguments(trace, tmp_path / "out", "--headroom", "no")).code == 0
+    assert not (tmp_path / "out" / "headroom.csv").exists()
+    for table in set(TABLES) - {"headroom.csv"}:
+        assert (tmp_path / "out" / table).read_bytes() == (swept / table).read_bytes(), table
+
+
+def test_a_trace_in_two_files_is_swept_as_the_whole(swept, tmp_path, evictlab, trace):
+    files = []
+    for name, wanted in (("first.h5", range(2)), ("second.h5", range(2, 6))):
+        files.append(shutil.copy(trace, tmp_path / name))
+        with h5py.File(files[-1], "a") as file:
+            for number in set(range(6)) - set(wanted):
+                del file[f"prompts/synth-{number:03}"]
+    _, _, *options = sweep_arguments(trace, tmp_path / "out")
+    done = evictlab("sweep", *files, *options)
+    assert done.code == 0, done.err
+    assert_same_tables(swept, tmp_path / "out")
+
+
+def test_every_second_prompt_is_of_its_task(tmp_path, evictlab, trace):
+    # Tasks a b b a a b: parameters are chosen on prompts 0 and 4 of a, 1 and 5 of b, and told on 3 and 2.
+    two_tasks = shutil.copy(trace, tmp_path / "tasks.h5")
+    with h5py.File(two_tasks, "a") as file:
+        for number, task in enumerate("abbaab"):
+            file[f"prompts/synth-{number:03}"].attrs["task"] = task
+    done = evictlab("sweep", two_tasks, "--policy", "snapkv", "--tune", "window=8|16", "--budget", "40,64", "--out",
+                    tmp_path / "out")
+    assert done.code == 0, done.err
+    rows = rows_of(tmp_path / "out/replay.csv")
+    tuned = rows_of(tmp_path / "out/tune.csv")
+    assert [row["budget_requested"] for row in tuned] == ["40", "64"]
+    for row in tuned:
+        mass = {}
+        for other in rows:
+            if other["budget_requested"] == row["budget_requested"]:
+                mass.setdefault(other["parameters"], []).append(float(other["retained_mass"]))
+        chosen_on = {parameters: (own[0] + own[4] + own[1] + own[5]) / 4 for parameters, own in mass.items()}
+        assert len(mass) == 3 and chosen_on[row["parameters"]] == pytest.approx(max(chosen_on.values()), abs=1e-12)
+        assert float(row["retained_mass_chosen_on"]) == pytest.approx(max(chosen_on.values()), abs=1e-12)
+        given, = (own for parameters, own in mass.items() if "window=32" in parameters)
+        own = mass[row["parameters"]]
+        assert float(row["retained_mass"]) == pytest.approx((own[3] + own[2]) / 2, abs=1e-12)
+        assert float(row["gain"]) == pytest.approx((own[3] + own[2] - given[3] - given[2]) / 2, abs=1e-12)
+        assert float(row["gain_low"]) - 1e-12 <= float(row["gain"]) <= float(row["gain_high"]) + 1e-12
+        assert (row["prompts_chosen_on"], row["prompts"], row["slots_held"]) == ("4", "2", row["budget_requested"])
+    # The ranking is of the policies as given: what was tried is not in it.
+    assert all("window=32" in row["parameters"] for row in rows_of(tmp_path / "out/summary.csv"))
+
+
+@pytest.mark.parametrize("arguments, saying", [
+    (("--policy", "snapkvv", "--budget", "40"), "did you mean 'snapkv'"),
+    (("--policy", "snapkv", "--budget", "4q"), "budget '4q'"),
+    (("--policy", "snapkv", "--budget", "16:8:log4"), "16:8:log4"),
+    (("--policy", "snapkv"), "--budget is missing"),
+    (("--budget", "40"), "--policy is missing"),
+    (("--policy", "snapkv", "--budget", "40", "--headroom", "maybe"), "--headroom takes one of yes, no"),
+    (("--policy", "snapkv(window=64)", "--budget", "80"), "recorded 32"),
+    (("--policy", "snapkv", "--budget", "40", "--tune", "tau1=1|2"), "no policy has all parameters"),
+    (("--policy", "cake", "--budget", "40", "--tune", "tau1=1|2,axis=kv"), "no policy has all parameters"),
+])
+def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, evictlab, trace, arguments, saying):
+    done = evictlab("sweep", trace, "--out", tmp_path / "out", *arguments)
+    assert done.code == 2 and done.err.count("\n") == 1 and saying in done.err, done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_is_a_file_is_left_alone(tmp_path, evictlab, trace):
+    (tmp_path / "file").write_text("mine")
+    done = evictlab("sweep", trace, "--policy", "snapkv", "--budget", "40", "--out", tmp_path / "file")
+    assert done.code == 2 and done.err.count("\n") == 1 and "is not a directory" in done.err
+    assert (tmp_path / "file").read_text() == "mine"
