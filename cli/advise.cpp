@@ -269,6 +269,13 @@ int run_advise(const Arguments& arguments) {
     throw core::InputError("advise: prompt '{}' has {} of {} layers recorded; budgets are for all", prompt.id,
                            prompt.layers.size(), trace->model().layers);
   }
+  for (const trace::PromptInfo& prompt : trace->prompts()) {
+    if (options.text("measure") != "output" || prompt.tier == trace::Tier::kFull) continue;
+    throw core::InputError(
+        "advise: --measure output needs the full tier; prompt '{}' was recorded in the summary tier "
+        "(record with --tier full)",
+        prompt.id);
+  }
   const Adviser adviser(options, *trace);
   const Choice choice = wanted.loss ? adviser.for_loss(*wanted.loss) : adviser.for_bytes(*wanted.bytes);
 

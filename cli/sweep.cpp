@@ -18,6 +18,7 @@
 #include "core/file.hpp"
 #include "core/interrupt.hpp"
 #include "core/progress.hpp"
+#include "core/version.hpp"
 #include "sim/compose.hpp"
 #include "sim/replay.hpp"
 #include "sim/summary.hpp"
@@ -103,6 +104,7 @@ Asked asked(const Options& options, bool aloud) {
 /// Everything that the tables depend on.
 nlohmann::ordered_json settings(const trace::Source& trace, const Asked& asked, bool layers, bool headroom) {
   nlohmann::ordered_json settings;
+  settings["version"] = core::version();
   settings["model"] = trace.model().fingerprint;
   for (trace::Index i = 0; const trace::PromptInfo& prompt : trace.prompts()) {
     const std::vector<std::int32_t> tokens = trace.tokens(i++);

@@ -58,7 +58,12 @@ fs::path SweepParts::path_of(const std::string& prompt) const {
   return directory_ / fs::path(trace::layout::part_name(prompt)).replace_extension(".json");
 }
 
-bool SweepParts::contains(const std::string& prompt) const { return fs::exists(path_of(prompt)); }
+bool SweepParts::contains(const std::string& prompt) const {
+  const fs::path path = path_of(prompt);
+  if (!fs::exists(path)) return false;
+  parsed(path);  // a damaged one is said before the others are worked on, not after
+  return true;
+}
 
 void SweepParts::write(const std::string& prompt, const sim::ReplayResult& result) const {
   Json notes = Json::object();

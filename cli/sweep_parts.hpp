@@ -19,6 +19,7 @@ class SweepParts {
   /// core::InputError when another sweep's parts are in the way.
   void open(const nlohmann::ordered_json& settings, bool anew) const;
 
+  /// Throws core::InputError when the part is there and damaged.
   bool contains(const std::string& prompt) const;
   void write(const std::string& prompt, const sim::ReplayResult& result) const;
 
