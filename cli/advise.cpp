@@ -11,7 +11,6 @@
 #include "cli/policy_options.hpp"
 #include "core/error.hpp"
 #include "core/file.hpp"
-#include "core/progress.hpp"
 #include "core/text.hpp"
 #include "core/version.hpp"
 #include "sim/advice.hpp"
@@ -37,8 +36,7 @@ void declare(Options& options) {
   options.value("measure", "attention|output", "attention",
                 "what is lost: attention of the future queries, or the layers' outputs (full tier)");
   options.value("policy", "LIST", kPolicies, "policies to choose from");
-  options.value("protect", "sinks=S,window=W", "", "protect these positions under every policy, instead of its own");
-  options.value("variant", "NAME", "", "follow this source where a policy has it: kvpress, paper, ...");
+  declare_policy_defaults(options);
   options.value("out", "FILE.json", "",
                 "budgets per layer and head of the choice, for an engine and for replay --budgets");
   declare_threads(options);
@@ -65,11 +63,7 @@ sim::ReplayResult replayed(const trace::Source& trace, const std::vector<sim::Po
                            const std::vector<sim::Budget>& budgets, const char* what) {
   sim::ReplayOptions options;
   options.positions = false;
-  std::unique_ptr<core::Progress> progress;
-  options.progress = [&](double done, double total) {
-    if (!progress) progress = std::make_unique<core::Progress>(what, total, "layers");
-    progress->advance_to(done);
-  };
+  options.progress = layer_progress(what);
   return sim::replay(trace, policies, budgets, options);
 }
 

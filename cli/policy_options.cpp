@@ -1,9 +1,13 @@
 #include "cli/policy_options.hpp"
 
+#include <fmt/format.h>
+
 #include <iostream>
+#include <memory>
 #include <set>
 
 #include "core/error.hpp"
+#include "core/progress.hpp"
 #include "sim/constraints.hpp"
 
 namespace evictlab::cli {
@@ -13,6 +17,10 @@ void declare_policies(Options& options) {
   options.value("budget", "LIST", "",
                 "stored slots per layer divided by the kv heads, protection included: 128, 0.05 (ratio of the prompt), "
                 "64MiB, 16:4096:log32");
+  declare_policy_defaults(options);
+}
+
+void declare_policy_defaults(Options& options) {
   options.value("protect", "sinks=S,window=W", "", "protect these positions under every policy, instead of its own");
   options.value("variant", "NAME", "", "follow this source where a policy has it: kvpress, paper, ...");
 }
@@ -55,6 +63,23 @@ void report_conversions(const trace::Source& trace, const std::vector<sim::Budge
       if (!text.empty() && said.insert(text).second && said.size() <= 8) std::cerr << "budget: " << text << '\n';
     }
   }
+}
+
+std::function<void(double done, double total)> layer_progress(const std::string& label) {
+  return [label, progress = std::shared_ptr<core::Progress>()](double done, double total) mutable {
+    if (!progress) progress = std::make_shared<core::Progress>(label, total, "layers");
+    progress->advance_to(done);
+  };
+}
+
+void report_notes(const std::map<std::string, sim::ReplayResult::NoteTotal>& notes, std::size_t most) {
+  std::size_t said = 0;
+  for (const auto& [note, total] : notes) {
+    if (++said > most) continue;
+    std::cerr << fmt::format("note: {} ({} runs{})\n", note, total.runs,
+                             total.slots > 0.0 ? fmt::format(", {} slots", total.slots) : "");
+  }
+  if (said > most) std::cerr << fmt::format("note: and {} more of the kind\n", said - most);
 }
 
 }  // namespace evictlab::cli

@@ -1,6 +1,7 @@
 #pragma once
 
-#include <optional>
+#include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "sim/budget.hpp"
 #include "sim/policy.hpp"
 #include "sim/registry.hpp"
+#include "sim/replay.hpp"
 #include "trace/model.hpp"
 
 // --policy, --budget and what sets defaults for all policies: declared and read alike by every command that replays.
@@ -16,6 +18,9 @@ namespace evictlab::cli {
 
 /// --policy, --budget, --protect, --variant
 void declare_policies(Options& options);
+
+/// --protect and --variant alone
+void declare_policy_defaults(Options& options);
 
 /// What --protect and --variant set for all policies. Throws core::InputError for a variant that no policy has. Says on
 /// stderr which policies of a list cannot be and why.
@@ -28,5 +33,11 @@ std::vector<sim::Policy> usable_policies(const std::vector<sim::Policy>& policie
 
 /// Says what budgets in other units than slots come to.
 void report_conversions(const trace::Source& trace, const std::vector<sim::Budget>& budgets);
+
+/// Shows layers done on a terminal, as long as it lives: for sim::ReplayOptions::progress.
+std::function<void(double done, double total)> layer_progress(const std::string& label);
+
+/// Says what policies have to say about how they went, at most so many lines.
+void report_notes(const std::map<std::string, sim::ReplayResult::NoteTotal>& notes, std::size_t most);
 
 }  // namespace evictlab::cli

@@ -16,7 +16,6 @@
 #include "cli/replay_summary.hpp"
 #include "core/error.hpp"
 #include "core/interrupt.hpp"
-#include "core/progress.hpp"
 #include "sim/registry.hpp"
 #include "sim/summary.hpp"
 #include "trace/io/reader.hpp"
@@ -205,14 +204,9 @@ void append(analysis::Table& table, const analysis::Table& more) {
 
 sim::ReplayResult replay_plans(const trace::Source& trace, const std::vector<Plan>& plans,
                                sim::ReplayOptions& options) {
-  std::unique_ptr<core::Progress> progress;
-  options.progress = [&](double done, double total) {
-    if (!progress) progress = std::make_unique<core::Progress>("replaying", total, "layers");
-    progress->advance_to(done);
-  };
   sim::ReplayResult result;
   for (std::size_t i = 0; i < plans.size(); ++i) {
-    progress.reset();
+    options.progress = layer_progress("replaying");
     sim::ReplayResult one = sim::replay(trace, plans[i].policies, plans[i].budgets, options);
     if (i == 0) {
       result = std::move(one);
@@ -273,10 +267,7 @@ int run_replay(const Arguments& arguments) {
   }
   const sim::ReplayResult result = replay_plans(trace, all, replay_options);
   report_status(result.replay);
-  for (const auto& [note, total] : result.notes) {
-    std::cerr << fmt::format("note: {} ({} runs{})\n", note, total.runs,
-                             total.slots > 0.0 ? fmt::format(", {} slots", total.slots) : "");
-  }
+  report_notes(result.notes, result.notes.size());
 
   outputs.write_table(files.replay, result.replay);
   outputs.write_table(files.budgets, result.budgets);

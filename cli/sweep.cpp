@@ -17,7 +17,6 @@
 #include "core/error.hpp"
 #include "core/file.hpp"
 #include "core/interrupt.hpp"
-#include "core/progress.hpp"
 #include "core/version.hpp"
 #include "sim/compose.hpp"
 #include "sim/replay.hpp"
@@ -159,13 +158,10 @@ void replay_share(const trace::Source& trace, const Asked& asked, const SweepPar
   if (replay.prompts.empty()) return;
   replay.positions = false;
   replay.headroom = headroom;
-  std::unique_ptr<core::Progress> progress;
-  const std::string label = ranks.count() > 1 ? fmt::format("sweeping (rank 0 of {})", ranks.count()) : "sweeping";
-  replay.progress = [&](double done, double total) {
-    if (!ranks.first()) return;
-    if (!progress) progress = std::make_unique<core::Progress>(label, total, "layers");
-    progress->advance_to(done);
-  };
+  if (ranks.first()) {
+    replay.progress =
+        layer_progress(ranks.count() > 1 ? fmt::format("sweeping (rank 0 of {})", ranks.count()) : "sweeping");
+  }
   replay.finished = [&](trace::Index prompt, sim::ReplayResult&& result) {
     if (!layers) {
       result.replay = whole_prompt_rows(result.replay);
@@ -205,13 +201,7 @@ void finish(const trace::Source& trace, const Asked& asked, const SweepParts& pa
   std::vector<std::string> ids;
   for (const trace::PromptInfo& prompt : trace.prompts()) ids.push_back(prompt.id);
   const SweepParts::Merged merged = parts.merge(ids);
-  std::size_t said = 0;
-  for (const auto& [note, total] : merged.notes) {
-    if (++said > kMostNotes) continue;
-    std::cerr << fmt::format("note: {} ({} runs{})\n", note, total.runs,
-                             total.slots > 0.0 ? fmt::format(", {} slots", total.slots) : "");
-  }
-  if (said > kMostNotes) std::cerr << fmt::format("note: and {} more of the kind\n", said - kMostNotes);
+  report_notes(merged.notes, kMostNotes);
   const analysis::Table replay = analysis::Table::from_csv(merged.replay, files.replay.string());
   report_infeasible(replay, parts);
   std::set<std::string> tried;

@@ -92,10 +92,6 @@ std::span<const std::int32_t> HeldLayer::selected(Index set) const {
   return std::span(ranking->order[index]).first(static_cast<std::size_t>(counts[index]));
 }
 
-bool HeldLayer::nothing_evicted() const {
-  return std::ranges::all_of(counts, [this](Index count) { return count == ranges.candidates(); });
-}
-
 LayerRetention HeldLayer::positions() const {
   LayerRetention kept;
   kept.layer = shape.layer;

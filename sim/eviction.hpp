@@ -47,7 +47,6 @@ struct HeldLayer {
   Index stored(Index set) const;
   /// Candidates of a set that are held, by falling importance.
   std::span<const std::int32_t> selected(Index set) const;
-  bool nothing_evicted() const;
   /// The positions themselves.
   LayerRetention positions() const;
 };

@@ -10,4 +10,13 @@ namespace evictlab::sim {
 trace::RowMatrix future_importance(const trace::LayerShape& shape, const trace::TensorView& mass,
                                    Granularity granularity);
 
+/// What the future pays the protected positions of one kept set: `shares` [n] is its row of future_importance.
+template <typename Row>
+double protected_share(const Row& shares, const PositionRanges& ranges) {
+  double share = 0.0;
+  for (Index j = ranges.first_visible; j < ranges.candidates_begin; ++j) share += shares[j];
+  for (Index j = ranges.candidates_end; j < ranges.prompt_length; ++j) share += shares[j];
+  return share;
+}
+
 }  // namespace evictlab::sim

@@ -5,14 +5,12 @@
 #include <numeric>
 
 #include "core/select.hpp"
+#include "sim/future.hpp"
 
 namespace evictlab::sim {
 
 void FutureOfAllLayers::add_layer(const trace::RowMatrix& shares, const PositionRanges& ranges) {
-  for (Index set = 0; set < shares.rows(); ++set) {
-    for (Index j = ranges.first_visible; j < ranges.candidates_begin; ++j) protected_ += shares(set, j);
-    for (Index j = ranges.candidates_end; j < ranges.prompt_length; ++j) protected_ += shares(set, j);
-  }
+  for (Index set = 0; set < shares.rows(); ++set) protected_ += protected_share(shares.row(set), ranges);
   const trace::RowMatrix candidates = shares.middleCols(ranges.candidates_begin, ranges.candidates());
   const std::span values(candidates.data(), static_cast<std::size_t>(candidates.size()));
   std::vector<float> own;

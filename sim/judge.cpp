@@ -30,13 +30,6 @@ std::vector<std::int32_t> protected_positions(const PositionRanges& ranges) {
   return positions;
 }
 
-template <typename Row>
-double protected_mass(const Row& shares, const PositionRanges& ranges) {
-  double mass = 0.0;
-  for (const std::int32_t position : protected_positions(ranges)) mass += shares[position];
-  return mass;
-}
-
 // Runs that hold prefixes of the same ranking, under the same protection.
 using PrefixKey = std::tuple<const Ranking*, Granularity, Index, Index>;
 // Oracles with the same kept sets and protection.
@@ -82,7 +75,7 @@ void add_up(const SetTask& task, std::span<const JudgedLayer> runs, const analys
     }
   }
   const auto shares = task.shares->row(task.set);
-  double mass = protected_mass(shares, ranges);
+  double mass = protected_share(shares, ranges);
   std::size_t summed = 0;
   for (std::size_t i = 0; i < order.size(); ++i) {
     for (; summed < static_cast<std::size_t>(counts[i]); ++summed) mass += shares[ranked[summed]];
@@ -99,7 +92,7 @@ OracleCurve::OracleCurve(const trace::RowMatrix& shares, const PositionRanges& r
   core::parallel_for(best_.size(), [&](std::size_t set) {
     const auto row = shares.row(static_cast<Index>(set));
     const std::span candidates(row.data() + ranges.candidates_begin, static_cast<std::size_t>(ranges.candidates()));
-    std::vector<double> best = {protected_mass(row, ranges)};
+    std::vector<double> best = {protected_share(row, ranges)};
     best.reserve(static_cast<std::size_t>(depth) + 1);
     for (const std::uint32_t index : core::top_ranked(candidates, static_cast<std::size_t>(depth))) {
       best.push_back(best.back() + double{candidates[index]});

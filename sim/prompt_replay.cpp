@@ -187,6 +187,12 @@ void PromptReplay::observe(const trace::LayerData& data, std::size_t layer) {
   trace::LayerView with_future = view;
   with_future.future = &future;
   const KnownScores known = score(view, with_future);
+  std::map<Granularity, trace::RowMatrix> shares;  // for the curves of rankings
+  for (const Group& group : groups_) {
+    const Policy& policy = *runs_[group.runs.front()].policy;
+    if (!divides_freely(policy) || shares.contains(policy.granularity)) continue;
+    shares.emplace(policy.granularity, future_importance(data.shape, future.mass, policy.granularity));
+  }
   core::parallel_for(groups_.size(), [&](std::size_t g) {
     const std::vector<std::size_t>& runs = groups_[g].runs;
     const GroupLayer group = prepare(runs, view, with_future, known);
@@ -200,8 +206,8 @@ void PromptReplay::observe(const trace::LayerData& data, std::size_t layer) {
     });
     const Policy& first = *runs_[runs.front()].policy;
     if (!divides_freely(first)) return;
-    groups_[g].gains.push_back(std::make_shared<const RankedGains>(
-        future_importance(data.shape, future.mass, first.granularity), *group.ranking, first.ranges(data.shape)));
+    groups_[g].gains.push_back(std::make_shared<const RankedGains>(shares.at(first.granularity), *group.ranking,
+                                                                   first.ranges(data.shape)));
   });
 }
 

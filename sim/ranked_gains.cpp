@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/parallel.hpp"
+#include "sim/future.hpp"
 
 namespace evictlab::sim {
 
@@ -12,10 +13,7 @@ RankedGains::RankedGains(const trace::RowMatrix& shares, const Ranking& ranking,
   std::vector<std::optional<analysis::ConcaveHull>> hulls(sets);
   core::parallel_for(sets, [&](std::size_t set) {
     const auto row = shares.row(static_cast<Index>(set));
-    double mass = 0.0;
-    for (Index j = ranges.first_visible; j < ranges.candidates_begin; ++j) mass += row[j];
-    for (Index j = ranges.candidates_end; j < ranges.prompt_length; ++j) mass += row[j];
-    std::vector<double> curve = {mass};
+    std::vector<double> curve = {protected_share(row, ranges)};
     curve.reserve(ranking.order[set].size() + 1);
     for (const std::int32_t position : ranking.order[set]) {
       gains_[set].push_back(row[position]);
