@@ -10,7 +10,7 @@
 namespace evictlab::runtime {
 namespace {
 
-constexpr Architecture kArchitectures[] = {{
+constexpr Architecture kLlama = {
     .name = "LlamaForCausalLM",
     .embedding = "model.embed_tokens",
     .final_norm = "model.norm",
@@ -25,7 +25,16 @@ constexpr Architecture kArchitectures[] = {{
     .up = "model.layers.{}.mlp.up_proj",
     .down = "model.layers.{}.mlp.down_proj",
     .ignored_suffix = ".rotary_emb.inv_freq",
-}};
+};
+
+constexpr Architecture qwen2() {
+  Architecture row = kLlama;
+  row.name = "Qwen2ForCausalLM";
+  row.attention_bias = AttentionBias::kQueryKeyValue;
+  return row;
+}
+
+constexpr Architecture kArchitectures[] = {kLlama, qwen2()};
 
 }  // namespace
 

@@ -8,9 +8,15 @@
 
 namespace evictlab::runtime {
 
-/// What tells one decoder architecture from another: the names of its modules in a checkpoint. The
-/// forward pass is the same for all rows of the table: pre-norm blocks of grouped-query attention with
-/// rotary positions and a gated MLP. "{}" stands for the layer; a weight is module + ".weight", a bias
+/// Where an architecture's attention has biases.
+enum class AttentionBias {
+  kAsConfigured,   // on query, key, value and output where config.json's attention_bias says so
+  kQueryKeyValue,  // always on query, key and value, never on output; config.json does not say
+};
+
+/// What tells one decoder architecture from another: the names of its modules in a checkpoint and its
+/// switches. The forward pass is the same for all rows of the table: pre-norm blocks of grouped-query
+/// attention with rotary positions and a gated MLP. "{}" stands for the layer; a weight is module + ".weight", a bias
 /// module + ".bias".
 struct Architecture {
   std::string_view name;  // as config.json's "architectures" has it
@@ -28,6 +34,7 @@ struct Architecture {
   std::string_view down;
   /// Ends of names that older checkpoints hold and that the configuration already determines.
   std::string_view ignored_suffix;
+  AttentionBias attention_bias = AttentionBias::kAsConfigured;
 };
 
 /// Every architecture the runtime knows.

@@ -187,6 +187,9 @@ void refuse_unsupported(const Keys& keys) {
   if (activation != "silu") {
     throw ModelError("{}: hidden_act '{}' is not supported; known: silu", keys.where(), activation);
   }
+  if (keys.flag("use_sliding_window")) {
+    throw ModelError("{}: use_sliding_window is not supported; expected false", keys.where());
+  }
   if (const auto quantization = keys.object("quantization_config")) {
     throw ModelError("{}: quantization_config ('{}') is not supported; expected F32, F16 or BF16 weights", keys.where(),
                      quantization->text("quant_method").value_or("?"));
@@ -227,7 +230,11 @@ ModelConfig read_model_config(const std::filesystem::path& directory) {
   config.rms_norm_eps = keys.optional_positive("rms_norm_eps").value_or(config.rms_norm_eps);
   config.rope = read_rope(keys);
   config.tie_word_embeddings = keys.flag("tie_word_embeddings");
-  config.attention_bias = keys.flag("attention_bias");
+  if (config.architecture->attention_bias == AttentionBias::kQueryKeyValue) {
+    config.query_key_value_bias = true;
+  } else {
+    config.query_key_value_bias = config.attention_output_bias = keys.flag("attention_bias");
+  }
   config.mlp_bias = keys.flag("mlp_bias");
   config.sliding_windows.assign(static_cast<std::size_t>(config.layers), 0);
   config.dtype = read_dtype(keys);

@@ -41,7 +41,8 @@ struct ModelConfig {
   double rms_norm_eps = 1e-6;
   RopeConfig rope;
   bool tie_word_embeddings = false;
-  bool attention_bias = false;              // on query, key, value and attention output
+  bool query_key_value_bias = false;
+  bool attention_output_bias = false;
   bool mlp_bias = false;                    // on gate, up and down
   std::vector<std::int32_t> eos_token_ids;  // generation_config.json's, else config.json's; may be empty
   std::vector<Index> sliding_windows;       // [L]; 0 = sees every position

@@ -20,7 +20,7 @@ import pathlib
 
 import torch
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
 WINDOW = 16
 CONTINUATION = 12
@@ -76,6 +76,19 @@ MODELS = {
         },
         "rope": {"rope_type": "default", "rope_theta": 500.0},
     },
+    "qwen2-gqa-tied-bf16": {
+        "architecture": Qwen2Config,
+        "dtype": torch.bfloat16,
+        "length": 120,
+        "config": {
+            "hidden_size": 48,
+            "intermediate_size": 72,
+            "num_attention_heads": 6,
+            "num_key_value_heads": 2,
+            "tie_word_embeddings": True,
+        },
+        "rope": {"rope_type": "default", "rope_theta": 1000000.0},
+    },
 }
 
 
@@ -108,7 +121,7 @@ def rewrite_in_old_notation(directory):
 
 @torch.no_grad()
 def expected_tensors(directory, length, generator):
-    model = LlamaForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager").eval()
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager").eval()
     ids = torch.randint(3, COMMON["vocab_size"], (1, length), generator=generator)
     out = model(ids, output_attentions=True)
     attention = torch.stack([layer[0] for layer in out.attentions])  # [L, H, n, n]
@@ -128,7 +141,8 @@ def expected_tensors(directory, length, generator):
 def make(directory, spec, seed):
     generator = torch.Generator().manual_seed(seed)
     directory.mkdir(parents=True, exist_ok=True)
-    model = LlamaForCausalLM(LlamaConfig(**COMMON, **spec["config"], rope_parameters=spec["rope"]))
+    config = spec.get("architecture", LlamaConfig)(**COMMON, **spec["config"], rope_parameters=spec["rope"])
+    model = AutoModelForCausalLM.from_config(config)
     draw_weights(model, generator)
     sharded = "sharded" in directory.name
     model.to(spec["dtype"]).save_pretrained(directory, max_shard_size="24KB" if sharded else "5GB")

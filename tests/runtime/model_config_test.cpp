@@ -42,7 +42,8 @@ TEST_F(ModelConfigTest, WhatIsNotSaidHasTransformersDefaults) {
   EXPECT_EQ(config.rms_norm_eps, 1e-6);
   EXPECT_EQ(describe(config.rope), "rope(theta=10000)");
   EXPECT_FALSE(config.tie_word_embeddings);
-  EXPECT_FALSE(config.attention_bias);
+  EXPECT_FALSE(config.query_key_value_bias);
+  EXPECT_FALSE(config.attention_output_bias);
   EXPECT_FALSE(config.mlp_bias);
   EXPECT_THAT(config.eos_token_ids, IsEmpty());
   EXPECT_THAT(config.sliding_windows, ElementsAre(0, 0, 0));
@@ -63,10 +64,17 @@ TEST_F(ModelConfigTest, WhatIsSaidIsTaken) {
   EXPECT_EQ(config.attention_scale(), 0.25);
   EXPECT_EQ(config.rms_norm_eps, 1e-5);
   EXPECT_TRUE(config.tie_word_embeddings);
-  EXPECT_TRUE(config.attention_bias);
+  EXPECT_TRUE(config.query_key_value_bias);
+  EXPECT_TRUE(config.attention_output_bias);
   EXPECT_TRUE(config.mlp_bias);
   EXPECT_THAT(config.eos_token_ids, ElementsAre(2));
   EXPECT_EQ(config.dtype, "bfloat16");
+}
+
+TEST_F(ModelConfigTest, Qwen2AlwaysHasBiasesOnQueryKeyAndValueAndNeverOnTheOutput) {
+  const ModelConfig config = read({{"architectures", {"Qwen2ForCausalLM"}}});
+  EXPECT_TRUE(config.query_key_value_bias);
+  EXPECT_FALSE(config.attention_output_bias);
 }
 
 TEST_F(ModelConfigTest, BothRopeNotationsMeanTheSame) {
@@ -99,7 +107,7 @@ TEST_F(ModelConfigTest, GenerationConfigDecidesOnTheEndTokens) {
 
 TEST_F(ModelConfigTest, AnUnsupportedArchitectureIsNamedWithThoseKnown) {
   EXPECT_THAT(refusal({{"architectures", {"MambaForCausalLM"}}}),
-              HasSubstr("architecture 'MambaForCausalLM' is not supported; known: LlamaForCausalLM"));
+              HasSubstr("architecture 'MambaForCausalLM' is not supported; known: LlamaForCausalLM, Qwen2ForCausalLM"));
   EXPECT_THAT(refusal({{"architectures", "LlamaForCausalLM"}}), HasSubstr("expected a list of one name"));
   EXPECT_THAT(refusal({{"architectures", nullptr}}), HasSubstr("architectures is missing"));
 }
@@ -112,6 +120,7 @@ TEST_F(ModelConfigTest, UnsupportedFeaturesAreNamed) {
               HasSubstr("partial_rotary_factor 0.5 is not supported"));
   EXPECT_THAT(refusal({{"quantization_config", {{"quant_method", "gptq"}}}}),
               HasSubstr("quantization_config ('gptq')"));
+  EXPECT_THAT(refusal({{"use_sliding_window", true}}), HasSubstr("use_sliding_window is not supported"));
   EXPECT_THAT(refusal({{"dtype", "float8_e4m3fn"}}), HasSubstr("dtype 'float8_e4m3fn' is not supported"));
 }
 
