@@ -7,6 +7,7 @@ checkpoint, and the number of processes does not change what is read.
 import argparse
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import random
@@ -74,16 +75,16 @@ def phase_at(curriculum: list[Phase], step: int) -> tuple[Phase, float]:
     raise IndexError(step)
 
 
-def batch(phase: Phase, step: int, draw: Source, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and kinds [B, T] of one shard; all shards of a step have the same length."""
+def batch(phase: Phase, step: int, draw: Source, seed: int) -> tuple[list[str], torch.Tensor, torch.Tensor]:
+    """Tasks [B], token ids and kinds [B, T] of one shard; all shards of a step have the same length."""
     length = random.Random(f"{seed}/{step}").choices(list(phase.lengths), list(phase.lengths.values()))[0]
     names = draw.random.choices(list(phase.tasks), list(phase.tasks.values()), k=max(2, SHARD_TOKENS // length))
     rows = [row(draw, name, length) for name in names]
-    return torch.tensor([ids for ids, _ in rows]), torch.tensor([kinds for _, kinds in rows])
+    return names, torch.tensor([ids for ids, _ in rows]), torch.tensor([kinds for _, kinds in rows])
 
 
-def loss_of(model: Model, ids: torch.Tensor, kinds: torch.Tensor, filler: float) -> torch.Tensor:
-    """Cross-entropy on answers plus `filler` times that on filler text.
+def loss_of(model: Model, ids: torch.Tensor, kinds: torch.Tensor, filler: float) -> tuple[torch.Tensor, list[float]]:
+    """Cross-entropy on answers plus `filler` times that on filler text, and each sequence's share of right answers.
 
     A sequence with n answer tokens counts sqrt(n): one count of five digits is not drowned by a list of forty values.
     """
@@ -91,8 +92,11 @@ def loss_of(model: Model, ids: torch.Tensor, kinds: torch.Tensor, filler: float)
         logits = model.logits(model(ids[:, :-1]))
     losses = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none").view_as(ids[:, 1:])
     answers, text = (kinds[:, 1:] == ANSWER).float(), (kinds[:, 1:] == FILLER).float()
-    answers = answers * answers.sum(1, keepdim=True).clamp(min=1).rsqrt()
-    return (losses * answers).sum() / answers.sum().clamp(min=1) + filler * (losses * text).sum() / text.sum().clamp(min=1)
+    asked = answers.sum(1, keepdim=True)
+    right = ((logits.argmax(-1) == ids[:, 1:]) * answers).sum(1) / asked[:, 0]  # nan where nothing is asked
+    answers = answers * asked.clamp(min=1).rsqrt()
+    loss = (losses * answers).sum() / answers.sum().clamp(min=1)
+    return loss + filler * (losses * text).sum() / text.sum().clamp(min=1), right.tolist()
 
 
 def optimizers(model: Model) -> list[torch.optim.Optimizer]:
@@ -104,6 +108,22 @@ def optimizers(model: Model) -> list[torch.optim.Optimizer]:
     muon = torch.optim.Muon(matrices, lr=MUON_RATE, momentum=0.95, nesterov=True, weight_decay=0.05, adjust_lr_fn="original")
     groups = [{"params": tables, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}]
     return [muon, torch.optim.AdamW(groups, lr=ADAM_RATE, betas=(0.9, 0.98))]
+
+
+class Averages:
+    """Means by name of what was added since they were last taken; nan is left out."""
+
+    def __init__(self):
+        self.values: dict[str, list[float]] = {}
+
+    def add(self, name: str, value: float) -> None:
+        if not math.isnan(value):
+            self.values.setdefault(name, []).append(value)
+
+    def take(self) -> dict[str, float]:
+        means = {name: round(sum(values) / len(values), 4) for name, values in sorted(self.values.items())}
+        self.values.clear()
+        return means
 
 
 class Run:
@@ -163,7 +183,7 @@ class Run:
 
     def train(self) -> None:
         saved = logged = started = time.monotonic()
-        recent: list[float] = []
+        recent = Averages()
         while self.step < self.steps:
             phase, progress = phase_at(self.curriculum, self.step)
             first, last = phase.rate
@@ -173,10 +193,12 @@ class Run:
                     group["lr"] = rate * base
             for shard in range(self.rank, SHARDS, self.processes):
                 draw = source(self.arguments, self.encode, self.words, self.corpus, self.step, shard)
-                ids, kinds = batch(phase, self.step, draw, self.arguments.seed)
-                loss = loss_of(self.model, ids.to(self.device), kinds.to(self.device), phase.filler) / SHARDS
-                loss.backward()
-                recent.append(SHARDS * loss.item())
+                names, ids, kinds = batch(phase, self.step, draw, self.arguments.seed)
+                loss, right = loss_of(self.model, ids.to(self.device), kinds.to(self.device), phase.filler)
+                (loss / SHARDS).backward()
+                recent.add("loss", loss.item())
+                for name, share in zip(names, right, strict=True):
+                    recent.add(name, share)
             self.share_gradients()
             torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
             for optimizer in self.optimizers:
@@ -188,9 +210,8 @@ class Run:
             self.seconds += now - started
             started = now
             if self.step % 50 == 0:
-                self.log(loss=round(sum(recent) / len(recent), 4), rate=round(rate, 4), length=ids.shape[1])
-                recent.clear()
-            if self.step % 300 == 0 or self.step == self.steps:
+                self.log(rate=round(rate, 4), train=recent.take())
+            if (self.step % 300 == 0 and max(phase.lengths) >= 256) or self.step == self.steps:
                 self.evaluate(min(1024, max(phase.lengths)))
             if time.monotonic() - saved > CHECKPOINT_SECONDS or self.step == self.steps:
                 saved = time.monotonic()
