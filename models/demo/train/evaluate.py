@@ -1,4 +1,4 @@
-"""Accuracy of a model on the test prompts, with the full cache."""
+"""Accuracy of a model on its test prompts: with the full cache, or with what a policy kept."""
 
 import argparse
 import collections
@@ -9,7 +9,8 @@ import pathlib
 import torch
 from model import Model
 from prompts import Prompt, read_prompts
-from text import Encoder
+from text import Corpus, Encoder
+from trigram import Trigram
 
 
 @dataclasses.dataclass
@@ -52,23 +53,16 @@ def accuracy_table(model: Model, encode: Encoder, prompts: list[Prompt], key=lam
     }
 
 
-def print_table(title: str, table, value) -> None:
+def print_table(title: str, table, value, first: str = "task") -> None:
     columns = sorted({column for row in table.values() for column in row})
-    print(f"\n{title}\n\n| task | " + " | ".join(str(column) for column in columns) + " |")
+    print(f"\n{title}\n\n| {first} | " + " | ".join(str(column) for column in columns) + " |")
     print("| --- |" + " ---: |" * len(columns))
     for task, row in table.items():
         cells = (value(row[column]) if column in row else "" for column in columns)
         print(f"| {task} | " + " | ".join(cells) + " |")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=pathlib.Path, help="model folder with config.json, weights, tokenizer, prompts")
-    parser.add_argument("--prompts", type=pathlib.Path, help="folder of TASK-LENGTH.jsonl; the model's own by default")
-    arguments = parser.parse_args()
-    encode = Encoder(arguments.model)
-    model = Model.read(arguments.model)
-    prompts = read_prompts(arguments.prompts or arguments.model / "prompts")
+def report_full_cache(model: Model, encode: Encoder, prompts: list[Prompt]) -> None:
     table = accuracy_table(model, encode, prompts)
     print_table("Exact match, full cache", table, lambda score: f"{100 * score.exact:.1f} %")
     print_table("Answer tokens right", table, lambda score: f"{100 * score.tokens:.1f} %")
@@ -76,6 +70,53 @@ def main() -> None:
     deep = [prompt for prompt in prompts if prompt.depth is not None]
     by_depth = accuracy_table(model, encode, deep, key=lambda prompt: min(9, math.floor(10 * prompt.depth)) / 10)
     print_table("Exact match by depth (deciles, all lengths)", by_depth, lambda score: f"{100 * score.exact:.0f} %")
+
+
+def report_trigram(corpus: pathlib.Path, encode: Encoder, prompts: list[Prompt]) -> None:
+    documents = [encode("".join(document)) for document in Corpus(corpus, held_out=False).documents]
+    trigram = Trigram(documents, encode.tokenizer.get_vocab_size())
+    table: dict[str, dict[int, Score]] = {"text": {}}
+    for length in sorted({prompt.length for prompt in prompts}):
+        texts = [prompt for prompt in prompts if prompt.task == "text" and prompt.length == length]
+        losses = [trigram.nll(encode(prompt.prompt), encode(prompt.answer)) for prompt in texts]
+        table["text"][length] = Score(nll=sum(losses) / len(losses), prompts=len(losses))
+    print_table("A trigram model of the training text, nats per token", table, lambda score: f"{score.nll:.3f}")
+
+
+def short_name(policy: str) -> str:
+    """"snapkv" of "snapkv(window=32,...)"; a composed policy is known by its parts alone."""
+    return policy if policy.startswith("compose") else policy.split("(")[0]
+
+
+def report_eviction(model: Model, encode: Encoder, prompts: list[Prompt], kept: pathlib.Path) -> None:
+    from eviction import evicted_accuracy, read_kept  # h5py is needed for this alone
+
+    table = evicted_accuracy(model, encode, prompts, read_kept(kept))
+    by_policy: dict[str, dict[str, dict[int, Score]]] = collections.defaultdict(lambda: collections.defaultdict(dict))
+    for task, columns in table.items():
+        for (policy, budget), score in columns.items():
+            by_policy[task][short_name(policy)][budget] = score
+    for task, rows in by_policy.items():
+        title = f"{task}: exact match after the first answer token, by slots kept"
+        print_table(title, rows, lambda score: f"{100 * score.exact:.1f} %", first="policy")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=pathlib.Path, help="model folder with config.json, weights, tokenizer, prompts")
+    parser.add_argument("--prompts", type=pathlib.Path, help="folder of TASK-LENGTH.jsonl; the model's own by default")
+    parser.add_argument("--kept", type=pathlib.Path, help="decode with what `evictlab replay --kept` wrote instead")
+    parser.add_argument("--corpus", type=pathlib.Path, help="compare text with a trigram model of this corpus")
+    arguments = parser.parse_args()
+    encode = Encoder(arguments.model)
+    model = Model.read(arguments.model)
+    prompts = read_prompts(arguments.prompts or arguments.model / "prompts")
+    if arguments.kept:
+        report_eviction(model, encode, prompts, arguments.kept)
+        return
+    report_full_cache(model, encode, prompts)
+    if arguments.corpus:
+        report_trigram(arguments.corpus, encode, prompts)
 
 
 if __name__ == "__main__":

@@ -196,7 +196,8 @@ class Model(nn.Module):
         tensors = {name: value.detach().half().contiguous() for name, value in self.state_dict().items()}
         if self.config.tie_word_embeddings:
             del tensors["lm_head.weight"]
-        safetensors.torch.save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+        weights = safetensors.torch.save(tensors, metadata={"format": "pt"})
+        (directory / "model.safetensors").write_bytes(weights)
 
     @classmethod
     def read(cls, directory: pathlib.Path) -> "Model":

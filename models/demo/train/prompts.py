@@ -88,7 +88,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     files: dict[str, list[str]] = {}
     for prompt in make_prompts(arguments.corpus, encode, LENGTHS, COUNT):
-        tokens = encode.length(prompt.prompt + prompt.answer + (prompt.stop or ""))
+        tokens = encode.length(prompt.prompt)
         files.setdefault(f"{prompt.task}-{prompt.length}.jsonl", []).append(prompt.to_json(tokens))
     for name, lines in files.items():
         (arguments.out / name).write_text("\n".join(lines) + "\n")

@@ -245,6 +245,9 @@ def rule(source: Source, room: int, depth: float | None = None) -> list[Segment]
         lines += 1
 
 
+MOST_VOTES = 6
+
+
 # --- aggregation ---------------------------------------------------------------------------------------------------
 
 
@@ -259,16 +262,21 @@ def votes(source: Source, room: int, names: list[str], counts: list[int], questi
 
 
 def count(source: Source, room: int, depth: float | None = None) -> list[Segment]:
-    """How often was each voted for: "<q> count A B C:" is answered by one digit each, in the order asked."""
+    """How often was each voted for: "<q> count A B:" is answered by " A 3 B 5", in the order asked."""
     draw = source.random
-    most = max(2, min(9, room // 24))
-    names = source.words.keys(draw, draw.randint(3, 5) if source.test or room >= 128 else 2)
+    most = max(2, min(MOST_VOTES, room // 24))
+    names = [draw.choice(source.words.real) for _ in range(draw.randint(2, 4))]
+    if len(set(names)) < len(names):
+        return count(source, room, depth)
     counts = [draw.randint(1, most) for _ in names]
     questions: list[Segment] = []
-    for _ in range(1 if source.test else draw.randint(1, 4)):
-        order = draw.sample(range(len(names)), draw.randint(3, len(names)) if len(names) > 2 else 2)
+    for _ in range(1 if source.test else draw.randint(1, 3)):
+        order = draw.sample(range(len(names)), len(names) if source.test else draw.randint(1, len(names)))
         text = " count" + "".join(f" {names[place]}" for place in order) + ":"
-        questions += ask(text, "".join(f" {counts[place]}" for place in order))
+        answer = "".join(f" {names[place]} {counts[place]}" for place in order)
+        if source.test and source.encode.length(answer) > 9:
+            return count(source, room, depth)
+        questions += ask(text, answer)
     return votes(source, room, names, counts, questions)
 
 

@@ -1,5 +1,6 @@
 """Text to token ids: training the tokenizer, fast encoding, the corpus and the words that keys are made of."""
 
+import argparse
 import collections
 import json
 import pathlib
@@ -143,3 +144,11 @@ class Words:
             word = self._draw(lambda: "".join(generator.choices(self.LETTERS, k=generator.randint(5, 9))))
             if 3 <= self.encode.length(" " + word) <= 9:
                 return word
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--corpus", type=pathlib.Path, required=True)
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for tokenizer.json")
+    arguments = parser.parse_args()
+    train_tokenizer(arguments.corpus, arguments.out)
