@@ -330,6 +330,8 @@ def copy(source: Source, room: int, depth: float | None = None) -> list[Segment]
     ]
     if source.test:
         usable = [entry for entry in questions if 3 <= source.encode.length(entry[1][1].text) <= 9]
+        if not usable:
+            return copy(source, room, depth)
         place, question = usable[min(int((depth or 0.0) * len(usable)), len(usable) - 1)]
         context[place] = dataclasses.replace(context[place], span="needle")
         return context + question

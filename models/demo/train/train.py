@@ -67,6 +67,14 @@ CURRICULA = {
         Phase(1500, {256: 0.5, 512: 1, 1024: 1.5}, MIXED, 0.3, (0.8, 0.6)),
         Phase(1700, {512: 0.7, 1024: 1, 2304: 1.3}, MIXED, 0.4, (0.6, 0.03)),
     ],
+    "demo-qwen2": [
+        Phase(400, {64: 1}, RECALL, 0.1),
+        Phase(200, {128: 1}, RECALL | {"rule": 1, "count": 1}, 0.1),
+        Phase(500, {128: 1, 256: 1}, PATTERNS, 0.1),
+        Phase(400, {256: 1, 512: 1.5}, MIXED, 0.2, (0.9, 0.8)),
+        Phase(700, {256: 0.5, 512: 1, 1024: 1.5}, MIXED, 0.3, (0.8, 0.6)),
+        Phase(800, {512: 0.7, 1024: 1, 2304: 1.3}, MIXED, 0.4, (0.6, 0.03)),
+    ],
 }
 
 
@@ -152,7 +160,7 @@ class Run:
             layer.before_attention = torch.compile(layer.before_attention, dynamic=False)
             layer.after_attention = torch.compile(layer.after_attention, dynamic=False)
         self.optimizers = optimizers(self.model)
-        self.curriculum = CURRICULA[arguments.curriculum or arguments.model]
+        self.curriculum = CURRICULA[arguments.model]
         self.steps = sum(phase.steps for phase in self.curriculum)
         self.step, self.seconds, self.tokens = 0, 0.0, 0
         self.checkpoint = arguments.out / "checkpoint.pt"
@@ -258,7 +266,6 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=pathlib.Path, required=True, help="folder of tokenizer.json")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder of the run; continued if there is one")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--curriculum", choices=CURRICULA, help="another model's curriculum")
     processes = 1 if torch.cuda.is_available() else SHARDS
     parser.add_argument("--processes", type=int, choices=(1, SHARDS), default=processes)
     arguments = parser.parse_args()
