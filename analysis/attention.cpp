@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "core/parallel.hpp"
+#include "analysis/window_statistics.hpp"
 
 namespace evictlab::analysis {
 
@@ -22,12 +22,38 @@ double entropy(std::span<const float> weights) {
   return sum > 0 ? std::max(0.0, std::log(sum) - weighted_logs / sum) : 0.0;
 }
 
+namespace {
+
+/// Positions that are neither sinks nor recent for the last row, most mass first: as many as a top set has.
+std::vector<std::uint32_t> heavy_positions(const RankedMass& ranked, Index visible, const ProfileOptions& options) {
+  const auto n = static_cast<Index>(ranked.order.size());
+  const Index wanted = top_count(visible, options.top);
+  std::vector<std::uint32_t> heavy;
+  for (const std::uint32_t position : ranked.order) {
+    if (static_cast<Index>(heavy.size()) == wanted) break;
+    if (position >= options.sinks && position < n - options.recent) heavy.push_back(position);
+  }
+  return heavy;
+}
+
+}  // namespace
+
+RankedMass rank_window(const trace::TensorView& window_attention, Index head) {
+  std::vector<double> sums(static_cast<std::size_t>(window_attention.columns()));
+  add_window_sums(window_attention, head, window_attention.rows(), 0, sums);
+  return rank_mass(sums);
+}
+
 AttentionProfile attention_profile(const trace::TensorView& window_attention, Index head, Index sliding_window,
-                                   const ProfileOptions& options) {
+                                   const RankedMass& ranked, const ProfileOptions& options) {
   const Index rows = window_attention.rows();
   const Index n = window_attention.columns();
   const trace::LayerShape shape{.sliding_window = sliding_window};
+  const std::vector<std::uint32_t> heavy = heavy_positions(ranked, n - shape.first_seen(n - 1), options);
   AttentionProfile profile;
+  for (std::size_t i = 0; i < kMassShares.size(); ++i) {
+    profile.positions_for[i] = positions_for(ranked, kMassShares[i]);
+  }
   std::vector<float> row(static_cast<std::size_t>(n));
   for (Index r = 0; r < rows; ++r) {
     window_attention.copy_row(head, r, row);
@@ -42,43 +68,30 @@ AttentionProfile attention_profile(const trace::TensorView& window_attention, In
     profile.entropy += nats;
     if (end - begin > 1) profile.normalized_entropy += nats / std::log(static_cast<double>(end - begin));
     profile.effective_positions += std::exp(nats);
-    if (total > 0) {
-      profile.sink_mass += mass(begin, std::min(options.sinks, end)) / total;
-      profile.recent_mass += mass(std::max(begin, end - options.recent), end) / total;
-    }
+    if (total <= 0) continue;
+    const Index sinks_end = std::min(options.sinks, end);
+    const Index recent_begin = std::max({begin, sinks_end, end - options.recent});
+    const double sinks = mass(begin, sinks_end) / total;
+    const double recent = mass(recent_begin, end) / total;
+    double hitters = 0;
+    for (const std::uint32_t position : heavy) hitters += position < recent_begin ? row[position] / total : 0.0;
+    profile.sink_mass += sinks;
+    profile.recent_mass += recent;
+    profile.heavy_mass += hitters;
+    profile.rest_mass += std::max(0.0, 1.0 - sinks - recent - hitters);
   }
   const double count = static_cast<double>(std::max<Index>(rows, 1));
-  profile.entropy /= count;
-  profile.normalized_entropy /= count;
-  profile.effective_positions /= count;
-  profile.sink_mass /= count;
-  profile.recent_mass /= count;
+  for (double* value : {&profile.entropy, &profile.normalized_entropy, &profile.effective_positions, &profile.sink_mass,
+                        &profile.recent_mass, &profile.heavy_mass, &profile.rest_mass}) {
+    *value /= count;
+  }
   return profile;
 }
 
-Table attention_table(const trace::Source& source, const ProfileOptions& options) {
-  Table table({"prompt", "task", "layer", "head", "entropy_nats", "normalized_entropy", "effective_positions",
-               "sink_mass", "recent_mass"});
-  for (std::size_t p = 0; p < source.prompts().size(); ++p) {
-    const trace::PromptInfo& prompt = source.prompts()[p];
-    std::vector<std::vector<AttentionProfile>> profiles(prompt.layers.size());  // by layer, head
-    core::parallel_for(prompt.layers.size(), [&](std::size_t i) {
-      const trace::LayerData layer =
-          source.layer(static_cast<Index>(p), prompt.layers[i], trace::Field::kWindowAttention);
-      for (Index h = 0; h < layer.shape.query_heads; ++h) {
-        profiles[i].push_back(attention_profile(layer.window_attention.view(), h, layer.shape.sliding_window, options));
-      }
-    });
-    for (std::size_t i = 0; i < profiles.size(); ++i) {
-      for (std::size_t h = 0; h < profiles[i].size(); ++h) {
-        const AttentionProfile& profile = profiles[i][h];
-        table.add_row({prompt.id, prompt.task, prompt.layers[i], static_cast<std::int64_t>(h), profile.entropy,
-                       profile.normalized_entropy, profile.effective_positions, profile.sink_mass,
-                       profile.recent_mass});
-      }
-    }
-  }
-  return table;
+std::string_view head_kind(const AttentionProfile& profile) {
+  if (profile.sink_mass >= 0.5) return "sink";
+  if (profile.recent_mass >= 0.5) return "local";
+  return profile.heavy_mass >= 0.5 ? "retrieval" : "dispersed";
 }
 
 }  // namespace evictlab::analysis

@@ -7,7 +7,7 @@
 #include <stdexcept>
 
 #include "analysis/fixed_blocking.hpp"
-#include "core/attention_rows.hpp"
+#include "analysis/future_attention.hpp"
 #include "core/parallel.hpp"
 
 namespace evictlab::analysis {
@@ -255,44 +255,6 @@ void SummaryReference::sums_in_order(Index head, Positions always, Positions ran
     sums[i] = {first.mass + own.mass, first.weighted + own.weighted, std::max(first.largest_norm, own.largest_norm)};
   }
 }
-
-namespace {
-
-// Softmax rows of the future queries of the query heads that read kv head `g`, one head's after the other's:
-// [H/G * T, visible]. Query n+t sees 0..n+t, in a sliding window W only its last W positions. Column 0 is position
-// `first`.
-RowMatrix future_attention(const LayerShape& shape, const FutureView& future, Index g, Index first) {
-  const Index queries_of_head = shape.future_length;
-  const TensorView keys = future.keys.row_range(first, future.keys.rows() - first);
-  RowMatrix queries(shape.group_size() * queries_of_head, shape.head_dim);
-  std::vector<core::VisibleKeys> visible;
-  for (Index h = 0; h < shape.group_size(); ++h) {
-    queries.middleRows(h * queries_of_head, queries_of_head) = future.queries.copy_head(g * shape.group_size() + h);
-    for (Index t = 0; t < queries_of_head; ++t) {
-      const Index position = shape.prompt_length + t;
-      visible.push_back({static_cast<std::size_t>(std::max(first, shape.first_seen(position)) - first),
-                         static_cast<std::size_t>(position + 1 - first)});
-    }
-  }
-  RowMatrix rows(queries.rows(), keys.rows());
-  if (rows.size() == 0) return rows;
-  const auto span_of = [](auto& matrix) { return std::span(matrix.data(), static_cast<std::size_t>(matrix.size())); };
-  const auto scale = static_cast<float>(shape.attention_scale / double{keys.scale()});
-  // Keys are whole rows of the recorded tensor, so that one head's are contiguous.
-  const auto compute = [&](const auto* stored) {
-    core::attention_rows(span_of(std::as_const(queries)),
-                         std::span(stored, static_cast<std::size_t>(keys.rows() * keys.columns())),
-                         static_cast<std::size_t>(shape.head_dim), scale, visible, span_of(rows));
-  };
-  if (keys.element_type() == trace::ElementType::kFloat16) {
-    compute(keys.half_row(g, 0).data());
-  } else {
-    compute(keys.float_row(g, 0).data());
-  }
-  return rows;
-}
-
-}  // namespace
 
 OutputReference::OutputReference(const LayerShape& shape, const FutureView& future, const RowMatrix& output_weight)
     : shape_(shape), output_weight_(&output_weight) {

@@ -36,6 +36,7 @@ struct ReplayFiles {
   fs::path replay;
   fs::path budgets;
   fs::path positions;
+  fs::path spans;
   fs::path trajectory;
   std::optional<fs::path> constraints;
   std::optional<fs::path> kept;
@@ -44,13 +45,14 @@ struct ReplayFiles {
       : replay(outputs.plan(options.path("out"))),
         budgets(outputs.plan(replay.parent_path() / "budgets.csv")),
         positions(outputs.plan(replay.parent_path() / "positions.csv")),
+        spans(outputs.plan(replay.parent_path() / "spans.csv")),
         trajectory(outputs.plan(replay.parent_path() / "trajectory.csv")) {
     const fs::path manifest = outputs.plan(Outputs::manifest_path(replay));
     if (options.has("kept") && !judges_kept(options)) kept = outputs.plan(options.path("kept"));
     if (options.has("constrain")) constraints = outputs.plan(replay.parent_path() / "constraints.csv");
     std::set<fs::path> different;
-    for (const fs::path& path : {replay, budgets, positions, trajectory, manifest, constraints.value_or("constraints"),
-                                 kept.value_or("kept")}) {
+    for (const fs::path& path : {replay, budgets, positions, spans, trajectory, manifest,
+                                 constraints.value_or("constraints"), kept.value_or("kept")}) {
       if (!different.insert(fs::absolute(path).lexically_normal()).second) {
         throw core::InputError(
             "replay: {} would be written twice; its companions (budgets.csv, ...) go beside the table", path.string());
@@ -215,6 +217,7 @@ sim::ReplayResult replay_plans(const trace::Source& trace, const std::vector<Pla
     append(result.replay, one.replay);
     append(result.budgets, one.budgets);
     append(result.positions, one.positions);
+    append(result.spans, one.spans);
     append(result.trajectory, one.trajectory);
     for (const auto& [note, total] : one.notes) {
       result.notes[note].runs += total.runs;
@@ -245,8 +248,8 @@ int run_replay(const Arguments& arguments) {
   Options options(
       "replay", "TRACE --policy LIST --budget LIST --out replay.csv [OPTION ...]",
       "Replays eviction policies at budgets from a recorded trace: what each keeps, what that costs, and how\n"
-      "far it is from the oracle. Writes the table, budgets.csv, positions.csv and trajectory.csv beside it,\n"
-      "and a manifest.");
+      "far it is from the oracle. Writes the table, budgets.csv, positions.csv, spans.csv and\n"
+      "trajectory.csv beside it, and a manifest.");
   declare(options);
   if (!options.parse(arguments)) return 0;
 
@@ -272,6 +275,7 @@ int run_replay(const Arguments& arguments) {
   outputs.write_table(files.replay, result.replay);
   outputs.write_table(files.budgets, result.budgets);
   outputs.write_table(files.positions, result.positions);
+  outputs.write_table(files.spans, result.spans);
   outputs.write_table(files.trajectory, result.trajectory);
   if (files.constraints) outputs.write_table(*files.constraints, sim::constraint_costs(result.replay, pairs));
   nlohmann::ordered_json policies;
@@ -289,8 +293,9 @@ int run_replay(const Arguments& arguments) {
   if (kept) kept->finish();
   std::cout << replay_summary(sim::summarize(free_rows(result.replay, pairs)));
   if (files.constraints) std::cout << constraints_summary(sim::constraint_costs(result.replay, pairs));
-  std::cerr << fmt::format("wrote {}, {}, {}, {}{}\n", files.replay.string(), files.budgets.filename().string(),
-                           files.positions.filename().string(), files.trajectory.filename().string(),
+  std::cerr << fmt::format("wrote {}, {}, {}, {}, {}{}\n", files.replay.string(), files.budgets.filename().string(),
+                           files.positions.filename().string(), files.spans.filename().string(),
+                           files.trajectory.filename().string(),
                            files.constraints ? ", " + files.constraints->filename().string() : "");
   return 0;
 }

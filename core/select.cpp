@@ -10,6 +10,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <utility>
 
 namespace evictlab::core {
@@ -19,6 +20,10 @@ namespace {
 std::uint32_t descending_key(float score) {
   const auto bits = std::bit_cast<std::uint32_t>(score + 0.0F);  // -0.0 + 0.0 = +0.0
   return (bits & 0x80000000U) != 0 ? bits : ~(bits | 0x80000000U);
+}
+
+float from_descending_key(std::uint32_t key) {
+  return std::bit_cast<float>((key & 0x80000000U) != 0 ? key : ~key & 0x7FFFFFFFU);
 }
 
 constexpr std::size_t kRadix = 2048;  // digits of 11, 11 and 10 bits
@@ -190,6 +195,49 @@ std::vector<std::uint32_t> top_positions(std::span<const float> scores, std::siz
   std::vector<std::uint32_t> selected = select(values, count);
   for (std::uint32_t& position : selected) position = candidates[position];
   return selected;
+}
+
+std::vector<std::ptrdiff_t> counts_of_largest(std::span<const std::span<const float>> lists, std::ptrdiff_t total) {
+  const auto largest = [&](float cut, auto bound) {  // counts of numbers above the cut, or not below it
+    std::vector<std::ptrdiff_t> counts;
+    for (const auto list : lists)
+      counts.push_back(bound(list.begin(), list.end(), cut, std::greater<>()) - list.begin());
+    return counts;
+  };
+  const auto sum = [](const std::vector<std::ptrdiff_t>& counts) {
+    return std::accumulate(counts.begin(), counts.end(), std::ptrdiff_t{0});
+  };
+  const auto above = [](auto begin, auto end, float cut, auto order) {
+    return std::lower_bound(begin, end, cut, order);
+  };
+  const auto not_below = [](auto begin, auto end, float cut, auto order) {
+    return std::upper_bound(begin, end, cut, order);
+  };
+  std::vector<std::ptrdiff_t> all;
+  for (const auto list : lists) all.push_back(static_cast<std::ptrdiff_t>(list.size()));
+  if (total >= sum(all)) return all;
+  if (total <= 0) return std::vector<std::ptrdiff_t>(lists.size(), 0);
+  // The largest cut that leaves at least `total` numbers not below it.
+  std::uint32_t low = descending_key(std::numeric_limits<float>::infinity());
+  std::uint32_t high = descending_key(-std::numeric_limits<float>::infinity());
+  while (low < high) {
+    const std::uint32_t middle = low + (high - low) / 2;
+    if (sum(largest(from_descending_key(middle), not_below)) >= total) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  const float cut = from_descending_key(low);
+  std::vector<std::ptrdiff_t> counts = largest(cut, above);
+  const std::vector<std::ptrdiff_t> with_equal = largest(cut, not_below);
+  std::ptrdiff_t left = total - sum(counts);
+  for (std::size_t l = 0; l < counts.size(); ++l) {
+    const std::ptrdiff_t equal = std::min(left, with_equal[l] - counts[l]);
+    counts[l] += equal;
+    left -= equal;
+  }
+  return counts;
 }
 
 }  // namespace evictlab::core

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -17,5 +18,9 @@ std::vector<std::uint32_t> top_ranked(std::span<const float> scores, std::size_t
 
 /// The same indices as top_ranked, ascending: a radix select without a sort.
 std::vector<std::uint32_t> top_positions(std::span<const float> scores, std::size_t count);
+
+/// How many of the `total` largest numbers of all lists, each falling, are each list's; equal numbers: the earlier list
+/// first. A few binary searches a list.
+std::vector<std::ptrdiff_t> counts_of_largest(std::span<const std::span<const float>> lists, std::ptrdiff_t total);
 
 }  // namespace evictlab::core

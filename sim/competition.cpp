@@ -1,27 +1,11 @@
 #include "sim/competition.hpp"
 
 #include <algorithm>
-#include <bit>
-#include <functional>
-#include <limits>
 #include <numeric>
 
 #include "core/select.hpp"
 
 namespace evictlab::sim {
-namespace {
-
-// Whole numbers in the order of the floats they stand for, -0.0 as 0.0; and back.
-std::uint32_t rising_key(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value + 0.0F);
-  return (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
-}
-float from_rising_key(std::uint32_t key) {
-  return std::bit_cast<float>((key & 0x80000000U) != 0 ? key & 0x7FFFFFFFU : ~key);
-}
-
-}  // namespace
-
 Competition::Competition(const LayerSummary& summary, TieOrder ties)
     : matrix_(summary.importance.scores),
       ranges_(summary.ranges),
@@ -84,49 +68,6 @@ std::vector<Index> Competition::shares(Index count, Index guarantee) const {
 std::shared_ptr<const Competition> competition_of(const LayerSummary& summary, TieOrder ties) {
   if (auto known = std::dynamic_pointer_cast<const Competition>(summary.measure)) return known;
   return std::make_shared<const Competition>(summary, ties);
-}
-
-std::vector<Index> counts_of_largest(std::span<const std::span<const float>> lists, Index total) {
-  const auto largest = [&](float cut, auto bound) {  // counts of numbers above the cut, or not below it
-    std::vector<Index> counts;
-    for (const auto list : lists)
-      counts.push_back(bound(list.begin(), list.end(), cut, std::greater<>()) - list.begin());
-    return counts;
-  };
-  const auto sum = [](const std::vector<Index>& counts) {
-    return std::accumulate(counts.begin(), counts.end(), Index{0});
-  };
-  const auto above = [](auto begin, auto end, float cut, auto order) {
-    return std::lower_bound(begin, end, cut, order);
-  };
-  const auto not_below = [](auto begin, auto end, float cut, auto order) {
-    return std::upper_bound(begin, end, cut, order);
-  };
-  std::vector<Index> all;
-  for (const auto list : lists) all.push_back(static_cast<Index>(list.size()));
-  if (total >= sum(all)) return all;
-  if (total <= 0) return std::vector<Index>(lists.size(), 0);
-  // The largest cut that leaves at least `total` numbers not below it.
-  std::uint32_t low = rising_key(-std::numeric_limits<float>::infinity());
-  std::uint32_t high = rising_key(std::numeric_limits<float>::infinity());
-  while (low < high) {
-    const std::uint32_t middle = low + (high - low) / 2 + 1;
-    if (sum(largest(from_rising_key(middle), not_below)) >= total) {
-      low = middle;
-    } else {
-      high = middle - 1;
-    }
-  }
-  const float cut = from_rising_key(low);
-  std::vector<Index> counts = largest(cut, above);
-  const std::vector<Index> with_equal = largest(cut, not_below);
-  Index left = total - sum(counts);
-  for (std::size_t l = 0; l < counts.size(); ++l) {
-    const Index equal = std::min(left, with_equal[l] - counts[l]);
-    counts[l] += equal;
-    left -= equal;
-  }
-  return counts;
 }
 
 }  // namespace evictlab::sim

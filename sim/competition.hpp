@@ -50,8 +50,4 @@ class Competition final : public LayerMeasure {
 /// The competition that an allocator measured, or, where nobody did, a new one.
 std::shared_ptr<const Competition> competition_of(const LayerSummary& summary, TieOrder ties);
 
-/// How many of the `total` largest numbers of all lists, each falling, are each list's; equal numbers: the earlier list
-/// first. A few binary searches a list.
-std::vector<Index> counts_of_largest(std::span<const std::span<const float>> lists, Index total);
-
 }  // namespace evictlab::sim

@@ -206,8 +206,8 @@ void PromptReplay::observe(const trace::LayerData& data, std::size_t layer) {
     });
     const Policy& first = *runs_[runs.front()].policy;
     if (!divides_freely(first)) return;
-    groups_[g].gains.push_back(std::make_shared<const RankedGains>(shares.at(first.granularity), *group.ranking,
-                                                                   first.ranges(data.shape)));
+    groups_[g].gains.push_back(
+        std::make_shared<const RankedGains>(shares.at(first.granularity), *group.ranking, first.ranges(data.shape)));
   });
 }
 
@@ -280,7 +280,7 @@ void PromptReplay::judge(const trace::LayerData& data, std::size_t layer, bool r
     LayerOutcome& outcome = run.layers[layer];
     const HeldLayer& own = run.eviction->held(layer);
     if (run.policy->decoding) outcome.measures = layer_judge.judge_decoding(*run.policy, own.positions());
-    outcome.count(own, run.policy->granularity, want_positions_);
+    outcome.count(own, run.policy->granularity, want_positions_, info_.spans);
     if (keep_retention_) run.retention.layers.push_back(own.positions());
     if (!revising) run.eviction->release(layer);
   });

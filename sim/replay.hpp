@@ -38,7 +38,8 @@ struct ReplayOptions {
   std::function<void(const RetentionRecord&)> retention;
   /// Which prompts of the source, by index; empty: all.
   std::vector<Index> prompts = {};
-  /// Where in the prompt positions are kept: the table `positions`, which costs a glance at every kept position.
+  /// Where in the prompt positions are kept: the tables `positions` and `spans`, which cost a glance at every kept
+  /// position.
   bool positions = true;
   /// How much better scoring and better allocation could do: the table `headroom`. Ranks all candidates.
   bool headroom = false;
@@ -60,6 +61,10 @@ struct ReplayResult {
   /// Where in the prompt they are: of a layer's kept slots, the share in each of 20 equal ranges of the
   /// prompt: prompt,policy,parameters,budget_requested,layer,depth_bin,share
   analysis::Table positions;
+  /// Of the prompt's named spans, the share of positions kept, mean over kept sets; of spans of one name (distractors)
+  /// the mean. depth: where the first of them begins, 0 = at the prompt's beginning, 1 = at its end. A row per layer
+  /// and for layer = "all". prompt,task,prompt_length,depth,policy,parameters,budget_requested,layer,span,retained
+  analysis::Table spans;
   /// What is held while the prompt is read: the bytes of all layers so far with this layer's cache still whole, and
   /// after this layer's eviction; the peak is the largest bytes_before.
   /// prompt,policy,parameters,budget_requested,layer,bytes_before,bytes_after

@@ -94,9 +94,67 @@ void add_budget_and_position_rows(const RowContext& context, const LayerOutcome&
   }
 }
 
+/// Each kept position counts once, however often it is stored.
+std::vector<double> shares_of_spans(const LayerRetention& kept, std::span<const trace::Span> spans) {
+  std::vector<double> shares(spans.size(), 0.0);
+  if (spans.empty()) return shares;
+  for (Index set = 0; set < kept.sets(); ++set) {
+    const std::vector<std::int32_t> ascending = kept.kept_ascending(set);
+    for (std::size_t i = 0; i < spans.size(); ++i) {
+      const auto from = std::ranges::lower_bound(ascending, spans[i].begin);
+      const auto to = std::ranges::lower_bound(ascending, spans[i].end);
+      const auto length = static_cast<double>(std::max<Index>(1, spans[i].end - spans[i].begin));
+      shares[i] += static_cast<double>(to - from) / length;
+    }
+  }
+  for (double& share : shares) share /= static_cast<double>(kept.sets());
+  return shares;
+}
+
+/// The spans' names, each once, in order, with where the first of that name begins.
+struct NamedSpans {
+  std::string name;
+  double depth = 0.0;
+  std::vector<std::size_t> members;
+};
+std::vector<NamedSpans> by_name(const trace::PromptInfo& prompt) {
+  std::vector<NamedSpans> names;
+  for (std::size_t i = 0; i < prompt.spans.size(); ++i) {
+    const trace::Span& span = prompt.spans[i];
+    auto found = std::ranges::find(names, span.name, &NamedSpans::name);
+    if (found == names.end()) {
+      const auto room = static_cast<double>(std::max<Index>(1, prompt.prompt_length - (span.end - span.begin)));
+      found = names.insert(names.end(), {span.name, static_cast<double>(span.begin) / room, {}});
+    }
+    found->members.push_back(i);
+  }
+  return names;
+}
+
+void add_span_rows(const RowContext& context, const std::vector<LayerOutcome>& layers, ReplayResult& result) {
+  const auto add = [&](const NamedSpans& span, Cell layer, double retained) {
+    result.spans.add_row({context.prompt.id, context.prompt.task, whole(context.prompt.prompt_length), span.depth,
+                          context.policy.name, context.policy.parameters, requested(context.budget, context.model),
+                          std::move(layer), span.name, retained});
+  };
+  for (const NamedSpans& span : by_name(context.prompt)) {
+    double sum = 0.0;
+    for (const LayerOutcome& layer : layers) {
+      if (layer.span_shares.empty()) return;
+      double share = 0.0;
+      for (const std::size_t member : span.members) share += layer.span_shares[member];
+      share /= static_cast<double>(span.members.size());
+      add(span, whole(layer.layer), share);
+      sum += share;
+    }
+    add(span, "all", sum / static_cast<double>(layers.size()));
+  }
+}
+
 }  // namespace
 
-void LayerOutcome::count(const HeldLayer& held, Granularity granularity, bool want_depths) {
+void LayerOutcome::count(const HeldLayer& held, Granularity granularity, bool want_positions,
+                         std::span<const trace::Span> spans) {
   layer = held.shape.layer;
   set_counts.clear();
   Index positions = 0;
@@ -106,11 +164,13 @@ void LayerOutcome::count(const HeldLayer& held, Granularity granularity, bool wa
   }
   slots_held = stored_slots(granularity, held.shape, positions);
   nothing_evicted = std::ranges::all_of(set_counts, [&](Index count) { return count == held.ranges.visible(); });
-  if (!want_depths) return;
+  if (!want_positions) return;
+  const LayerRetention kept = held.positions();
   std::array<Index, kDepthBins> counts{};
-  for (const std::int32_t position : held.positions().positions) {
+  for (const std::int32_t position : kept.positions) {
     ++counts[static_cast<std::size_t>(position * static_cast<Index>(kDepthBins) / held.shape.prompt_length)];
   }
+  span_shares = shares_of_spans(kept, spans);
   depth_shares.emplace();
   for (std::size_t bin = 0; bin < kDepthBins; ++bin) {
     (*depth_shares)[bin] = positions == 0 ? 0.0 : static_cast<double>(counts[bin]) / static_cast<double>(positions);
@@ -143,6 +203,8 @@ ReplayResult empty_result() {
                        "status"}),
       analysis::Table({"prompt", "policy", "parameters", "budget_requested", "layer", "head", "slots"}),
       analysis::Table({"prompt", "policy", "parameters", "budget_requested", "layer", "depth_bin", "share"}),
+      analysis::Table({"prompt", "task", "prompt_length", "depth", "policy", "parameters", "budget_requested", "layer",
+                       "span", "retained"}),
       analysis::Table({"prompt", "policy", "parameters", "budget_requested", "layer", "bytes_before", "bytes_after"}),
       analysis::Table({"prompt", "task", "policy", "parameters", "budget_requested", "slots_held", "retained_mass",
                        "scoring", "allocation", "allocation_bound", "both"}),
@@ -167,6 +229,7 @@ void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers
   }
   add_replay_row(context, slots / static_cast<double>(layers.size()), bytes, "all", mean_over_layers(layers),
                  status(all_kept), result);
+  add_span_rows(context, layers, result);
 }
 
 void add_trajectory(const RowContext& context, const std::vector<TrajectoryPoint>& trajectory, ReplayResult& result) {

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "sim/headroom.hpp"
@@ -22,9 +23,10 @@ struct LayerOutcome {
   double slots_held = 0.0;        // stored slots per kv head
   bool nothing_evicted = false;
   std::optional<std::array<double, kDepthBins>> depth_shares;
+  std::vector<double> span_shares;  // of each named span, the share kept, mean over kept sets
 
-  /// Fills the numbers; depth_shares only if wanted.
-  void count(const HeldLayer& held, Granularity granularity, bool want_depths);
+  /// Fills the numbers; where in the prompt only if wanted.
+  void count(const HeldLayer& held, Granularity granularity, bool want_positions, std::span<const trace::Span> spans);
 };
 
 /// Slots per kv head held by all layers up to this one.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/select.hpp"
 #include "sim/competition.hpp"
 #include "sim/parts.hpp"
 
@@ -36,7 +37,7 @@ class AllLayersAllocation final : public Allocation {
       lists.push_back(
           std::span(*scores.back()).first(std::min(scores.back()->size(), static_cast<std::size_t>(total_))));
     }
-    const std::vector<Index> counts = counts_of_largest(lists, total_);
+    const std::vector<Index> counts = core::counts_of_largest(lists, total_);
     budgets_.clear();
     for (std::size_t l = 0; l < layers_.size(); ++l) {
       for (const Index share : layers_[l]->shares(counts[l])) budgets_.push_back(protected_[l] + share);

@@ -26,6 +26,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/select.hpp"
 #include "sim/arithmetic.hpp"
 #include "sim/competition.hpp"
 #include "sim/parts.hpp"
@@ -97,7 +98,7 @@ class GlobalCountsAllocation final : public Allocation {
     const auto seen = static_cast<Index>(scores_.size());
     std::vector<std::span<const float>> best;
     for (const LayerScores& layer : scores_) best.push_back(std::span(*layer.best).first(layer.wanted));
-    std::vector<Index> counts = counts_of_largest(best, base_ * sets_ * seen);
+    std::vector<Index> counts = core::counts_of_largest(best, base_ * sets_ * seen);
     if (rule_.bounded) {
       divide_bounded(counts);
       return;

@@ -20,6 +20,10 @@ TEST(Attention, EntropyOfUniformOneHotAndScaledRows) {
   EXPECT_NEAR(entropy(std::vector<float>{4, 2, 0, 2}), 1.5 * std::log(2), 1e-12);
 }
 
+AttentionProfile profile_of(const Tensor& rows, trace::Index sliding_window, const ProfileOptions& options = {}) {
+  return attention_profile(rows.view(), 0, sliding_window, rank_window(rows.view(), 0), options);
+}
+
 // Two rows of five positions: the query at 3 spreads evenly over its four, the query at 4 looks at itself alone.
 Tensor two_rows(ElementType type, float scale) {
   Tensor rows(type, 1, 2, 5, scale);
@@ -30,7 +34,7 @@ Tensor two_rows(ElementType type, float scale) {
 
 TEST(Attention, ProfileAveragesOverTheWindowRows) {
   for (const Tensor& rows : {two_rows(ElementType::kFloat32, 1), two_rows(ElementType::kFloat16, 32768)}) {
-    const AttentionProfile profile = attention_profile(rows.view(), 0, 0, {.sinks = 1, .recent = 2});
+    const AttentionProfile profile = profile_of(rows, 0, {.sinks = 1, .recent = 2});
     EXPECT_NEAR(profile.entropy, std::log(4) / 2, 1e-6);
     EXPECT_NEAR(profile.normalized_entropy, 0.5, 1e-6);       // 1 and 0
     EXPECT_NEAR(profile.effective_positions, 2.5, 1e-6);      // 4 and 1
@@ -43,63 +47,41 @@ TEST(Attention, ASlidingWindowShortensThePrefixThatUniformIsMeasuredAgainst) {
   // The query at 4 sees 3..4 only, evenly: uniform over what it sees, and no sink in sight.
   Tensor rows(ElementType::kFloat32, 1, 1, 5);
   rows.set_row(0, 0, std::vector{0.0F, 0.0F, 0.0F, .5F, .5F});
-  const AttentionProfile profile = attention_profile(rows.view(), 0, 2, {.sinks = 4, .recent = 32});
+  const AttentionProfile profile = profile_of(rows, 2, {.sinks = 4, .recent = 32});
   EXPECT_NEAR(profile.normalized_entropy, 1, 1e-6);
   EXPECT_NEAR(profile.sink_mass, 0.5, 1e-6);  // position 3 is one of the first four
-  EXPECT_NEAR(profile.recent_mass, 1, 1e-6);
-  EXPECT_NEAR(attention_profile(rows.view(), 0, 2, {.sinks = 3, .recent = 1}).sink_mass, 0, 1e-6);
+  EXPECT_NEAR(profile.recent_mass, 0.5, 1e-6);
+  EXPECT_NEAR(profile_of(rows, 2, {.sinks = 3, .recent = 1}).sink_mass, 0, 1e-6);
 }
 
 TEST(Attention, APromptOfOnePositionHasNoEntropy) {
   Tensor rows(ElementType::kFloat32, 1, 1, 1);
   rows.set_row(0, 0, std::vector{1.0F});
-  const AttentionProfile profile = attention_profile(rows.view(), 0, 0);
+  const AttentionProfile profile = profile_of(rows, 0);
   EXPECT_EQ(profile.entropy, 0);
   EXPECT_EQ(profile.normalized_entropy, 0);
   EXPECT_EQ(profile.effective_positions, 1);
 }
 
-TEST(Attention, TableHasARowForEveryRecordedLayerAndHead) {
-  trace::ModelInfo model;
-  model.layers = 3;
-  model.query_heads = 2;
-  model.kv_heads = 1;
-  model.head_dim = 4;
-  model.sliding_windows = {0, 0, 0};
-  trace::MemoryTrace source(model);
-  trace::MemoryTrace::Prompt prompt;
-  prompt.info.id = "p0";
-  prompt.info.task = "needle";
-  prompt.info.prompt_length = 4;
-  prompt.info.future_length = 1;
-  prompt.info.window = 1;
-  prompt.info.layers = {0, 2};  // layer 1 was not recorded
-  prompt.tokens.assign(5, 0);
-  for (const trace::Index layer : prompt.info.layers) {
-    trace::LayerData data;
-    data.shape = trace::layer_shape(model, prompt.info, layer);
-    data.window_attention = Tensor(ElementType::kFloat32, 2, 1, 4);
-    data.window_attention.set_row(0, 0, std::vector<float>(4, .25F));
-    data.window_attention.set_row(1, 0, std::vector{.5F, .5F, 0.0F, 0.0F});
-    data.attention_mass = Tensor(ElementType::kFloat32, 2, 1, 4);
-    data.future_mass = Tensor(ElementType::kFloat32, 2, 1, 5);
-    data.output_norms = Tensor(ElementType::kFloat32, 2, 1, 5);
-    prompt.layers.push_back(std::move(data));
-  }
-  source.add_prompt(std::move(prompt));
+TEST(Attention, TheFourMassesAreASplitAndHeavyHittersAreTheBestOfTheOthers) {
+  // One row of ten positions: sink 0, recent 8..9; of 1..7 the top set of two is {3, 5}.
+  Tensor rows(ElementType::kFloat32, 1, 1, 10);
+  rows.set_row(0, 0, std::vector{.25F, 0.0F, .0625F, .1875F, 0.0F, .125F, 0.0F, .0625F, .0625F, .25F});
+  const ProfileOptions options{.sinks = 1, .recent = 2, .top = 0.2};
+  const AttentionProfile profile = profile_of(rows, 0, options);
+  EXPECT_DOUBLE_EQ(profile.sink_mass, 0.25);
+  EXPECT_DOUBLE_EQ(profile.recent_mass, 0.3125);
+  EXPECT_DOUBLE_EQ(profile.heavy_mass, 0.3125);
+  EXPECT_DOUBLE_EQ(profile.rest_mass, 0.125);
+  // Largest first: .25 .25 .1875 .125 .0625 .0625 .0625
+  EXPECT_EQ(profile.positions_for, (std::array<trace::Index, 4>{4, 6, 7, 7}));
+}
 
-  const Table table = attention_table(source);
-  ASSERT_EQ(table.rows(), 4U);
-  const int layers[] = {0, 0, 2, 2};
-  const int heads[] = {0, 1, 0, 1};
-  for (std::size_t r = 0; r < 4; ++r) {
-    EXPECT_EQ(table.text(r, table.column("prompt")), "p0");
-    EXPECT_EQ(table.text(r, table.column("task")), "needle");
-    EXPECT_EQ(table.number(r, table.column("layer")), layers[r]);
-    EXPECT_EQ(table.number(r, table.column("head")), heads[r]);
-    EXPECT_NEAR(*table.number(r, table.column("entropy_nats")), std::log(heads[r] == 0 ? 4 : 2), 1e-6);
-    EXPECT_NEAR(*table.number(r, table.column("effective_positions")), heads[r] == 0 ? 4 : 2, 1e-6);
-  }
+TEST(Attention, AHeadIsOfTheKindThatHoldsHalfOfItsAttention) {
+  EXPECT_EQ(head_kind({.sink_mass = 0.5, .recent_mass = 0.5}), "sink");
+  EXPECT_EQ(head_kind({.sink_mass = 0.3, .recent_mass = 0.6}), "local");
+  EXPECT_EQ(head_kind({.sink_mass = 0.3, .recent_mass = 0.1, .heavy_mass = 0.6}), "retrieval");
+  EXPECT_EQ(head_kind({.sink_mass = 0.3, .recent_mass = 0.3, .heavy_mass = 0.3, .rest_mass = 0.1}), "dispersed");
 }
 
 }  // namespace

@@ -146,5 +146,27 @@ TEST(Select, AgreesWithAStableSortOnScoresThatMisleadASample) {
   }
 }
 
+// Against sorting everything.
+TEST(CountsOfLargest, EqualsSortingAllNumbersWithTheEarlierListFirst) {
+  std::mt19937 random(3);
+  for (int round = 0; round < 200; ++round) {
+    std::vector<std::vector<float>> lists(1 + random() % 4);
+    std::vector<std::pair<float, std::size_t>> all;
+    for (std::size_t l = 0; l < lists.size(); ++l) {
+      lists[l].resize(random() % 12);
+      for (float& value : lists[l]) value = static_cast<float>(random() % 9) - 4.0F;
+      std::sort(lists[l].begin(), lists[l].end(), std::greater<>());
+      for (const float value : lists[l]) all.emplace_back(value, l);
+    }
+    std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+    const std::vector<std::span<const float>> spans(lists.begin(), lists.end());
+    for (std::size_t total = 0; total <= all.size() + 1; ++total) {
+      std::vector<std::ptrdiff_t> expected(lists.size(), 0);
+      for (std::size_t i = 0; i < std::min(total, all.size()); ++i) ++expected[all[i].second];
+      EXPECT_EQ(counts_of_largest(spans, static_cast<std::ptrdiff_t>(total)), expected);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace evictlab::core

@@ -255,6 +255,42 @@ TEST(Replay, BudgetsAndPositionsAddUp) {
   EXPECT_EQ(positions.number(7, "share"), 0.05);
 }
 
+/// The small trace, with other spans.
+class WithSpans : public trace::Source {
+ public:
+  explicit WithSpans(const std::vector<trace::Span>& spans) : prompts_(small_trace().prompts()) {
+    for (trace::PromptInfo& prompt : prompts_) prompt.spans = spans;
+  }
+  const trace::ModelInfo& model() const override { return small_trace().model(); }
+  const std::vector<trace::PromptInfo>& prompts() const override { return prompts_; }
+  std::vector<std::int32_t> tokens(Index prompt) const override { return small_trace().tokens(prompt); }
+  trace::LayerData layer(Index prompt, Index layer, trace::Fields fields) const override {
+    return small_trace().layer(prompt, layer, fields);
+  }
+  trace::RowMatrix output_weight(Index layer) const override { return small_trace().output_weight(layer); }
+
+ private:
+  std::vector<trace::PromptInfo> prompts_;
+};
+
+TEST(Replay, TellsWhichShareOfEveryNamedSpanIsKept) {
+  // Kept of 100 positions: 0..3 and the last 36. Of the two distractors 30..39 and 60..69: none and 6 of 10.
+  const WithSpans source({{"start", 0, 8}, {"distractor", 30, 40}, {"distractor", 60, 70}, {"question", 80, 100}});
+  const ReplayResult result = run(source, "streaming-llm(sinks=4),full", "40");
+  const Rows rows(result.spans);
+  ASSERT_EQ(rows.size(), 3U * 2U * 3U * 4U);  // prompts, policies, names, layers and "all"
+  for (std::size_t row = 0; row < rows.size(); ++row) {
+    const std::string span = rows.text(row, "span");
+    EXPECT_EQ(rows.number(row, "prompt_length"), 100);
+    if (span == "distractor") {
+      EXPECT_DOUBLE_EQ(rows.number(row, "depth").value(), 30.0 / 90.0);
+    }
+    const double streaming = span == "start" ? 0.5 : span == "distractor" ? 0.3 : 1.0;
+    EXPECT_DOUBLE_EQ(rows.number(row, "retained").value(), rows.text(row, "policy") == "full" ? 1.0 : streaming)
+        << span;
+  }
+}
+
 TEST(Replay, OnUniformAttentionEveryPolicyRetainsItsShareOfThePrompt) {
   trace::SyntheticOptions options = small_options();
   options.prompts = 1;
