@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <iostream>
 
@@ -23,13 +24,15 @@ plots::ResultTables read_tables(const fs::path& results) {
   if (!fs::exists(results)) throw core::InputError("{}: no such file or directory", results.string());
   const bool named = !fs::is_directory(results);
   const fs::path directory = named ? results.parent_path() : results;
-  plots::ResultTables tables{.replay = read(named ? results : directory / "replay.csv"),
-                             .budgets = read(directory / "budgets.csv"),
-                             .positions = read(directory / "positions.csv"),
-                             .attention = read(directory / "attention.csv")};
-  if (!tables.replay && !tables.budgets && !tables.positions && !tables.attention) {
-    throw core::InputError("{}: holds none of replay.csv, budgets.csv, positions.csv, attention.csv", results.string());
-  }
+  plots::ResultTables tables;
+  std::vector<std::string> looked_for;
+  plots::ResultTables::each(tables, [&](const std::string& name, std::optional<analysis::Table>& table) {
+    looked_for.push_back(name + ".csv");
+    table = read(named && name == "replay" ? results : directory / looked_for.back());
+  });
+  bool any = false;
+  plots::ResultTables::each(tables, [&](const std::string&, const auto& table) { any = any || table.has_value(); });
+  if (!any) throw core::InputError("{}: holds none of {}", results.string(), fmt::join(looked_for, ", "));
   return tables;
 }
 
@@ -38,8 +41,8 @@ plots::ResultTables read_tables(const fs::path& results) {
 int run_plot(const Arguments& arguments) {
   Options options(
       "plot", "RESULTS --out DIR [--force]",
-      "Draws figures, as PNG and SVG, from the result tables of replay and analyze: RESULTS is their directory,\n"
-      "or a replay table beside which budgets.csv, positions.csv and attention.csv are looked for.");
+      "Draws figures, as PNG, SVG and PDF, from the result tables of replay and analyze: RESULTS is their directory,\n"
+      "or a replay table beside which the others are looked for.");
   options.positional("results", "a directory with result tables, or a replay table", Options::Count::kOne);
   options.value("out", "DIR", "", "where to write the figures");
   options.flag("force", "replace existing figures");

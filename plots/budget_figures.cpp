@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "plots/canvas.hpp"
 #include "plots/figures.hpp"
+#include "plots/maps.hpp"
 #include "plots/series.hpp"
 
 namespace evictlab::plots {
@@ -130,6 +132,63 @@ void draw_panel(const std::string& budget, const Lines& lines, Canvas& canvas) {
   canvas.add_panel(fmt::format("budget {}", budget), commands + joined(plots));
 }
 
+/// Slots of each kept set relative to its layer's mean, for the policies that do not treat all alike.
+std::optional<Figure> head_figure(const Table& table, const std::string& requested) {
+  const std::size_t prompt = table.column("prompt");
+  const std::size_t policy = table.column("policy");
+  const std::size_t parameters = table.column("parameters");
+  const std::size_t budget = table.column("budget_requested");
+  const std::size_t layer = table.column("layer");
+  const std::size_t head = table.column("head");
+  const std::size_t slots = table.column("slots");
+  // By policy, prompt and layer: the sets' slots.
+  std::map<PolicyKey, std::map<std::pair<std::string, double>, std::map<double, double>>> held;
+  std::set<std::string> prompts;
+  for (std::size_t r = 0; r < table.rows(); ++r) {
+    if (table.text(r, budget) != requested) continue;
+    prompts.insert(table.text(r, prompt));
+    held[{table.text(r, policy), table.text(r, parameters)}]
+        [{table.text(r, prompt), index_at(table, r, layer).value_or(0)}][index_at(table, r, head).value_or(0)] =
+            table.number(r, slots).value_or(0);
+  }
+  std::vector<std::pair<Series, CellMap>> drawn;
+  for (const Series& one : series_of(table)) {
+    CellMap map;
+    bool uneven = false;
+    for (const auto& [place, by_head] : held[one.key]) {
+      double mean = 0;
+      for (const auto& [number, count] : by_head) mean += count / static_cast<double>(by_head.size());
+      for (const auto& [number, count] : by_head) {
+        map.add(number, place.second, mean > 0 ? count / mean : 1);
+        uneven = uneven || std::abs(count - mean) > 1.0;  // more than rounding
+      }
+    }
+    if (uneven) drawn.emplace_back(one, std::move(map));
+  }
+  if (drawn.empty()) return std::nullopt;
+  const double kLimit = 2;  // powers of two
+  const auto shown = [kLimit](double ratio) {
+    return ratio > 0 ? std::clamp(std::log2(ratio), -kLimit, kLimit) : -kLimit;
+  };
+  const CellMap& first = drawn.front().second;
+  Canvas canvas(
+      {.name = "head_budgets",
+       .title = fmt::format("How policies share a layer's budget among its kept sets, at budget {}", requested),
+       .caption = mean_over(prompts.size(), false) + "; relative to an even split inside the layer",
+       .panels = static_cast<int>(drawn.size()),
+       .columns = static_cast<int>(std::min<std::size_t>(drawn.size(), 3)),
+       .panel_width = std::max(map_size(first.last_x()), 280),
+       .panel_height = map_size(first.last_y()),
+       .color_scale_width = 150});
+  for (const auto& [one, map] : drawn) {
+    canvas.add_panel(one.label, diverging_palette() + fmt::format("set cbrange [{}:{}]\n", -kLimit, kLimit) +
+                                    map_panel(canvas.add_data(map.lines(shown)),
+                                              {"kept set (kv or query head)", map.last_x()}, layer_axis(map.last_y())));
+  }
+  canvas.add_color_scale("times an even split", -kLimit, kLimit, "('≤ 1/4' -2, '1/2' -1, '1' 0, '2' 1, '≥ 4' 2)");
+  return canvas.finish();
+}
+
 }  // namespace
 
 std::vector<Figure> budget_figures(const Table& table) {
@@ -149,7 +208,10 @@ std::vector<Figure> budget_figures(const Table& table) {
                  .legend = legend_of(lines)});
   for (const std::string& budget : requested) draw_panel(budget, lines, canvas);
   canvas.add_legend();
-  return {canvas.finish()};
+  std::vector<Figure> figures{canvas.finish()};
+  if (auto heads = head_figure(table, spread(requested_budgets(table), 1).front()))
+    figures.push_back(std::move(*heads));
+  return figures;
 }
 
 }  // namespace evictlab::plots

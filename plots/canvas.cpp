@@ -8,9 +8,7 @@ namespace evictlab::plots {
 namespace {
 
 // Pixels.
-constexpr int kTop = 92;    // title and caption
-constexpr int kLeft = 104;  // y labels and tics of a panel
-constexpr int kBelow = 72;  // x labels and tics of a panel
+constexpr int kTop = 92;  // title and caption
 constexpr int kPanelTitle = 34;
 constexpr int kMargin = 24;
 constexpr int kLegendLine = 27;
@@ -49,11 +47,11 @@ int Canvas::right() const {
   return layout_.legend.empty() ? layout_.color_scale_width : 80 + kLetter * static_cast<int>(longest);
 }
 
-int Canvas::width() const { return layout_.columns * (kLeft + layout_.panel_width) + kMargin + right(); }
+int Canvas::width() const { return layout_.columns * (layout_.left + layout_.panel_width) + kMargin + right(); }
 
 int Canvas::height() const {
   const int legend = kPanelTitle + kLegendLine * static_cast<int>(layout_.legend.size()) + kMargin;
-  return kTop + std::max(rows() * (kPanelTitle + layout_.panel_height + kBelow), legend);
+  return kTop + std::max(rows() * (kPanelTitle + layout_.panel_height + layout_.below), legend);
 }
 
 std::string Canvas::margins(double left, double top, double width, double height) const {
@@ -75,9 +73,9 @@ void Canvas::add_panel(std::string_view title, const std::string& commands) {
   const int column = next_panel_ % layout_.columns;
   const int row = next_panel_ / layout_.columns;
   ++next_panel_;
-  panels_ += margins(column * (kLeft + layout_.panel_width) + kLeft,
-                     kTop + row * (kPanelTitle + layout_.panel_height + kBelow) + kPanelTitle, layout_.panel_width,
-                     layout_.panel_height);
+  panels_ += margins(column * (layout_.left + layout_.panel_width) + layout_.left,
+                     kTop + row * (kPanelTitle + layout_.panel_height + layout_.below) + kPanelTitle,
+                     layout_.panel_width, layout_.panel_height);
   panels_ += fmt::format("set title {} offset 0,-0.5 textcolor rgb '{}'\n", gnuplot_string(title), kTextColor);
   panels_ += commands;
   if (next_panel_ == 1) panels_ += "unset label 1\nunset label 2\n";  // the title is drawn with the first panel only

@@ -33,6 +33,8 @@ class Canvas {
     int columns = 1;
     int panel_width = 420;  // of the axes' rectangle, pixels
     int panel_height = 330;
+    int left = 104;             // of a panel: its y label and tics
+    int below = 72;             // of a panel: its x label and tics
     Legend legend = {};         // drawn by add_legend()
     int color_scale_width = 0;  // drawn by add_color_scale()
   };

@@ -12,9 +12,16 @@ std::vector<Figure> all_figures(const ResultTables& tables) {
     std::move(made.begin(), made.end(), std::back_inserter(figures));
   };
   add(tables.replay, loss_figures);
-  add(tables.attention, attention_figures);
+  add(tables.replay, bound_figures);
+  add(tables.spans, needle_figures);
   add(tables.budgets, budget_figures);
   add(tables.positions, position_figures);
+  add(tables.tasks, layer_figures);
+  add(tables.attention, attention_figures);
+  add(tables.concentration, concentration_figures);
+  add(tables.overlap, overlap_figures);
+  add(tables.future, future_figures);
+  add(tables.scorers, scorer_figures);
   return figures;
 }
 

@@ -15,26 +15,74 @@ namespace evictlab::plots {
 /// From replay.csv: attention mass lost and, where measured, relative output loss against the slots held;
 /// means over prompts with 95 % bootstrap intervals, the range between random and oracle shaded. First over all
 /// prompts ("loss"), then, when there are several tasks, per task ("loss_by_task_mass", "loss_by_task_output").
-/// A point is drawn only if the policy could be measured on every prompt of the panel at that budget.
+/// Then what the oracle retains more with the same counts ("regret"). A point is drawn only if the policy could be
+/// measured on every prompt of the panel at that budget.
 std::vector<Figure> loss_figures(const analysis::Table& replay);
+
+/// From replay.csv of full-tier recordings: how far the bounds are above the exact loss, by budget ("bounds").
+std::vector<Figure> bound_figures(const analysis::Table& replay);
 
 /// From attention.csv: layer x head maps of normalized entropy, sink mass and recent mass, averaged over prompts
 /// ("attention"), and of the entropy per task when there are several ("attention_by_task").
 std::vector<Figure> attention_figures(const analysis::Table& attention);
 
-/// From budgets.csv: each layer's share of the budget, relative to an even split, per policy ("layer_budgets").
+/// From budgets.csv: each layer's share of the budget, relative to an even split, per policy ("layer_budgets"); what
+/// each head gets under the policies that tell heads apart ("head_budgets").
 std::vector<Figure> budget_figures(const analysis::Table& budgets);
 
 /// From positions.csv: where in the prompt each layer's kept positions lie, one map per policy, at one of the
 /// budgets ("kept_positions").
 std::vector<Figure> position_figures(const analysis::Table& positions);
 
+/// From tasks.csv: what sets layers apart, a line per task ("layers"); which layers each task asks for
+/// ("layer_shares_by_task"); where attention goes ("attention_split"); positions needed ("minimum_budget"); what heads
+/// have in common ("heads").
+std::vector<Figure> layer_figures(const analysis::Table& tasks);
+
+/// From concentration.csv: attention held by the most attended positions, per layer ("mass_curves") and head
+/// ("concentration").
+std::vector<Figure> concentration_figures(const analysis::Table& concentration);
+
+/// From overlap.csv: which layers look at the same positions ("layer_overlap").
+std::vector<Figure> overlap_figures(const analysis::Table& overlap);
+
+/// From future.csv: how long the window's choice lasts, layer by future query ("foresight").
+std::vector<Figure> future_figures(const analysis::Table& future);
+
+/// From scorers.csv: how well each policy's scorer foresees the future, by layer ("scorers").
+std::vector<Figure> scorer_figures(const analysis::Table& scorers);
+
+/// From spans.csv, at one of the budgets: needle positions kept by depth and prompt length ("needles"), and by layer
+/// ("needles_by_layer"), per policy.
+std::vector<Figure> needle_figures(const analysis::Table& spans);
+
 /// The tables of a result directory that figures are drawn from.
 struct ResultTables {
-  std::optional<analysis::Table> replay;
-  std::optional<analysis::Table> budgets;
-  std::optional<analysis::Table> positions;
-  std::optional<analysis::Table> attention;
+  std::optional<analysis::Table> replay = {};
+  std::optional<analysis::Table> budgets = {};
+  std::optional<analysis::Table> positions = {};
+  std::optional<analysis::Table> spans = {};
+  std::optional<analysis::Table> attention = {};
+  std::optional<analysis::Table> tasks = {};
+  std::optional<analysis::Table> concentration = {};
+  std::optional<analysis::Table> overlap = {};
+  std::optional<analysis::Table> future = {};
+  std::optional<analysis::Table> scorers = {};
+
+  /// Calls body(name, table) for each: "replay" stands for replay.csv.
+  template <typename Self, typename Body>
+  static void each(Self& self, const Body& body) {
+    body("replay", self.replay);
+    body("budgets", self.budgets);
+    body("positions", self.positions);
+    body("spans", self.spans);
+    body("attention", self.attention);
+    body("tasks", self.tasks);
+    body("concentration", self.concentration);
+    body("overlap", self.overlap);
+    body("future", self.future);
+    body("scorers", self.scorers);
+  }
 };
 std::vector<Figure> all_figures(const ResultTables& tables);
 

@@ -87,19 +87,24 @@ std::string gnuplot_string(std::string_view text) {
   return result + "'";
 }
 
-std::string program(const Figure& figure, const fs::path& png, const fs::path& svg) {
-  const auto once = [&figure](std::string_view terminal, const fs::path& output, std::string_view font) {
+std::string program(const Figure& figure, const fs::path& stem) {
+  const auto once = [&](std::string_view terminal, const std::string& size, std::string_view font,
+                        std::string_view extension) {
     return fmt::format(
-        "reset\nset terminal {} noenhanced size {},{} font '{}' background rgb 'white'\nset output {}\n{}"
-        "unset output\n",
-        terminal, figure.width, figure.height, font, gnuplot_string(output.string()), figure.script);
+        "reset\nset terminal {} noenhanced size {} font '{}' background rgb 'white'\nset output {}\n{}unset output\n",
+        terminal, size, font, gnuplot_string(stem.string() + std::string(extension)), figure.script);
   };
-  return "set encoding utf8\n" + once("pngcairo", png, "DejaVu Sans,13.5") +
-         once("svg standalone", svg, "DejaVu Sans,18");
+  const std::string pixels = fmt::format("{},{}", figure.width, figure.height);
+  constexpr double kPixelsPerInch = 96;
+  const std::string inches =
+      fmt::format("{:.3f}in,{:.3f}in", figure.width / kPixelsPerInch, figure.height / kPixelsPerInch);
+  return "set encoding utf8\n" + once("pngcairo", pixels, "DejaVu Sans,13.5", ".png") +
+         once("svg standalone", pixels, "DejaVu Sans,18", ".svg") +
+         once("pdfcairo", inches, "DejaVu Sans,13.5", ".pdf");
 }
 
 std::vector<fs::path> files_of(const Figure& figure, const fs::path& directory) {
-  return {directory / (figure.name + ".png"), directory / (figure.name + ".svg")};
+  return {directory / (figure.name + ".png"), directory / (figure.name + ".svg"), directory / (figure.name + ".pdf")};
 }
 
 std::vector<fs::path> draw(const Figure& figure, const fs::path& directory) {
@@ -111,7 +116,7 @@ std::vector<fs::path> draw(const Figure& figure, const fs::path& directory) {
     const IgnoreBrokenPipe ignore;
     // -d: not the user's own gnuplot settings. The exit status says nothing about the figures.
     Gnuplot gnuplot("gnuplot -d 2>" + shell_quoted(messages_path.string()) + " || true");
-    gnuplot << program(figure, scratch / "figure.png", scratch / "figure.svg")
+    gnuplot << program(figure, scratch / "figure")
             << fmt::format("set print {}\nprint 'end'\nunset print\n", gnuplot_string(end_path.string()));
     gnuplot.flush();
   }

@@ -17,7 +17,7 @@ class PlotError : public core::InputError {
 
 /// One figure, not yet drawn: gnuplot commands with their data in line, without terminal and output.
 struct Figure {
-  std::string name;  // of the files: "<name>.png", "<name>.svg"
+  std::string name;  // of the files: "<name>.png", "<name>.svg", "<name>.pdf"
   int width = 0;     // pixels
   int height = 0;
   std::string script;
@@ -26,10 +26,10 @@ struct Figure {
 /// A text as a gnuplot string that stands for itself.
 std::string gnuplot_string(std::string_view text);
 
-/// The whole program for one figure: draws it as PNG and as SVG.
-std::string program(const Figure& figure, const std::filesystem::path& png, const std::filesystem::path& svg);
+/// The whole program for one figure: draws it as `stem`.png, .svg and .pdf.
+std::string program(const Figure& figure, const std::filesystem::path& stem);
 
-/// The files draw() makes: DIRECTORY/<name>.png and .svg.
+/// The files draw() makes: DIRECTORY/<name>.png, .svg and .pdf.
 std::vector<std::filesystem::path> files_of(const Figure& figure, const std::filesystem::path& directory);
 
 /// Draws files_of(), each whole or not at all, making the directory if need be, and returns them. Throws PlotError when

@@ -24,6 +24,8 @@ struct Measure {
 };
 constexpr Measure kMassLost{"retained_mass", true, "Attention mass lost", "1 − retained mass"};
 constexpr Measure kOutputLoss{"relative_loss", false, "Attention output lost", "relative L1 loss"};
+constexpr Measure kRegret{"regret", false, "Regret", "mass the oracle retains more with the same counts"};
+constexpr Measure kMeasures[] = {kMassLost, kOutputLoss, kRegret};
 
 // One prompt under one policy and budget, all layers together.
 struct Run {
@@ -56,11 +58,13 @@ Replay read(const Table& table) {
     const std::optional<double> held = table.number(r, slots);
     if (!held || *held <= 0) continue;  // infeasible, or not on a logarithmic axis
     Run run{*held, {}};
-    for (const Measure& measure : {kMassLost, kOutputLoss}) {
-      if (const auto value = table.number(r, table.column(measure.column))) {
-        run.losses[measure.column] = measure.complement ? 1 - *value : *value;
-        replay.measures.insert(measure.column);
-      }
+    for (const Measure& measure : kMeasures) {
+      const std::optional<std::size_t> column = find_column(table, measure.column);
+      if (!column && measure.column != kRegret.column) table.column(measure.column);  // throws
+      const auto value = column ? table.number(r, *column) : std::nullopt;
+      if (!value) continue;
+      run.losses[measure.column] = measure.complement ? 1 - *value : *value;
+      replay.measures.insert(measure.column);
     }
     replay.runs[{table.text(r, policy), table.text(r, parameters)}][table.text(r, budget)][table.text(r, prompt)] = run;
   }
@@ -188,7 +192,7 @@ std::optional<Figure> draw_figure(std::string name, std::string title, std::stri
   const int columns = static_cast<int>(std::min<std::size_t>(drawn.size(), drawn.size() == 4 ? 2 : 3));
   Canvas canvas({.name = std::move(name),
                  .title = std::move(title),
-                 .caption = std::move(caption) + "; grey: between oracle and random",
+                 .caption = std::move(caption),
                  .panels = static_cast<int>(drawn.size()),
                  .columns = columns,
                  .panel_width = columns == 1   ? 640
@@ -216,7 +220,13 @@ std::vector<Figure> loss_figures(const Table& table) {
       panels.push_back(make_panel(replay, series, *measure, measure->title, replay.prompts));
     }
   }
-  add(draw_figure("loss", "What eviction loses, by budget", mean_over(replay.prompts.size(), true), panels, false));
+  add(draw_figure("loss", "What eviction loses, by budget",
+                  mean_over(replay.prompts.size(), true) + "; grey: between oracle and random", panels, false));
+  if (replay.measures.contains(kRegret.column)) {
+    add(draw_figure("regret", "What a better choice of positions would retain more",
+                    mean_over(replay.prompts.size(), true), {make_panel(replay, series, kRegret, "", replay.prompts)},
+                    false));
+  }
   if (replay.prompts_by_task.size() < 2) return figures;
 
   for (const Measure* measure : {&kMassLost, &kOutputLoss}) {
@@ -229,7 +239,8 @@ std::vector<Figure> loss_figures(const Table& table) {
     }
     add(draw_figure(measure == &kMassLost ? "loss_by_task_mass" : "loss_by_task_output",
                     fmt::format("{} by task and budget", measure->title),
-                    "mean over the n prompts of each task, 95 % bootstrap intervals", by_task, true));
+                    "mean over the n prompts of each task, 95 % bootstrap intervals; grey: between oracle and random",
+                    by_task, true));
   }
   return figures;
 }

@@ -7,70 +7,11 @@
 
 #include "plots/canvas.hpp"
 #include "plots/figures.hpp"
+#include "plots/maps.hpp"
 #include "plots/series.hpp"
 
 namespace evictlab::plots {
-namespace {
-
 using analysis::Table;
-
-// A map of numbers over cells (x, y), each the mean of what was added.
-class CellMap {
- public:
-  void add(double x, double y, double value) {
-    auto& [sum, count] = cells_[{x, y}];
-    sum += value;
-    ++count;
-  }
-  /// One line per cell: x y value; `shown` maps values to what is coloured.
-  template <typename Shown>
-  std::string lines(const Shown& shown) const {
-    std::string text;
-    for (const auto& [cell, mean] : cells_) {
-      text += fmt::format("{:.9g} {:.9g} {:.9g}\n", cell.first, cell.second,
-                          shown(mean.first / static_cast<double>(mean.second)));
-    }
-    return text;
-  }
-  double last_x() const {
-    return extent([](const auto& cell) { return cell.first.first; });
-  }
-  double last_y() const {
-    return extent([](const auto& cell) { return cell.first.second; });
-  }
-
- private:
-  template <typename Get>
-  double extent(const Get& get) const {
-    double last = 0;
-    for (const auto& cell : cells_) last = std::max(last, get(cell));
-    return last;
-  }
-
-  std::map<std::pair<double, double>, std::pair<double, int>> cells_;
-};
-
-std::string map_panel(const std::string& data, const std::string& x_axis, double x_half, double last_layer,
-                      bool outlined) {
-  return fmt::format(
-      "unset logscale\nunset grid\nset border 0\n{0}set ylabel 'layer' offset -0.6,0 textcolor rgb '{1}'\n"
-      "set yrange [-0.5:{2:.9g}]\nset ytics 0,{3} scale 0\nset xtics scale 0\nset format y '%.0f'\nunset colorbox\n"
-      "plot {4} using 1:2:({5:.9g}):(0.5):3 with boxxyerror fs solid {6} lc palette notitle\n",
-      x_axis, kTextColor, last_layer + 0.5, tic_step(last_layer), data, x_half,
-      outlined ? "border rgb 'white' lw 0.6" : "noborder");
-}
-
-std::string head_axis(double last_head) {
-  return fmt::format(
-      "set xlabel 'query head' offset 0,0.3 textcolor rgb '{}'\nset xrange [-0.5:{:.9g}]\nset xtics 0,{}\n"
-      "set format x '%.0f'\n",
-      kTextColor, last_head + 0.5, tic_step(last_head));
-}
-
-// Panels that show a layer x head map; wider for more heads, higher for more layers, within reason.
-int map_size(double cells) { return static_cast<int>(std::clamp(36 * (cells + 1), 240.0, 420.0)); }
-
-}  // namespace
 
 std::vector<Figure> attention_figures(const Table& table) {
   struct Column {
@@ -102,11 +43,9 @@ std::vector<Figure> attention_figures(const Table& table) {
     prompts.insert(table.text(r, prompt));
     prompts_by_task[table.text(r, task)].insert(table.text(r, prompt));
   }
-  const auto same = [](double value) { return value; };
   const auto draw_maps = [&](std::string name, std::string title, std::string caption,
                              const std::vector<std::pair<std::string, const CellMap*>>& maps) {
     const CellMap& first = *maps.front().second;
-    const bool outlined = first.last_x() < 24 && first.last_y() < 40;
     Canvas canvas({.name = std::move(name),
                    .title = std::move(title),
                    .caption = std::move(caption),
@@ -117,8 +56,8 @@ std::vector<Figure> attention_figures(const Table& table) {
                    .color_scale_width = 130});
     for (const auto& [panel_title, map] : maps) {
       canvas.add_panel(panel_title, sequential_palette() + "set cbrange [0:1]\n" +
-                                        map_panel(canvas.add_data(map->lines(same)), head_axis(map->last_x()), 0.5,
-                                                  map->last_y(), outlined));
+                                        map_panel(canvas.add_data(map->lines()), head_axis(map->last_x()),
+                                                  layer_axis(map->last_y())));
     }
     canvas.add_color_scale("", 0, 1, "0,0.2");
     return canvas.finish();
@@ -187,14 +126,10 @@ std::vector<Figure> position_figures(const Table& table) {
        .panel_width = 340,
        .panel_height = map_size(last_layer),
        .color_scale_width = 160});
-  const std::string depth_axis = fmt::format(
-      "set xlabel 'relative depth in the prompt' offset 0,0.3 textcolor rgb '{}'\nset xrange [0:1]\n"
-      "set xtics 0,0.25\nset format x '%g'\n",
-      kTextColor);
   for (const Series& one : series) {
     canvas.add_panel(one.label, diverging_palette() + fmt::format("set cbrange [{}:{}]\n", -kLimit, kLimit) +
-                                    map_panel(canvas.add_data(maps.at(one.key).lines(shown)), depth_axis, 0.5 / bins,
-                                              last_layer, last_layer < 40));
+                                    map_panel(canvas.add_data(maps.at(one.key).lines(shown)),
+                                              "relative depth in the prompt", 0.5 / bins, layer_axis(last_layer)));
   }
   canvas.add_color_scale("times an even spread", -kLimit, kLimit,
                          "('≤ 1/8' -3, '1/4' -2, '1/2' -1, '1' 0, '2' 1, '4' 2, '≥ 8' 3)");

@@ -63,6 +63,12 @@ std::vector<Series> series_of(const analysis::Table& table) {
   return series;
 }
 
+std::optional<std::size_t> find_column(const analysis::Table& table, std::string_view name) {
+  const auto found = std::ranges::find(table.columns(), name);
+  if (found == table.columns().end()) return std::nullopt;
+  return static_cast<std::size_t>(found - table.columns().begin());
+}
+
 std::optional<double> index_at(const analysis::Table& table, std::size_t row, std::size_t column) {
   const std::optional<double> number = table.number(row, column);
   if (number && !(*number >= 0 && *number <= 99999 && *number == std::floor(*number))) {

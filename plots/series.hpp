@@ -31,6 +31,9 @@ struct Series {
 };
 std::vector<Series> series_of(const analysis::Table& table);
 
+/// Where a column is that not every table has.
+std::optional<std::size_t> find_column(const analysis::Table& table, std::string_view name);
+
 /// A cell that counts something (a layer, a head, a bin): a whole number in 0..99999; nothing when it is empty.
 /// Throws TableError for anything else.
 std::optional<double> index_at(const analysis::Table& table, std::size_t row, std::size_t column);

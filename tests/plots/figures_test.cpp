@@ -141,10 +141,112 @@ TEST(BudgetFigures, ShowLayersRelativeToAnEvenSplit) {
     }
   }
   const std::vector<Figure> figures = budget_figures(table);
-  ASSERT_EQ(figures.size(), 1U);
+  ASSERT_THAT(names_of(figures), ElementsAre("layer_budgets", "head_budgets"));
   EXPECT_THAT(figures[0].script, HasSubstr("0 1.5 1.5 1.5\n1 0.5 0.5 0.5\n"));
   EXPECT_THAT(figures[0].script, HasSubstr("even split (2 policies)"));
   EXPECT_THAT(figures[0].script, Not(HasSubstr("snapkv")));
+  // Heads of 10 and 20 around 15: 2/3 and 4/3 of an even split, as powers of two; layer 1 is even.
+  EXPECT_THAT(figures[1].script, HasSubstr("0 0 -0.584962501\n0 1 0\n1 0 0.415037499\n1 1 0\n"));
+  EXPECT_THAT(figures[1].script, Not(HasSubstr("snapkv")));
+}
+
+TEST(BoundFigures, AverageTheRatiosToTheExactLossOverPoliciesAsRatios) {
+  Table table({"prompt", "layer", "policy", "budget_requested", "slots_held", "ada_bound", "head_bound",
+               "keptmax_bound", "value_bound", "exact_loss"});
+  const auto add = [&](const std::string& policy, double ada, double exact) {
+    table.add_row({std::string("a"), std::string("all"), policy, std::int64_t{64}, 64.0, ada, ada, ada, ada, exact});
+  };
+  add("snapkv", 8.0, 2.0);  // 4 times
+  add("cake", 16.0, 1.0);   // 16 times: the geometric mean is 8
+  add("full", 0.0, 0.0);    // loses nothing
+  const std::vector<Figure> figures = bound_figures(table);
+  ASSERT_THAT(names_of(figures), ElementsAre("bounds"));
+  EXPECT_THAT(figures[0].script, HasSubstr("\n64 8 8 8\n"));
+}
+
+TEST(LayerFigures, DrawALineForEveryTaskAndTheMeanWithItsIntervals) {
+  Table table({"task", "table", "quantity", "layer", "mean", "low", "high", "prompts"});
+  const auto add = [&](const char* task, std::int64_t layer, double mean, std::int64_t prompts) {
+    table.add_row({std::string(task), std::string("layers"), std::string("preference_share"), layer, mean, mean - 0.125,
+                   mean + 0.125, prompts});
+  };
+  for (const std::int64_t layer : {0, 1}) {
+    add("all", layer, layer == 0 ? 0.75 : 0.25, 5);
+    add("copy", layer, layer == 0 ? 1.0 : 0.0, 2);
+    add("kv", layer, 0.5, 3);
+  }
+  const std::vector<Figure> figures = layer_figures(table);
+  ASSERT_THAT(names_of(figures), ElementsAre("layers", "layer_shares_by_task"));
+  EXPECT_THAT(figures[0].script, HasSubstr("0 0.75 0.625 0.875\n1 0.25 0.125 0.375\n"));
+  EXPECT_THAT(figures[0].script, HasSubstr("'kv (n = 3)'"));
+  // Of two layers an even split is 1/2 each: twice that is 2^1; nothing is at most a quarter; 1 is even.
+  EXPECT_THAT(figures[1].script, HasSubstr("0 0 1\n0 1 0\n1 0 -2\n1 1 0\n"));
+}
+
+TEST(ConcentrationFigures, DrawACurveForEveryLayerAndAMapOfItsHeads) {
+  Table table({"prompt", "task", "layer", "head", "fraction", "mass"});
+  for (const std::int64_t head : {0, 1}) {
+    for (const double fraction : {0.01, 0.1}) {
+      table.add_row(
+          {std::string("a"), std::string(), std::int64_t{3}, head, fraction, fraction * 2 + 0.5 * double(head)});
+    }
+  }
+  const std::vector<Figure> figures = concentration_figures(table);
+  ASSERT_THAT(names_of(figures), ElementsAre("mass_curves", "concentration"));
+  EXPECT_THAT(figures[0].script, HasSubstr("\n0.01 0.27 3\n0.1 0.45 3\n"));
+  EXPECT_THAT(figures[1].script, HasSubstr("0 0 0.02\n0 1 0.52\n1 0 0.2\n1 1 0.7\n"));
+  EXPECT_THAT(figures[1].script, HasSubstr("'10 %%' 1"));
+}
+
+TEST(OverlapFigures, NeedMoreThanOneLayer) {
+  Table table({"prompt", "task", "layer", "other_layer", "overlap"});
+  table.add_row({std::string("a"), std::string(), std::int64_t{0}, std::int64_t{0}, 1.0});
+  EXPECT_THAT(overlap_figures(table), ElementsAre());
+  table.add_row({std::string("a"), std::string(), std::int64_t{1}, std::int64_t{0}, 0.25});
+  table.add_row({std::string("b"), std::string(), std::int64_t{1}, std::int64_t{0}, 0.75});
+  ASSERT_THAT(names_of(overlap_figures(table)), ElementsAre("layer_overlap"));
+  EXPECT_THAT(overlap_figures(table)[0].script, HasSubstr("\n0 1 0.5\n"));
+}
+
+TEST(FutureFigures, PoolManyStepsInsteadOfDroppingThem) {
+  Table table({"prompt", "task", "layer", "step", "hit_rate", "drift"});
+  for (std::int64_t step = 0; step < 128; ++step) {
+    table.add_row({std::string("a"), std::string(), std::int64_t{0}, step, step % 2 == 0 ? 0.0 : 0.5, 1.0});
+  }
+  const std::vector<Figure> figures = future_figures(table);
+  ASSERT_THAT(names_of(figures), ElementsAre("foresight"));
+  EXPECT_THAT(figures[0].script, HasSubstr("\n63 0 0.25\n"));
+  EXPECT_THAT(figures[0].script, HasSubstr("future query / 2"));
+}
+
+TEST(NeedleFigures, ShowTheShareKeptByDepthAndLength) {
+  Table table({"prompt", "task", "prompt_length", "depth", "policy", "parameters", "budget_requested", "layer", "span",
+               "retained"});
+  const auto add = [&](std::int64_t length, double depth, Cell layer, const std::string& span, double retained) {
+    table.add_row({fmt::format("p{}", length), std::string(), length, depth, std::string("snapkv"), std::monostate{},
+                   std::int64_t{64}, layer, span, retained});
+  };
+  add(500, 0.25, std::string("all"), "needle", 0.5);
+  add(1010, 0.95, std::string("all"), "needle", 0.75);
+  add(500, 0.25, std::int64_t{2}, "needle", 0.125);
+  add(500, 0.25, std::string("all"), "question", 1.0);
+  const std::vector<Figure> figures = needle_figures(table);
+  ASSERT_THAT(names_of(figures), ElementsAre("needles", "needles_by_layer"));
+  EXPECT_THAT(figures[0].script, HasSubstr("0.25 0 0.5\n0.95 1 0.75\n"));
+  EXPECT_THAT(figures[0].script, HasSubstr("'≈ 512' 0, '≈ 1024' 1"));
+  EXPECT_THAT(figures[1].script, HasSubstr("\n2 0 0.125\n"));
+}
+
+TEST(ScorerFigures, ShowEveryScorersAgreementWithTheFuture) {
+  Table table({"prompt", "task", "layer", "policy", "parameters", "spearman", "recall"});
+  table.add_row({std::string("a"), std::string(), std::int64_t{1}, std::string("h2o"), std::monostate{}, 0.5, 0.25});
+  table.add_row(
+      {std::string("a"), std::string(), std::int64_t{1}, std::string("snapkv"), std::monostate{}, -0.5, 0.125});
+  const std::vector<Figure> figures = scorer_figures(table);
+  ASSERT_THAT(names_of(figures), ElementsAre("scorers"));
+  // In the order of legends from the top: h2o above snapkv. Below chance is drawn as none.
+  EXPECT_THAT(figures[0].script, HasSubstr("\n1 0 0.125\n1 1 0.25\n"));
+  EXPECT_THAT(figures[0].script, HasSubstr("\n1 0 0\n1 1 0.5\n"));
 }
 
 TEST(PositionFigures, ShowTheDensityRelativeToAnEvenSpread) {

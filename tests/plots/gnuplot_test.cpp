@@ -46,13 +46,14 @@ std::string message_of(const Figure& drawn, const std::filesystem::path& directo
   return "no such exception";
 }
 
-TEST(Gnuplot, DrawsPngAndSvgIntoANewDirectoryWithAnyName) {
+TEST(Gnuplot, DrawsPngSvgAndPdfIntoANewDirectoryWithAnyName) {
   const testing::TemporaryDirectory directory;
   const auto files = draw(figure("plot x notitle\n"), directory / "it's $new\"");
-  ASSERT_EQ(files.size(), 2U);
+  ASSERT_EQ(files.size(), 3U);
   EXPECT_THAT(core::read_text(files[0]), StartsWith("\x89PNG\r\n"));
   EXPECT_THAT(core::read_text(files[1]), HasSubstr("</svg>"));
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory / "it's $new\""), {}), 2);
+  EXPECT_THAT(core::read_text(files[2]), StartsWith("%PDF-"));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory / "it's $new\""), {}), 3);
 }
 
 TEST(Gnuplot, TextsStandForThemselves) {
@@ -103,23 +104,60 @@ TEST(Gnuplot, AcceptsEveryFigureOfSmallAndLargeResults) {
   analysis::Table budgets({"prompt", "policy", "parameters", "budget_requested", "layer", "head", "slots"});
   analysis::Table positions({"prompt", "policy", "parameters", "budget_requested", "layer", "depth_bin", "share"});
   analysis::Table attention({"prompt", "task", "layer", "head", "normalized_entropy", "sink_mass", "recent_mass"});
+  analysis::Table spans({"prompt", "task", "prompt_length", "depth", "policy", "parameters", "budget_requested",
+                         "layer", "span", "retained"});
+  analysis::Table tasks({"task", "table", "quantity", "layer", "mean", "low", "high", "prompts"});
+  analysis::Table concentration({"prompt", "task", "layer", "head", "fraction", "mass"});
+  analysis::Table overlap({"prompt", "task", "layer", "other_layer", "overlap"});
+  analysis::Table future({"prompt", "task", "layer", "step", "hit_rate", "drift"});
+  analysis::Table scorers({"prompt", "task", "layer", "policy", "parameters", "spearman", "recall"});
+  const std::vector<std::string> quantities = {"dispersion_normalized", "shift_normalized", "preference_share",
+                                               "retained_share",        "lazy_mass",        "window_hit_rate",
+                                               "head_spread",           "group_cost",       "group_overlap",
+                                               "head_overlap",          "run_length",       "sink_mass",
+                                               "recent_mass",           "heavy_mass",       "rest_mass",
+                                               "positions_80",          "positions_90",     "positions_95",
+                                               "positions_99"};
   for (const std::string prompt : {"a", "b"}) {
     for (std::int64_t layer = 0; layer < 40; ++layer) {
       attention.add_row({prompt, "task'" + prompt, layer, std::int64_t{0}, 0.5, 0.25, 0.125});
+      for (const std::string& quantity : quantities) {
+        tasks.add_row({"task'" + prompt, std::string("layers"), quantity, layer, 0.5, 0.25, 0.75, std::int64_t{1}});
+        tasks.add_row({std::string("all"), std::string("layers"), quantity, layer, 0.5, 0.25, 0.75, std::int64_t{2}});
+      }
+      for (const double fraction : {0.01, 0.5}) {
+        concentration.add_row({prompt, std::string(), layer, std::int64_t{0}, fraction, fraction});
+      }
+      overlap.add_row({prompt, std::string(), layer, std::int64_t{39} - layer, 0.5});
+      future.add_row({prompt, std::string(), layer, layer * 10, 0.5, 0.25});
       for (const std::string policy : {"oracle", "random", "snap'kv_{x}"}) {
         budgets.add_row({prompt, policy, std::monostate{}, std::int64_t{64}, layer, std::int64_t{0}, 64 + layer});
         positions.add_row({prompt, policy, std::monostate{}, std::int64_t{64}, layer, std::int64_t{0}, 1.0});
+        spans.add_row({prompt, std::string(), std::int64_t{500}, 0.5, policy, std::monostate{}, std::int64_t{64}, layer,
+                       std::string("needle"), 0.5});
+        scorers.add_row({prompt, std::string(), layer, policy, std::monostate{}, -0.5, 0.25});
       }
     }
     for (const std::string policy : {"oracle", "random", "snap'kv_{x}"}) {
       replay.add_row({prompt, "task'" + prompt, policy, std::monostate{}, std::int64_t{64}, std::int64_t{64},
                       std::string("all"), policy == "oracle" ? 0.9 : 0.5, 0.25});
+      spans.add_row({prompt, std::string(), std::int64_t{500}, 0.5, policy, std::monostate{}, std::int64_t{64},
+                     std::string("all"), std::string("needle"), 0.5});
     }
   }
   const testing::TemporaryDirectory directory;
-  const auto figures = all_figures({replay, budgets, positions, attention});
-  ASSERT_EQ(figures.size(), 7U);
-  for (const Figure& one : figures) EXPECT_EQ(draw(one, directory.path()).size(), 2U) << one.name;
+  const auto figures = all_figures({.replay = replay,
+                                    .budgets = budgets,
+                                    .positions = positions,
+                                    .spans = spans,
+                                    .attention = attention,
+                                    .tasks = tasks,
+                                    .concentration = concentration,
+                                    .overlap = overlap,
+                                    .future = future,
+                                    .scorers = scorers});
+  ASSERT_EQ(figures.size(), 19U);
+  for (const Figure& one : figures) EXPECT_EQ(draw(one, directory.path()).size(), 3U) << one.name;
 }
 
 }  // namespace

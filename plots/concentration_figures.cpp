@@ -1,0 +1,153 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "plots/canvas.hpp"
+#include "plots/figures.hpp"
+#include "plots/maps.hpp"
+#include "plots/series.hpp"
+
+namespace evictlab::plots {
+namespace {
+
+using analysis::Table;
+
+struct Concentration {
+  std::map<double, CellMap> heads;                       // by layer: x = number of the fraction, y = head
+  std::map<double, std::map<double, CellMap>> by_layer;  // layer, fraction: one cell, the mean over heads and prompts
+  std::vector<double> fractions;
+  std::set<std::string> prompts;
+};
+
+Concentration read(const Table& table) {
+  const std::size_t prompt = table.column("prompt");
+  const std::size_t layer = table.column("layer");
+  const std::size_t head = table.column("head");
+  const std::size_t fraction = table.column("fraction");
+  const std::size_t mass = table.column("mass");
+  std::set<double> fractions;
+  for (std::size_t r = 0; r < table.rows(); ++r) fractions.insert(table.number(r, fraction).value_or(0));
+  Concentration result;
+  result.fractions.assign(fractions.begin(), fractions.end());
+  for (std::size_t r = 0; r < table.rows(); ++r) {
+    const auto value = table.number(r, mass);
+    if (!value) continue;
+    const double number = index_at(table, r, layer).value_or(0);
+    const double share = table.number(r, fraction).value_or(0);
+    const auto place = std::ranges::lower_bound(result.fractions, share) - result.fractions.begin();
+    result.heads[number].add(static_cast<double>(place), index_at(table, r, head).value_or(0), *value);
+    result.by_layer[number][share].add(0, 0, *value);
+    result.prompts.insert(table.text(r, prompt));
+  }
+  return result;
+}
+
+std::vector<std::string> percents(const std::vector<double>& fractions) {
+  std::vector<std::string> names;
+  for (const double fraction : fractions) names.push_back(fmt::format("{:g} %", 100 * fraction));
+  return names;
+}
+
+/// A panel per layer, heads x fractions; of more than 32 layers, 32 evenly chosen.
+Figure heads_figure(const Concentration& data) {
+  std::vector<double> layers;
+  for (const auto& [layer, map] : data.heads) layers.push_back(layer);
+  constexpr std::size_t kMost = 32;
+  std::vector<double> drawn;
+  const std::size_t count = std::min(layers.size(), kMost);
+  for (std::size_t i = 0; i < count; ++i)
+    drawn.push_back(layers[count == 1 ? 0 : i * (layers.size() - 1) / (count - 1)]);
+  const double last_head = data.heads.at(layers.front()).last_y();
+  const std::string chosen = layers.size() > kMost ? fmt::format(", {} of {} layers", kMost, layers.size()) : "";
+  Canvas canvas({.name = "concentration",
+                 .title = "How much of a head's attention its most attended positions hold",
+                 .caption = mean_over(data.prompts.size(), false) + ", window queries" + chosen,
+                 .panels = static_cast<int>(count),
+                 .columns = count > 8 ? 8 : 4,
+                 .panel_width = 190,
+                 .panel_height = std::clamp(static_cast<int>(18 * (last_head + 1)), 120, 240),
+                 .left = 74,
+                 .below = 92,
+                 .color_scale_width = 150});
+  const std::vector<std::string> names = percents(data.fractions);
+  for (const double layer : drawn) {
+    const CellMap& map = data.heads.at(layer);
+    canvas.add_panel(fmt::format("layer {}", layer),
+                     sequential_palette() + "set cbrange [0:1]\n" +
+                         map_panel(canvas.add_data(map.lines()),
+                                   {"positions", static_cast<double>(names.size()) - 1, names}, {"head", last_head}));
+  }
+  canvas.add_color_scale("share of attention", 0, 1, "0,0.2");
+  return canvas.finish();
+}
+
+/// A cumulative curve per layer, coloured by depth.
+Figure curves_figure(const Concentration& data) {
+  const double last = std::max(data.heads.rbegin()->first, 1.0);
+  Canvas canvas({.name = "mass_curves",
+                 .title = "Attention held by the most attended positions, by layer",
+                 .caption = mean_over(data.prompts.size(), false) + ", heads and window queries",
+                 .panels = 1,
+                 .panel_width = 600,
+                 .panel_height = 400,
+                 .color_scale_width = 150});
+  std::vector<std::string> plots;
+  for (const auto& [layer, by_fraction] : data.by_layer) {
+    std::string points;
+    for (const auto& [fraction, cell] : by_fraction)
+      points += fmt::format("{:.9g} {:.9g} {:.9g}\n", fraction, cell.highest(), layer);
+    plots.push_back(
+        fmt::format("{} using 1:2:3 with linespoints lw 2 pt 7 ps 0.8 lc palette notitle", canvas.add_data(points)));
+  }
+  canvas.add_panel(
+      "",
+      sequential_palette() +
+          fmt::format("set cbrange [0:{:.9g}]\nunset colorbox\nset xlabel 'share of the positions' offset 0,0.3 "
+                      "textcolor rgb '{}'\nset ylabel 'share of attention' offset 0.5,0 textcolor rgb '{}'\n"
+                      "set logscale x 10\nset xrange [0.008:0.6]\nset yrange [0:1.02]\n"
+                      "set xtics ('1 %%' 0.01, '2 %%' 0.02, '5 %%' 0.05, '10 %%' 0.1, '20 %%' 0.2, '50 %%' 0.5)\nplot ",
+                      last, kTextColor, kTextColor) +
+          joined(plots));
+  canvas.add_color_scale("layer", 0, last, fmt::format("0,{}", tic_step(last)));
+  return canvas.finish();
+}
+
+}  // namespace
+
+std::vector<Figure> concentration_figures(const Table& table) {
+  const Concentration data = read(table);
+  if (data.heads.empty()) return {};
+  return {curves_figure(data), heads_figure(data)};
+}
+
+std::vector<Figure> overlap_figures(const Table& table) {
+  const std::size_t prompt = table.column("prompt");
+  const std::size_t layer = table.column("layer");
+  const std::size_t other = table.column("other_layer");
+  const std::size_t overlap = table.column("overlap");
+  CellMap map;
+  std::set<std::string> prompts;
+  for (std::size_t r = 0; r < table.rows(); ++r) {
+    const auto value = table.number(r, overlap);
+    if (!value) continue;
+    map.add(index_at(table, r, other).value_or(0), index_at(table, r, layer).value_or(0), *value);
+    prompts.insert(table.text(r, prompt));
+  }
+  if (map.empty() || map.last_y() < 1) return {};
+  Canvas canvas({.name = "layer_overlap",
+                 .title = "Which layers look at the same positions",
+                 .caption = mean_over(prompts.size(), false) + "; Jaccard index of the layers' top sets",
+                 .panels = 1,
+                 .panel_width = map_size(map.last_x()) + 40,
+                 .panel_height = map_size(map.last_y()) + 40,
+                 .color_scale_width = 150});
+  canvas.add_panel("", sequential_palette() + "set cbrange [0:1]\n" +
+                           map_panel(canvas.add_data(map.lines()), layer_axis(map.last_x()), layer_axis(map.last_y())));
+  canvas.add_color_scale("overlap", 0, 1, "0,0.2");
+  return {canvas.finish()};
+}
+
+}  // namespace evictlab::plots

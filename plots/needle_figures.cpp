@@ -1,0 +1,129 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "plots/canvas.hpp"
+#include "plots/figures.hpp"
+#include "plots/maps.hpp"
+#include "plots/series.hpp"
+
+namespace evictlab::plots {
+namespace {
+
+using analysis::Table;
+
+constexpr double kDepthBins = 10;
+
+struct Needles {
+  std::map<PolicyKey, CellMap> by_depth;  // x = depth bin, y = number of the length
+  std::map<PolicyKey, CellMap> by_layer;  // x = layer, y = 0
+  std::vector<double> lengths;
+  std::set<std::string> prompts;
+};
+
+/// Prompt lengths of a set that is meant alike (504, 510, 512): each to the nearest power of two.
+double nominal_length(double length) { return std::exp2(std::round(std::log2(std::max(length, 1.0)))); }
+
+Needles read(const Table& table, const std::string& budget) {
+  const std::size_t prompt = table.column("prompt");
+  const std::size_t policy = table.column("policy");
+  const std::size_t parameters = table.column("parameters");
+  const std::size_t requested = table.column("budget_requested");
+  const std::size_t length = table.column("prompt_length");
+  const std::size_t depth = table.column("depth");
+  const std::size_t layer = table.column("layer");
+  const std::size_t span = table.column("span");
+  const std::size_t retained = table.column("retained");
+  std::set<double> lengths;
+  std::vector<std::size_t> rows;
+  for (std::size_t r = 0; r < table.rows(); ++r) {
+    if (table.text(r, span) != "needle" || table.text(r, requested) != budget || !table.number(r, retained)) continue;
+    rows.push_back(r);
+    lengths.insert(nominal_length(table.number(r, length).value_or(1)));
+  }
+  Needles needles;
+  needles.lengths.assign(lengths.begin(), lengths.end());
+  for (const std::size_t r : rows) {
+    const PolicyKey key{table.text(r, policy), table.text(r, parameters)};
+    const double share = table.number(r, retained).value_or(0);
+    needles.prompts.insert(table.text(r, prompt));
+    if (table.text(r, layer) != "all") {
+      needles.by_layer[key].add(index_at(table, r, layer).value_or(0), 0, share);
+      continue;
+    }
+    const double nominal = nominal_length(table.number(r, length).value_or(1));
+    const auto row = std::ranges::lower_bound(needles.lengths, nominal) - needles.lengths.begin();
+    const double bin = std::clamp(std::floor(table.number(r, depth).value_or(0) * kDepthBins), 0.0, kDepthBins - 1);
+    needles.by_depth[key].add((bin + 0.5) / kDepthBins, static_cast<double>(row), share);
+  }
+  return needles;
+}
+
+std::vector<Series> drawn_series(const Table& table, const std::map<PolicyKey, CellMap>& maps) {
+  std::vector<Series> series = series_of(table);
+  std::erase_if(series, [&](const Series& one) { return one.key.policy == "full" || !maps.contains(one.key); });
+  return series;
+}
+
+Figure by_depth(const Needles& needles, const std::vector<Series>& series, const std::string& budget) {
+  std::vector<std::string> names;
+  for (const double length : needles.lengths) names.push_back(fmt::format("≈ {:g}", length));
+  Canvas canvas(
+      {.name = "needles",
+       .title = fmt::format("Needle positions kept, by depth and prompt length, at budget {}", budget),
+       .caption = mean_over(needles.prompts.size(), false) + ", layers and kept sets; depth 0 = the beginning",
+       .panels = static_cast<int>(series.size()),
+       .columns = static_cast<int>(std::min<std::size_t>(series.size(), 3)),
+       .panel_width = 340,
+       .panel_height = std::max(90, 42 * static_cast<int>(names.size())),
+       .color_scale_width = 150});
+  const MapAxis lengths{"", static_cast<double>(names.size()) - 1, names};
+  for (const Series& one : series) {
+    canvas.add_panel(one.label, sequential_palette() + "set cbrange [0:1]\n" +
+                                    map_panel(canvas.add_data(needles.by_depth.at(one.key).lines()),
+                                              "relative depth of the needle", 0.5 / kDepthBins, lengths));
+  }
+  canvas.add_color_scale("share kept", 0, 1, "0,0.2");
+  return canvas.finish();
+}
+
+Figure by_layer(const Needles& needles, const std::vector<Series>& series, const std::string& budget) {
+  CellMap map;
+  std::vector<std::string> names;
+  double last_layer = 0;
+  for (auto one = series.rbegin(); one != series.rend(); ++one) {
+    const CellMap& row = needles.by_layer.at(one->key);
+    last_layer = std::max(last_layer, row.last_x());
+    row.each([&](double layer, double, double share) { map.add(layer, static_cast<double>(names.size()), share); });
+    names.push_back(one->label);
+  }
+  Canvas canvas({.name = "needles_by_layer",
+                 .title = fmt::format("Needle positions kept, by layer, at budget {}", budget),
+                 .caption = mean_over(needles.prompts.size(), false) + " and kept sets",
+                 .panels = 1,
+                 .panel_width = map_size(last_layer) + 80,
+                 .panel_height = std::max(160, 30 * static_cast<int>(names.size())),
+                 .left = 60 + name_width(names),
+                 .color_scale_width = 150});
+  canvas.add_panel("", sequential_palette() + "set cbrange [0:1]\n" +
+                           map_panel(canvas.add_data(map.lines()), layer_axis(last_layer),
+                                     {"", static_cast<double>(names.size()) - 1, names}));
+  canvas.add_color_scale("share kept", 0, 1, "0,0.2");
+  return canvas.finish();
+}
+
+}  // namespace
+
+std::vector<Figure> needle_figures(const Table& spans) {
+  if (spans.rows() == 0) return {};
+  const std::string budget = spread(requested_budgets(spans), 1).front();
+  const Needles needles = read(spans, budget);
+  const std::vector<Series> series = drawn_series(spans, needles.by_depth);
+  if (series.empty()) return {};
+  return {by_depth(needles, series, budget), by_layer(needles, series, budget)};
+}
+
+}  // namespace evictlab::plots
