@@ -47,7 +47,13 @@ int Canvas::right() const {
   return layout_.legend.empty() ? layout_.color_scale_width : 80 + kLetter * static_cast<int>(longest);
 }
 
-int Canvas::width() const { return layout_.columns * (layout_.left + layout_.panel_width) + kMargin + right(); }
+int Canvas::panels_width() const { return layout_.columns * (layout_.left + layout_.panel_width) + kMargin; }
+
+int Canvas::width() const {
+  // The lines above the panels must fit as well.
+  const std::size_t letters = std::max(layout_.title.size(), layout_.caption.size());
+  return std::max(panels_width() + right(), 2 * kMargin + kLetter * static_cast<int>(letters));
+}
 
 int Canvas::height() const {
   const int legend = kPanelTitle + kLegendLine * static_cast<int>(layout_.legend.size()) + kMargin;
@@ -83,7 +89,7 @@ void Canvas::add_panel(std::string_view title, const std::string& commands) {
 
 void Canvas::add_legend() {
   const Legend& entries = layout_.legend;
-  panels_ += margins(width() - right(), kTop + kPanelTitle, right() - kMargin / 2,
+  panels_ += margins(panels_width(), kTop + kPanelTitle, right() - kMargin / 2,
                      kLegendLine * static_cast<double>(entries.size()));
   panels_ +=
       "unset title\nunset border\nunset tics\nunset grid\nunset xlabel\nunset ylabel\nunset logscale\n"
@@ -102,7 +108,7 @@ void Canvas::add_color_scale(std::string_view label, double low, double high, co
   const double step = (high - low) / kSteps;
   for (int i = 0; i < kSteps; ++i) lines += fmt::format("0.5 {0:.9g} {0:.9g}\n", low + (i + 0.5) * step);
   const int height = std::min(layout_.panel_height, 330);
-  panels_ += margins(width() - right() + 10, kTop + kPanelTitle, 20, height);
+  panels_ += margins(panels_width() + 10, kTop + kPanelTitle, 20, height);
   panels_ += fmt::format(
       "unset title\nunset xtics\nunset xlabel\nunset logscale\nset border 15 lc rgb '{}'\n"
       "set xrange [0:1]\nset yrange [{:.9g}:{:.9g}]\nunset ytics\nset y2range [{:.9g}:{:.9g}]\n"

@@ -56,6 +56,7 @@ class Canvas {
  private:
   int rows() const { return (layout_.panels + layout_.columns - 1) / layout_.columns; }
   int right() const;
+  int panels_width() const;
   int width() const;
   int height() const;
   /// A rectangle in pixels from the top left as gnuplot margins.

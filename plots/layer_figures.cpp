@@ -26,10 +26,12 @@ std::string task_label(const TaskValues& values, const std::string& task) {
   return fmt::format("{} (n = {})", task.empty() ? "no task" : task, values.prompts(task));
 }
 
-std::string points_of(const TaskValues::ByLayer& by_layer) {
+/// Values below `least`, which a logarithmic axis cannot show, are drawn there.
+std::string points_of(const TaskValues::ByLayer& by_layer, double least = -1e300) {
   std::string points;
   for (const auto& [layer, value] : by_layer) {
-    points += fmt::format("{:.9g} {:.9g} {:.9g} {:.9g}\n", layer, value.mean, value.low, value.high);
+    points += fmt::format("{:.9g} {:.9g} {:.9g} {:.9g}\n", layer, std::max(value.mean, least),
+                          std::max(value.low, least), std::max(value.high, least));
   }
   return points;
 }
@@ -182,7 +184,7 @@ std::optional<Figure> minimum_budget(const TaskValues& values) {
     const TaskValues::ByLayer& by_layer = values.at(share.name, kAllTasks);
     // Both layers.csv and attention.csv have the column: the same means.
     if (by_layer.empty()) return std::nullopt;
-    const auto drawn = line_with_bars(canvas.add_data(points_of(by_layer)), share.style);
+    const auto drawn = line_with_bars(canvas.add_data(points_of(by_layer, 1.0)), share.style);
     plots.insert(plots.end(), drawn.begin(), drawn.end());
   }
   canvas.add_panel("", layer_lines_axes(values, "positions", "[0.8:*]") + "set logscale y 10\nplot " + joined(plots));

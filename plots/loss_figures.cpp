@@ -24,7 +24,7 @@ struct Measure {
 };
 constexpr Measure kMassLost{"retained_mass", true, "Attention mass lost", "1 − retained mass"};
 constexpr Measure kOutputLoss{"relative_loss", false, "Attention output lost", "relative L1 loss"};
-constexpr Measure kRegret{"regret", false, "Regret", "mass the oracle retains more with the same counts"};
+constexpr Measure kRegret{"regret", false, "Regret", "attention mass the oracle retains more"};
 constexpr Measure kMeasures[] = {kMassLost, kOutputLoss, kRegret};
 
 // One prompt under one policy and budget, all layers together.
