@@ -22,6 +22,12 @@ void require_values(std::span<const double> values) {
   if (values.empty()) throw std::invalid_argument("a statistic of no values");
 }
 
+double resampled_mean(std::span<const double> values, core::SplitMix64& random) {
+  double sum = 0;
+  for (std::size_t i = 0; i < values.size(); ++i) sum += values[random_index(random, values.size())];
+  return sum / static_cast<double>(values.size());
+}
+
 }  // namespace
 
 double mean(std::span<const double> values) {
@@ -45,11 +51,7 @@ Interval bootstrap_mean(std::span<const double> values, const BootstrapOptions& 
   if (options.resamples == 0) throw std::invalid_argument("a bootstrap of no resamples");
   core::SplitMix64 random(options.seed);
   std::vector<double> means(options.resamples);
-  for (double& resampled : means) {
-    double sum = 0;
-    for (std::size_t i = 0; i < values.size(); ++i) sum += values[random_index(random, values.size())];
-    resampled = sum / static_cast<double>(values.size());
-  }
+  for (double& resampled : means) resampled = resampled_mean(values, random);
   const double tail = (1 - options.confidence) / 2;
   return {mean(values), quantile(means, tail), quantile(means, 1 - tail)};
 }
@@ -60,6 +62,20 @@ Interval bootstrap_paired_difference(std::span<const double> a, std::span<const 
   std::vector<double> differences(a.size());
   std::transform(a.begin(), a.end(), b.begin(), differences.begin(), std::minus<>());
   return bootstrap_mean(differences, options);
+}
+
+Interval bootstrap_difference(std::span<const double> a, std::span<const double> b, const BootstrapOptions& options) {
+  require_values(a);
+  require_values(b);
+  if (options.resamples == 0) throw std::invalid_argument("a bootstrap of no resamples");
+  core::SplitMix64 random(options.seed);
+  std::vector<double> differences(options.resamples);
+  for (double& difference : differences) {
+    difference = resampled_mean(a, random);
+    difference -= resampled_mean(b, random);
+  }
+  const double tail = (1 - options.confidence) / 2;
+  return {mean(a) - mean(b), quantile(differences, tail), quantile(differences, 1 - tail)};
 }
 
 }  // namespace evictlab::analysis

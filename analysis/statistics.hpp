@@ -37,4 +37,8 @@ Interval bootstrap_mean(std::span<const double> values, const BootstrapOptions& 
 Interval bootstrap_paired_difference(std::span<const double> a, std::span<const double> b,
                                      const BootstrapOptions& options = {});
 
+/// Percentile bootstrap interval of mean(a) - mean(b) of independent samples: both are resampled.
+Interval bootstrap_difference(std::span<const double> a, std::span<const double> b,
+                              const BootstrapOptions& options = {});
+
 }  // namespace evictlab::analysis
