@@ -24,6 +24,9 @@ struct Recording {
 
 constexpr const char* kAll = "all";
 constexpr const char* kShare = "preference_share";
+/// Shares of a sum over layers, and what they are called as multiples of an even split.
+constexpr std::pair<const char*, const char*> kShares[] = {{kShare, "preference_relative"},
+                                                           {"retained_share", "retained_relative"}};
 
 Recording read(const Table& table) {
   const std::size_t prompt = table.column("prompt");
@@ -43,6 +46,15 @@ Recording read(const Table& table) {
     }
   }
   recording.layers.assign(layers.begin(), layers.end());
+  for (const auto& [share, relative] : kShares) {
+    auto by_layer = recording.values.find(share);
+    if (by_layer == recording.values.end()) continue;
+    auto multiples = by_layer->second;
+    for (auto& [number, values] : multiples) {
+      for (auto& [name, value] : values) value *= static_cast<double>(layers.size());
+    }
+    recording.values[relative] = std::move(multiples);
+  }
   return recording;
 }
 
@@ -89,6 +101,8 @@ void add_quantities(const Recording& a, const Recording& b, const std::string& t
   for (const auto& [quantity, by_layer] : a.values) {
     const auto other = b.values.find(quantity);
     if (other == b.values.end()) continue;
+    const bool share = std::ranges::any_of(kShares, [&name = quantity](const auto& one) { return one.first == name; });
+    if (share && a.layers.size() != b.layers.size()) continue;  // of sums over more layers: not comparable
     for (std::size_t i = 0; i < a.layers.size(); ++i) {
       const std::int64_t layer_b = nearest(a.layers, i, b.layers);
       const auto at_a = by_layer.find(a.layers[i]);

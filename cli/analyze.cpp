@@ -1,93 +1,120 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
-#include <algorithm>
 #include <iostream>
 
-#include "analysis/profile_tables.hpp"
+#include "analysis/differences.hpp"
+#include "cli/analysis_summary.hpp"
+#include "cli/analysis_tables.hpp"
 #include "cli/common_options.hpp"
 #include "cli/outputs.hpp"
-#include "cli/policy_options.hpp"
-#include "sim/scorer_agreement.hpp"
+#include "core/error.hpp"
 #include "trace/io/reader.hpp"
 
 namespace evictlab::cli {
-
-namespace fs = std::filesystem;
-
 namespace {
 
-/// Of the policies asked for, those that the recording can serve.
-analysis::Table agreement_table(const Options& options, const trace::Source& trace, double top) {
-  std::vector<sim::Policy> policies = sim::make_policies(options.text("policy"));
-  std::erase_if(policies, [&trace](const sim::Policy& policy) {
-    return std::ranges::any_of(trace.prompts(), [&policy](const trace::PromptInfo& prompt) {
-      return prompt.window < policy.needs().window_rows || !prompt.recorded().contains(policy.needs().fields);
-    });
-  });
-  return sim::scorer_table(trace, policies, top, layer_progress("comparing scorers"));
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kDifferences = "differences.csv";
+
+/// A recording and where its tables go.
+struct Recording {
+  std::string path;
+  fs::path directory;
+  AnalysisTables tables = {};
+};
+
+/// The tables of one recording lie in the directory itself, those of two in "a" and "b".
+std::vector<Recording> recordings(const Options& options) {
+  const std::vector<std::string> paths = options.list("trace");
+  const fs::path out = options.path("out");
+  if (paths.size() == 1) return {{paths[0], out}};
+  if (paths.size() == 2) return {{paths[0], out / "a"}, {paths[1], out / "b"}};
+  throw core::InputError("analyze: {} traces given; one is described, two are compared", paths.size());
+}
+
+fs::path table_path(const Recording& recording, const char* name) {
+  return recording.directory / (std::string(name) + ".csv");
+}
+
+void measure(Recording& recording, const AnalysisSettings& settings, const Outputs& outputs) {
+  const trace::TraceReader trace(recording.path);
+  recording.tables = analysis_tables(trace, settings);
+  recording.tables.each(
+      [&](const char* name, const analysis::Table& table) { outputs.write_table(table_path(recording, name), table); });
+  Json details = {{"trace", recording.path},
+                  {"model", trace.model().name},
+                  {"model_fingerprint", trace.model().fingerprint},
+                  {"prompts", trace.prompts().size()}};
+  details.update(settings.json());
+  outputs.write_manifest(table_path(recording, AnalysisTables::names().front()), details);
+  std::cerr << fmt::format("wrote {}.csv to {}\n", fmt::join(AnalysisTables::names(), ".csv, "),
+                           recording.directory.string());
+}
+
+void print(const std::vector<Recording>& recordings, const analysis::Table* differences, bool json) {
+  if (json) {
+    Json all = {{"recordings", Json::array()}};
+    for (const Recording& recording : recordings) {
+      all["recordings"].push_back({{"trace", recording.path}, {"tasks", table_json(recording.tables.tasks)}});
+    }
+    if (differences != nullptr) all["differences"] = table_json(*differences);
+    std::cout << all.dump(1, ' ', false, Json::error_handler_t::replace) << '\n';
+    return;
+  }
+  for (const Recording& recording : recordings) {
+    if (recordings.size() > 1) {
+      std::cout << fmt::format("{}{}: {}\n", &recording == &recordings.front() ? "" : "\n",
+                               &recording == &recordings.front() ? "A" : "B", recording.path);
+    }
+    std::cout << analysis_summary(recording.tables.tasks);
+  }
+  if (differences != nullptr) std::cout << difference_summary(*differences);
 }
 
 }  // namespace
 
 int run_analyze(const Arguments& arguments) {
   Options options(
-      "analyze", "TRACE --out DIR [OPTION ...]",
+      "analyze", "TRACE [TRACE] --out DIR [OPTION ...]",
       "Describes how layers and heads of the recorded prompts attend: entropy, sinks, heavy hitters, CAKE's\n"
-      "dispersion and shift, concentration, overlaps, how well the window foresees the future. Writes attention.csv,\n"
-      "layers.csv, concentration.csv, overlap.csv, future.csv, scorers.csv and, per task with intervals, tasks.csv;\n"
-      "docs/analyses.md explains every column.");
-  options.positional("trace", "the trace: a file or a directory of parts", Options::Count::kOne);
+      "dispersion and shift, concentration, overlaps, how well the window foresees the future. Prints a table of the\n"
+      "layers and writes attention.csv, layers.csv, concentration.csv, overlap.csv, future.csv, scorers.csv and, per\n"
+      "task with intervals, tasks.csv; docs/analyses.md explains every column. Of two recordings (two models, tasks "
+      "or\n"
+      "sets of prompts) the tables go to DIR/a and DIR/b, what differs between them to DIR/differences.csv.");
+  options.positional("trace", "the trace, or two to compare: files or directories of parts", Options::Count::kMany);
   options.value("out", "DIR", "", "where to write the tables");
-  options.value("sinks", "N", "4", "positions at the start that count as attention sinks");
-  options.value("recent", "N", "32", "positions before a query that count as recent");
-  options.value("top", "SHARE", "0.05", "share of the positions that is a head's top set");
-  options.value("window", "N", "32", "queries that CAKE's dispersion and shift are taken over");
-  options.value("tau1", "T", "1", "CAKE's temperature of dispersion");
-  options.value("tau2", "T", "1", "CAKE's temperature of shift");
-  options.value("policy", "LIST", "random,h2o,tova,snapkv,cake,expected-attention,knorm,keydiff,lagkv",
-                "policies whose scorers are compared with the future (those that the recording can serve)");
+  declare_analysis(options);
   declare_threads(options);
+  options.flag("json", "print as JSON what the tables tell per task and layer");
   options.flag("force", "replace existing tables");
   if (!options.parse(arguments)) return 0;
 
   use_threads(options);
-  const analysis::LayerOptions profile{.profile = {.sinks = options.integer("sinks", 0, 1'000'000),
-                                                   .recent = options.integer("recent", 0, 1'000'000),
-                                                   .top = options.number("top", 1e-6, 1.0)},
-                                       .window = options.integer("window", 1, 1'000'000),
-                                       .tau1 = options.number("tau1", 0.01, 100.0),
-                                       .tau2 = options.number("tau2", 0.01, 100.0)};
-  const fs::path directory = options.path("out");
+  const AnalysisSettings settings = analysis_settings(options);
+  std::vector<Recording> all = recordings(options);
   const Outputs outputs(options.has("force"));
-  const fs::path first = directory / "attention.csv";
-  outputs.plan(first);
-  for (const char* name : {"layers", "concentration", "overlap", "future", "scorers", "tasks"}) {
-    outputs.plan(directory / (std::string(name) + ".csv"));
+  for (const Recording& recording : all) {
+    for (const char* name : AnalysisTables::names()) outputs.plan(table_path(recording, name));
   }
-  const trace::TraceReader trace(options.path("trace"));
-  const analysis::ProfileTables tables = analysis::profile_tables(trace, profile, layer_progress("analysing"));
-  const analysis::Table tasks = analysis::task_table(tables.layers, tables.attention);
-  const analysis::Table scorers = agreement_table(options, trace, profile.profile.top);
-  const std::pair<const char*, const analysis::Table*> written[] = {{"attention", &tables.attention},
-                                                                    {"layers", &tables.layers},
-                                                                    {"concentration", &tables.concentration},
-                                                                    {"overlap", &tables.overlap},
-                                                                    {"future", &tables.future},
-                                                                    {"scorers", &scorers},
-                                                                    {"tasks", &tasks}};
-  for (const auto& [name, table] : written) outputs.write_table(directory / (std::string(name) + ".csv"), *table);
-  outputs.write_manifest(first, {{"trace", options.text("trace")},
-                                 {"model", trace.model().name},
-                                 {"model_fingerprint", trace.model().fingerprint},
-                                 {"prompts", trace.prompts().size()},
-                                 {"sinks", profile.profile.sinks},
-                                 {"recent", profile.profile.recent},
-                                 {"top", profile.profile.top},
-                                 {"window", profile.window},
-                                 {"tau1", profile.tau1},
-                                 {"tau2", profile.tau2}});
-  std::cerr << fmt::format("wrote attention, layers, concentration, overlap, future, scorers and tasks.csv to {}\n",
-                           directory.string());
+  const fs::path differences_path = options.path("out") / kDifferences;
+  if (all.size() == 2) outputs.plan(differences_path);
+  for (const Recording& recording : all) trace::TraceReader{recording.path};  // both can be read, before any work
+
+  for (Recording& recording : all) measure(recording, settings, outputs);
+  if (all.size() == 1) {
+    print(all, nullptr, options.has("json"));
+    return 0;
+  }
+  const analysis::Table differences =
+      analysis::difference_table(all[0].tables.profile.layers, all[1].tables.profile.layers);
+  outputs.write_table(differences_path, differences);
+  outputs.write_manifest(differences_path, {{"a", all[0].path}, {"b", all[1].path}});
+  std::cerr << fmt::format("wrote {}\n", differences_path.string());
+  print(all, &differences, options.has("json"));
   return 0;
 }
 

@@ -1,6 +1,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <iostream>
 
 #include "cli/options.hpp"
@@ -9,6 +12,7 @@
 #include "core/file.hpp"
 #include "core/interrupt.hpp"
 #include "plots/figures.hpp"
+#include "plots/terminal.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -36,18 +40,32 @@ plots::ResultTables read_tables(const fs::path& results) {
   return tables;
 }
 
+/// Of the terminal that stdout is, within what a plot can use.
+int terminal_columns() {
+  winsize size{};
+  const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return std::clamp(known ? static_cast<int>(size.ws_col) : 100, 60, 160);
+}
+
 }  // namespace
 
 int run_plot(const Arguments& arguments) {
   Options options(
-      "plot", "RESULTS --out DIR [--force]",
+      "plot", "RESULTS --out DIR [--force] | RESULTS --terminal",
       "Draws figures, as PNG, SVG and PDF, from the result tables of replay and analyze: RESULTS is their directory,\n"
-      "or a replay table beside which the others are looked for.");
+      "or a replay table beside which the others are looked for. With --terminal, prints the main curves as text.");
   options.positional("results", "a directory with result tables, or a replay table", Options::Count::kOne);
   options.value("out", "DIR", "", "where to write the figures");
+  options.flag("terminal", "print loss by budget and the layers' shares of it as text, for a terminal");
   options.flag("force", "replace existing figures");
   if (!options.parse(arguments)) return 0;
 
+  if (options.has("terminal")) {
+    const std::string text = plots::terminal_plots(read_tables(options.path("results")), terminal_columns());
+    if (text.empty()) throw core::InputError("{}: no replay or analysis of it to draw", options.text("results"));
+    std::cout << text;
+    return 0;
+  }
   const fs::path directory = options.path("out");
   const std::vector<plots::Figure> figures = plots::all_figures(read_tables(options.path("results")));
   if (figures.empty()) throw core::InputError("{}: its tables have no row to draw", options.text("results"));

@@ -22,6 +22,7 @@ std::vector<Figure> all_figures(const ResultTables& tables) {
   add(tables.overlap, overlap_figures);
   add(tables.future, future_figures);
   add(tables.scorers, scorer_figures);
+  add(tables.differences, difference_figures);
   return figures;
 }
 

@@ -56,6 +56,9 @@ std::vector<Figure> scorer_figures(const analysis::Table& scorers);
 /// ("needles_by_layer"), per policy.
 std::vector<Figure> needle_figures(const analysis::Table& spans);
 
+/// From differences.csv: A - B by layer, and by task how far the preferences over layers lie apart ("differences").
+std::vector<Figure> difference_figures(const analysis::Table& differences);
+
 /// The tables of a result directory that figures are drawn from.
 struct ResultTables {
   std::optional<analysis::Table> replay = {};
@@ -68,6 +71,7 @@ struct ResultTables {
   std::optional<analysis::Table> overlap = {};
   std::optional<analysis::Table> future = {};
   std::optional<analysis::Table> scorers = {};
+  std::optional<analysis::Table> differences = {};
 
   /// Calls body(name, table) for each: "replay" stands for replay.csv.
   template <typename Self, typename Body>
@@ -82,6 +86,7 @@ struct ResultTables {
     body("overlap", self.overlap);
     body("future", self.future);
     body("scorers", self.scorers);
+    body("differences", self.differences);
   }
 };
 std::vector<Figure> all_figures(const ResultTables& tables);

@@ -76,6 +76,28 @@ std::string first_error(const std::string& messages) {
   return {};
 }
 
+/// Runs a whole program; `what` it draws is for error messages. Throws what draw() throws.
+void run(const std::string& program, const std::string& what, const ScratchDirectory& scratch) {
+  require_gnuplot();
+  const fs::path messages_path = scratch / "messages";
+  const fs::path end_path = scratch / "end";
+  {
+    const IgnoreBrokenPipe ignore;
+    // -d: not the user's own gnuplot settings. The exit status says nothing about the figures.
+    Gnuplot gnuplot("gnuplot -d 2>" + shell_quoted(messages_path.string()) + " || true");
+    gnuplot << program << fmt::format("set print {}\nprint 'end'\nunset print\n", gnuplot_string(end_path.string()));
+    gnuplot.flush();
+  }
+  const std::string messages = read_if_there(messages_path);
+  if (const std::string error = first_error(messages); !error.empty()) {
+    throw std::runtime_error(fmt::format("gnuplot, {}: {}", what, error));
+  }
+  if (read_if_there(end_path).empty()) {
+    throw std::runtime_error(fmt::format("gnuplot ended before {} was drawn: {}", what,
+                                         messages.empty() ? "no message" : messages.substr(0, messages.find('\n'))));
+  }
+}
+
 }  // namespace
 
 std::string gnuplot_string(std::string_view text) {
@@ -108,26 +130,8 @@ std::vector<fs::path> files_of(const Figure& figure, const fs::path& directory) 
 }
 
 std::vector<fs::path> draw(const Figure& figure, const fs::path& directory) {
-  require_gnuplot();
   const ScratchDirectory scratch;
-  const fs::path messages_path = scratch / "messages";
-  const fs::path end_path = scratch / "end";
-  {
-    const IgnoreBrokenPipe ignore;
-    // -d: not the user's own gnuplot settings. The exit status says nothing about the figures.
-    Gnuplot gnuplot("gnuplot -d 2>" + shell_quoted(messages_path.string()) + " || true");
-    gnuplot << program(figure, scratch / "figure")
-            << fmt::format("set print {}\nprint 'end'\nunset print\n", gnuplot_string(end_path.string()));
-    gnuplot.flush();
-  }
-  const std::string messages = read_if_there(messages_path);
-  if (const std::string error = first_error(messages); !error.empty()) {
-    throw std::runtime_error(fmt::format("gnuplot, figure {}: {}", figure.name, error));
-  }
-  if (read_if_there(end_path).empty()) {
-    throw std::runtime_error(fmt::format("gnuplot ended before figure {} was drawn: {}", figure.name,
-                                         messages.empty() ? "no message" : messages.substr(0, messages.find('\n'))));
-  }
+  run(program(figure, scratch / "figure"), "figure " + figure.name, scratch);
   std::error_code error;
   fs::create_directories(directory, error);
   if (error) throw PlotError("{}: cannot make this directory: {}", directory.string(), error.message());
@@ -138,6 +142,22 @@ std::vector<fs::path> draw(const Figure& figure, const fs::path& directory) {
     core::write_text(path, image);
   }
   return made;
+}
+
+std::string draw_text(const std::string& script, int columns, int lines) {
+  const ScratchDirectory scratch;
+  const fs::path path = scratch / "figure.txt";
+  run(fmt::format("set encoding utf8\nreset\nset terminal dumb noenhanced size {},{}\nset output {}\n{}unset output\n",
+                  columns, lines, gnuplot_string(path.string()), script),
+      "a plot for the terminal", scratch);
+  std::string text;
+  std::istringstream drawn(read_if_there(path));
+  for (std::string line; std::getline(drawn, line);) {
+    line.erase(line.find_last_not_of(" \f\r") + 1);
+    if (!text.empty() || !line.empty()) text += line + "\n";
+  }
+  if (text.empty()) throw std::runtime_error("gnuplot drew nothing for the terminal");
+  return text;
 }
 
 }  // namespace evictlab::plots

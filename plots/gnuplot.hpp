@@ -37,4 +37,7 @@ std::vector<std::filesystem::path> files_of(const Figure& figure, const std::fil
 /// does not stop at by itself) or leaves a file empty.
 std::vector<std::filesystem::path> draw(const Figure& figure, const std::filesystem::path& directory);
 
+/// Draws with letters, for a text terminal: `columns` x `lines` characters at most. Throws like draw().
+std::string draw_text(const std::string& script, int columns, int lines);
+
 }  // namespace evictlab::plots

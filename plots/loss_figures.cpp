@@ -8,6 +8,7 @@
 
 #include "plots/canvas.hpp"
 #include "plots/figures.hpp"
+#include "plots/loss_points.hpp"
 #include "plots/series.hpp"
 
 namespace evictlab::plots {
@@ -15,88 +16,7 @@ namespace {
 
 using analysis::Table;
 
-// What is drawn against the budget: both are losses, 0 for the full cache.
-struct Measure {
-  const char* column;
-  bool complement;  // the loss is 1 - column
-  const char* title;
-  const char* label;
-};
-constexpr Measure kMassLost{"retained_mass", true, "Attention mass lost", "1 − retained mass"};
-constexpr Measure kOutputLoss{"relative_loss", false, "Attention output lost", "relative L1 loss"};
-constexpr Measure kRegret{"regret", false, "Regret", "attention mass the oracle retains more"};
-constexpr Measure kMeasures[] = {kMassLost, kOutputLoss, kRegret};
-
-// One prompt under one policy and budget, all layers together.
-struct Run {
-  double slots = 0;
-  std::map<std::string, double> losses;  // by measure column; those measured
-};
-// By series, budget as requested, prompt.
-using Runs = std::map<PolicyKey, std::map<std::string, std::map<std::string, Run>>>;
-
-struct Replay {
-  Runs runs;
-  std::map<std::string, std::set<std::string>> prompts_by_task;
-  std::set<std::string> prompts;
-  std::set<std::string> measures;
-};
-
-Replay read(const Table& table) {
-  const std::size_t prompt = table.column("prompt");
-  const std::size_t task = table.column("task");
-  const std::size_t policy = table.column("policy");
-  const std::size_t parameters = table.column("parameters");
-  const std::size_t budget = table.column("budget_requested");
-  const std::size_t slots = table.column("slots_held");
-  const std::size_t layer = table.column("layer");
-  Replay replay;
-  for (std::size_t r = 0; r < table.rows(); ++r) {
-    if (table.text(r, layer) != "all") continue;
-    replay.prompts.insert(table.text(r, prompt));
-    replay.prompts_by_task[table.text(r, task)].insert(table.text(r, prompt));
-    const std::optional<double> held = table.number(r, slots);
-    if (!held || *held <= 0) continue;  // infeasible, or not on a logarithmic axis
-    Run run{*held, {}};
-    for (const Measure& measure : kMeasures) {
-      const std::optional<std::size_t> column = find_column(table, measure.column);
-      if (!column && measure.column != kRegret.column) table.column(measure.column);  // throws
-      const auto value = column ? table.number(r, *column) : std::nullopt;
-      if (!value) continue;
-      run.losses[measure.column] = measure.complement ? 1 - *value : *value;
-      replay.measures.insert(measure.column);
-    }
-    replay.runs[{table.text(r, policy), table.text(r, parameters)}][table.text(r, budget)][table.text(r, prompt)] = run;
-  }
-  return replay;
-}
-
-struct Point {
-  double slots = 0;
-  analysis::Interval loss;
-};
-
-std::vector<Point> points_of(const std::map<std::string, std::map<std::string, Run>>& by_budget, const char* measure,
-                             const std::set<std::string>& prompts) {
-  std::vector<Point> points;
-  for (const auto& [budget, by_prompt] : by_budget) {
-    double slots = 0;
-    std::map<std::string, double> losses;
-    for (const std::string& prompt : prompts) {
-      const auto run = by_prompt.find(prompt);
-      if (run == by_prompt.end() || !run->second.losses.contains(measure)) break;
-      slots += run->second.slots;
-      losses[prompt] = run->second.losses.at(measure);
-    }
-    if (losses.size() == prompts.size())
-      points.push_back({slots / static_cast<double>(losses.size()), estimate(losses)});
-  }
-  std::ranges::sort(points, {}, &Point::slots);
-  // A policy that ignores the budget (full) holds the same at every one of them.
-  const auto same = [](const Point& a, const Point& b) { return a.slots == b.slots && a.loss.mean == b.loss.mean; };
-  points.erase(std::unique(points.begin(), points.end(), same), points.end());
-  return points;
-}
+using Point = ReplayLosses::Point;
 
 // Losses below this are drawn as none: what rounding leaves.
 constexpr double kNoLoss = 1e-6;
@@ -108,13 +28,11 @@ struct Panel {
   std::vector<std::pair<const Series*, std::vector<Point>>> lines;
 };
 
-Panel make_panel(const Replay& replay, const std::vector<Series>& series, const Measure& measure, std::string title,
-                 const std::set<std::string>& prompts) {
+Panel make_panel(const ReplayLosses& replay, const std::vector<Series>& series, const Measure& measure,
+                 std::string title, const std::set<std::string>& prompts) {
   Panel panel{std::move(title), &measure, {}};
   for (const Series& one : series) {
-    const auto runs = replay.runs.find(one.key);
-    if (runs == replay.runs.end()) continue;
-    std::vector<Point> points = points_of(runs->second, measure.column, prompts);
+    std::vector<Point> points = replay.points(one.key, measure, prompts);
     std::erase_if(points, [](const Point& point) { return !(point.loss.mean >= kNoLoss); });
     if (!points.empty()) panel.lines.emplace_back(&one, std::move(points));
   }
@@ -208,7 +126,7 @@ std::optional<Figure> draw_figure(std::string name, std::string title, std::stri
 }  // namespace
 
 std::vector<Figure> loss_figures(const Table& table) {
-  const Replay replay = read(table);
+  const ReplayLosses replay(table);
   const std::vector<Series> series = series_of(table);
   std::vector<Figure> figures;
   const auto add = [&figures](std::optional<Figure> figure) {
@@ -216,23 +134,23 @@ std::vector<Figure> loss_figures(const Table& table) {
   };
   std::vector<Panel> panels;
   for (const Measure* measure : {&kMassLost, &kOutputLoss}) {
-    if (replay.measures.contains(measure->column)) {
-      panels.push_back(make_panel(replay, series, *measure, measure->title, replay.prompts));
+    if (replay.measured(*measure)) {
+      panels.push_back(make_panel(replay, series, *measure, measure->title, replay.prompts()));
     }
   }
   add(draw_figure("loss", "What eviction loses, by budget",
-                  mean_over(replay.prompts.size(), true) + "; grey: between oracle and random", panels, false));
-  if (replay.measures.contains(kRegret.column)) {
+                  mean_over(replay.prompts().size(), true) + "; grey: between oracle and random", panels, false));
+  if (replay.measured(kRegret)) {
     add(draw_figure("regret", "What a better choice of positions would retain more",
-                    mean_over(replay.prompts.size(), true), {make_panel(replay, series, kRegret, "", replay.prompts)},
-                    false));
+                    mean_over(replay.prompts().size(), true),
+                    {make_panel(replay, series, kRegret, "", replay.prompts())}, false));
   }
-  if (replay.prompts_by_task.size() < 2) return figures;
+  if (replay.prompts_by_task().size() < 2) return figures;
 
   for (const Measure* measure : {&kMassLost, &kOutputLoss}) {
-    if (!replay.measures.contains(measure->column)) continue;
+    if (!replay.measured(*measure)) continue;
     std::vector<Panel> by_task;
-    for (const auto& [task, prompts] : replay.prompts_by_task) {
+    for (const auto& [task, prompts] : replay.prompts_by_task()) {
       by_task.push_back(make_panel(replay, series, *measure,
                                    fmt::format("{} (n = {})", task.empty() ? "no task" : task, prompts.size()),
                                    prompts));

@@ -74,6 +74,20 @@ TEST(Differences, ModelsOfOtherDepthAreMatchedByRelativeDepth) {
   EXPECT_EQ(at(table, find(table, "all", "preference_distance", "").value(), "difference"), 1.0);
 }
 
+TEST(Differences, SharesOfLayersAreComparedAsMultiplesOfAnEvenSplit) {
+  Table a = layers();
+  Table b = layers();
+  for (std::int64_t layer = 0; layer < 2; ++layer) add(a, "p", "kv", layer, 1, layer == 0 ? 0.75 : 0.25);
+  for (std::int64_t layer = 0; layer < 4; ++layer) add(b, "p", "kv", layer, 1, 0.25);
+  const Table unlike = difference_table(a, b);
+  const std::size_t row = find(unlike, "all", "preference_relative", "0").value();
+  EXPECT_EQ(at(unlike, row, "mean_a"), 1.5);
+  EXPECT_EQ(at(unlike, row, "mean_b"), 1.0);
+  EXPECT_FALSE(find(unlike, "all", "preference_share", "0")) << "shares of other numbers of layers";
+  EXPECT_EQ(at(difference_table(a, a), find(difference_table(a, a), "all", "preference_share", "0").value(), "mean_a"),
+            0.75);
+}
+
 TEST(Differences, ARecordingDoesNotDifferFromItself) {
   Table a = layers();
   add(a, "p", "kv", 0, 3, 0.25);

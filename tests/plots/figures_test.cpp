@@ -249,6 +249,27 @@ TEST(ScorerFigures, ShowEveryScorersAgreementWithTheFuture) {
   EXPECT_THAT(figures[0].script, HasSubstr("\n1 0 0\n1 1 0.5\n"));
 }
 
+TEST(DifferenceFigures, ShowWhereTwoRecordingsDifferByLayerAndTask) {
+  Table table({"task", "quantity", "layer_a", "layer_b", "mean_a", "mean_b", "difference", "low", "high", "paired",
+               "prompts_a", "prompts_b"});
+  const auto add = [&table](const char* task, const char* quantity, analysis::Cell layer, double difference) {
+    table.add_row({std::string(task), std::string(quantity), layer, layer, std::monostate{}, std::monostate{},
+                   difference, difference - 0.25, difference + 0.25, std::string("no"), std::int64_t{4},
+                   std::int64_t{3}});
+  };
+  add("all", "preference_distance", std::monostate{}, 0.5);
+  add("kv", "preference_distance", std::monostate{}, 0.75);
+  add("all", "preference_relative", std::int64_t{1}, -0.5);
+  add("kv", "preference_relative", std::int64_t{1}, 9.0);  // layers are drawn over all prompts
+  const std::vector<Figure> figures = difference_figures(table);
+  ASSERT_THAT(names_of(figures), ElementsAre("differences"));
+  EXPECT_THAT(figures[0].script, HasSubstr("\n1 -0.5 -0.75 -0.25\n"));
+  EXPECT_THAT(figures[0].script, Not(HasSubstr("1 9")));
+  EXPECT_THAT(figures[0].script, HasSubstr("0 0.5 0.25 0.75\n1 0.75 0.5 1\n"));
+  EXPECT_THAT(figures[0].script, HasSubstr("'all (n = 4, 3)' 0, 'kv (n = 4, 3)' 1"));
+  EXPECT_THAT(figures[0].script, HasSubstr("4 prompts of A, 3 others of B"));
+}
+
 TEST(PositionFigures, ShowTheDensityRelativeToAnEvenSpread) {
   // Four bins; .5 of the slots in one is 2 times an even spread (2^1), .125 half of it, none at most an eighth.
   Table table({"prompt", "policy", "parameters", "budget_requested", "layer", "depth_bin", "share"});

@@ -111,6 +111,11 @@ TEST(Gnuplot, AcceptsEveryFigureOfSmallAndLargeResults) {
   analysis::Table overlap({"prompt", "task", "layer", "other_layer", "overlap"});
   analysis::Table future({"prompt", "task", "layer", "step", "hit_rate", "drift"});
   analysis::Table scorers({"prompt", "task", "layer", "policy", "parameters", "spearman", "recall"});
+  analysis::Table differences({"task", "quantity", "layer_a", "layer_b", "mean_a", "mean_b", "difference", "low",
+                               "high", "paired", "prompts_a", "prompts_b"});
+  differences.add_row({std::string("all"), std::string("preference_distance"), std::monostate{}, std::monostate{},
+                       std::monostate{}, std::monostate{}, 0.5, 0.25, 0.75, std::string("no"), std::int64_t{2},
+                       std::int64_t{2}});
   const std::vector<std::string> quantities = {"dispersion_normalized", "shift_normalized", "preference_share",
                                                "retained_share",        "lazy_mass",        "window_hit_rate",
                                                "head_spread",           "group_cost",       "group_overlap",
@@ -120,6 +125,8 @@ TEST(Gnuplot, AcceptsEveryFigureOfSmallAndLargeResults) {
                                                "positions_99"};
   for (const std::string prompt : {"a", "b"}) {
     for (std::int64_t layer = 0; layer < 40; ++layer) {
+      differences.add_row({std::string("all"), std::string("shift_normalized"), layer, layer, 0.5, 0.25, 0.25, 0.0, 0.5,
+                           std::string("no"), std::int64_t{2}, std::int64_t{2}});
       attention.add_row({prompt, "task'" + prompt, layer, std::int64_t{0}, 0.5, 0.25, 0.125});
       for (const std::string& quantity : quantities) {
         tasks.add_row({"task'" + prompt, std::string("layers"), quantity, layer, 0.5, 0.25, 0.75, std::int64_t{1}});
@@ -155,8 +162,9 @@ TEST(Gnuplot, AcceptsEveryFigureOfSmallAndLargeResults) {
                                     .concentration = concentration,
                                     .overlap = overlap,
                                     .future = future,
-                                    .scorers = scorers});
-  ASSERT_EQ(figures.size(), 19U);
+                                    .scorers = scorers,
+                                    .differences = differences});
+  ASSERT_EQ(figures.size(), 20U);
   for (const Figure& one : figures) EXPECT_EQ(draw(one, directory.path()).size(), 3U) << one.name;
 }
 

@@ -1,0 +1,124 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <vector>
+
+#include "plots/canvas.hpp"
+#include "plots/figures.hpp"
+#include "plots/maps.hpp"
+#include "plots/series.hpp"
+#include "plots/task_values.hpp"
+
+namespace evictlab::plots {
+namespace {
+
+using analysis::Table;
+
+struct Quantity {
+  const char* name;
+  const char* title;
+  const char* label;
+};
+constexpr Quantity kQuantities[] = {
+    {"dispersion_normalized", "Dispersion (CAKE's H, normalised)", "A − B (of the maximum)"},
+    {"shift_normalized", "Shift (CAKE's V per head)", "A − B (summed variance)"},
+    {"preference_relative", "CAKE's preference", "A − B (times an even split)"},
+    {"retained_relative", "DynamicKV's retained share", "A − B (times an even split)"},
+    {"window_hit_rate", "Foreseen by the window (SnapKV)", "A − B (share of top set)"}};
+
+constexpr const char* kDistance = "preference_distance";
+
+/// Points "x y low high" per quantity: x is A's layer.
+struct Differences {
+  std::map<std::string, std::string> points;
+  std::vector<std::string> distances;  // "y x low high" by task
+  std::vector<std::string> tasks;
+  double last_layer = 0;
+  std::string prompts;
+};
+
+Differences read(const Table& table) {
+  const std::size_t task = table.column("task");
+  const std::size_t quantity = table.column("quantity");
+  const std::size_t layer = table.column("layer_a");
+  Differences all;
+  for (std::size_t r = 0; r < table.rows(); ++r) {
+    const auto value = table.number(r, table.column("difference"));
+    const auto low = table.number(r, table.column("low"));
+    const auto high = table.number(r, table.column("high"));
+    if (!value || !low || !high) continue;
+    const std::string numbers = fmt::format("{:.9g} {:.9g} {:.9g}\n", *value, *low, *high);
+    const std::string name = table.text(r, task);
+    const std::string a = table.text(r, table.column("prompts_a"));
+    const std::string b = table.text(r, table.column("prompts_b"));
+    if (table.text(r, quantity) == kDistance) {
+      all.tasks.push_back(fmt::format("{} (n = {})", name, a == b ? a : a + ", " + b));
+      all.distances.push_back(numbers);
+      if (name == kAllTasks) {
+        all.prompts = table.text(r, table.column("paired")) == "yes"
+                          ? fmt::format("the {} prompts that both have, in pairs", a)
+                          : fmt::format("{} prompts of A, {} others of B", a, b);
+      }
+    } else if (const auto x = index_at(table, r, layer); x && name == kAllTasks) {
+      all.points[table.text(r, quantity)] += fmt::format("{:.9g} {}", *x, numbers);
+      all.last_layer = std::max(all.last_layer, *x);
+    }
+  }
+  return all;
+}
+
+std::string axes(const std::string& x_label, const std::string& y_label) {
+  return fmt::format(
+      "unset logscale\nset grid\nset border 3\nset xlabel {1} offset 0,0.3 textcolor rgb '{0}'\n"
+      "set ylabel {2} offset 0.5,0 textcolor rgb '{0}'\nset format x '%g'\nset format y '%g'\n",
+      kTextColor, gnuplot_string(x_label), gnuplot_string(y_label));
+}
+
+}  // namespace
+
+std::vector<Figure> difference_figures(const Table& table) {
+  const Differences all = read(table);
+  std::vector<Quantity> drawn;
+  for (const Quantity& quantity : kQuantities) {
+    if (all.points.contains(quantity.name)) drawn.push_back(quantity);
+  }
+  if (drawn.empty()) return {};
+  const Style style{"#0072B2", 7, "solid", 2};
+  Canvas canvas({.name = "differences",
+                 .title = "What differs between the recordings A and B",
+                 .caption = fmt::format("over {}; 95 % bootstrap intervals", all.prompts),
+                 .panels = static_cast<int>(drawn.size()) + (all.tasks.empty() ? 0 : 1),
+                 .columns = 3,
+                 .panel_width = 360,
+                 .panel_height = 260,
+                 .left = std::max(104, 30 + name_width(all.tasks))});
+  for (const Quantity& quantity : drawn) {
+    std::vector<std::string> plots = {fmt::format("0 with lines lc rgb '{}' lw 1 notitle", kQuietColor)};
+    const auto lines = line_with_bars(canvas.add_data(all.points.at(quantity.name)), style);
+    plots.insert(plots.end(), lines.begin(), lines.end());
+    canvas.add_panel(quantity.title, axes("layer of A", quantity.label) +
+                                         fmt::format("set xrange [-0.4:{:.9g}]\nset yrange [*:*]\nset xtics 0,{}\n"
+                                                     "set ytics auto\nplot ",
+                                                     all.last_layer + 0.4, tic_step(all.last_layer)) +
+                                         joined(plots));
+  }
+  if (!all.tasks.empty()) {
+    std::string points;
+    std::string tics;
+    for (std::size_t t = 0; t < all.tasks.size(); ++t) {
+      const std::string& numbers = all.distances[t];
+      points += fmt::format("{} {}", t, numbers);
+      tics += fmt::format("{}{} {}", t == 0 ? "" : ", ", gnuplot_string(all.tasks[t]), t);
+    }
+    canvas.add_panel(
+        "Distance of the preferences over layers",
+        axes("total variation (0: the same)", "") +
+            fmt::format("set xrange [0:*]\nset yrange [{}:-0.6]\nset xtics 0.2\nset ytics ({})\n"
+                        "plot {} using 2:1:3:4 with xerrorbars {} notitle\n",
+                        static_cast<double>(all.tasks.size()) - 0.4, tics, canvas.add_data(points), style.gnuplot()));
+  }
+  return {canvas.finish()};
+}
+
+}  // namespace evictlab::plots
