@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <numeric>
+#include <set>
 
+#include "analysis/attention_map.hpp"
 #include "analysis/future_steps.hpp"
 #include "analysis/window_statistics.hpp"
 #include "core/interrupt.hpp"
@@ -23,6 +25,7 @@ struct LayerResult {
   std::vector<std::uint32_t> top;                                    // by the window mass of all heads together
   std::vector<float> falling;                                        // every head's window sums, largest first
   std::optional<FutureSteps> future;
+  std::optional<AttentionMap> map;
 };
 
 std::optional<trace::Span> needle_of(const trace::PromptInfo& prompt) {
@@ -30,7 +33,8 @@ std::optional<trace::Span> needle_of(const trace::PromptInfo& prompt) {
   return found == prompt.spans.end() ? std::nullopt : std::optional(*found);
 }
 
-LayerResult layer_result(const trace::Source& source, Index number, Index layer_number, const LayerOptions& options) {
+LayerResult layer_result(const trace::Source& source, Index number, Index layer_number, const LayerOptions& options,
+                         bool with_map) {
   const trace::PromptInfo& prompt = source.prompts()[static_cast<std::size_t>(number)];
   const bool has_future = prompt.future_length > 0;
   const bool has_states = has_future && prompt.recorded().contains(Field::kQueries | Field::kKeys);
@@ -63,6 +67,7 @@ LayerResult layer_result(const trace::Source& source, Index number, Index layer_
   result.top = top_set(rank_mass(all), count);
   for (const std::uint32_t index : core::argsort_descending(sums)) result.falling.push_back(sums[index]);
   if (has_states) result.future = future_steps(layer, ranked, count, needle_of(prompt));
+  if (with_map) result.map = attention_map(attention, kMapQueries, kMapBins);
   return result;
 }
 
@@ -101,7 +106,8 @@ ProfileTables empty_tables() {
                                        "group_overlap", "run_length"})),
       .concentration = Table({"prompt", "task", "layer", "head", "fraction", "mass"}),
       .overlap = Table({"prompt", "task", "layer", "other_layer", "overlap"}),
-      .future = Table({"prompt", "task", "layer", "step", "hit_rate", "drift"})};
+      .future = Table({"prompt", "task", "layer", "step", "hit_rate", "drift"}),
+      .maps = Table({"prompt", "task", "prompt_length", "layer", "query", "depth_bin", "attention"})};
 }
 
 void add_attention_rows(const trace::PromptInfo& prompt, Index layer, const LayerResult& result, Table& table) {
@@ -120,7 +126,8 @@ void add_attention_rows(const trace::PromptInfo& prompt, Index layer, const Laye
                           profile.rest_mass};
     for (const Index positions : profile.positions_for) row.emplace_back(positions);
     const bool scored = result.future && !result.future->retrieval_score.empty();
-    row.push_back(scored ? Cell(result.future->retrieval_score[head]) : Cell());
+    row.emplace_back();
+    if (scored) row.back() = result.future->retrieval_score[head];
     row.emplace_back(std::string(head_kind(profile)));
     table.add_row(std::move(row));
   }
@@ -155,6 +162,18 @@ void add_layer_rows(const trace::PromptInfo& prompt, const std::vector<LayerResu
   }
 }
 
+void add_map_rows(const trace::PromptInfo& prompt, Index layer, const AttentionMap& map, Table& table) {
+  const Index window = std::min<Index>(prompt.window, prompt.prompt_length);
+  for (Index query = 0; query < map.queries; ++query) {
+    // The first window row of this part of the picture, as a position of the prompt.
+    const Index first = (query * window + map.queries - 1) / map.queries;
+    for (Index bin = 0; bin < map.bins; ++bin) {
+      table.add_row({prompt.id, prompt.task, prompt.prompt_length, layer, prompt.prompt_length - window + first, bin,
+                     map.at(query, bin)});
+    }
+  }
+}
+
 void add_prompt(const trace::PromptInfo& prompt, const std::vector<LayerResult>& results, double top,
                 ProfileTables& tables) {
   for (std::size_t i = 0; i < results.size(); ++i) {
@@ -171,6 +190,7 @@ void add_prompt(const trace::PromptInfo& prompt, const std::vector<LayerResult>&
       tables.overlap.add_row(
           {prompt.id, prompt.task, layer, prompt.layers[other], jaccard_index(result.top, results[other].top)});
     }
+    if (result.map) add_map_rows(prompt, layer, *result.map, tables.maps);
     if (!result.future) continue;
     for (std::size_t step = 0; step < result.future->drift.size(); ++step) {
       tables.future.add_row({prompt.id, prompt.task, layer, static_cast<std::int64_t>(step),
@@ -188,12 +208,14 @@ ProfileTables profile_tables(const trace::Source& source, const LayerOptions& op
   double total = 0.0;
   for (const trace::PromptInfo& prompt : source.prompts()) total += static_cast<double>(prompt.layers.size());
   double done = 0.0;
+  std::set<std::string> tasks;  // those with a picture
   for (std::size_t p = 0; p < source.prompts().size(); ++p) {
     const trace::PromptInfo& prompt = source.prompts()[p];
     core::throw_if_interrupted();
+    const bool with_map = tasks.insert(prompt.task).second;
     std::vector<LayerResult> results(prompt.layers.size());
     core::parallel_for(results.size(), [&](std::size_t i) {
-      results[i] = layer_result(source, static_cast<Index>(p), prompt.layers[i], options);
+      results[i] = layer_result(source, static_cast<Index>(p), prompt.layers[i], options, with_map);
     });
     add_prompt(prompt, results, options.profile.top, tables);
     done += static_cast<double>(results.size());

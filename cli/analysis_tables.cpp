@@ -35,10 +35,10 @@ AnalysisSettings analysis_settings(const Options& options) {
           sim::make_policies(options.text("policy"))};
 }
 
-const std::vector<const char*>& AnalysisTables::names() {
-  static const std::vector<const char*> kNames = {"attention", "layers",  "concentration", "overlap",
-                                                  "future",    "scorers", "tasks"};
-  return kNames;
+std::vector<std::string> AnalysisTables::names() {
+  std::vector<std::string> names;
+  AnalysisTables().each([&names](const char* name, const analysis::Table&) { names.emplace_back(name); });
+  return names;
 }
 
 AnalysisTables analysis_tables(const trace::Source& trace, const AnalysisSettings& settings) {

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <string>
 #include <vector>
 
 #include "analysis/profile_tables.hpp"
@@ -30,15 +31,19 @@ struct AnalysisTables {
   analysis::Table scorers;
   analysis::Table tasks;
 
-  static const std::vector<const char*>& names();
-  /// body(name, table) for each of names().
+  /// body(name, table) for each: "layers" stands for layers.csv.
   template <typename Body>
   void each(const Body& body) const {
-    const analysis::Table* tables[] = {
-        &profile.attention, &profile.layers, &profile.concentration, &profile.overlap, &profile.future,
-        &scorers,           &tasks};
-    for (std::size_t i = 0; i < names().size(); ++i) body(names()[i], *tables[i]);
+    body("attention", profile.attention);
+    body("layers", profile.layers);
+    body("concentration", profile.concentration);
+    body("overlap", profile.overlap);
+    body("future", profile.future);
+    body("maps", profile.maps);
+    body("scorers", scorers);
+    body("tasks", tasks);
   }
+  static std::vector<std::string> names();
 };
 
 /// Policies that the recording cannot serve are left out of `scorers`. Throws core::Interrupted.

@@ -35,8 +35,8 @@ std::vector<Recording> recordings(const Options& options) {
   throw core::InputError("analyze: {} traces given; one is described, two are compared", paths.size());
 }
 
-fs::path table_path(const Recording& recording, const char* name) {
-  return recording.directory / (std::string(name) + ".csv");
+fs::path table_path(const Recording& recording, const std::string& name) {
+  return recording.directory / (name + ".csv");
 }
 
 void measure(Recording& recording, const AnalysisSettings& settings, const Outputs& outputs) {
@@ -81,7 +81,8 @@ int run_analyze(const Arguments& arguments) {
       "analyze", "TRACE [TRACE] --out DIR [OPTION ...]",
       "Describes how layers and heads of the recorded prompts attend: entropy, sinks, heavy hitters, CAKE's\n"
       "dispersion and shift, concentration, overlaps, how well the window foresees the future. Prints a table of the\n"
-      "layers and writes attention.csv, layers.csv, concentration.csv, overlap.csv, future.csv, scorers.csv and, per\n"
+      "layers and writes attention.csv, layers.csv, concentration.csv, overlap.csv, future.csv, maps.csv, scorers.csv "
+      "and, per\n"
       "task with intervals, tasks.csv; docs/analyses.md explains every column. Of two recordings (two models, tasks "
       "or\n"
       "sets of prompts) the tables go to DIR/a and DIR/b, what differs between them to DIR/differences.csv.");
@@ -98,7 +99,7 @@ int run_analyze(const Arguments& arguments) {
   std::vector<Recording> all = recordings(options);
   const Outputs outputs(options.has("force"));
   for (const Recording& recording : all) {
-    for (const char* name : AnalysisTables::names()) outputs.plan(table_path(recording, name));
+    for (const std::string& name : AnalysisTables::names()) outputs.plan(table_path(recording, name));
   }
   const fs::path differences_path = options.path("out") / kDifferences;
   if (all.size() == 2) outputs.plan(differences_path);

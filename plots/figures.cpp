@@ -21,6 +21,7 @@ std::vector<Figure> all_figures(const ResultTables& tables) {
   add(tables.concentration, concentration_figures);
   add(tables.overlap, overlap_figures);
   add(tables.future, future_figures);
+  add(tables.maps, picture_figures);
   add(tables.scorers, scorer_figures);
   add(tables.differences, difference_figures);
   return figures;

@@ -26,6 +26,10 @@ std::vector<Figure> bound_figures(const analysis::Table& replay);
 /// ("attention"), and of the entropy per task when there are several ("attention_by_task").
 std::vector<Figure> attention_figures(const analysis::Table& attention);
 
+/// From maps.csv: which positions the window's queries of the first prompt attend to, a picture per layer
+/// ("attention_maps").
+std::vector<Figure> picture_figures(const analysis::Table& maps);
+
 /// From budgets.csv: each layer's share of the budget, relative to an even split, per policy ("layer_budgets"); what
 /// each head gets under the policies that tell heads apart ("head_budgets").
 std::vector<Figure> budget_figures(const analysis::Table& budgets);
@@ -70,6 +74,7 @@ struct ResultTables {
   std::optional<analysis::Table> concentration = {};
   std::optional<analysis::Table> overlap = {};
   std::optional<analysis::Table> future = {};
+  std::optional<analysis::Table> maps = {};
   std::optional<analysis::Table> scorers = {};
   std::optional<analysis::Table> differences = {};
 
@@ -85,6 +90,7 @@ struct ResultTables {
     body("concentration", self.concentration);
     body("overlap", self.overlap);
     body("future", self.future);
+    body("maps", self.maps);
     body("scorers", self.scorers);
     body("differences", self.differences);
   }

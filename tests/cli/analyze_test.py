@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-TABLES = ["attention", "layers", "concentration", "overlap", "future", "scorers", "tasks"]
+TABLES = ["attention", "layers", "concentration", "overlap", "future", "maps", "scorers", "tasks"]
 
 
 def rows(path):

@@ -270,6 +270,24 @@ TEST(DifferenceFigures, ShowWhereTwoRecordingsDifferByLayerAndTask) {
   EXPECT_THAT(figures[0].script, HasSubstr("4 prompts of A, 3 others of B"));
 }
 
+TEST(PictureFigures, ShowTheFirstPromptALayerAPanelOnALogarithmicScale) {
+  Table table({"prompt", "task", "prompt_length", "layer", "query", "depth_bin", "attention"});
+  for (const std::string prompt : {"a", "b"}) {
+    for (std::int64_t layer = 0; layer < 2; ++layer) {
+      for (const std::int64_t query : {90, 95}) {
+        for (std::int64_t bin = 0; bin < 2; ++bin) {
+          table.add_row({prompt, std::string("kv"), std::int64_t{100}, layer, query, bin, bin == 0 ? 0.1 : 0.0});
+        }
+      }
+    }
+  }
+  const std::vector<Figure> figures = picture_figures(table);
+  ASSERT_THAT(names_of(figures), ElementsAre("attention_maps"));
+  EXPECT_THAT(figures[0].script, HasSubstr("(a, 100 positions)"));
+  EXPECT_THAT(figures[0].script, HasSubstr("0.25 0 -1\n0.25 1 -1\n0.75 0 -3\n0.75 1 -3\n"));
+  EXPECT_THAT(figures[0].script, HasSubstr("'layer 1'"));
+}
+
 TEST(PositionFigures, ShowTheDensityRelativeToAnEvenSpread) {
   // Four bins; .5 of the slots in one is 2 times an even spread (2^1), .125 half of it, none at most an eighth.
   Table table({"prompt", "policy", "parameters", "budget_requested", "layer", "depth_bin", "share"});

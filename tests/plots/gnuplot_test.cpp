@@ -111,6 +111,7 @@ TEST(Gnuplot, AcceptsEveryFigureOfSmallAndLargeResults) {
   analysis::Table overlap({"prompt", "task", "layer", "other_layer", "overlap"});
   analysis::Table future({"prompt", "task", "layer", "step", "hit_rate", "drift"});
   analysis::Table scorers({"prompt", "task", "layer", "policy", "parameters", "spearman", "recall"});
+  analysis::Table maps({"prompt", "task", "prompt_length", "layer", "query", "depth_bin", "attention"});
   analysis::Table differences({"task", "quantity", "layer_a", "layer_b", "mean_a", "mean_b", "difference", "low",
                                "high", "paired", "prompts_a", "prompts_b"});
   differences.add_row({std::string("all"), std::string("preference_distance"), std::monostate{}, std::monostate{},
@@ -135,6 +136,7 @@ TEST(Gnuplot, AcceptsEveryFigureOfSmallAndLargeResults) {
       for (const double fraction : {0.01, 0.5}) {
         concentration.add_row({prompt, std::string(), layer, std::int64_t{0}, fraction, fraction});
       }
+      maps.add_row({prompt, std::string(), std::int64_t{500}, layer, std::int64_t{490}, layer, 0.5});
       overlap.add_row({prompt, std::string(), layer, std::int64_t{39} - layer, 0.5});
       future.add_row({prompt, std::string(), layer, layer * 10, 0.5, 0.25});
       for (const std::string policy : {"oracle", "random", "snap'kv_{x}"}) {
@@ -162,9 +164,10 @@ TEST(Gnuplot, AcceptsEveryFigureOfSmallAndLargeResults) {
                                     .concentration = concentration,
                                     .overlap = overlap,
                                     .future = future,
+                                    .maps = maps,
                                     .scorers = scorers,
                                     .differences = differences});
-  ASSERT_EQ(figures.size(), 20U);
+  ASSERT_EQ(figures.size(), 21U);
   for (const Figure& one : figures) EXPECT_EQ(draw(one, directory.path()).size(), 3U) << one.name;
 }
 
