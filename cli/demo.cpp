@@ -63,7 +63,7 @@ int run_demo(const Arguments& arguments) {
                       "full",    "--dtype",      "float32", "--limit", limit};
   std::set<fs::path> files;
   for (const char* length : {"512", "1024"}) {
-    for (const char* task : {"needle", "multi-needle", "kv", "map", "rule", "copy", "text"}) {
+    for (const char* task : {"needle", "multi-needle", "kv", "map", "rule", "count", "frequent", "copy", "text"}) {
       files.insert(model / "prompts" / fmt::format("{}-{}.jsonl", task, length));
     }
   }

@@ -10,5 +10,7 @@ std::string missing_cpu_features();
 
 /// Whether AVX-512 (F, BW, VL) kernels may be used.
 bool has_avx512();
+/// Whether halves can be converted by the processor.
+bool has_f16c();
 
 }  // namespace evictlab::core

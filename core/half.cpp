@@ -118,7 +118,7 @@ const HalfKernels& fastest() {
 std::span<const HalfKernels> half_kernels() {
   static const HalfKernels kAll[] = {
       {"avx512", has_avx512(), to_float_avx512, to_half_avx512},
-      {"f16c", __builtin_cpu_supports("f16c") != 0, to_float_f16c, to_half_f16c},
+      {"f16c", has_f16c(), to_float_f16c, to_half_f16c},
       {"portable", true, to_float_portable, to_half_portable},
   };
   return kAll;

@@ -199,11 +199,10 @@ void moments_of(const StoredRows<Element>& rows, double factor, std::span<double
 
 template <typename Element>
 std::span<const RowKernels<Element>> row_kernels() {
-  static const bool has_f16c = __builtin_cpu_supports("f16c") != 0;
   static const RowKernels<Element> kAll[] = {
-      {"avx512", has_avx512() && has_f16c, avx512::add_sums<Element>, avx512::add_deviations<Element>,
+      {"avx512", has_avx512() && has_f16c(), avx512::add_sums<Element>, avx512::add_deviations<Element>,
        avx512::add_logarithms<Element>},
-      {"avx2", __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 && has_f16c,
+      {"avx2", __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 && has_f16c(),
        avx2::add_sums<Element>, avx2::add_deviations<Element>, avx2::add_logarithms<Element>},
       {"portable", true, portable::add_sums<Element>, portable::add_deviations<Element>,
        portable::add_logarithms<Element>},

@@ -18,7 +18,6 @@ DIR/<name>.expected      one JSON object per line of the corpus it was run on:
     full      decode(ids, skip_special_tokens=False), on some lines
     ranges    flat list of begin, end of each token in bytes of the text, on some lines; never where the
               package maps a character that normalization composed or replaced to a part of its source
-DIR/prompts.expected     {"file", "line", "ids"} for prompts of models/demo with its own tokenizer
 """
 
 import argparse
@@ -182,7 +181,7 @@ def qwen2_style(text):
 
 
 def plain_style(text):
-    """As models/demo: characters, an unknown token, digits one by one."""
+    """Characters, an unknown token, digits one by one."""
     tokenizer = Tokenizer(models.BPE(unk_token="?"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Digits(individual_digits=True),
@@ -312,16 +311,7 @@ def write_tokenizer(directory, name, tokenizer, corpus, step=1, merges_as_text=F
     write_lines(directory / f"{name}.expected", expected(tokenizer, corpus, step))
 
 
-def write_prompts(directory, model):
-    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
-    entries = []
-    for path in sorted((model / "prompts").glob("*-512.jsonl")):
-        prompt = json.loads(path.read_text(encoding="utf-8").splitlines()[0])
-        entries.append({"file": path.name, "line": 0, "ids": tokenizer.encode(prompt["prompt"]).ids})
-    write_lines(directory / "prompts.expected", entries)
-
-
-def write_fixtures(directory, model):
+def write_fixtures(directory):
     rng = random.Random(20240607)
     text = make_corpus(rng, 4000)
     corpus = make_corpus(rng, 3000)
@@ -333,7 +323,6 @@ def write_fixtures(directory, model):
     write_tokenizer(directory, "plain_style", plain_style(text), corpus)
     write_tokenizer(directory, "llama2_style", llama2_style(text), corpus, step=4)
     write_tokenizer(directory, "words_style", words_style(text), corpus, step=4)
-    write_prompts(directory, model)
 
 
 def write_fresh(directory, seed, count=24):
@@ -359,14 +348,13 @@ def write_fresh(directory, seed, count=24):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fresh", nargs=2, metavar=("SEED", "DIR"))
-    parser.add_argument("--model", type=pathlib.Path, default=ROOT / "models" / "demo", help="model whose prompts are encoded")
     arguments = parser.parse_args()
     if arguments.fresh:
         write_fresh(pathlib.Path(arguments.fresh[1]), int(arguments.fresh[0]))
     else:
         directory = ROOT / "tests" / "data" / "tokenizers"
         directory.mkdir(parents=True, exist_ok=True)
-        write_fixtures(directory, arguments.model)
+        write_fixtures(directory)
 
 
 if __name__ == "__main__":

@@ -161,7 +161,7 @@ def test_missing_prompts(refused, model, tmp_path):
         ([{"id": "a", "prompt": LONG}, {"id": "a", "prompt": LONG}], "used before"),
         ([{"id": "a", "prompt": ""}], "empty"),
         ([{"id": "a", "prompt": "<bos> too short"}], "fewer than the observation window of 64"),
-        ([{"id": "a", "prompt": LONG * 20}], "exceed the model's 2048"),
+        ([{"id": "a", "prompt": LONG * 20}], "exceed the model's 2304"),
         ([{"id": "a", "tokens": [1] * 100 + [9999]}], "9999"),
         ([{"id": "a", "tokens": [1] * 100 + [-1]}], "-1"),
         ([{"id": "a", "prompt": LONG, "spans": [{"name": "context", "start": 5, "end": 10**6}]}], "outside"),
@@ -192,7 +192,7 @@ def test_future_answer_needs_an_answer(refused, model, prompts, tmp_path):
 
 
 def test_layers_out_of_range(refused, model, prompts, tmp_path):
-    refused(*record(model, prompts({"id": "a", "prompt": LONG}), tmp_path / "t.h5", "--layers", "0,6"), saying="0..5")
+    refused(*record(model, prompts({"id": "a", "prompt": LONG}), tmp_path / "t.h5", "--layers", "0,8"), saying="0..7")
 
 
 def test_nothing_is_overwritten_without_force(refused, model, prompts, small_trace, tmp_path):

@@ -88,9 +88,9 @@ TEST(Prompts, WithoutAnAnswerTheFutureIsGenerated) {
 TEST(Prompts, CharacterSpansBecomeTheTokensThatShareACharacterWithThem) {
   Prompt prompt;
   prompt.id = "p";
-  prompt.text = "<bos> The code of numeric is2461. More";
-  prompt.answer = "2461";
-  prompt.spans = {{"needle", 28, 32}};  // "2461": digits are single tokens
+  prompt.text = "<bos> The code of numeric is 2461. More";
+  prompt.answer = " 2461";
+  prompt.spans = {{"needle", 28, 33}};  // " 2461": digits are single tokens
   const TokenizedPrompt result = tokenize(prompt, &demo_tokenizer(), {});
   ASSERT_EQ(result.spans.size(), 1U);
   EXPECT_EQ(result.spans[0].end - result.spans[0].begin, 4);
@@ -104,7 +104,7 @@ TEST(Prompts, SpansCountCodePointsNotBytes) {
   Prompt prompt;
   prompt.id = "p";
   prompt.text = "<bos> \xc3\xa9\xc3\xa9 7";  // two characters of two bytes before the digit, which is character 9
-  prompt.answer = "7";
+  prompt.answer = " 7";
   prompt.spans = {{"digit", 9, 10}};
   const TokenizedPrompt result = tokenize(prompt, &demo_tokenizer(), {});
   ASSERT_EQ(result.spans.size(), 1U);

@@ -24,6 +24,9 @@ const Transformer& demo_model() {
   return model;
 }
 
+const Index kLayers = demo_model().config().layers;
+const Index kHeads = demo_model().config().query_heads;
+
 /// Pseudo-random but fixed token ids, tags left out.
 TokenizedPrompt some_prompt(Index n, Index future) {
   TokenizedPrompt prompt{"p", "task", "here", {}, {}, 0, {{"context", 0, n / 2}}};
@@ -75,11 +78,12 @@ std::vector<double> attention_row(const trace::LayerData& layer, Index head, Ind
 /// Adds up every row of a forward pass.
 class MassOfEveryRow : public ForwardObserver {
  public:
-  explicit MassOfEveryRow(Index n) : mass(6 * 4, std::vector<double>(static_cast<std::size_t>(n), 0.0)) {}
+  explicit MassOfEveryRow(Index n)
+      : mass(static_cast<std::size_t>(kLayers * kHeads), std::vector<double>(static_cast<std::size_t>(n), 0.0)) {}
   void on_attention(Index layer, Index head, Index, const trace::RowMatrixView& rows) override {
     for (Index r = 0; r < rows.rows(); ++r) {
       for (Index j = 0; j < rows.cols(); ++j) {
-        mass[static_cast<std::size_t>(layer * 4 + head)][static_cast<std::size_t>(j)] +=
+        mass[static_cast<std::size_t>(layer * kHeads + head)][static_cast<std::size_t>(j)] +=
             static_cast<double>(rows(r, j));
       }
     }
@@ -89,9 +93,9 @@ class MassOfEveryRow : public ForwardObserver {
 
 TEST(Recorder, RecordedRowsAreTheSoftmaxOfRecordedQueriesAndKeys) {
   const Recorded recorded({some_prompt(100, 5)}, kFullFloat);
-  for (Index l = 0; l < 6; ++l) {
+  for (Index l = 0; l < kLayers; ++l) {
     const trace::LayerData layer = recorded.trace->layer(0, l, trace::kFullFields);
-    for (Index head = 0; head < 4; ++head) {
+    for (Index head = 0; head < kHeads; ++head) {
       const RowMatrix window = layer.window_attention.view().copy_head(head);
       for (Index row = 0; row < 16; ++row) {
         const std::vector<double> expected = attention_row(layer, head, row, 100 - 16 + row);
@@ -106,9 +110,9 @@ TEST(Recorder, RecordedRowsAreTheSoftmaxOfRecordedQueriesAndKeys) {
 
 TEST(Recorder, FutureMassIsTheSumOfTheFutureQueriesRows) {
   const Recorded recorded({some_prompt(80, 6)}, kFullFloat);
-  for (Index l = 0; l < 6; ++l) {
+  for (Index l = 0; l < kLayers; ++l) {
     const trace::LayerData layer = recorded.trace->layer(0, l, trace::kFullFields);
-    for (Index head = 0; head < 4; ++head) {
+    for (Index head = 0; head < kHeads; ++head) {
       std::vector<double> expected(86, 0.0);
       for (Index t = 0; t < 6; ++t) {
         const std::vector<double> row = attention_row(layer, head, 16 + t, 80 + t);
@@ -126,11 +130,11 @@ TEST(Recorder, AttentionMassIsTheSumOfEveryPromptRow) {
   MassOfEveryRow twin(150);
   KvCache cache = demo_model().make_cache(150);
   demo_model().forward(prompt.tokens, cache, &twin);
-  for (Index l = 0; l < 6; ++l) {
+  for (Index l = 0; l < kLayers; ++l) {
     const trace::LayerData layer = recorded.trace->layer(0, l, Field::kAttentionMass);
-    for (Index head = 0; head < 4; ++head) {
+    for (Index head = 0; head < kHeads; ++head) {
       const auto mass = layer.attention_mass.view().float_row(head, 0);
-      const auto& expected = twin.mass[static_cast<std::size_t>(l * 4 + head)];
+      const auto& expected = twin.mass[static_cast<std::size_t>(l * kHeads + head)];
       for (std::size_t j = 0; j < 150; ++j) ASSERT_NEAR(mass[j], expected[j], 1e-4) << l << ' ' << head << ' ' << j;
       EXPECT_NEAR(std::accumulate(mass.begin(), mass.end(), 0.0), 150.0, 1e-2);
     }
@@ -141,8 +145,8 @@ TEST(Recorder, OutputNormsAreThoseOfValuesTimesTheOutputWeight) {
   const Recorded recorded({some_prompt(60, 3)}, kFullFloat);
   const trace::LayerData layer = recorded.trace->layer(0, 3, trace::kFullFields);
   const RowMatrix weight = recorded.trace->output_weight(3);
-  for (Index head = 0; head < 4; ++head) {
-    const RowMatrix values = layer.values.view().copy_head(head / 2);
+  for (Index head = 0; head < kHeads; ++head) {
+    const RowMatrix values = layer.values.view().copy_head(layer.shape.kv_head_of(head));
     const auto norms = layer.output_norms.view().float_row(head, 0);
     for (Index j = 0; j < 63; ++j) {
       const double expected =
@@ -174,8 +178,8 @@ TEST(Recorder, QueryStatisticsLeaveOutTheFirstFourPositions) {
   RawQueries raw(2);
   KvCache cache = demo_model().make_cache(60);
   demo_model().forward(prompt.tokens, cache, &raw);
-  ASSERT_EQ(raw.heads.size(), 4U);
-  for (Index head = 0; head < 4; ++head) {
+  ASSERT_EQ(raw.heads.size(), static_cast<std::size_t>(kHeads));
+  for (Index head = 0; head < kHeads; ++head) {
     const RowMatrix& queries = raw.heads[static_cast<std::size_t>(head)];
     const RowMatrix covariance = layer.query_covariance.view().copy_head(head);
     const auto mean = layer.query_mean.view().float_row(head, 0);

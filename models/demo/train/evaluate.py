@@ -34,23 +34,38 @@ def answer_predictions(model: Model, encode: Encoder, prompt: Prompt, attention=
     return model.logits(states[0, len(given) - 1 :]), torch.tensor(wanted, device=ids.device)
 
 
-def accuracy_table(model: Model, encode: Encoder, prompts: list[Prompt], key=lambda prompt: prompt.length):
-    """task -> key(prompt) -> Score, over all prompts."""
-    found: dict[str, dict[object, list[tuple[float, float, float]]]] = collections.defaultdict(
-        lambda: collections.defaultdict(list)
-    )
+def score_prompts(model: Model, encode: Encoder, prompts: list[Prompt]) -> list[tuple[Prompt, Score]]:
+    scores = []
     for prompt in prompts:
         logits, wanted = answer_predictions(model, encode, prompt)
         right = (logits.argmax(-1) == wanted).float()
         nll = torch.nn.functional.cross_entropy(logits, wanted)
-        found[prompt.task][key(prompt)].append((float(right.all()), right.mean().item(), nll.item()))
+        scores.append((prompt, Score(float(right.all()), right.mean().item(), nll.item(), 1)))
+    return scores
+
+
+def accuracy_table(scores: list[tuple[Prompt, Score]], key=lambda prompt: prompt.length):
+    """task -> key(prompt) -> mean Score, leaving out prompts whose key is None."""
+    found: dict[str, dict[object, list[Score]]] = collections.defaultdict(lambda: collections.defaultdict(list))
+    for prompt, score in scores:
+        if key(prompt) is not None:
+            found[prompt.task][key(prompt)].append(score)
     return {
         task: {
-            column: Score(*(sum(values) / len(values) for values in zip(*scores, strict=True)), len(scores))
-            for column, scores in columns.items()
+            column: Score(
+                sum(score.exact for score in group) / len(group),
+                sum(score.tokens for score in group) / len(group),
+                sum(score.nll for score in group) / len(group),
+                len(group),
+            )
+            for column, group in columns.items()
         }
         for task, columns in found.items()
     }
+
+
+def decile(prompt: Prompt) -> float | None:
+    return None if prompt.depth is None else min(9, math.floor(10 * prompt.depth)) / 10
 
 
 def print_table(title: str, table, value, first: str = "task") -> None:
@@ -63,12 +78,12 @@ def print_table(title: str, table, value, first: str = "task") -> None:
 
 
 def report_full_cache(model: Model, encode: Encoder, prompts: list[Prompt]) -> None:
-    table = accuracy_table(model, encode, prompts)
+    scores = score_prompts(model, encode, prompts)
+    table = accuracy_table(scores)
     print_table("Exact match, full cache", table, lambda score: f"{100 * score.exact:.1f} %")
     print_table("Answer tokens right", table, lambda score: f"{100 * score.tokens:.1f} %")
     print_table("Negative log-likelihood of the answer, nats per token", table, lambda score: f"{score.nll:.3f}")
-    deep = [prompt for prompt in prompts if prompt.depth is not None]
-    by_depth = accuracy_table(model, encode, deep, key=lambda prompt: min(9, math.floor(10 * prompt.depth)) / 10)
+    by_depth = accuracy_table(scores, decile)
     print_table("Exact match by depth (deciles, all lengths)", by_depth, lambda score: f"{100 * score.exact:.0f} %")
 
 

@@ -35,7 +35,8 @@ class Prompt:
 
 def make_prompt(source: Source, task: str, length: int, number: int) -> Prompt:
     """Drawn again until prompt, answer and stop fit into `length` tokens."""
-    depth = (number % DEPTHS) / (DEPTHS - 1) if task in HAS_DEPTH else None
+    # Successive prompts lie far apart, so that the first few of a file cover the depths.
+    depth = (7 * number + 3) % DEPTHS / (DEPTHS - 1) if task in HAS_DEPTH else None
     while True:
         segments = TASKS[task](source, length, depth)
         if 0.9 * length < 1 + source.tokens(segments) <= length:

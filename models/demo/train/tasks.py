@@ -16,7 +16,7 @@ GIVEN, FILLER, ANSWER = range(3)  # whether training asks for nothing, for the t
 class Segment:
     text: str
     kind: int
-    span: str = ""  # context, question, needle, distractor: what a test prompt's span is called
+    span: str = ""  # context, question, needle, distractor, vote: what a test prompt's span is called
 
 
 @dataclasses.dataclass
@@ -245,15 +245,14 @@ def rule(source: Source, room: int, depth: float | None = None) -> list[Segment]
         lines += 1
 
 
-MOST_VOTES = 6
-
-
 # --- aggregation ---------------------------------------------------------------------------------------------------
+
+MOST_VOTES = 5
 
 
 def votes(source: Source, room: int, names: list[str], counts: list[int], questions: list[Segment]) -> list[Segment]:
     """A line " + NAME" for every vote, in any order, among filler; then the questions."""
-    ballots = [[Segment(f" + {name}\n", GIVEN, "needle")] for name, count in zip(names, counts, strict=True) for _ in range(count)]
+    ballots = [[Segment(f" + {name}\n", GIVEN, "vote")] for name, count in zip(names, counts, strict=True) for _ in range(count)]
     source.random.shuffle(ballots)
     left = room - sum(map(source.tokens, ballots)) - source.tokens(questions) - 1
     if not source.test and source.random.random() < 0.4:
@@ -265,17 +264,13 @@ def count(source: Source, room: int, depth: float | None = None) -> list[Segment
     """How often was each voted for: "<q> count A B:" is answered by " A 3 B 5", in the order asked."""
     draw = source.random
     most = max(2, min(MOST_VOTES, room // 24))
-    names = [draw.choice(source.words.real) for _ in range(draw.randint(2, 4))]
-    if len(set(names)) < len(names):
-        return count(source, room, depth)
+    names = draw.sample(source.words.short, draw.randint(2, 4))
     counts = [draw.randint(1, most) for _ in names]
     questions: list[Segment] = []
     for _ in range(1 if source.test else draw.randint(1, 3)):
         order = draw.sample(range(len(names)), len(names) if source.test else draw.randint(1, len(names)))
         text = " count" + "".join(f" {names[place]}" for place in order) + ":"
         answer = "".join(f" {names[place]} {counts[place]}" for place in order)
-        if source.test and source.encode.length(answer) > 9:
-            return count(source, room, depth)
         questions += ask(text, answer)
     return votes(source, room, names, counts, questions)
 
@@ -339,12 +334,18 @@ def copy(source: Source, room: int, depth: float | None = None) -> list[Segment]
 
 
 def echo(source: Source, room: int, depth: float | None = None) -> list[Segment]:
-    """Random words, then the same again: copying without any meaning to lean on. Training only."""
+    """Random words or numbers, then the same again: copying without any meaning to lean on. Training only."""
     draw = source.random
-    block = [" " + (draw.choice(source.words.real) if draw.random() < 0.7 else str(draw.randrange(10))) for _ in range(room // 4)]
-    first = Segment("".join(block), GIVEN)
+    numbers = draw.choice([0.0, 0.3, 1.0])
+    block: list[str] = []
+    used, half = 1, (room - 8) // 2
+    while used < half:
+        block.append(" " + (source.words.number(draw) if draw.random() < numbers else draw.choice(source.words.real)))
+        used += source.encode.length(block[-1])
     start = draw.randrange(max(1, len(block) // 2))
-    return [first, Segment("<q> copy" + "".join(block[start : start + 3]), GIVEN), Segment("".join(block[start + 3 :]), ANSWER)]
+    shown, rest = block[start : start + 1], block[start + 1 :]
+    question = "<q> copy" + "".join(shown)
+    return [Segment("".join(block), GIVEN), Segment(question, GIVEN), Segment("".join(rest), ANSWER)]
 
 
 def prose(source: Source, room: int, depth: float | None = None) -> list[Segment]:

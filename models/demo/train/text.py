@@ -102,9 +102,11 @@ class Words:
         self.encode = encode
         self.held_out = held_out
         counts = collections.Counter(re.findall(r"(?<= )[a-z]{4,8}(?=[ .])", corpus.read_text()))
-        frequent = [word for word, count in counts.most_common() if count >= 20][150:]
-        usable = [word for word in frequent if encode.length(" " + word) <= 3][:1600]
+        frequent = [word for word, count in counts.most_common() if count >= 20]
+        usable = [word for word in frequent[150:] if encode.length(" " + word) <= 3][:1600]
         self.real = [word for word in usable if is_held_out(word) == held_out]
+        # Whole words of one token.
+        self.short = [w for w in frequent if encode.length(" " + w) == 1 and is_held_out(w) == held_out]
 
     def _draw(self, make) -> str:
         while True:

@@ -17,7 +17,7 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 import torch.nn.functional as functional
-from evaluate import accuracy_table
+from evaluate import accuracy_table, score_prompts
 from model import Model, ModelConfig
 from prompts import make_prompts
 from tasks import ANSWER, FILLER, Source, row
@@ -57,23 +57,26 @@ MIXED = {
     "needle": 2, "multi-needle": 2.5, "kv": 2, "map": 0.7, "rule": 1, "count": 2, "frequent": 1.2, "copy": 1.5,
     "associations": 0.3, "echo": 0.3, "text": 0.8,
 }  # fmt: skip
+COUNTING = {"count": 8, "frequent": 1, "needle": 1, "multi-needle": 1, "kv": 1, "rule": 2, "copy": 1}
 
 CURRICULA = {
     "demo": [
         Phase(400, {64: 1}, RECALL, 0.1),
         Phase(300, {128: 1}, RECALL | {"rule": 1, "count": 1}, 0.1),
         Phase(700, {128: 1, 256: 1}, PATTERNS, 0.1),
-        Phase(800, {256: 1, 512: 1.5}, MIXED, 0.2, (0.9, 0.8)),
-        Phase(1500, {256: 0.5, 512: 1, 1024: 1.5}, MIXED, 0.3, (0.8, 0.6)),
-        Phase(1700, {512: 0.7, 1024: 1, 2304: 1.3}, MIXED, 0.4, (0.6, 0.03)),
+        Phase(236, {256: 1, 512: 1.5}, MIXED, 0.2, (0.9, 0.85575)),
+        Phase(500, {128: 1, 256: 0.7}, COUNTING, 0.1, (0.85, 0.85)),
+        Phase(600, {256: 1, 512: 1.5}, MIXED, 0.2, (0.85, 0.75)),
+        Phase(1400, {256: 0.5, 512: 1, 1024: 1.5}, MIXED, 0.3, (0.75, 0.45)),
+        Phase(1700, {512: 0.7, 1024: 1, 2304: 1.3}, MIXED, 0.4, (0.45, 0.02)),
     ],
     "demo-qwen2": [
         Phase(400, {64: 1}, RECALL, 0.1),
         Phase(200, {128: 1}, RECALL | {"rule": 1, "count": 1}, 0.1),
-        Phase(500, {128: 1, 256: 1}, PATTERNS, 0.1),
-        Phase(400, {256: 1, 512: 1.5}, MIXED, 0.2, (0.9, 0.8)),
-        Phase(700, {256: 0.5, 512: 1, 1024: 1.5}, MIXED, 0.3, (0.8, 0.6)),
-        Phase(800, {512: 0.7, 1024: 1, 2304: 1.3}, MIXED, 0.4, (0.6, 0.03)),
+        Phase(400, {128: 1, 256: 1}, PATTERNS, 0.1),
+        Phase(300, {256: 1, 512: 1.5}, MIXED, 0.2, (0.9, 0.75)),
+        Phase(500, {256: 0.5, 512: 1, 1024: 1.5}, MIXED, 0.3, (0.75, 0.45)),
+        Phase(600, {512: 0.7, 1024: 1, 2304: 1.3}, MIXED, 0.4, (0.45, 0.02)),
     ],
 }
 
@@ -193,7 +196,7 @@ class Run:
     def evaluate(self, length: int, count: int = 16) -> None:
         prompts = make_prompts(self.arguments.corpus, self.encode, [length], count, seed="validation")
         with torch.compiler.set_stance("force_eager"):  # every prompt has a length of its own
-            table = accuracy_table(self.model, self.encode, prompts[self.rank :: self.processes])
+            table = accuracy_table(score_prompts(self.model, self.encode, prompts[self.rank :: self.processes]))
         gathered = [table]
         if self.processes > 1:
             gathered = [None] * self.processes
