@@ -82,9 +82,6 @@ class HeadMajor {
       : rows_(rows), columns_(columns), heads_(heads), data_(heads * rows, columns) {}
 
   auto head(Index head) { return data_.middleRows(head * rows_, rows_); }
-  RowMatrixView view(Index head) const {
-    return {data_.data() + head * rows_ * columns_, rows_, columns_, Eigen::OuterStride<>(columns_)};
-  }
   trace::TensorView tensor() const { return {data_.data(), heads_, rows_, columns_}; }
 
  private:
@@ -173,11 +170,15 @@ void Transformer::Impl::attend(Index index, RowMatrix& hidden, const RopeTable& 
   apply(layer.value, normed, raw_values);
 
   HeadMajor queries(config.query_heads, m, d);
+  cache.allocate(index);
+  const Index copies = cache.heads(index) / config.kv_heads;  // of a key, where query heads hold their own
   core::parallel_for(static_cast<std::size_t>(config.kv_heads), [&](std::size_t task) {
     const auto g = static_cast<Index>(task);
-    KvCache::NewSlots slots = cache.append(index, g, m);
-    rotate(raw_keys.middleCols(g * d, d), rope, slots.keys);
-    slots.values = raw_values.middleCols(g * d, d);
+    for (Index held = g * copies; held < (g + 1) * copies; ++held) {
+      KvCache::NewSlots slots = cache.append(index, held, m);
+      rotate(raw_keys.middleCols(g * d, d), rope, slots.keys);
+      slots.values = raw_values.middleCols(g * d, d);
+    }
     for (Index h = g * config.group_size(); h < (g + 1) * config.group_size(); ++h) {
       rotate(raw_queries.middleCols(h * d, d), rope, queries.head(h));
     }
@@ -191,19 +192,13 @@ void Transformer::Impl::attend(Index index, RowMatrix& hidden, const RopeTable& 
 
   RowMatrix& mixed = raw_queries;  // [m, H*d], no longer needed as queries
   const auto scale = static_cast<float>(config.attention_scale());
-  core::parallel_for(static_cast<std::size_t>(config.kv_heads), [&](std::size_t task) {
-    const auto g = static_cast<Index>(task);
-    for (Index h = g * config.group_size(); h < (g + 1) * config.group_size(); ++h) {
-      AttentionSink sink;
-      if (observer != nullptr) {
-        sink = [=](Index first, const RowMatrixView& probabilities) {
-          observer->on_attention(index, h, first_position + first, probabilities);
-        };
-      }
-      causal_attention(queries.view(h), cache.keys(index, g), cache.values(index, g), scale, mixed.middleCols(h * d, d),
-                       sink);
-    }
-  });
+  HeadAttentionSink sink;
+  if (observer != nullptr) {
+    sink = [=](Index head, Index first, const RowMatrixView& probabilities) {
+      observer->on_attention(index, head, first_position + first, probabilities);
+    };
+  }
+  cached_attention(queries.tensor(), cache, index, scale, mixed, sink);
   apply(layer.attention_output, mixed, normed);
   hidden += normed;
   if (observer != nullptr) observer->on_layer_end(index);
@@ -287,7 +282,9 @@ trace::RowMatrix Transformer::output_weight(Index layer) const {
   return weight.transpose();
 }
 
-trace::ModelInfo model_info(const Transformer& model) {
+trace::ModelInfo model_info(const Transformer& model) { return model_info(model, model.fingerprint()); }
+
+trace::ModelInfo model_info(const Transformer& model, std::string fingerprint) {
   const ModelConfig& config = model.config();
   // "models/demo/" ends in an empty component.
   const std::filesystem::path directory = std::filesystem::absolute(model.directory()).lexically_normal();
@@ -302,7 +299,7 @@ trace::ModelInfo model_info(const Transformer& model) {
           .attention_scale = config.attention_scale(),
           .sliding_windows = config.sliding_windows,
           .position_encoding = describe(config.rope),
-          .fingerprint = model.fingerprint(),
+          .fingerprint = std::move(fingerprint),
           .cache_element_bytes = config.dtype == "float32" ? 4 : 2};
 }
 
