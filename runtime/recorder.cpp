@@ -35,20 +35,6 @@ void write_fields(trace::PromptWriter& writer, const trace::LayerData& layer) {
   if (layer.query_count > 0) writer.set_query_count(layer.shape.layer, layer.query_count);
 }
 
-/// Up to `count` tokens that follow. The query at a token that ends the text predicts nothing: such a token
-/// is left out, unless there would be no future at all.
-std::vector<std::int32_t> generate_future(const Transformer& model, KvCache& cache, std::vector<float> logits,
-                                          const TokenizedPrompt& prompt, SamplingOptions sampling) {
-  sampling.seed ^= core::text_hash(prompt.id);  // so that other prompts do not matter
-  Sampler sampler(sampling);
-  std::vector<std::int32_t> tokens =
-      generate(model, cache, std::move(logits), static_cast<std::size_t>(prompt.generate), sampler);
-  const std::vector<std::int32_t>& ends = model.config().eos_token_ids;
-  const bool ended = std::find(ends.begin(), ends.end(), tokens.back()) != ends.end();
-  if (ended && tokens.size() + prompt.future.size() > 1) tokens.pop_back();
-  return tokens;
-}
-
 }  // namespace
 
 void check_recordable(const TokenizedPrompt& prompt, const ModelConfig& model, const RecordOptions& options) {
@@ -101,6 +87,23 @@ std::vector<std::int32_t> recorded_tokens(const TokenizedPrompt& prompt) {
   return tokens;
 }
 
+std::vector<std::int32_t> future_tokens(const Transformer& model, const TokenizedPrompt& prompt,
+                                        const SamplingOptions& sampling, std::vector<float> logits, KvCache& cache) {
+  std::vector<std::int32_t> future = prompt.future;
+  if (prompt.generate == 0) return future;
+  if (!future.empty()) logits = model.forward(future, cache, nullptr);
+  SamplingOptions own = sampling;
+  own.seed ^= core::text_hash(prompt.id);  // so that other prompts do not matter
+  Sampler sampler(own);
+  const std::vector<std::int32_t> generated =
+      generate(model, cache, std::move(logits), static_cast<std::size_t>(prompt.generate), sampler);
+  future.insert(future.end(), generated.begin(), generated.end());
+  const bool ended =
+      std::ranges::find(model.config().eos_token_ids, future.back()) != model.config().eos_token_ids.end();
+  if (ended && future.size() > 1) future.pop_back();
+  return future;
+}
+
 void record_prompt(const Transformer& model, const TokenizedPrompt& prompt, const RecordOptions& options,
                    trace::TraceWriter& writer, const std::function<void(double)>& progress) {
   check_recordable(prompt, model.config(), options);
@@ -123,14 +126,8 @@ void record_prompt(const Transformer& model, const TokenizedPrompt& prompt, cons
       progress);
   std::vector<float> logits = model.forward(prompt.tokens, cache, &prompt_pass);
 
-  std::vector<std::int32_t> future = prompt.future;
-  if (prompt.generate > 0) {
-    if (!future.empty()) logits = model.forward(future, cache, nullptr);
-    const std::vector<std::int32_t> generated =
-        generate_future(model, cache, std::move(logits), prompt, options.sampling);
-    future.insert(future.end(), generated.begin(), generated.end());
-    prompt_writer.set_future(future);
-  }
+  const std::vector<std::int32_t> future = future_tokens(model, prompt, options.sampling, std::move(logits), cache);
+  if (prompt.generate > 0) prompt_writer.set_future(future);
 
   // Generated or given, the future is read as one chunk from the end of the prompt: one way to record it.
   cache.truncate(n);
