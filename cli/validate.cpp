@@ -50,13 +50,15 @@ std::vector<sim::Policy> asked_policies(const Options& options, bool aloud) {
   sim::MakeOptions make = make_options(options);
   if (!aloud) make.left_out = [](const std::string&) {};
   std::vector<sim::Policy> policies = sim::make_policies(options.text("policy"), make);
+  std::string reason;
   std::erase_if(policies, [&](const sim::Policy& policy) {
-    const bool knows_too_much = policy.decoding && policy.decoding->needs_future();
-    if (knows_too_much && aloud) {
-      std::cerr << fmt::format("left out: policy '{}' evicts by the future while it decodes\n", policy.label());
-    }
-    return knows_too_much;
+    if (!policy.decoding || !policy.decoding->needs_future()) return false;
+    reason = fmt::format("policy '{}' evicts by the future while it decodes, which a running model does not know",
+                         policy.label());
+    if (aloud && policies.size() > 1) std::cerr << "left out: " << reason << '\n';
+    return true;
   });
+  if (policies.empty()) throw sim::ImpossiblePolicy("{}", reason);
   const bool has_full = std::ranges::any_of(policies, [](const sim::Policy& one) { return one.name == "full"; });
   if (!has_full) policies.insert(policies.begin(), sim::make_policy("full"));
   return policies;

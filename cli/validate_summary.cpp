@@ -107,10 +107,13 @@ std::string calibration_summary(const sim::Calibration& calibration) {
   if (!status.empty()) text += fmt::format("  {}\n", status);
   if (calibration.disagreements.rows() > 0) {
     const Table& pairs = calibration.disagreements;
+    const auto name = [&](const char* column) {
+      const std::string label = text_of(pairs, 0, column);
+      return label.substr(0, label.find('('));
+    };
     text += fmt::format(
         "  pairs in the wrong order: {} (disagreements.csv); by most: {} is predicted better than {} at {}\n",
-        pairs.rows(), text_of(pairs, 0, "predicted_better"), text_of(pairs, 0, "better"),
-        text_of(pairs, 0, "budget_requested"));
+        pairs.rows(), name("predicted_better"), name("better"), text_of(pairs, 0, "budget_requested"));
   }
   return text;
 }

@@ -18,6 +18,12 @@ using analysis::Table;
 constexpr std::size_t kMeasures = kOfflineMeasures.size();
 constexpr int kHalvings = 100;
 
+Cell cell_of(std::optional<double> value) {
+  Cell cell;
+  if (value) cell = *value;
+  return cell;
+}
+
 PromptDraw all_of(std::size_t prompts) {
   PromptDraw draw(prompts);
   std::iota(draw.begin(), draw.end(), std::size_t{0});
@@ -104,7 +110,7 @@ std::optional<std::size_t> best_measure(const Budgets& budgets, const PromptDraw
 void add_interval(std::vector<Cell>& cells, double value, const std::vector<double>& resampled, double confidence) {
   cells.emplace_back(value);
   for (const double q : {0.5 * (1.0 - confidence), 0.5 * (1.0 + confidence)}) {
-    cells.push_back(resampled.empty() ? Cell() : Cell(analysis::quantile(resampled, q)));
+    cells.push_back(cell_of(resampled.empty() ? std::nullopt : std::optional(analysis::quantile(resampled, q))));
   }
 }
 
@@ -117,8 +123,8 @@ void add_rows(Table& table, const Cell& name, std::size_t policies, const Budget
     if (!measured(budgets, m)) continue;
     for (const PromptDraw& draw : draws.resampled) resampled[m].push_back(mean_agreement(budgets, m, draw));
   }
-  const Cell ceiling =
-      draws.enough() && !budgets.empty() ? Cell(ceiling_of(budgets, draws.prompts, draws.seed)) : Cell();
+  std::optional<double> ceiling;
+  if (draws.enough() && !budgets.empty()) ceiling = ceiling_of(budgets, draws.prompts, draws.seed);
   for (std::size_t m = 0; m < kMeasures; ++m) {
     std::vector<Cell> cells = {name, std::string(kOfflineMeasures[m].column), static_cast<std::int64_t>(policies),
                                static_cast<std::int64_t>(draws.prompts)};
@@ -127,7 +133,7 @@ void add_rows(Table& table, const Cell& name, std::size_t policies, const Budget
       status = fmt::format("{} prompts: intervals and halves need {}", draws.prompts, kFewestPrompts);
     if (!measured(budgets, m)) {
       cells.resize(table.columns().size() - 2);
-      cells.push_back(ceiling);
+      cells.push_back(cell_of(ceiling));
       status = budgets.empty() ? fmt::format("{} policies: an order needs {}", policies, kFewestPolicies)
                                : std::string("not measured on every prompt");
       cells.emplace_back(status);
@@ -149,10 +155,13 @@ void add_rows(Table& table, const Cell& name, std::size_t policies, const Budget
       add_interval(cells, own.tau_b - mean_agreement(budgets, *best, draws.all).tau_b, to_best, draws.confidence);
     }
     for (const PromptDraw* half : {&draws.first, &draws.second}) {
-      cells.push_back(draws.enough() ? Cell(mean_agreement(budgets, m, *half).tau_b) : Cell());
+      std::optional<double> of_half;
+      if (draws.enough()) of_half = mean_agreement(budgets, m, *half).tau_b;
+      cells.push_back(cell_of(of_half));
     }
-    cells.push_back(chosen ? Cell(std::string(m == *chosen ? "yes" : "no")) : Cell());
-    cells.push_back(ceiling);
+    cells.emplace_back();
+    if (chosen) cells.back() = std::string(m == *chosen ? "yes" : "no");
+    cells.push_back(cell_of(ceiling));
     cells.emplace_back(std::move(status));
     table.add_row(std::move(cells));
   }
