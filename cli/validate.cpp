@@ -21,6 +21,7 @@
 #include "core/progress.hpp"
 #include "core/version.hpp"
 #include "sim/calibration.hpp"
+#include "sim/needle_grid.hpp"
 #include "sim/outcomes.hpp"
 #include "trace/io/hash.hpp"
 
@@ -112,7 +113,7 @@ nlohmann::ordered_json settings(const ValidationPlan& plan, const std::vector<ru
 /// Where the tables go.
 struct ValidateFiles {
   fs::path validate, outcomes, calibration, predictions, disagreements;
-  std::optional<fs::path> replay, spans;
+  std::optional<fs::path> replay, spans, needles;
 
   ValidateFiles(const Outputs& outputs, const Options& options) {
     const fs::path out = options.path("out");
@@ -125,6 +126,7 @@ struct ValidateFiles {
     if (!options.has("replay")) {
       replay = outputs.plan(out / "replay.csv");
       spans = outputs.plan(out / "spans.csv");
+      needles = outputs.plan(out / "needles.csv");
     }
     outputs.plan(Outputs::manifest_path(validate));
   }
@@ -166,7 +168,11 @@ void finish(const ValidationPlan& plan, const std::vector<runtime::TokenizedProm
   const sim::Calibration calibration = sim::calibrate(validate, replay);
   Outputs::make_parent(files.validate);
   if (files.replay) core::write_text(*files.replay, replay_text);
-  if (files.spans && !merged.tables["spans"].empty()) core::write_text(*files.spans, merged.tables["spans"]);
+  if (files.spans && !merged.tables["spans"].empty()) {
+    core::write_text(*files.spans, merged.tables["spans"]);
+    const analysis::Table spans = analysis::Table::from_csv(merged.tables["spans"], files.spans->string());
+    outputs.write_table(*files.needles, sim::needle_grid(validate, spans));
+  }
   outputs.write_table(files.outcomes, outcomes);
   outputs.write_table(files.calibration, calibration.measures);
   outputs.write_table(files.predictions, calibration.predictions);
@@ -181,7 +187,7 @@ void finish(const ValidationPlan& plan, const std::vector<runtime::TokenizedProm
   core::write_text(files.validate, merged.tables["validate"]);  // last: with it the validation is done
   parts.remove();
   std::cerr << fmt::format("wrote {}, outcomes.csv, calibration.csv, predictions.csv, disagreements.csv{}\n",
-                           files.validate.string(), files.replay ? ", replay.csv, spans.csv" : "");
+                           files.validate.string(), files.replay ? ", replay.csv, spans.csv, needles.csv" : "");
 }
 
 /// Validates this rank's share of what is left to do.
