@@ -89,6 +89,8 @@ std::vector<Figure> prediction_figures(const Table& table) {
   if (table.rows() == 0) return {};
   struct Points {
     std::map<PolicyKey, std::string> lines;  // "x y low high", a budget each
+    double lowest = 1e300;                   // of x
+    double highest = 0;
   };
   std::map<std::string, Points> by_measure;
   std::set<std::string> budgets;
@@ -101,6 +103,8 @@ std::vector<Figure> prediction_figures(const Table& table) {
     const double predicted = measure->complement ? 1 - *number("predicted") : *number("predicted");
     if (!(predicted > 0)) continue;
     Points& own = by_measure[measure->column];
+    own.lowest = std::min(own.lowest, predicted);
+    own.highest = std::max(own.highest, predicted);
     const double low = std::max(number("kl_low").value_or(*number("kl")), *number("kl") / 10);
     own.lines[{column_text(table, r, "policy"), column_text(table, r, "parameters")}] += fmt::format(
         "{:.9g} {:.9g} {:.9g} {:.9g}\n", predicted, *number("kl"), low, number("kl_high").value_or(*number("kl")));
@@ -131,13 +135,14 @@ std::vector<Figure> prediction_figures(const Table& table) {
       const auto drawn = line_with_bars(canvas.add_data(lines->second), one.style);
       plots.insert(plots.end(), drawn.begin(), drawn.end());
     }
-    canvas.add_panel(measure.label,
-                     fmt::format("unset logscale\nset grid\nset border 3\nset logscale xy 10\nset format x '%g'\n"
-                                 "set format y '%g'\nset xrange [*:*]\nset yrange [*:*]\nset xtics norotate auto\n"
-                                 "set xlabel {1} offset 0,0.3 textcolor rgb '{0}'\n"
-                                 "set ylabel 'KL divergence, nats per token' offset 0.5,0 textcolor rgb '{0}'\nplot ",
-                                 kTextColor, gnuplot_string(measure.label)) +
-                         joined(plots));
+    canvas.add_panel(
+        "",
+        fmt::format("unset logscale\nset grid\nset border 3\nset logscale xy 10\nset format x '%g'\n"
+                    "set format y '%g'\nset xrange [{2:.9g}:{3:.9g}]\nset yrange [*:*]\nset xtics norotate auto\n"
+                    "set xlabel {1} offset 0,0.3 textcolor rgb '{0}'\n"
+                    "set ylabel 'KL divergence, nats per token' offset 0.5,0 textcolor rgb '{0}'\nplot ",
+                    kTextColor, gnuplot_string(measure.label), own->second.lowest / 1.15, own->second.highest * 1.15) +
+            joined(plots));
   }
   canvas.add_legend();
   return {canvas.finish()};

@@ -87,6 +87,10 @@ void draw_panel(const Quantity& quantity, const std::vector<std::pair<Series, st
       quantity.logarithmic ? fmt::format("{:.9g}:*", lowest / 1.25) : std::string("0:1"));
   std::vector<std::string> plots;
   for (const auto& [series, points] : lines) {
+    if (series.key.policy == "full") {  // whatever the budget
+      plots.push_back(fmt::format("{:.9g} with lines {} notitle", points.front().value.mean, series.style.gnuplot()));
+      continue;
+    }
     std::string text;
     for (const Point& point : points) {
       const double low = quantity.logarithmic ? std::max(point.value.low, lowest / 1.25) : point.value.low;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/row_kernels.hpp"
 #include "runtime/attention.hpp"
 
 namespace evictlab::runtime {
@@ -51,7 +52,9 @@ void MassSums::reset(Index heads, Index positions) {
 }
 
 void MassSums::add(Index head, const trace::RowMatrixView& rows) {
-  sums_[static_cast<std::size_t>(head)].head(rows.cols()) += rows.cast<double>().colwise().sum().transpose();
+  const core::StoredRows<float> stored{rows.data(), static_cast<std::size_t>(rows.outerStride()),
+                                       static_cast<std::size_t>(rows.rows()), static_cast<std::size_t>(rows.cols())};
+  core::add_column_sums(stored, 1.0, {sums_[static_cast<std::size_t>(head)].data(), stored.columns});
 }
 
 Tensor MassSums::tensor() const {
