@@ -2,7 +2,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <iostream>
 #include <optional>
 #include <set>
@@ -13,24 +12,17 @@
 #include "cli/prompt_options.hpp"
 #include "cli/prompt_parts.hpp"
 #include "cli/ranks.hpp"
-#include "cli/validate_rows.hpp"
-#include "cli/validate_summary.hpp"
+#include "cli/validate_tables.hpp"
 #include "core/error.hpp"
 #include "core/file.hpp"
 #include "core/interrupt.hpp"
 #include "core/progress.hpp"
 #include "core/version.hpp"
 #include "sim/calibration.hpp"
-#include "sim/needle_grid.hpp"
-#include "sim/outcomes.hpp"
 #include "trace/io/hash.hpp"
 
 namespace evictlab::cli {
 namespace {
-
-namespace fs = std::filesystem;
-
-constexpr std::size_t kMostNotes = 12;
 
 void declare(Options& options) {
   declare_prompts(options);
@@ -88,6 +80,19 @@ runtime::Detokenizer detokenizer(const std::optional<runtime::Tokenizer>& tokeni
   return {numbers, numbers};
 }
 
+/// A replay table to compare with. What it lacks is said before the work, not after.
+analysis::Table read_replay(const std::string& file, const std::vector<runtime::TokenizedPrompt>& prompts) {
+  analysis::Table replay = analysis::Table::from_csv(core::read_text(file), file);
+  sim::require_replay_columns(replay);
+  const std::size_t prompt = replay.column("prompt");
+  std::set<std::string> ids;
+  for (std::size_t row = 0; row < replay.rows(); ++row) ids.insert(replay.text(row, prompt));
+  for (const runtime::TokenizedPrompt& one : prompts) {
+    if (!ids.contains(one.id)) throw core::InputError("{}: has no row of prompt '{}'", file, one.id);
+  }
+  return replay;
+}
+
 /// Everything that the tables depend on.
 nlohmann::ordered_json settings(const ValidationPlan& plan, const std::vector<runtime::TokenizedPrompt>& prompts,
                                 const Options& options) {
@@ -108,86 +113,6 @@ nlohmann::ordered_json settings(const ValidationPlan& plan, const std::vector<ru
   for (const char* name : {"window", "dtype", "evict-at", "max-tokens"}) settings[name] = options.text(name);
   settings["replay"] = plan.replay;
   return settings;
-}
-
-/// Where the tables go.
-struct ValidateFiles {
-  fs::path validate, outcomes, calibration, predictions, disagreements;
-  std::optional<fs::path> replay, spans, needles;
-
-  ValidateFiles(const Outputs& outputs, const Options& options) {
-    const fs::path out = options.path("out");
-    if (fs::exists(out) && !fs::is_directory(out)) throw core::InputError("{}: is not a directory", out.string());
-    validate = outputs.plan(out / "validate.csv");
-    outcomes = outputs.plan(out / "outcomes.csv");
-    calibration = outputs.plan(out / "calibration.csv");
-    predictions = outputs.plan(out / "predictions.csv");
-    disagreements = outputs.plan(out / "disagreements.csv");
-    if (!options.has("replay")) {
-      replay = outputs.plan(out / "replay.csv");
-      spans = outputs.plan(out / "spans.csv");
-      needles = outputs.plan(out / "needles.csv");
-    }
-    outputs.plan(Outputs::manifest_path(validate));
-  }
-};
-
-void report_status(const analysis::Table& validate, const PromptParts& parts) {
-  std::set<std::string> infeasible;
-  bool any = false;
-  for (std::size_t row = 0; row < validate.rows(); ++row) {
-    const auto text = [&](const char* column) { return validate.text(row, validate.column(column)); };
-    if (text("status") == "infeasible") {
-      infeasible.insert(fmt::format("{} at {}", text("policy"), text("budget_requested")));
-    } else {
-      any = any || text("policy") != "full";
-    }
-  }
-  if (!any && !infeasible.empty()) {
-    parts.remove();
-    throw core::InputError("validate: every policy protects more than every budget holds; raise --budget");
-  }
-  for (const std::string& what : infeasible)
-    std::cerr << fmt::format("left out: {} is below what is protected\n", what);
-}
-
-void finish(const ValidationPlan& plan, const std::vector<runtime::TokenizedPrompt>& prompts, const PromptParts& parts,
-            const ValidateFiles& files, const Outputs& outputs, const Options& options,
-            const nlohmann::ordered_json& what) {
-  std::vector<std::string> ids;
-  for (const runtime::TokenizedPrompt& prompt : prompts) ids.push_back(prompt.id);
-  PromptParts::Merged merged = parts.merge(ids);
-  report_notes(merged.notes, kMostNotes);
-  const analysis::Table validate = analysis::Table::from_csv(merged.tables["validate"], files.validate.string());
-  report_status(validate, parts);
-  const std::string replay_file = files.replay ? files.replay->string() : options.text("replay");
-  const std::string replay_text = files.replay ? merged.tables["replay"] : core::read_text(replay_file);
-  const analysis::Table replay = analysis::Table::from_csv(replay_text, replay_file);
-
-  const analysis::Table outcomes = sim::outcomes(validate);
-  const sim::Calibration calibration = sim::calibrate(validate, replay);
-  Outputs::make_parent(files.validate);
-  if (files.replay) core::write_text(*files.replay, replay_text);
-  if (files.spans && !merged.tables["spans"].empty()) {
-    core::write_text(*files.spans, merged.tables["spans"]);
-    const analysis::Table spans = analysis::Table::from_csv(merged.tables["spans"], files.spans->string());
-    outputs.write_table(*files.needles, sim::needle_grid(validate, spans));
-  }
-  outputs.write_table(files.outcomes, outcomes);
-  outputs.write_table(files.calibration, calibration.measures);
-  outputs.write_table(files.predictions, calibration.predictions);
-  outputs.write_table(files.disagreements, calibration.disagreements);
-  std::cout << validate_summary(outcomes) << calibration_summary(calibration);
-  nlohmann::ordered_json details = {{"model", plan.info.name},
-                                    {"model_fingerprint", plan.info.fingerprint},
-                                    {"prompts", ids.size()},
-                                    {"bootstrap_seed", analysis::BootstrapOptions{}.seed}};
-  for (const char* key : {"policies", "budgets", "window", "dtype", "evict-at"}) details[key] = what.at(key);
-  outputs.write_manifest(files.validate, details);
-  core::write_text(files.validate, merged.tables["validate"]);  // last: with it the validation is done
-  parts.remove();
-  std::cerr << fmt::format("wrote {}, outcomes.csv, calibration.csv, predictions.csv, disagreements.csv{}\n",
-                           files.validate.string(), files.replay ? ", replay.csv, spans.csv, needles.csv" : "");
 }
 
 /// Validates this rank's share of what is left to do.
@@ -230,8 +155,7 @@ int run_validate(const Arguments& arguments) {
   use_threads(options);
   const Outputs outputs(options.has("force"));
   const PromptParts parts(options.path("out"), "validate");
-  const ValidateFiles files(outputs, options);
-  if (options.has("replay")) analysis::Table::from_csv(core::read_text(options.text("replay")), options.text("replay"));
+  const ValidateFiles files(outputs, options.path("out"), options.has("replay"));
   runtime::RecordOptions record;
   record.tier = trace::Tier::kFull;
   record.window = options.integer("window", 1, 65536);
@@ -245,6 +169,8 @@ int run_validate(const Arguments& arguments) {
   const trace::ModelInfo info = runtime::model_info(model);
   const auto tokenizer = tokenizer_for(read, model);
   const std::vector<runtime::TokenizedPrompt> prompts = tokenize_all(read, tokenizer, model, record, tokenization);
+  std::optional<analysis::Table> replay;
+  if (options.has("replay")) replay = read_replay(options.text("replay"), prompts);
   const trace::MemoryTrace known = announced(info, prompts, model, record);
   ValidationPlan plan{model,
                       info,
@@ -279,7 +205,7 @@ int run_validate(const Arguments& arguments) {
     throw;
   }
   ranks.wait_for_all();
-  if (ranks.first()) finish(plan, prompts, parts, files, outputs, options, what);
+  if (ranks.first()) finish_validation(plan, prompts, parts, files, outputs, replay, what);
   ranks.wait_for_all();
   return 0;
 }

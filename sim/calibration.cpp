@@ -202,7 +202,13 @@ void add_disagreements(std::vector<std::vector<Cell>>& rows, const RankedBudget&
 
 }  // namespace
 
+void require_replay_columns(const Table& replay) {
+  for (const char* column : {"prompt", "policy", "parameters", "budget_requested", "layer"}) replay.column(column);
+  for (const OfflineMeasure& measure : kOfflineMeasures) replay.column(measure.column);
+}
+
 Calibration calibrate(const Table& validate, const Table& replay, const analysis::BootstrapOptions& options) {
+  require_replay_columns(replay);
   const CalibrationData data = join(validate, replay);
   const Draws draws{data.prompts.size(),
                     all_of(data.prompts.size()),

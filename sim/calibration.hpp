@@ -42,6 +42,9 @@ struct Calibration {
   std::string chosen;  // the measure; empty: none could be chosen
 };
 
+/// Throws TableError when a table of replay lacks a column that calibrate() reads.
+void require_replay_columns(const analysis::Table& replay);
+
 /// Joins the tables on prompt, policy, parameters and budget; of validate.csv the first turn, of replay.csv the rows
 /// over all layers. Throws TableError when a column is missing.
 Calibration calibrate(const analysis::Table& validate, const analysis::Table& replay,

@@ -13,7 +13,7 @@ from conftest import PROGRAM, ROOT
 MODEL = ROOT / "tests" / "data" / "checkpoints" / "gqa-f32"
 POLICIES = "snapkv,ada-snapkv,pyramidkv,h2o,streaming-llm,random,oracle"
 TABLES = {"validate.csv", "outcomes.csv", "calibration.csv", "predictions.csv", "disagreements.csv", "replay.csv",
-          "spans.csv", "validate.manifest.json"}
+          "spans.csv", "needles.csv", "validate.manifest.json"}
 TIMED = {"decode_ms", "tokens_per_second"}
 
 
@@ -94,6 +94,22 @@ def test_slots_and_bytes_are_those_of_replay(validated):
         other = replayed[row["prompt"], row["policy"], row["budget_requested"]]
         assert float(row["slots_held"]) == pytest.approx(float(other["slots_held"]))
         assert float(row["bytes"]) == float(other["bytes"])
+
+
+def test_needles_have_accuracy_beside_what_is_kept(validated):
+    table = rows(validated[0] / "needles.csv")
+    assert len(table) == 6 * 8 * 2
+    for row in table:
+        assert row["accuracy"] in ("0", "1") and 0 <= float(row["retained"]) <= 1
+        if row["policy"] == "full":
+            assert row["retained"] == "1" and 0.08 < float(row["depth"]) < 0.14  # 10 ... 15 of 120
+
+
+def test_its_tables_are_drawn(evictlab, validated, tmp_path):
+    done = evictlab("plot", validated[0], "--out", tmp_path / "figures")
+    assert done.code == 0, done.err
+    drawn = {path.stem for path in (tmp_path / "figures").glob("*.png")}
+    assert {"outcomes", "calibration", "predictions", "needle_accuracy"} <= drawn
 
 
 def test_evicting_more_costs_more(validated):
@@ -263,6 +279,31 @@ def test_bad_input_is_one_clear_line(evictlab, prompts, tmp_path, arguments, say
     done = evictlab("validate", "--model", MODEL, "--prompts", prompts, "--out", tmp_path / "out", *arguments)
     assert done.code == 2, done.err
     assert saying in done.err.splitlines()[-1], done.err
+
+
+@pytest.mark.parametrize("table, saying", [
+    ("prompt,policy\np0,snapkv\n", "there is no column 'parameters'"),
+    (None, "has no row of prompt 'p1'"),
+])
+def test_a_replay_that_cannot_be_compared_with_is_said_before_the_work(evictlab, prompts, validated, tmp_path, table, saying):
+    if table is None:
+        lines = (validated[0] / "replay.csv").read_text().splitlines(keepends=True)
+        table = "".join(line for line in lines if not line.startswith("p1,"))
+    (tmp_path / "replay.csv").write_text(table)
+    done = validate(evictlab, prompts, tmp_path / "out", "--replay", tmp_path / "replay.csv")
+    assert done.code == 2 and done.err.count("\n") == 1 and saying in done.err, done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_given_is_checked_before_anything_is_made(evictlab, prompts, tmp_path):
+    (tmp_path / "file").write_text("")
+    for more, saying in ((("--model", tmp_path), "config.json"), (("--model", MODEL, "--prompts", tmp_path / "none"), "none"),
+                         (("--model", MODEL, "--out", tmp_path / "file"), "is not a directory")):
+        arguments = {"--prompts": prompts, "--out": tmp_path / "out"}
+        arguments.update(zip(more[::2], more[1::2]))
+        flat = [word for pair in arguments.items() for word in pair]
+        done = evictlab("validate", "--policy", "snapkv", "--budget", "48", *flat)
+        assert done.code == 2 and done.err.count("\n") == 1 and saying in done.err, done.err
 
 
 @pytest.mark.parametrize("change, saying", [

@@ -179,6 +179,40 @@ INSTANTIATE_TEST_SUITE_P(Registry, EveryLivePolicy,
                                             ::testing::ValuesIn(live_policies())),
                          test_name);
 
+/// The most slots per head that were held while a model of nine layers and four heads of their own read the prompt.
+double peak_slots(const std::string& text, double slots) {
+  static const testing::TemporaryDirectory directory;
+  static const Transformer model(testing::write_random_model(directory / "model", {.kv_heads = 4}));
+  static const trace::ModelInfo info = model_info(model);
+  const sim::Policy policy = sim::make_policy(text);
+  KvCache cache = model.make_cache(kLength);
+  PromptEviction eviction(model, info, policy, slots, kLength, cache);
+  model.forward(testing::random_tokens(kLength, 64), cache, eviction.observer());
+  eviction.finish();
+  return static_cast<double>(cache.peak_bytes()) / static_cast<double>(4 * 2 * info.head_dim * 4);
+}
+
+// L = 9, n = 150. A uniform budget C: n + C (L - 1).
+TEST(PeakMemory, OfUniformBudgetsIsOneWholeLayerBesidesTheOthersBudgets) {
+  EXPECT_EQ(peak_slots("snapkv", 48), 150 + 48 * 8);
+  EXPECT_EQ(peak_slots("h2o", 40), 150 + 40 * 8);
+  EXPECT_EQ(peak_slots("full", 40), 150 * 9);
+}
+
+// Cascading never holds more than n + T + (L - 1) w, with T = (C - w) L; one cut after the last layer holds n L.
+TEST(PeakMemory, OfCakeIsTheWholeBudgetAndTheLayerBeingRead) {
+  const double bound = 150 + (48 - 32) * 9 + 8 * 32;
+  EXPECT_LE(peak_slots("cake", 48), bound);
+  EXPECT_GE(peak_slots("cake", 48), bound - 9);  // what rounding drops
+  EXPECT_EQ(peak_slots("cake(cascading=no)", 48), 150 * 9);
+}
+
+// base = C - w = 40, bs = min(10 base, n - w) = 142: nothing is cut before the first update, and the second begins with
+// n + base L + 3 bs + 7 w.
+TEST(PeakMemory, OfDynamicKvIsJustBeforeAnUpdate) {
+  EXPECT_EQ(peak_slots("dynamickv(window=8)", 48), 150 + 40 * 9 + 3 * 142 + 7 * 8);
+}
+
 TEST(LiveEviction, WithAFullBudgetLogitsAreThoseOfThePlainRuntimeBitForBit) {
   const Case& one = recorded("nine-layers");
   KvCache plain = one.model->make_cache(kLength + 6);
