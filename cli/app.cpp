@@ -24,6 +24,8 @@ constexpr Command kCommands[] = {
     {"replay", "replay eviction policies at budgets from a trace: what is kept, what it costs", run_replay},
     {"sweep", "replay every policy at every budget of a range: curves, regret, headroom; resumable", run_sweep},
     {"advise", "the cheapest policy and budget that meets a target, and its budgets for an engine", run_advise},
+    {"validate", "run the model with its cache really compacted: what eviction costs, and how well replay predicts it",
+     run_validate},
     {"policies", "list the eviction policies, their parameters and sources", run_policies},
     {"analyze", "describe how layers and heads attend", run_analyze},
     {"plot", "draw figures from result tables", run_plot},

@@ -29,6 +29,7 @@ int run_synth(const Arguments& arguments);
 int run_replay(const Arguments& arguments);
 int run_sweep(const Arguments& arguments);
 int run_advise(const Arguments& arguments);
+int run_validate(const Arguments& arguments);
 int run_policies(const Arguments& arguments);
 int run_analyze(const Arguments& arguments);
 int run_plot(const Arguments& arguments);

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "cli/common_options.hpp"
+#include "cli/prompt_options.hpp"
 #include "core/error.hpp"
 #include "core/interrupt.hpp"
 #include "core/progress.hpp"
@@ -18,18 +19,6 @@
 
 namespace evictlab::cli {
 namespace {
-
-runtime::FutureRule parse_future(const std::string& text) {
-  using Kind = runtime::FutureRule::Kind;
-  if (text == "auto") return {Kind::kAuto, 32};
-  if (text == "answer") return {Kind::kAnswer, 0};
-  const auto count = core::parse_integer(text);
-  if (!count || *count < 1 || *count > 1'000'000) {
-    throw core::InputError("record: --future takes a number of tokens to generate (1 or more) or \"answer\", got '{}'",
-                           text);
-  }
-  return {Kind::kGenerate, *count};
-}
 
 trace::Index parse_layer(std::string_view text, trace::Index layers) {
   const auto value = core::parse_integer(core::trim(text));
@@ -57,53 +46,18 @@ std::vector<trace::Index> parse_layers(const std::string& text, trace::Index lay
   return result;
 }
 
-std::vector<runtime::Prompt> gather_prompts(const Options& options) {
-  if (!options.has("prompts") && !options.has("text")) {
-    throw core::InputError("record: give prompts with --prompts FILE.jsonl or --text FILE");
-  }
-  const auto limit = static_cast<std::size_t>(options.integer("limit", 0));
-  std::vector<runtime::Prompt> prompts;
-  for (const std::string& file : options.list("prompts")) {
-    std::vector<runtime::Prompt> read = runtime::read_prompts(file);
-    if (limit > 0 && read.size() > limit) read.resize(limit);
-    std::move(read.begin(), read.end(), std::back_inserter(prompts));
-  }
-  for (const std::string& file : options.list("text")) prompts.push_back(runtime::read_text_prompt(file));
-  std::set<std::string> ids;
-  for (const runtime::Prompt& prompt : prompts) {
-    if (!ids.insert(prompt.id).second) {
-      throw core::InputError("record: the prompt id '{}' is in more than one file; ids must differ", prompt.id);
-    }
-  }
-  return prompts;
-}
-
-bool is_tokenized(const std::vector<runtime::Prompt>& prompts) {
-  return std::all_of(prompts.begin(), prompts.end(),
-                     [](const runtime::Prompt& prompt) { return prompt.tokens.has_value() && prompt.answer.empty(); });
-}
-
 void declare(Options& options) {
-  options.value("model", "DIR", "", "Hugging Face model directory: config.json, *.safetensors, tokenizer.json");
-  options.values("prompts", "FILE.jsonl", "prompts, one JSON object a line: id, task, prompt or tokens, answer, spans");
-  options.values("text", "FILE", "a text file as one prompt");
+  declare_prompts(options);
   options.value("out", "TRACE", "", "the trace to make");
   declare_tier_and_dtype(options, "summary", "float16");
   options.value("window", "N", "64", "observation window: how many of the last prompt queries to record");
-  options.value("future", "N|answer", "auto",
-                "future queries: N generated tokens, or the answer's, teacher-forced; auto: the answer where there is "
-                "one, otherwise 32 generated");
+  declare_tokenizing(options);
   options.value("layers", "LIST", "", "layers to record, such as 0,4-7; all by default");
-  options.value("max-positions", "N", "0", "cut the middle out of longer prompts; 0 = never");
-  options.value("limit", "N", "0", "only the first N prompts of each prompts file; 0 = all");
-  options.value("evict-at", "prompt|context", "prompt",
-                "where eviction happens: after the prompt, or after its \"context\" span (question-agnostic)");
   options.value("temperature", "X", "0", "of generated futures; 0 = greedy");
   options.value("top-k", "N", "0", "generate from the N most probable tokens only; 0 = all");
   options.value("top-p", "X", "1", "generate from the most probable tokens that reach this probability together");
   options.value("seed", "N", "0", "of generated futures");
   declare_threads(options);
-  options.flag("no-special-tokens", "do not add the tokens the tokenizer puts around a prompt (BOS)");
   options.flag("append", "add to an existing trace; prompts it holds are skipped");
   options.flag("force", "replace an existing trace");
   options.flag("keep-parts", "leave the parts (a file a prompt) as the trace, in TRACE.parts/");
@@ -121,31 +75,6 @@ runtime::RecordOptions record_options(const Options& options) {
                      .top_p = options.number("top-p", 1e-6, 1),
                      .seed = static_cast<std::uint64_t>(options.integer("seed", 0))};
   return record;
-}
-
-runtime::TokenizeOptions tokenize_options(const Options& options) {
-  runtime::TokenizeOptions tokenization;
-  tokenization.future = parse_future(options.text("future"));
-  tokenization.max_positions = options.integer("max-positions", 0);
-  tokenization.evict_at = options.choice("evict-at", {"prompt", "context"}) == "context" ? runtime::EvictAt::kContext
-                                                                                         : runtime::EvictAt::kPrompt;
-  tokenization.add_special_tokens = !options.has("no-special-tokens");
-  return tokenization;
-}
-
-/// All prompts in tokens, each checked: nothing is recorded when one of them cannot be.
-std::vector<runtime::TokenizedPrompt> tokenize_all(const std::vector<runtime::Prompt>& prompts,
-                                                   const runtime::Transformer& model,
-                                                   const runtime::RecordOptions& record,
-                                                   const runtime::TokenizeOptions& tokenization) {
-  std::optional<runtime::Tokenizer> tokenizer;
-  if (!is_tokenized(prompts)) tokenizer = runtime::Tokenizer::load(model.directory() / "tokenizer.json");
-  std::vector<runtime::TokenizedPrompt> tokenized;
-  for (const runtime::Prompt& prompt : prompts) {
-    tokenized.push_back(runtime::tokenize(prompt, tokenizer ? &*tokenizer : nullptr, tokenization));
-    runtime::check_recordable(tokenized.back(), model.config(), record);
-  }
-  return tokenized;
 }
 
 /// Records what the writer does not have yet. Returns how many prompts it has then; stops early at Ctrl-C.
@@ -197,7 +126,8 @@ int run_record(const Arguments& arguments) {
   const std::vector<runtime::Prompt> prompts = gather_prompts(options);
   const runtime::Transformer model(directory);
   if (options.has("layers")) record.layers = parse_layers(options.text("layers"), model.config().layers);
-  const std::vector<runtime::TokenizedPrompt> tokenized = tokenize_all(prompts, model, record, tokenization);
+  const std::vector<runtime::TokenizedPrompt> tokenized =
+      tokenize_all(prompts, tokenizer_for(prompts, model), model, record, tokenization);
 
   if (dry_run) {
     const runtime::RecordEstimate estimate = runtime::estimate_recording(tokenized, model.config(), record);

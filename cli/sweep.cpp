@@ -11,8 +11,8 @@
 #include "cli/common_options.hpp"
 #include "cli/outputs.hpp"
 #include "cli/policy_options.hpp"
+#include "cli/prompt_parts.hpp"
 #include "cli/ranks.hpp"
-#include "cli/sweep_parts.hpp"
 #include "cli/sweep_summary.hpp"
 #include "core/error.hpp"
 #include "core/file.hpp"
@@ -148,7 +148,7 @@ analysis::Table whole_prompt_rows(const analysis::Table& replay) {
 }
 
 /// Replays this rank's share of what is left to do.
-void replay_share(const trace::Source& trace, const Asked& asked, const SweepParts& parts, const Ranks& ranks,
+void replay_share(const trace::Source& trace, const Asked& asked, const PromptParts& parts, const Ranks& ranks,
                   const std::vector<trace::Index>& left, bool layers, bool headroom) {
   sim::ReplayOptions replay;
   for (std::size_t i = static_cast<std::size_t>(ranks.rank()); i < left.size();
@@ -168,13 +168,17 @@ void replay_share(const trace::Source& trace, const Asked& asked, const SweepPar
       result.budgets = analysis::Table(result.budgets.columns());
       result.trajectory = analysis::Table(result.trajectory.columns());
     }
-    parts.write(trace.prompts()[static_cast<std::size_t>(prompt)].id, result);
+    parts.write(trace.prompts()[static_cast<std::size_t>(prompt)].id, {{{"replay", &result.replay},
+                                                                        {"headroom", &result.headroom},
+                                                                        {"budgets", &result.budgets},
+                                                                        {"trajectory", &result.trajectory}},
+                                                                       result.notes});
   };
   sim::replay(trace, asked.policies, asked.budgets, replay);
 }
 
 /// Says how many combinations could not be run; throws, leaving nothing behind, when all could not.
-void report_infeasible(const analysis::Table& replay, const SweepParts& parts) {
+void report_infeasible(const analysis::Table& replay, const PromptParts& parts) {
   std::set<std::string> all;
   std::set<std::string> infeasible;
   for (std::size_t row = 0; row < replay.rows(); ++row) {
@@ -196,13 +200,13 @@ void report_infeasible(const analysis::Table& replay, const SweepParts& parts) {
 }
 
 /// Makes the tables of the finished parts, and says what they show.
-void finish(const trace::Source& trace, const Asked& asked, const SweepParts& parts, const SweepFiles& files,
+void finish(const trace::Source& trace, const Asked& asked, const PromptParts& parts, const SweepFiles& files,
             const Outputs& outputs, const nlohmann::ordered_json& settings) {
   std::vector<std::string> ids;
   for (const trace::PromptInfo& prompt : trace.prompts()) ids.push_back(prompt.id);
-  const SweepParts::Merged merged = parts.merge(ids);
+  PromptParts::Merged merged = parts.merge(ids);
   report_notes(merged.notes, kMostNotes);
-  const analysis::Table replay = analysis::Table::from_csv(merged.replay, files.replay.string());
+  const analysis::Table replay = analysis::Table::from_csv(merged.tables["replay"], files.replay.string());
   report_infeasible(replay, parts);
   std::set<std::string> tried;
   for (const sim::TunedPolicy& tuned : asked.tuned) {
@@ -210,13 +214,13 @@ void finish(const trace::Source& trace, const Asked& asked, const SweepParts& pa
   }
   const analysis::Table summary = sim::summarize(without_policies(replay, tried));
   Outputs::make_parent(files.replay);
-  if (!merged.headroom.empty()) core::write_text(files.headroom, merged.headroom);
-  if (files.budgets) core::write_text(*files.budgets, merged.budgets);
-  if (files.trajectory) core::write_text(*files.trajectory, merged.trajectory);
+  if (!merged.tables["headroom"].empty()) core::write_text(files.headroom, merged.tables["headroom"]);
+  if (files.budgets) core::write_text(*files.budgets, merged.tables["budgets"]);
+  if (files.trajectory) core::write_text(*files.trajectory, merged.tables["trajectory"]);
   outputs.write_table(files.summary, summary);
   std::cout << sweep_summary(summary);
-  if (!merged.headroom.empty()) {
-    const auto headroom = analysis::Table::from_csv(merged.headroom, files.headroom.string());
+  if (!merged.tables["headroom"].empty()) {
+    const auto headroom = analysis::Table::from_csv(merged.tables["headroom"], files.headroom.string());
     std::cout << headroom_summary(without_policies(headroom, tried));
   }
   if (files.tuning) {
@@ -227,10 +231,10 @@ void finish(const trace::Source& trace, const Asked& asked, const SweepParts& pa
   nlohmann::ordered_json details = {{"model", trace.model().name}, {"prompts", ids.size()}};
   for (const char* key : {"policies", "budgets"}) details[key] = settings.at(key);
   outputs.write_manifest(files.replay, details);
-  core::write_text(files.replay, merged.replay);  // last: with it the sweep is done
+  core::write_text(files.replay, merged.tables["replay"]);  // last: with it the sweep is done
   parts.remove();
   std::cerr << fmt::format("wrote {}, summary.csv{}{}{}\n", files.replay.string(),
-                           merged.headroom.empty() ? "" : ", headroom.csv",
+                           merged.tables["headroom"].empty() ? "" : ", headroom.csv",
                            files.budgets ? ", budgets.csv, trajectory.csv" : "", files.tuning ? ", tune.csv" : "");
 }
 
@@ -252,7 +256,7 @@ int run_sweep(const Arguments& arguments) {
   }
   use_threads(options);
   const Outputs outputs(options.has("force"));
-  const SweepParts parts(options.path("out"));
+  const PromptParts parts(options.path("out"), "sweep");
   const SweepFiles files(outputs, options);
   const bool headroom = options.choice("headroom", {"yes", "no"}) == "yes";
   std::vector<fs::path> paths;

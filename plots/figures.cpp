@@ -24,6 +24,10 @@ std::vector<Figure> all_figures(const ResultTables& tables) {
   add(tables.maps, picture_figures);
   add(tables.scorers, scorer_figures);
   add(tables.differences, difference_figures);
+  add(tables.outcomes, outcome_figures);
+  add(tables.calibration, calibration_figures);
+  add(tables.predictions, prediction_figures);
+  add(tables.needles, needle_accuracy_figures);
   return figures;
 }
 

@@ -63,6 +63,22 @@ std::vector<Figure> needle_figures(const analysis::Table& spans);
 /// From differences.csv: A - B by layer, and by task how far the preferences over layers lie apart ("differences").
 std::vector<Figure> difference_figures(const analysis::Table& differences);
 
+/// From needles.csv, at one of the budgets: accuracy by depth and prompt length, beside the share of the needle's
+/// positions that replay says is kept, per policy ("needle_accuracy").
+std::vector<Figure> needle_accuracy_figures(const analysis::Table& needles);
+
+/// From outcomes.csv, over all prompts: divergence from the full cache and accuracy against the slots held
+/// ("outcomes").
+std::vector<Figure> outcome_figures(const analysis::Table& outcomes);
+
+/// From calibration.csv, the mean over budgets: how each of replay's measures orders policies as the outcome does,
+/// below what can be expected at most ("calibration").
+std::vector<Figure> calibration_figures(const analysis::Table& calibration);
+
+/// From predictions.csv: what replay predicts against the divergence that came of it, policies at all budgets
+/// ("predictions").
+std::vector<Figure> prediction_figures(const analysis::Table& predictions);
+
 /// The tables of a result directory that figures are drawn from.
 struct ResultTables {
   std::optional<analysis::Table> replay = {};
@@ -77,6 +93,10 @@ struct ResultTables {
   std::optional<analysis::Table> maps = {};
   std::optional<analysis::Table> scorers = {};
   std::optional<analysis::Table> differences = {};
+  std::optional<analysis::Table> outcomes = {};
+  std::optional<analysis::Table> calibration = {};
+  std::optional<analysis::Table> predictions = {};
+  std::optional<analysis::Table> needles = {};
 
   /// Calls body(name, table) for each: "replay" stands for replay.csv.
   template <typename Self, typename Body>
@@ -93,6 +113,10 @@ struct ResultTables {
     body("maps", self.maps);
     body("scorers", self.scorers);
     body("differences", self.differences);
+    body("outcomes", self.outcomes);
+    body("calibration", self.calibration);
+    body("predictions", self.predictions);
+    body("needles", self.needles);
   }
 };
 std::vector<Figure> all_figures(const ResultTables& tables);

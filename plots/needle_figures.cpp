@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <map>
 #include <set>
 
@@ -26,6 +27,17 @@ struct Needles {
 
 /// Prompt lengths of a set that is meant alike (504, 510, 512): each to the nearest power of two.
 double nominal_length(double length) { return std::exp2(std::round(std::log2(std::max(length, 1.0)))); }
+
+/// A depth's cell, of kDepthBins.
+double depth_cell(double depth) {
+  return (std::clamp(std::floor(depth * kDepthBins), 0.0, kDepthBins - 1) + 0.5) / kDepthBins;
+}
+
+MapAxis length_axis(const std::vector<double>& lengths) {
+  std::vector<std::string> names;
+  for (const double length : lengths) names.push_back(fmt::format("≈ {:g}", length));
+  return {"", static_cast<double>(names.size()) - 1, names};
+}
 
 Needles read(const Table& table, const std::string& budget) {
   const std::size_t prompt = table.column("prompt");
@@ -56,8 +68,7 @@ Needles read(const Table& table, const std::string& budget) {
     }
     const double nominal = nominal_length(table.number(r, length).value_or(1));
     const auto row = std::ranges::lower_bound(needles.lengths, nominal) - needles.lengths.begin();
-    const double bin = std::clamp(std::floor(table.number(r, depth).value_or(0) * kDepthBins), 0.0, kDepthBins - 1);
-    needles.by_depth[key].add((bin + 0.5) / kDepthBins, static_cast<double>(row), share);
+    needles.by_depth[key].add(depth_cell(table.number(r, depth).value_or(0)), static_cast<double>(row), share);
   }
   return needles;
 }
@@ -69,8 +80,7 @@ std::vector<Series> drawn_series(const Table& table, const std::map<PolicyKey, C
 }
 
 Figure by_depth(const Needles& needles, const std::vector<Series>& series, const std::string& budget) {
-  std::vector<std::string> names;
-  for (const double length : needles.lengths) names.push_back(fmt::format("≈ {:g}", length));
+  const MapAxis lengths = length_axis(needles.lengths);
   Canvas canvas(
       {.name = "needles",
        .title = fmt::format("Needle positions kept, by depth and prompt length, at budget {}", budget),
@@ -78,9 +88,8 @@ Figure by_depth(const Needles& needles, const std::vector<Series>& series, const
        .panels = static_cast<int>(series.size()),
        .columns = static_cast<int>(std::min<std::size_t>(series.size(), 3)),
        .panel_width = 340,
-       .panel_height = std::max(90, 42 * static_cast<int>(names.size())),
+       .panel_height = std::max(90, 42 * static_cast<int>(needles.lengths.size())),
        .color_scale_width = 150});
-  const MapAxis lengths{"", static_cast<double>(names.size()) - 1, names};
   for (const Series& one : series) {
     canvas.add_panel(one.label, sequential_palette() + "set cbrange [0:1]\n" +
                                     map_panel(canvas.add_data(needles.by_depth.at(one.key).lines()),
@@ -124,6 +133,59 @@ std::vector<Figure> needle_figures(const Table& spans) {
   const std::vector<Series> series = drawn_series(spans, needles.by_depth);
   if (series.empty()) return {};
   return {by_depth(needles, series, budget), by_layer(needles, series, budget)};
+}
+
+std::vector<Figure> needle_accuracy_figures(const Table& table) {
+  if (table.rows() == 0) return {};
+  const std::string budget = spread(requested_budgets(table), 1).front();
+  std::vector<std::size_t> rows;
+  std::set<double> lengths;
+  std::set<std::string> prompts;
+  const auto length_of = [&](std::size_t r) {
+    return nominal_length(table.number(r, table.column("prompt_length")).value_or(1));
+  };
+  for (std::size_t r = 0; r < table.rows(); ++r) {
+    if (table.text(r, table.column("budget_requested")) != budget) continue;
+    rows.push_back(r);
+    lengths.insert(length_of(r));
+    prompts.insert(table.text(r, table.column("prompt")));
+  }
+  struct Maps {
+    CellMap accuracy;
+    CellMap kept;
+  };
+  std::map<PolicyKey, Maps> maps;
+  for (const std::size_t r : rows) {
+    Maps& own = maps[{table.text(r, table.column("policy")), table.text(r, table.column("parameters"))}];
+    const double x = depth_cell(table.number(r, table.column("depth")).value_or(0));
+    const auto y = static_cast<double>(std::distance(lengths.begin(), lengths.find(length_of(r))));
+    own.accuracy.add(x, y, table.number(r, table.column("accuracy")).value_or(0));
+    own.kept.add(x, y, table.number(r, table.column("retained")).value_or(0));
+  }
+  std::vector<Series> series = series_of(table);
+  std::erase_if(series, [&](const Series& one) { return !maps.contains(one.key); });
+  if (series.empty()) return {};
+  Canvas canvas({.name = "needle_accuracy",
+                 .title = fmt::format("Answers right, beside needle positions kept, at budget {}", budget),
+                 .caption = mean_over(prompts.size(), false) +
+                            "; right: every answer token after the first; kept: replay, mean over layers and kept sets",
+                 .panels = 2 * static_cast<int>(series.size()),
+                 .columns = series.size() > 2 ? 4 : 2,
+                 .panel_width = 300,
+                 .panel_height = std::max(90, 42 * static_cast<int>(lengths.size())),
+                 .color_scale_width = 150});
+  const MapAxis axis = length_axis({lengths.begin(), lengths.end()});
+  for (const Series& one : series) {
+    for (const bool kept : {false, true}) {
+      const CellMap& map = kept ? maps.at(one.key).kept : maps.at(one.key).accuracy;
+      canvas.add_panel(
+          one.label + (kept ? ": kept" : ": right"),
+          sequential_palette() + "set cbrange [0:1]\n" +
+              map_panel(canvas.add_data(map.lines()), "relative depth of the needle", 0.5 / kDepthBins, axis));
+    }
+  }
+  canvas.add_color_scale("share", 0, 1, "0,0.2");
+  return {canvas.finish()};
 }
 
 }  // namespace evictlab::plots

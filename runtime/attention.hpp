@@ -3,13 +3,10 @@
 #include <functional>
 #include <vector>
 
+#include "runtime/kv_cache.hpp"
 #include "trace/tensor.hpp"
 
 namespace evictlab::runtime {
-
-using trace::Index;
-using trace::RowMatrix;
-using trace::RowMatrixView;
 
 /// Queries are taken this many at a time, so that attention needs a buffer of kQueryBlock x keys.
 inline constexpr Index kQueryBlock = 64;
@@ -26,8 +23,18 @@ using AttentionSink = std::function<void(Index first, RowMatrixView probabilitie
 void causal_attention(const RowMatrixView& queries, const RowMatrixView& keys, const RowMatrixView& values, float scale,
                       Eigen::Ref<RowMatrix> output, const AttentionSink& sink);
 
+/// The same for the rows of one of a layer's query heads.
+using HeadAttentionSink = std::function<void(Index query_head, Index first, RowMatrixView probabilities)>;
+
+/// Causal attention of all query heads of a layer, each over the slots that the cache holds for it, however many these
+/// are: heads of different lengths are neither padded nor masked. queries [H, m, d]; output [m, H*d]. Query heads of
+/// one kv head come one after the other, from one thread; different kv heads concurrently.
+void cached_attention(const trace::TensorView& queries, const KvCache& cache, Index layer, float scale,
+                      Eigen::Ref<RowMatrix> output, const HeadAttentionSink& sink);
+
 /// ||value_j W||_1 for every row j of `values` [slots, d], W = `output_weight` [d, hidden] being W_O's rows of
-/// one query head: the norms u_hj of Ada-KV's bound (Feng et al. 2024, Theorem 3.1). [slots]
+/// one query head: the norms u_hj of Ada-KV's bound (Feng et al. 2024, Theorem 3.1). [slots]. A row's norm does not
+/// depend on how many rows there are.
 std::vector<float> output_norms(const RowMatrixView& values, const RowMatrixView& output_weight);
 
 }  // namespace evictlab::runtime

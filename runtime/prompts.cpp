@@ -48,6 +48,39 @@ class LineReader {
     return ids;
   }
 
+  std::optional<double> number(const char* key) const {
+    if (!has(key)) return std::nullopt;
+    const json& value = line_.at(key);
+    if (!value.is_number()) throw PromptError("{}: \"{}\" must be a number, got {}", where_, key, value.type_name());
+    return value.get<double>();
+  }
+
+  std::string metric() const {
+    if (!has("metric")) return "exact";
+    const std::string name = text("metric");
+    if (name == "exact" || name == "f1" || name == "rouge-l") return name;
+    throw PromptError("{}: \"metric\" must be exact, f1 or rouge-l, got '{}'", where_, name);
+  }
+
+  std::vector<Prompt::Followup> followups() const {
+    std::vector<Prompt::Followup> result;
+    if (!has("followups")) return result;
+    const json& list = line_.at("followups");
+    if (!list.is_array()) throw PromptError("{}: \"followups\" must be a list, got {}", where_, list.type_name());
+    for (const json& entry : list) {
+      if (!entry.is_object()) {
+        throw PromptError("{}: a followup must be {{\"prompt\": text, \"answer\": text}}, got {}", where_,
+                          entry.dump());
+      }
+      const LineReader own(entry, where_ + ", a followup");
+      result.push_back({own.text("prompt"), own.text("answer"), own.text("stop")});
+      if (result.back().text.empty() || result.back().answer.empty()) {
+        throw PromptError("{}: a followup must have \"prompt\" and \"answer\"", where_);
+      }
+    }
+    return result;
+  }
+
   std::vector<Prompt::Span> spans() const {
     std::vector<Prompt::Span> spans;
     if (!has("spans")) return spans;
@@ -89,6 +122,10 @@ Prompt parse_line(const std::string& text, const std::filesystem::path& path, st
   prompt.tokens = reader.token_ids("tokens");
   prompt.answer_tokens = reader.token_ids("answer_tokens");
   prompt.spans = reader.spans();
+  prompt.stop = reader.text("stop");
+  prompt.metric = reader.metric();
+  prompt.depth = reader.number("depth");
+  prompt.followups = reader.followups();
   if (prompt.id.empty()) throw PromptError("{}: \"id\" is empty", where);
   if (reader.has("prompt") == reader.has("tokens")) {
     throw PromptError("{}: must have either \"prompt\" (text) or \"tokens\" (token ids)", where);
@@ -106,6 +143,12 @@ void check_span(const Prompt::Span& span, std::int64_t length, const std::string
 const Tokenizer& require(const Tokenizer* tokenizer, const Prompt& prompt) {
   if (tokenizer == nullptr) throw PromptError("prompt '{}' ({}): text needs a tokenizer", prompt.id, prompt.source);
   return *tokenizer;
+}
+
+std::optional<std::int32_t> first_token(const std::string& text, const Tokenizer* tokenizer) {
+  if (text.empty() || tokenizer == nullptr) return std::nullopt;
+  const std::vector<std::int32_t> ids = tokenizer->encode(text, false).ids;
+  return ids.empty() ? std::nullopt : std::optional(ids.front());
 }
 
 /// Cuts the middle so that `limit` positions remain: the first limit/2 and the last ones.
@@ -139,6 +182,7 @@ void split_after_context(TokenizedPrompt& prompt) {
                       prompt.id);
   }
   prompt.future.assign(prompt.tokens.begin() + context->end, prompt.tokens.end());
+  prompt.asked = static_cast<trace::Index>(prompt.future.size());
   prompt.tokens.resize(static_cast<std::size_t>(context->end));
 }
 
@@ -173,6 +217,16 @@ Prompt read_text_prompt(const std::filesystem::path& path) {
 
 TokenizedPrompt tokenize(const Prompt& prompt, const Tokenizer* tokenizer, const TokenizeOptions& options) {
   TokenizedPrompt result{prompt.id, prompt.task, prompt.source, {}, {}, 0, {}};
+  result.answer = prompt.answer;
+  result.stop = prompt.stop;
+  result.metric = prompt.metric;
+  result.depth = prompt.depth;
+  result.stop_token = first_token(prompt.stop, tokenizer);
+  for (const Prompt::Followup& followup : prompt.followups) {
+    const Tokenizer& encoder = require(tokenizer, prompt);
+    result.followups.push_back({encoder.encode(followup.text, false).ids, encoder.encode(followup.answer, false).ids,
+                                followup.answer, followup.stop, first_token(followup.stop, tokenizer)});
+  }
   if (prompt.tokens) {
     result.tokens = *prompt.tokens;
     const auto length = static_cast<std::int64_t>(result.tokens.size());

@@ -25,6 +25,9 @@ class PromptError : public core::InputError {
 ///
 /// `prompt` is text, or `tokens` gives token ids. `answer` is text (for `tokens`: `answer_tokens`).
 /// Spans count Unicode code points of the text (positions, for token ids), end exclusive.
+/// `stop` is the text that must follow the answer; `metric` (exact, f1, rouge-l) how it is judged; `followups` a list
+/// of further questions to the same prompt, each {"prompt": "...", "answer": "...", "stop": "..."}. `depth` (0..1) says
+/// where in the prompt what is asked for lies.
 /// Everything but prompt or tokens may be missing; other keys are ignored.
 struct Prompt {
   struct Span {
@@ -41,6 +44,15 @@ struct Prompt {
   std::optional<std::vector<std::int32_t>> tokens;
   std::optional<std::vector<std::int32_t>> answer_tokens;
   std::vector<Span> spans;
+  std::string stop = {};
+  std::string metric = "exact";
+  std::optional<double> depth = {};
+  struct Followup {
+    std::string text;
+    std::string answer;
+    std::string stop;
+  };
+  std::vector<Followup> followups = {};
 };
 
 /// The prompts of a JSONL file, in order; blank lines are skipped. Throws PromptError naming file and line.
@@ -68,10 +80,25 @@ struct TokenizedPrompt {
   std::string id;
   std::string task;
   std::string source;
-  std::vector<std::int32_t> tokens;  // [n]
-  std::vector<std::int32_t> future;  // teacher-forced tokens at positions n, n+1, ...; may be empty
-  std::int64_t generate = 0;         // tokens to generate after them
-  std::vector<trace::Span> spans;    // of positions 0..n-1 and, with kContext, of the future ones
+  std::vector<std::int32_t> tokens;             // [n]
+  std::vector<std::int32_t> future;             // teacher-forced tokens at positions n, n+1, ...; may be empty
+  std::int64_t generate = 0;                    // tokens to generate after them
+  std::vector<trace::Span> spans;               // of positions 0..n-1 and, with kContext, of the future ones
+  trace::Index asked = 0;                       // so many of the future's tokens are given: the question, with kContext
+  std::string answer = {};                      // its text; empty where tokens are all there is
+  std::string stop = {};                        // the text that must follow the answer
+  std::optional<std::int32_t> stop_token = {};  // its first token
+  std::string metric = "exact";
+  std::optional<double> depth = {};
+  /// Questions that follow: tokens given, and the answer to them.
+  struct Followup {
+    std::vector<std::int32_t> given;
+    std::vector<std::int32_t> answer;
+    std::string text;  // of the answer
+    std::string stop;
+    std::optional<std::int32_t> stop_token;
+  };
+  std::vector<Followup> followups = {};
 };
 
 struct TokenizeOptions {

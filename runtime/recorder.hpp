@@ -46,6 +46,12 @@ std::vector<std::int32_t> recorded_tokens(const TokenizedPrompt& prompt);
 void record_prompt(const Transformer& model, const TokenizedPrompt& prompt, const RecordOptions& options,
                    trace::TraceWriter& writer, const std::function<void(double)>& progress);
 
+/// The tokens after the prompt: those given, and those generated after them, which are read into `cache`. `logits` are
+/// those after the prompt. The query at a token that ends the text predicts nothing: a last token that does is left
+/// out, unless there would be no future at all.
+std::vector<std::int32_t> future_tokens(const Transformer& model, const TokenizedPrompt& prompt,
+                                        const SamplingOptions& sampling, std::vector<float> logits, KvCache& cache);
+
 /// What recording prompts of these lengths will take.
 struct RecordEstimate {
   double trace_bytes = 0;   // on disk

@@ -82,9 +82,6 @@ class HeadMajor {
       : rows_(rows), columns_(columns), heads_(heads), data_(heads * rows, columns) {}
 
   auto head(Index head) { return data_.middleRows(head * rows_, rows_); }
-  RowMatrixView view(Index head) const {
-    return {data_.data() + head * rows_ * columns_, rows_, columns_, Eigen::OuterStride<>(columns_)};
-  }
   trace::TensorView tensor() const { return {data_.data(), heads_, rows_, columns_}; }
 
  private:
@@ -173,11 +170,15 @@ void Transformer::Impl::attend(Index index, RowMatrix& hidden, const RopeTable& 
   apply(layer.value, normed, raw_values);
 
   HeadMajor queries(config.query_heads, m, d);
+  cache.allocate(index);
+  const Index copies = cache.heads(index) / config.kv_heads;  // of a key, where query heads hold their own
   core::parallel_for(static_cast<std::size_t>(config.kv_heads), [&](std::size_t task) {
     const auto g = static_cast<Index>(task);
-    KvCache::NewSlots slots = cache.append(index, g, m);
-    rotate(raw_keys.middleCols(g * d, d), rope, slots.keys);
-    slots.values = raw_values.middleCols(g * d, d);
+    for (Index held = g * copies; held < (g + 1) * copies; ++held) {
+      KvCache::NewSlots slots = cache.append(index, held, m);
+      rotate(raw_keys.middleCols(g * d, d), rope, slots.keys);
+      slots.values = raw_values.middleCols(g * d, d);
+    }
     for (Index h = g * config.group_size(); h < (g + 1) * config.group_size(); ++h) {
       rotate(raw_queries.middleCols(h * d, d), rope, queries.head(h));
     }
@@ -191,19 +192,13 @@ void Transformer::Impl::attend(Index index, RowMatrix& hidden, const RopeTable& 
 
   RowMatrix& mixed = raw_queries;  // [m, H*d], no longer needed as queries
   const auto scale = static_cast<float>(config.attention_scale());
-  core::parallel_for(static_cast<std::size_t>(config.kv_heads), [&](std::size_t task) {
-    const auto g = static_cast<Index>(task);
-    for (Index h = g * config.group_size(); h < (g + 1) * config.group_size(); ++h) {
-      AttentionSink sink;
-      if (observer != nullptr) {
-        sink = [=](Index first, const RowMatrixView& probabilities) {
-          observer->on_attention(index, h, first_position + first, probabilities);
-        };
-      }
-      causal_attention(queries.view(h), cache.keys(index, g), cache.values(index, g), scale, mixed.middleCols(h * d, d),
-                       sink);
-    }
-  });
+  HeadAttentionSink sink;
+  if (observer != nullptr) {
+    sink = [=](Index head, Index first, const RowMatrixView& probabilities) {
+      observer->on_attention(index, head, first_position + first, probabilities);
+    };
+  }
+  cached_attention(queries.tensor(), cache, index, scale, mixed, sink);
   apply(layer.attention_output, mixed, normed);
   hidden += normed;
   if (observer != nullptr) observer->on_layer_end(index);
@@ -285,25 +280,6 @@ trace::RowMatrix Transformer::output_weight(Index layer) const {
   RowMatrix weight(stored.rows(), stored.columns());
   stored.copy_rows(0, {weight.data(), static_cast<std::size_t>(weight.size())});
   return weight.transpose();
-}
-
-trace::ModelInfo model_info(const Transformer& model) {
-  const ModelConfig& config = model.config();
-  // "models/demo/" ends in an empty component.
-  const std::filesystem::path directory = std::filesystem::absolute(model.directory()).lexically_normal();
-  const auto name = directory.has_filename() ? directory.filename() : directory.parent_path().filename();
-  return {.name = name.string(),
-          .architecture = std::string(config.architecture->name),
-          .layers = config.layers,
-          .query_heads = config.query_heads,
-          .kv_heads = config.kv_heads,
-          .head_dim = config.head_dim,
-          .hidden_size = config.hidden_size,
-          .attention_scale = config.attention_scale(),
-          .sliding_windows = config.sliding_windows,
-          .position_encoding = describe(config.rope),
-          .fingerprint = model.fingerprint(),
-          .cache_element_bytes = config.dtype == "float32" ? 4 : 2};
 }
 
 }  // namespace evictlab::runtime

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "runtime/kv_cache.hpp"
@@ -36,8 +37,8 @@ class Transformer {
 
   /// Reads `tokens` after what the cache holds and appends their keys and values to it. Returns the
   /// logits [vocab] for the token that follows the last one. Throws ModelError for no tokens, an id the
-  /// model does not have, a position beyond max_positions, logits that are not finite, and core::Interrupted between layers; then the
-  /// cache must not be used any more.
+  /// model does not have, a position beyond max_positions, logits that are not finite, and core::Interrupted between
+  /// layers; then the cache must not be used any more.
   std::vector<float> forward(std::span<const std::int32_t> tokens, KvCache& cache,
                              ForwardObserver* observer = nullptr) const;
   /// The same with the logits after every token, [tokens, vocab]: teacher forcing.
@@ -58,5 +59,7 @@ class Transformer {
 
 /// What a trace says of this model; its name is the directory's. Takes the fingerprint.
 trace::ModelInfo model_info(const Transformer& model);
+/// The same for a fingerprint that is known, or not asked about.
+trace::ModelInfo model_info(const Transformer& model, std::string fingerprint);
 
 }  // namespace evictlab::runtime

@@ -72,6 +72,7 @@ class Eviction {
   LayerRetention layer(std::size_t index) const { return held(index).positions(); }
   /// Lets go of a layer's ranking: only where the allocator never revises, and instead of finish().
   void release(std::size_t index);
+  Granularity granularity() const { return request_.granularity; }
   /// Positions held now by the sets of all layers observed, in slots per kv head.
   double held_slots() const;
   /// After the last layer: the allocator's last word.

@@ -10,12 +10,6 @@ using analysis::Cell;
 
 Cell whole(Index value) { return static_cast<std::int64_t>(value); }
 
-// As a reader of the CSV gets it back: slots and ratios are numbers, bytes are text.
-Cell requested(const Budget& budget, const trace::ModelInfo& model) {
-  if (budget.unit() == Budget::Unit::kSlots) return whole(budget.to_slots(model, 0));
-  return budget.text();
-}
-
 // The bounds need output norms; value_bound, exact_loss, relative_loss are measured in the full tier alone.
 constexpr std::size_t kMeasures = 9;
 using MeasureCells = std::array<Cell, kMeasures>;
@@ -152,6 +146,11 @@ void add_span_rows(const RowContext& context, const std::vector<LayerOutcome>& l
 }
 
 }  // namespace
+
+Cell requested(const Budget& budget, const trace::ModelInfo& model) {
+  if (budget.unit() == Budget::Unit::kSlots) return whole(budget.to_slots(model, 0));
+  return budget.text();
+}
 
 void LayerOutcome::count(const HeldLayer& held, Granularity granularity, bool want_positions,
                          std::span<const trace::Span> spans) {

@@ -44,6 +44,9 @@ struct RowContext {
   const Budget& budget;
 };
 
+/// A budget as tables have it, and as a reader of the CSV gets it back: slots and ratios are numbers, bytes are text.
+analysis::Cell requested(const Budget& budget, const trace::ModelInfo& model);
+
 /// Tables with columns and no rows.
 ReplayResult empty_result();
 void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers, ReplayResult& result);

@@ -1,5 +1,7 @@
 #include "analysis/rank_correlation.hpp"
 
+#include <cmath>
+
 #include <gtest/gtest.h>
 
 #include <stdexcept>
@@ -30,6 +32,23 @@ TEST(RankCorrelation, OfAConstantIsNothing) {
   EXPECT_EQ(correlation({1, 1, 1}, {1, 2, 3}), 0.0);
   EXPECT_EQ(correlation({}, {}), 0.0);
   EXPECT_THROW(correlation({1}, {1, 2}), std::invalid_argument);
+}
+
+// Of six pairs one is tied on the left; the other five are in the same order.
+TEST(RankCorrelation, TauBLeavesTiesOutOfItsScale) {
+  const std::vector<double> a{1, 2, 2, 3};
+  const std::vector<double> b{1, 3, 2, 4};
+  EXPECT_DOUBLE_EQ(kendall_tau_b(a, b), 5.0 / std::sqrt(5.0 * 6.0));
+  EXPECT_DOUBLE_EQ(kendall_tau_b(b, b), 1.0);
+}
+
+TEST(RankCorrelation, TauBCountsPairsInTheOppositeOrder) {
+  const std::vector<double> a{1, 2, 3, 4, 5};
+  const std::vector<double> b{1, 2, 3, 5, 4};
+  EXPECT_DOUBLE_EQ(kendall_tau_b(a, b), (9.0 - 1.0) / 10.0);
+  EXPECT_DOUBLE_EQ(spearman_of_values(a, b), 0.9);
+  EXPECT_EQ(kendall_tau_b(a, std::vector<double>(5, 1.0)), 0.0);
+  EXPECT_THROW(kendall_tau_b(a, std::vector<double>(4, 1.0)), std::invalid_argument);
 }
 
 }  // namespace

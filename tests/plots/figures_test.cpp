@@ -237,6 +237,75 @@ TEST(NeedleFigures, ShowTheShareKeptByDepthAndLength) {
   EXPECT_THAT(figures[1].script, HasSubstr("\n2 0 0.125\n"));
 }
 
+TEST(NeedleAccuracyFigures, ShowAnswersBesideWhatIsKept) {
+  Table table(
+      {"prompt", "task", "prompt_length", "depth", "policy", "parameters", "budget_requested", "accuracy", "retained"});
+  const auto add = [&](const std::string& prompt, double depth, double accuracy, double retained) {
+    table.add_row({prompt, std::string("needle"), std::int64_t{500}, depth, std::string("snapkv"), std::monostate{},
+                   std::int64_t{64}, accuracy, retained});
+  };
+  add("a", 0.25, 1.0, 0.5);
+  add("b", 0.27, 0.0, 0.25);
+  const std::vector<Figure> figures = needle_accuracy_figures(table);
+  ASSERT_THAT(names_of(figures), ElementsAre("needle_accuracy"));
+  EXPECT_THAT(figures[0].script, HasSubstr("\n0.25 0 0.5\n"));    // one of two is right
+  EXPECT_THAT(figures[0].script, HasSubstr("\n0.25 0 0.375\n"));  // kept
+  EXPECT_TRUE(needle_accuracy_figures(Table(table.columns())).empty());
+}
+
+TEST(OutcomeFigures, DrawEachQuantityAgainstTheSlotsHeld) {
+  Table table(
+      {"turn", "task", "budget_requested", "policy", "parameters", "quantity", "prompts", "mean", "low", "high"});
+  const auto add = [&](const std::string& task, const std::string& quantity, double mean) {
+    table.add_row({std::int64_t{1}, task, std::int64_t{64}, std::string("snapkv"), std::monostate{}, quantity,
+                   std::int64_t{3}, mean, mean / 2, mean * 2});
+  };
+  add("all", "kl", 0.5);
+  add("all", "slots_held", 60);
+  add("all", "accuracy_after_first", 0.25);
+  add("needle", "kl", 0.7);
+  const std::vector<Figure> figures = outcome_figures(table);
+  ASSERT_THAT(names_of(figures), ElementsAre("outcomes"));
+  EXPECT_THAT(figures[0].script, HasSubstr("\n60 0.5 0.25 1\n"));
+  EXPECT_THAT(figures[0].script, HasSubstr("\n60 0.25 0.125 0.5\n"));
+  EXPECT_THAT(figures[0].script, Not(HasSubstr("\n60 0.7 ")));
+  EXPECT_THAT(figures[0].script, HasSubstr("mean over 3 prompts"));
+}
+
+TEST(CalibrationFigures, DrawEveryMeasureBelowTheCeiling) {
+  Table table({"budget_requested", "measure", "prompts", "tau_b", "tau_b_low", "tau_b_high", "tau_b_second_half",
+               "chosen", "ceiling"});
+  const auto add = [&](Cell budget, const std::string& measure, Cell tau, const std::string& chosen) {
+    table.add_row({budget, measure, std::int64_t{8}, tau, 0.25, 0.75, 0.375, chosen, 0.875});
+  };
+  add(std::int64_t{64}, "regret", 0.125, "no");
+  add(std::string("all"), "retained_mass", 0.5, "yes");
+  add(std::string("all"), "exact_loss", Cell(), "no");  // not measured
+  const std::vector<Figure> figures = calibration_figures(table);
+  ASSERT_THAT(names_of(figures), ElementsAre("calibration"));
+  EXPECT_THAT(figures[0].script, HasSubstr("\n0 0.5 0.25 0.75\n"));
+  EXPECT_THAT(figures[0].script, HasSubstr("'retained mass *' 0"));
+  EXPECT_THAT(figures[0].script, HasSubstr("0.875 with lines"));
+  EXPECT_THAT(figures[0].script, Not(HasSubstr("regret")));
+  EXPECT_TRUE(calibration_figures(Table(table.columns())).empty());
+}
+
+TEST(PredictionFigures, DrawTheDivergenceAgainstWhatWasPredicted) {
+  Table table({"budget_requested", "policy", "parameters", "measure", "predicted", "kl", "kl_low", "kl_high"});
+  const auto add = [&](const std::string& measure, double predicted, double kl) {
+    table.add_row({std::int64_t{64}, std::string("snapkv"), std::monostate{}, measure, predicted, kl, kl / 2, kl * 2});
+  };
+  add("retained_mass", 0.75, 0.5);  // a loss of 0.25
+  add("relative_loss", 0.125, 0.5);
+  add("regret", 0.3, 0.5);         // not drawn
+  add("relative_loss", 0.625, 0);  // on no logarithmic axis
+  const std::vector<Figure> figures = prediction_figures(table);
+  ASSERT_THAT(names_of(figures), ElementsAre("predictions"));
+  EXPECT_THAT(figures[0].script, HasSubstr("\n0.25 0.5 0.25 1\n"));
+  EXPECT_THAT(figures[0].script, HasSubstr("\n0.125 0.5 0.25 1\n"));
+  EXPECT_THAT(figures[0].script, Not(HasSubstr("0.625")));
+}
+
 TEST(ScorerFigures, ShowEveryScorersAgreementWithTheFuture) {
   Table table({"prompt", "task", "layer", "policy", "parameters", "spearman", "recall"});
   table.add_row({std::string("a"), std::string(), std::int64_t{1}, std::string("h2o"), std::monostate{}, 0.5, 0.25});

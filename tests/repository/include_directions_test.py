@@ -13,8 +13,10 @@ ALLOWED = {
     "sim": {"core", "trace", "analysis"},
     "runtime/tokenizer": {"core"},
     "runtime": {"core", "trace", "trace/io", "analysis", "runtime/tokenizer"},
+    "runtime/live": {"core", "trace", "analysis", "sim", "runtime"},
     "plots": {"core", "analysis"},
-    "cli": {"core", "trace", "trace/io", "analysis", "sim", "runtime", "runtime/tokenizer", "plots"},
+    "cli": {"core", "trace", "trace/io", "analysis", "sim", "runtime", "runtime/tokenizer", "runtime/live",
+            "plots"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.MULTILINE)
 

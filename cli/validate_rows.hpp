@@ -1,0 +1,43 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "analysis/table.hpp"
+#include "runtime/live/outcome.hpp"
+#include "sim/budget.hpp"
+#include "sim/replay.hpp"
+
+// One prompt of `evictlab validate`: the model reads it once with the full cache, and goes on from every policy's
+// compacted cache.
+
+namespace evictlab::cli {
+
+/// What all prompts have in common.
+struct ValidationPlan {
+  const runtime::Transformer& model;
+  const trace::ModelInfo& info;
+  std::vector<sim::Policy> policies;
+  std::vector<sim::Budget> budgets;
+  runtime::RecordOptions record;  // of what policies and replay read
+  runtime::Detokenizer text;
+  std::size_t most_tokens = 0;                        // to be written; 0: as many as the answer asks for
+  bool replay = true;                                 // also predict by replay
+  std::vector<trace::RowMatrix> output_weights = {};  // [L], for replay
+};
+
+/// What one prompt gives: rows of validate.csv, and the replay of the same prompt.
+struct ValidatedPrompt {
+  analysis::Table validate;
+  sim::ReplayResult replay;
+};
+
+/// validate.csv's columns (docs/analyses.md), and no rows.
+analysis::Table empty_validation();
+
+/// `progress` is told how many of the runs (policies times budgets) are done. Throws core::Interrupted.
+ValidatedPrompt validate_prompt(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt,
+                                const std::function<void(double)>& progress);
+
+}  // namespace evictlab::cli

@@ -1,0 +1,121 @@
+#include "cli/validate_summary.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <vector>
+
+#include "cli/policy_labels.hpp"
+
+namespace evictlab::cli {
+namespace {
+
+using analysis::Table;
+
+std::string text_of(const Table& table, std::size_t row, const char* column) {
+  return table.text(row, table.column(column));
+}
+
+std::string number_of(const Table& table, std::size_t row, const char* column, const char* format) {
+  const auto value = table.number(row, table.column(column));
+  return value ? fmt::format(fmt::runtime(format), *value) : std::string("-");
+}
+
+/// "0.0123 [0.0100, 0.0150]"
+std::string with_interval(const Table& table, std::size_t row, const std::string& name, const char* format) {
+  const std::string mean = number_of(table, row, name.c_str(), format);
+  if (mean == "-") return mean;
+  const std::string prefix = name == "mean" ? "" : name + "_";
+  return fmt::format("{} [{}, {}]", mean, number_of(table, row, (prefix + "low").c_str(), format),
+                     number_of(table, row, (prefix + "high").c_str(), format));
+}
+
+/// What is shown of a policy at a budget.
+struct Line {
+  std::string policy;
+  double kl = 0.0;
+  std::map<std::string, std::string> cells;  // by quantity
+};
+
+constexpr std::pair<const char*, const char*> kShown[] = {{"kl", "{:.4f}"},         {"nll", "{:.3f}"},
+                                                          {"accuracy", "{:.3f}"},   {"accuracy_after_first", "{:.3f}"},
+                                                          {"slots_held", "{:.1f}"}, {"decode_ms", "{:.2f}"}};
+
+}  // namespace
+
+std::string validate_summary(const Table& outcomes) {
+  const std::vector<std::string> labels = policy_labels(outcomes);
+  std::vector<std::string> budgets;
+  std::map<std::string, std::vector<Line>> lines;  // by budget
+  std::string prompts = "0";
+  for (std::size_t row = 0; row < outcomes.rows(); ++row) {
+    if (text_of(outcomes, row, "task") != "all" || text_of(outcomes, row, "turn") != "1") continue;
+    const std::string budget = text_of(outcomes, row, "budget_requested");
+    if (!lines.contains(budget)) budgets.push_back(budget);
+    std::vector<Line>& own = lines[budget];
+    auto line = std::ranges::find(own, labels[row], &Line::policy);
+    if (line == own.end()) line = own.insert(own.end(), {labels[row], 0.0, {}});
+    const std::string quantity = text_of(outcomes, row, "quantity");
+    for (const auto& [name, format] : kShown) {
+      if (quantity == name) line->cells[name] = with_interval(outcomes, row, "mean", format);
+    }
+    if (quantity != "kl") continue;
+    line->kl = outcomes.number(row, outcomes.column("mean")).value_or(0.0);
+    prompts = text_of(outcomes, row, "prompts");
+  }
+  std::string text = fmt::format(
+      "What the model does with its cache compacted: means over {} prompts with 95 % intervals; kl and nll in nats, "
+      "from\n"
+      "the second answer token on\n",
+      prompts);
+  for (const std::string& budget : budgets) {
+    std::ranges::stable_sort(lines[budget], {}, &Line::kl);
+    text += fmt::format("\n  budget {}\n  {:<20}{:>26}{:>24}{:>24}{:>24}{:>8}{:>8}\n", budget, "policy", "kl", "nll",
+                        "accuracy", "after first token", "slots", "ms");
+    for (Line& line : lines[budget]) {
+      const auto cell = [&](const char* name) {
+        return line.cells.contains(name) ? line.cells[name] : std::string("-");
+      };
+      const auto plain = [&](const char* name) { return cell(name).substr(0, cell(name).find(' ')); };
+      text += fmt::format("  {:<20}{:>26}{:>24}{:>24}{:>24}{:>8}{:>8}\n", line.policy, cell("kl"), cell("nll"),
+                          cell("accuracy"), cell("accuracy_after_first"), plain("slots_held"), plain("decode_ms"));
+    }
+  }
+  return text;
+}
+
+std::string calibration_summary(const sim::Calibration& calibration) {
+  const Table& measures = calibration.measures;
+  std::string text = "\nHow replay's measures order policies, against their KL: Kendall's tau-b, mean over budgets\n\n";
+  text += fmt::format("  {:<22}{:>26}{:>12}{:>12}  {}\n", "measure", "tau_b", "1st half", "2nd half", "");
+  std::string ceiling = "-";
+  std::string status;
+  for (std::size_t row = 0; row < measures.rows(); ++row) {
+    if (text_of(measures, row, "budget_requested") != "all") continue;
+    const std::string own = text_of(measures, row, "status");
+    ceiling = number_of(measures, row, "ceiling", "{:.2f}");
+    if (own != "ok" && !own.starts_with("not measured")) status = own;
+    if (!measures.number(row, measures.column("tau_b"))) continue;
+    text += fmt::format("  {:<22}{:>26}{:>12}{:>12}  {}\n", text_of(measures, row, "measure"),
+                        with_interval(measures, row, "tau_b", "{:.2f}"),
+                        number_of(measures, row, "tau_b_first_half", "{:.2f}"),
+                        number_of(measures, row, "tau_b_second_half", "{:.2f}"),
+                        text_of(measures, row, "chosen") == "yes" ? "chosen on the first half" : "");
+  }
+  text += fmt::format("\n  the live order of half the prompts agrees with the other half's by {}\n", ceiling);
+  if (!status.empty()) text += fmt::format("  {}\n", status);
+  if (calibration.disagreements.rows() > 0) {
+    const Table& pairs = calibration.disagreements;
+    const auto name = [&](const char* column) {
+      const std::string label = text_of(pairs, 0, column);
+      return label.substr(0, label.find('('));
+    };
+    text += fmt::format(
+        "  pairs in the wrong order: {} (disagreements.csv); by most: {} is predicted better than {} at {}\n",
+        pairs.rows(), name("predicted_better"), name("better"), text_of(pairs, 0, "budget_requested"));
+  }
+  return text;
+}
+
+}  // namespace evictlab::cli

@@ -1,0 +1,136 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <optional>
+
+#include "plots/canvas.hpp"
+#include "plots/figures.hpp"
+#include "plots/series.hpp"
+
+namespace evictlab::plots {
+namespace {
+
+using analysis::Table;
+
+struct Quantity {
+  const char* name;
+  const char* title;
+  const char* label;
+  bool logarithmic;
+};
+constexpr std::array kQuantities = {
+    Quantity{"kl", "Divergence from the full cache", "KL divergence, nats per token", true},
+    Quantity{"accuracy_after_first", "Answers right after their first token", "accuracy", false}};
+
+struct Point {
+  double slots = 0;
+  analysis::Interval value;
+};
+
+/// Of each policy, by budget as requested: the slots it holds, and quantities with their intervals.
+struct Outcomes {
+  std::map<PolicyKey, std::map<std::string, double>> slots;
+  std::map<PolicyKey, std::map<std::string, std::map<std::string, analysis::Interval>>> values;
+  std::size_t prompts = 0;
+};
+
+Outcomes read(const Table& table) {
+  Outcomes outcomes;
+  for (std::size_t r = 0; r < table.rows(); ++r) {
+    const auto text = [&](const char* column) { return table.text(r, table.column(column)); };
+    const auto number = [&](const char* column) { return table.number(r, table.column(column)); };
+    if (text("task") != "all" || text("turn") != "1" || !number("mean")) continue;
+    const PolicyKey key{text("policy"), text("parameters")};
+    if (text("quantity") == "slots_held") {
+      outcomes.slots[key][text("budget_requested")] = *number("mean");
+      continue;
+    }
+    outcomes.values[key][text("budget_requested")][text("quantity")] = {
+        *number("mean"), number("low").value_or(*number("mean")), number("high").value_or(*number("mean"))};
+    outcomes.prompts = std::max(outcomes.prompts, static_cast<std::size_t>(number("prompts").value_or(0)));
+  }
+  return outcomes;
+}
+
+std::vector<Point> points_of(const Outcomes& outcomes, const PolicyKey& key, const Quantity& quantity) {
+  std::vector<Point> points;
+  const auto budgets = outcomes.values.find(key);
+  const auto slots = outcomes.slots.find(key);
+  if (budgets == outcomes.values.end() || slots == outcomes.slots.end()) return points;
+  for (const auto& [budget, values] : budgets->second) {
+    const auto value = values.find(quantity.name);
+    const auto held = slots->second.find(budget);
+    if (value == values.end() || held == slots->second.end()) continue;
+    if (quantity.logarithmic && !(value->second.mean > 0)) continue;
+    points.push_back({held->second, value->second});
+  }
+  std::ranges::sort(points, {}, &Point::slots);
+  // A policy that ignores the budget holds the same at every one of them.
+  const auto same = [](const Point& a, const Point& b) { return a.slots == b.slots; };
+  points.erase(std::unique(points.begin(), points.end(), same), points.end());
+  return points;
+}
+
+void draw_panel(const Quantity& quantity, const std::vector<std::pair<Series, std::vector<Point>>>& lines,
+                Canvas& canvas) {
+  double lowest = 1e300;
+  for (const auto& [series, points] : lines) {
+    for (const Point& point : points) lowest = std::min(lowest, std::max(point.value.low, point.value.mean / 10));
+  }
+  std::string commands = fmt::format(
+      "unset logscale\nset grid\nset border 3\nset logscale x 2\nset format x '%.0f'\nset format y '%g'\n"
+      "set xlabel 'slots held per layer and kv head' offset 0,0.3 textcolor rgb '{0}'\n"
+      "set ylabel {1} offset 0.5,0 textcolor rgb '{0}'\nset xrange [*:*]\n{2}set yrange [{3}]\nplot ",
+      kTextColor, gnuplot_string(quantity.label), quantity.logarithmic ? "set logscale y 10\n" : "",
+      quantity.logarithmic ? fmt::format("{:.9g}:*", lowest / 1.25) : std::string("0:1"));
+  std::vector<std::string> plots;
+  for (const auto& [series, points] : lines) {
+    if (series.key.policy == "full") {  // whatever the budget
+      plots.push_back(fmt::format("{:.9g} with lines {} notitle", points.front().value.mean, series.style.gnuplot()));
+      continue;
+    }
+    std::string text;
+    for (const Point& point : points) {
+      const double low = quantity.logarithmic ? std::max(point.value.low, lowest / 1.25) : point.value.low;
+      text += fmt::format("{:.9g} {:.9g} {:.9g} {:.9g}\n", point.slots, point.value.mean, low, point.value.high);
+    }
+    const auto drawn = line_with_bars(canvas.add_data(text), series.style);
+    plots.insert(plots.end(), drawn.begin(), drawn.end());
+  }
+  canvas.add_panel(quantity.title, commands + joined(plots));
+}
+
+}  // namespace
+
+std::vector<Figure> outcome_figures(const Table& table) {
+  const Outcomes outcomes = read(table);
+  std::vector<std::pair<const Quantity*, std::vector<std::pair<Series, std::vector<Point>>>>> panels;
+  Canvas::Legend legend;
+  for (const Quantity& quantity : kQuantities) {
+    std::vector<std::pair<Series, std::vector<Point>>> lines;
+    for (const Series& series : series_of(table)) {
+      std::vector<Point> points = points_of(outcomes, series.key, quantity);
+      if (points.empty()) continue;
+      const bool known = std::ranges::any_of(legend, [&](const auto& entry) { return entry.first == series.label; });
+      if (!known) legend.emplace_back(series.label, series.style);
+      lines.emplace_back(series, std::move(points));
+    }
+    if (!lines.empty()) panels.emplace_back(&quantity, std::move(lines));
+  }
+  if (panels.empty()) return {};
+  Canvas canvas({.name = "outcomes",
+                 .title = "What the model does with its cache compacted",
+                 .caption = mean_over(outcomes.prompts, true),
+                 .panels = static_cast<int>(panels.size()),
+                 .columns = static_cast<int>(panels.size()),
+                 .panel_width = 480,
+                 .panel_height = 400,
+                 .legend = legend});
+  for (const auto& [quantity, lines] : panels) draw_panel(*quantity, lines, canvas);
+  canvas.add_legend();
+  return {canvas.finish()};
+}
+
+}  // namespace evictlab::plots

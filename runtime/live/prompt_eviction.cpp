@@ -1,0 +1,68 @@
+#include "runtime/live/prompt_eviction.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+namespace evictlab::runtime {
+
+sim::Needs live_needs(std::span<const sim::Policy> policies) {
+  sim::Needs all;
+  for (const sim::Policy& policy : policies) {
+    const sim::Needs needs = policy.needs();
+    if (needs.future || (policy.decoding && policy.decoding->needs_future())) {
+      throw sim::PolicyError("policy '{}' reads the future, which a running model does not know", policy.label());
+    }
+    all.fields |= needs.fields;
+    all.window_rows = std::max(all.window_rows, needs.window_rows);
+  }
+  return all;
+}
+
+trace::PromptInfo live_prompt(Index prompt_length, const sim::Needs& needs, Index layers) {
+  trace::PromptInfo prompt;
+  prompt.prompt_length = prompt_length;
+  prompt.tier = trace::Tier::kFull;
+  prompt.window = needs.window_rows;
+  prompt.layers.resize(static_cast<std::size_t>(layers));
+  std::iota(prompt.layers.begin(), prompt.layers.end(), Index{0});
+  return prompt;
+}
+
+trace::LayerView live_view(const trace::LayerData& gathered, const KvCache& cache) {
+  trace::LayerView view = trace::layer_view(gathered);
+  view.keys = cache.layer_keys(gathered.shape.layer);
+  view.values = cache.layer_values(gathered.shape.layer);
+  return view;
+}
+
+std::vector<sim::Importance> live_importance(std::span<const sim::Policy> policies, const trace::LayerView& layer) {
+  sim::KnownScores known;
+  std::vector<sim::Importance> importance;
+  for (const sim::Policy& policy : policies) {
+    importance.push_back(sim::score_layer(policy, layer, known));
+    if (policy.scorer) known.emplace(sim::scorer_key(*policy.scorer), importance.back().scores);
+    if (policy.refiner) known.emplace(sim::scorer_key(*policy.refiner), importance.back().refinement);
+  }
+  return importance;
+}
+
+PromptEviction::PromptEviction(const Transformer& model, const trace::ModelInfo& info, const sim::Policy& policy,
+                               double slots, Index prompt_length, KvCache& cache)
+    : policy_(policy),
+      cache_(cache),
+      prompt_(live_prompt(prompt_length, live_needs({&policy, 1}), info.layers)),
+      eviction_(policy, info.layers, slots),
+      gathering_(model, info, prompt_, {policy.needs().fields.without(trace::Field::kQueries)},
+                 [this](trace::LayerData&& layer) { take(std::move(layer)); }) {}
+
+void PromptEviction::take(trace::LayerData&& layer) {
+  const trace::LayerView view = live_view(layer, cache_);
+  eviction_.observe(view, sim::score_layer(policy_, view), cache_);
+  trace::LayerData rest;
+  rest.shape = layer.shape;
+  if (policy_.decoding) rest.attention_mass = std::move(layer.attention_mass);
+  gathered_.push_back(std::move(rest));
+}
+
+}  // namespace evictlab::runtime
