@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "trace/tensor.hpp"
@@ -15,16 +17,23 @@ using trace::RowMatrixView;
 inline constexpr Index kQueryBlock = 64;
 
 /// Sees the softmax rows [rows, slots] of queries first, first+1, ... (counted within the chunk). Slots
-/// after a query's own are exactly 0.
+/// a query does not see are exactly 0.
 using AttentionSink = std::function<void(Index first, RowMatrixView probabilities)>;
+
+/// Which slots queries see besides those up to their own: with `size` > 0, those of the last `size` positions, a
+/// query's own included.
+struct SlidingWindow {
+  Index size = 0;
+  std::span<const std::int32_t> positions;  // [slots] ascending; needed with size > 0
+};
 
 /// Causal attention of one query head (Vaswani et al. 2017, eq. 1) over its kv head's slots, of which the
 /// last m are the queries' own:
-///   A = softmax(scale * Q K^T), query i seeing slots 0 .. slots - m + i;   output = A V
+///   A = softmax(scale * Q K^T), query i seeing slots 0 .. slots - m + i that `window` shows;   output = A V
 /// queries, output [m, d]; keys, values [slots, d]. Row sums are taken in double in a fixed order; the
 /// rows are given to `sink`, where there is one, in ascending order as they are used.
 void causal_attention(const RowMatrixView& queries, const RowMatrixView& keys, const RowMatrixView& values, float scale,
-                      Eigen::Ref<RowMatrix> output, const AttentionSink& sink);
+                      Eigen::Ref<RowMatrix> output, const AttentionSink& sink, const SlidingWindow& window = {});
 
 /// ||value_j W||_1 for every row j of `values` [slots, d], W = `output_weight` [d, hidden] being W_O's rows of
 /// one query head: the norms u_hj of Ada-KV's bound (Feng et al. 2024, Theorem 3.1). [slots]

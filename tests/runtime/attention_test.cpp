@@ -111,5 +111,33 @@ TEST(OutputNorms, EqualTheirDefinitionOverManyBlocks) {
   }
 }
 
+TEST(CausalAttention, ASlidingWindowShowsTheLastPositionsAlone) {
+  // 150 queries are three blocks; the slots' positions have a gap where something was evicted, after position 29.
+  const RowMatrix queries = random_matrix(150, 8, 5);
+  const RowMatrix keys = random_matrix(160, 8, 6);
+  const RowMatrix values = random_matrix(160, 8, 7);
+  std::vector<std::int32_t> positions;
+  for (std::int32_t slot = 0; slot < 160; ++slot) positions.push_back(slot < 30 ? slot : slot + 5);
+  const Index size = 20;
+  RowMatrix output(150, 8);
+  RowMatrix probabilities = RowMatrix::Zero(150, 160);
+  causal_attention(
+      view(queries), view(keys), view(values), 0.5F, output,
+      [&](Index first, const RowMatrixView& rows) { probabilities.block(first, 0, rows.rows(), rows.cols()) = rows; },
+      {size, positions});
+  for (Index i = 0; i < 150; ++i) {
+    const Index query = 10 + i;
+    Eigen::RowVectorXd expected = Eigen::RowVectorXd::Zero(160);
+    for (Index j = 0; j <= query; ++j) {
+      if (positions[query] - positions[j] >= size) continue;
+      expected(j) = std::exp(0.5 * queries.row(i).cast<double>().dot(keys.row(j).cast<double>()));
+    }
+    expected /= expected.sum();
+    EXPECT_LT((probabilities.row(i).cast<double>() - expected).cwiseAbs().maxCoeff(), 1e-6) << i;
+    for (Index j = 0; j < 160; ++j) EXPECT_EQ(expected(j) == 0.0, probabilities(i, j) == 0.0F);
+    EXPECT_LT((output.row(i).cast<double>() - expected * values.cast<double>()).cwiseAbs().maxCoeff(), 1e-5) << i;
+  }
+}
+
 }  // namespace
 }  // namespace evictlab::runtime
