@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <iostream>
 #include <iterator>
-#include <optional>
+#include <memory>
 #include <set>
 
 #include "cli/common_options.hpp"
@@ -138,11 +138,11 @@ std::vector<runtime::TokenizedPrompt> tokenize_all(const std::vector<runtime::Pr
                                                    const runtime::Transformer& model,
                                                    const runtime::RecordOptions& record,
                                                    const runtime::TokenizeOptions& tokenization) {
-  std::optional<runtime::Tokenizer> tokenizer;
-  if (!is_tokenized(prompts)) tokenizer = runtime::Tokenizer::load(model.directory() / "tokenizer.json");
+  std::unique_ptr<runtime::TextTokenizer> tokenizer;
+  if (!is_tokenized(prompts)) tokenizer = runtime::load_tokenizer(model.directory());
   std::vector<runtime::TokenizedPrompt> tokenized;
   for (const runtime::Prompt& prompt : prompts) {
-    tokenized.push_back(runtime::tokenize(prompt, tokenizer ? &*tokenizer : nullptr, tokenization));
+    tokenized.push_back(runtime::tokenize(prompt, tokenizer.get(), tokenization));
     runtime::check_recordable(tokenized.back(), model.config(), record);
   }
   return tokenized;

@@ -103,7 +103,7 @@ void check_span(const Prompt::Span& span, std::int64_t length, const std::string
   }
 }
 
-const Tokenizer& require(const Tokenizer* tokenizer, const Prompt& prompt) {
+const TextTokenizer& require(const TextTokenizer* tokenizer, const Prompt& prompt) {
   if (tokenizer == nullptr) throw PromptError("prompt '{}' ({}): text needs a tokenizer", prompt.id, prompt.source);
   return *tokenizer;
 }
@@ -171,7 +171,7 @@ Prompt read_text_prompt(const std::filesystem::path& path) {
   return prompt;
 }
 
-TokenizedPrompt tokenize(const Prompt& prompt, const Tokenizer* tokenizer, const TokenizeOptions& options) {
+TokenizedPrompt tokenize(const Prompt& prompt, const TextTokenizer* tokenizer, const TokenizeOptions& options) {
   TokenizedPrompt result{prompt.id, prompt.task, prompt.source, {}, {}, 0, {}};
   if (prompt.tokens) {
     result.tokens = *prompt.tokens;

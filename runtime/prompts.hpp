@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/error.hpp"
-#include "runtime/tokenizer/tokenizer.hpp"
+#include "runtime/tokenizer/text_tokenizer.hpp"
 #include "trace/model.hpp"
 
 namespace evictlab::runtime {
@@ -83,6 +83,6 @@ struct TokenizeOptions {
 
 /// `tokenizer` may be null for prompts given as token ids throughout. Throws PromptError naming the
 /// prompt: empty, no context span for kContext, no answer for kAnswer, ...
-TokenizedPrompt tokenize(const Prompt& prompt, const Tokenizer* tokenizer, const TokenizeOptions& options);
+TokenizedPrompt tokenize(const Prompt& prompt, const TextTokenizer* tokenizer, const TokenizeOptions& options);
 
 }  // namespace evictlab::runtime
