@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
-#include <iterator>
 #include <memory>
-#include <set>
 
 #include "cli/common_options.hpp"
+#include "cli/record_prompts.hpp"
 #include "core/error.hpp"
 #include "core/interrupt.hpp"
 #include "core/progress.hpp"
@@ -23,10 +22,11 @@ runtime::FutureRule parse_future(const std::string& text) {
   using Kind = runtime::FutureRule::Kind;
   if (text == "auto") return {Kind::kAuto, 32};
   if (text == "answer") return {Kind::kAnswer, 0};
+  if (text == "allowed") return {Kind::kAllowed, 32};
   const auto count = core::parse_integer(text);
   if (!count || *count < 1 || *count > 1'000'000) {
-    throw core::InputError("record: --future takes a number of tokens to generate (1 or more) or \"answer\", got '{}'",
-                           text);
+    throw core::InputError(
+        "record: --future takes a number of tokens to generate (1 or more), \"answer\" or \"allowed\", got '{}'", text);
   }
   return {Kind::kGenerate, *count};
 }
@@ -57,45 +57,25 @@ std::vector<trace::Index> parse_layers(const std::string& text, trace::Index lay
   return result;
 }
 
-std::vector<runtime::Prompt> gather_prompts(const Options& options) {
-  if (!options.has("prompts") && !options.has("text")) {
-    throw core::InputError("record: give prompts with --prompts FILE.jsonl or --text FILE");
-  }
-  const auto limit = static_cast<std::size_t>(options.integer("limit", 0));
-  std::vector<runtime::Prompt> prompts;
-  for (const std::string& file : options.list("prompts")) {
-    std::vector<runtime::Prompt> read = runtime::read_prompts(file);
-    if (limit > 0 && read.size() > limit) read.resize(limit);
-    std::move(read.begin(), read.end(), std::back_inserter(prompts));
-  }
-  for (const std::string& file : options.list("text")) prompts.push_back(runtime::read_text_prompt(file));
-  std::set<std::string> ids;
-  for (const runtime::Prompt& prompt : prompts) {
-    if (!ids.insert(prompt.id).second) {
-      throw core::InputError("record: the prompt id '{}' is in more than one file; ids must differ", prompt.id);
-    }
-  }
-  return prompts;
-}
-
 bool is_tokenized(const std::vector<runtime::Prompt>& prompts) {
   return std::all_of(prompts.begin(), prompts.end(),
                      [](const runtime::Prompt& prompt) { return prompt.tokens.has_value() && prompt.answer.empty(); });
 }
 
 void declare(Options& options) {
-  options.value("model", "DIR", "", "Hugging Face model directory: config.json, *.safetensors, tokenizer.json");
-  options.values("prompts", "FILE.jsonl", "prompts, one JSON object a line: id, task, prompt or tokens, answer, spans");
-  options.values("text", "FILE", "a text file as one prompt");
+  options.value("model", "DIR", "",
+                "Hugging Face model directory: config.json, *.safetensors, tokenizer.json or .model");
+  declare_prompt_sources(options);
   options.value("out", "TRACE", "", "the trace to make");
   declare_tier_and_dtype(options, "summary", "float16");
   options.value("window", "N", "64", "observation window: how many of the last prompt queries to record");
-  options.value("future", "N|answer", "auto",
-                "future queries: N generated tokens, or the answer's, teacher-forced; auto: the answer where there is "
-                "one, otherwise 32 generated");
+  options.value(
+      "future", "N|answer|allowed", "auto",
+      "future queries: N generated tokens, the answer's (teacher-forced), or as many generated as the prompt's "
+      "benchmark allows (32 elsewhere); auto: the answer where there is one, otherwise allowed");
   options.value("layers", "LIST", "", "layers to record, such as 0,4-7; all by default");
-  options.value("max-positions", "N", "0", "cut the middle out of longer prompts; 0 = never");
-  options.value("limit", "N", "0", "only the first N prompts of each prompts file; 0 = all");
+  options.value("max-positions", "N", "0",
+                "cut the middle out of longer prompts; 0 = only out of a benchmark's that the model cannot read");
   options.value("evict-at", "prompt|context", "prompt",
                 "where eviction happens: after the prompt, or after its \"context\" span (question-agnostic)");
   options.value("temperature", "X", "0", "of generated futures; 0 = greedy");
@@ -137,12 +117,12 @@ runtime::TokenizeOptions tokenize_options(const Options& options) {
 std::vector<runtime::TokenizedPrompt> tokenize_all(const std::vector<runtime::Prompt>& prompts,
                                                    const runtime::Transformer& model,
                                                    const runtime::RecordOptions& record,
-                                                   const runtime::TokenizeOptions& tokenization) {
-  std::unique_ptr<runtime::TextTokenizer> tokenizer;
-  if (!is_tokenized(prompts)) tokenizer = runtime::load_tokenizer(model.directory());
+                                                   const runtime::TokenizeOptions& tokenization,
+                                                   const TokenizerLoader& load) {
+  const runtime::TextTokenizer* const tokenizer = is_tokenized(prompts) ? nullptr : &load();
   std::vector<runtime::TokenizedPrompt> tokenized;
   for (const runtime::Prompt& prompt : prompts) {
-    tokenized.push_back(runtime::tokenize(prompt, tokenizer.get(), tokenization));
+    tokenized.push_back(runtime::tokenize(prompt, tokenizer, tokenization));
     runtime::check_recordable(tokenized.back(), model.config(), record);
   }
   return tokenized;
@@ -190,14 +170,20 @@ int run_record(const Arguments& arguments) {
   }
   use_threads(options);
   runtime::RecordOptions record = record_options(options);
-  const runtime::TokenizeOptions tokenization = tokenize_options(options);
+  runtime::TokenizeOptions tokenization = tokenize_options(options);
   const bool dry_run = options.has("dry-run");
   const std::filesystem::path directory = options.path("model");
   const std::filesystem::path out = dry_run ? std::filesystem::path() : options.path("out");
-  const std::vector<runtime::Prompt> prompts = gather_prompts(options);
+  std::unique_ptr<runtime::TextTokenizer> tokenizer;
+  const TokenizerLoader load = [&]() -> const runtime::TextTokenizer& {
+    if (!tokenizer) tokenizer = runtime::load_tokenizer(directory);
+    return *tokenizer;
+  };
+  const std::vector<runtime::Prompt> prompts = gather_prompts(options, load);
   const runtime::Transformer model(directory);
+  tokenization.model_positions = model.config().max_positions;
   if (options.has("layers")) record.layers = parse_layers(options.text("layers"), model.config().layers);
-  const std::vector<runtime::TokenizedPrompt> tokenized = tokenize_all(prompts, model, record, tokenization);
+  const std::vector<runtime::TokenizedPrompt> tokenized = tokenize_all(prompts, model, record, tokenization, load);
 
   if (dry_run) {
     const runtime::RecordEstimate estimate = runtime::estimate_recording(tokenized, model.config(), record);

@@ -3,12 +3,13 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <limits>
 #include <set>
 
 #include "core/file.hpp"
 #include "core/text.hpp"
+#include "runtime/benchmark_line.hpp"
 #include "runtime/json.hpp"
+#include "runtime/prompt_line.hpp"
 #include "runtime/tokenizer/utf8.hpp"
 
 namespace evictlab::runtime {
@@ -16,62 +17,8 @@ namespace {
 
 using nlohmann::json;
 
-/// Names file and line in every message about one line of a prompts file.
-class LineReader {
- public:
-  LineReader(const json& line, std::string where) : line_(line), where_(std::move(where)) {}
-
-  bool has(const char* key) const { return line_.contains(key) && !line_.at(key).is_null(); }
-
-  std::string text(const char* key) const {
-    if (!has(key)) return {};
-    const json& value = line_.at(key);
-    if (value.is_number_integer() && std::string_view(key) == "id") return value.dump();
-    if (!value.is_string()) throw PromptError("{}: \"{}\" must be text, got {}", where_, key, value.type_name());
-    return value.get<std::string>();
-  }
-
-  std::optional<std::vector<std::int32_t>> token_ids(const char* key) const {
-    if (!has(key)) return std::nullopt;
-    const json& value = line_.at(key);
-    if (!value.is_array()) {
-      throw PromptError("{}: \"{}\" must be a list of token ids, got {}", where_, key, value.type_name());
-    }
-    std::vector<std::int32_t> ids;
-    ids.reserve(value.size());
-    for (const json& id : value) {
-      if (!id.is_number_integer() || id < 0 || id > std::numeric_limits<std::int32_t>::max()) {
-        throw PromptError("{}: \"{}\" must hold token ids, got {}", where_, key, id.dump());
-      }
-      ids.push_back(id.get<std::int32_t>());
-    }
-    return ids;
-  }
-
-  std::vector<Prompt::Span> spans() const {
-    std::vector<Prompt::Span> spans;
-    if (!has("spans")) return spans;
-    const json& list = line_.at("spans");
-    if (!list.is_array()) throw PromptError("{}: \"spans\" must be a list, got {}", where_, list.type_name());
-    for (const json& entry : list) {
-      const bool sound = entry.is_object() && entry.contains("name") && entry["name"].is_string() &&
-                         entry.contains("start") && entry["start"].is_number_integer() && entry.contains("end") &&
-                         entry["end"].is_number_integer();
-      if (!sound) {
-        throw PromptError("{}: a span must be {{\"name\": text, \"start\": number, \"end\": number}}, got {}", where_,
-                          entry.dump());
-      }
-      spans.push_back({entry["name"], entry["start"], entry["end"]});
-    }
-    return spans;
-  }
-
- private:
-  const json& line_;
-  std::string where_;
-};
-
-Prompt parse_line(const std::string& text, const std::filesystem::path& path, std::size_t number) {
+Prompt parse_line(const std::string& text, const std::filesystem::path& path, std::size_t number,
+                  const PromptTemplate* form) {
   const std::string where = fmt::format("{}:{}", path.string(), number);
   json line;
   try {
@@ -79,19 +26,21 @@ Prompt parse_line(const std::string& text, const std::filesystem::path& path, st
   } catch (const core::InputError& error) {
     throw PromptError("{}; each line must be one JSON object", error.what());
   }
-  const LineReader reader(line, where);
+  const PromptLine reader(line, where);
   Prompt prompt;
   prompt.id = reader.has("id") ? reader.text("id") : fmt::format("{}-{}", path.stem().string(), number);
   prompt.task = reader.has("task") ? reader.text("task") : path.stem().string();
   prompt.source = fmt::format("{}:{}", path.filename().string(), number);
+  if (prompt.id.empty()) throw PromptError("{}: \"id\" is empty", where);
+  if (read_benchmark_line(reader, form, prompt)) return prompt;
   prompt.text = reader.text("prompt");
   prompt.answer = reader.text("answer");
   prompt.tokens = reader.token_ids("tokens");
   prompt.answer_tokens = reader.token_ids("answer_tokens");
   prompt.spans = reader.spans();
-  if (prompt.id.empty()) throw PromptError("{}: \"id\" is empty", where);
   if (reader.has("prompt") == reader.has("tokens")) {
-    throw PromptError("{}: must have either \"prompt\" (text) or \"tokens\" (token ids)", where);
+    throw PromptError(
+        "{}: must have either \"prompt\" (text) or \"tokens\" (token ids), or be a line of LongBench or RULER", where);
   }
   return prompt;
 }
@@ -127,6 +76,38 @@ void cut_middle(TokenizedPrompt& prompt, std::int64_t limit) {
   prompt.spans = std::move(kept);
 }
 
+/// What follows a prompt: its answer in tokens, or how many to generate.
+struct Future {
+  std::vector<std::int32_t> answer;
+  std::int64_t generate = 0;
+};
+
+Future future_of(const Prompt& prompt, const TextTokenizer* tokenizer, const FutureRule& rule) {
+  using Kind = FutureRule::Kind;
+  const bool has_answer = prompt.answer_tokens ? !prompt.answer_tokens->empty() : !prompt.answer.empty();
+  const bool answered = rule.kind == Kind::kAnswer || (rule.kind == Kind::kAuto && has_answer);
+  if (!answered) {
+    const bool as_long_as_allowed = rule.kind != Kind::kGenerate && prompt.answer_length > 0;
+    return {{}, as_long_as_allowed ? prompt.answer_length : rule.count};
+  }
+  if (!has_answer) {
+    throw PromptError("prompt '{}' ({}): has no \"answer\" for --future answer", prompt.id, prompt.source);
+  }
+  Future future;
+  future.answer =
+      prompt.answer_tokens ? *prompt.answer_tokens : require(tokenizer, prompt).encode(prompt.answer, false).ids;
+  if (prompt.answer_length > 0 && static_cast<std::int64_t>(future.answer.size()) > prompt.answer_length) {
+    future.answer.resize(static_cast<std::size_t>(prompt.answer_length));
+  }
+  return future;
+}
+
+/// How many positions the prompt and what is asked after it may have; 0 = any number.
+std::int64_t longest_prompt(const Prompt& prompt, const TokenizeOptions& options, std::int64_t future_length) {
+  if (options.max_positions > 0 || !prompt.cut_to_fit || options.model_positions == 0) return options.max_positions;
+  return std::max<std::int64_t>(1, options.model_positions - future_length);
+}
+
 /// Ends the prompt with its context; the rest becomes future.
 void split_after_context(TokenizedPrompt& prompt) {
   const auto context = std::find_if(prompt.spans.begin(), prompt.spans.end(),
@@ -144,7 +125,7 @@ void split_after_context(TokenizedPrompt& prompt) {
 
 }  // namespace
 
-std::vector<Prompt> read_prompts(const std::filesystem::path& path) {
+std::vector<Prompt> read_prompts(const std::filesystem::path& path, const PromptTemplate* form) {
   const std::string content = core::read_text(path);
   std::vector<Prompt> prompts;
   std::set<std::string> ids;
@@ -152,7 +133,7 @@ std::vector<Prompt> read_prompts(const std::filesystem::path& path) {
   for (const std::string& line : core::split(content, '\n')) {
     ++number;
     if (core::trim(line).empty()) continue;
-    prompts.push_back(parse_line(line, path, number));
+    prompts.push_back(parse_line(line, path, number, form));
     if (!ids.insert(prompts.back().id).second) {
       throw PromptError("{}:{}: the id '{}' was used before; ids must differ", path.string(), number,
                         prompts.back().id);
@@ -193,22 +174,13 @@ TokenizedPrompt tokenize(const Prompt& prompt, const TextTokenizer* tokenizer, c
     result.tokens = std::move(encoding.ids);
   }
   if (result.tokens.empty()) throw PromptError("prompt '{}' ({}): is empty", prompt.id, prompt.source);
-  cut_middle(result, options.max_positions);
-  if (options.evict_at == EvictAt::kContext) split_after_context(result);
 
-  const bool has_answer = prompt.answer_tokens ? !prompt.answer_tokens->empty() : !prompt.answer.empty();
-  const auto kind = options.future.kind == FutureRule::Kind::kAuto
-                        ? (has_answer ? FutureRule::Kind::kAnswer : FutureRule::Kind::kGenerate)
-                        : options.future.kind;
-  if (kind == FutureRule::Kind::kGenerate) {
-    result.generate = options.future.count;
-  } else {
-    if (!has_answer)
-      throw PromptError("prompt '{}' ({}): has no \"answer\" for --future answer", prompt.id, prompt.source);
-    const std::vector<std::int32_t> answer =
-        prompt.answer_tokens ? *prompt.answer_tokens : require(tokenizer, prompt).encode(prompt.answer, false).ids;
-    result.future.insert(result.future.end(), answer.begin(), answer.end());
-  }
+  const Future future = future_of(prompt, tokenizer, options.future);
+  result.generate = future.generate;
+  const auto future_length = static_cast<std::int64_t>(future.answer.size()) + future.generate;
+  cut_middle(result, longest_prompt(prompt, options, future_length));
+  if (options.evict_at == EvictAt::kContext) split_after_context(result);
+  result.future.insert(result.future.end(), future.answer.begin(), future.answer.end());
   return result;
 }
 
