@@ -67,16 +67,21 @@ Index read_head_dim(const ConfigKeys& keys, const ModelConfig& config) {
   return head_dim;
 }
 
+/// null means none (0), but a configuration that does not mention it has the default.
+Index read_window(const ConfigKeys& keys) {
+  const Index otherwise = keys.mentions("sliding_window") ? 0 : kDefaultSlidingWindow;
+  return keys.optional_size("sliding_window", kMostPositions).value_or(otherwise);
+}
+
 /// One window per layer, as transformers takes it from layer_types or from max_window_layers (the first layers
 /// see everything).
 std::vector<Index> read_chosen_windows(const ConfigKeys& keys, std::size_t layers) {
-  const bool used = keys.flag("use_sliding_window");
-  const Index window = keys.optional_size("sliding_window", kMostPositions).value_or(kDefaultSlidingWindow);
+  const Index window = keys.flag("use_sliding_window") ? read_window(keys) : 0;
   std::vector<Index> windows(layers, 0);
   const json* types = keys.find("layer_types");
   if (types == nullptr) {
     const auto from = keys.optional_size("max_window_layers", kLargestSize, 0).value_or(kDefaultMaxWindowLayers);
-    for (std::size_t layer = 0; used && layer < layers; ++layer) {
+    for (std::size_t layer = 0; window > 0 && layer < layers; ++layer) {
       if (static_cast<Index>(layer) >= from) windows[layer] = window;
     }
     return windows;
@@ -92,8 +97,10 @@ std::vector<Index> read_chosen_windows(const ConfigKeys& keys, std::size_t layer
       throw ModelError("{}: layer type {} is not supported; known: full_attention, sliding_attention", keys.where(),
                        type.dump());
     }
-    if (!used) {
-      throw ModelError("{}: layer_types has sliding_attention, but use_sliding_window is not true", keys.where());
+    if (window == 0) {
+      throw ModelError(
+          "{}: layer_types has sliding_attention, but use_sliding_window is not true or there is no sliding_window",
+          keys.where());
     }
     windows[layer] = window;
   }
@@ -105,11 +112,8 @@ std::vector<Index> read_sliding_windows(const ConfigKeys& keys, const ModelConfi
   switch (config.architecture->sliding_window) {
     case SlidingWindowRule::kNever:
       break;
-    case SlidingWindowRule::kEveryLayer: {
-      // null means none, but a configuration that does not mention it has the default.
-      const Index otherwise = keys.mentions("sliding_window") ? 0 : kDefaultSlidingWindow;
-      return std::vector<Index>(layers, keys.optional_size("sliding_window", kMostPositions).value_or(otherwise));
-    }
+    case SlidingWindowRule::kEveryLayer:
+      return std::vector<Index>(layers, read_window(keys));
     case SlidingWindowRule::kChosenLayers:
       return read_chosen_windows(keys, layers);
   }

@@ -154,6 +154,7 @@ def small_model(architecture, rope, dtype):
         "config": {**spec["config"], "max_position_embeddings": positions},
         "rope": {"rope_theta": 500.0, **ROPES[rope]},
         "repacked": architecture == "llama",
+        "sharded": dtype == "f16" and architecture != "llama",
     }
 
 
@@ -270,7 +271,7 @@ def make(directory, spec, seed):
     config = spec.get("architecture", LlamaConfig)(**{**COMMON, **spec["config"]}, rope_parameters=dict(spec["rope"]))
     model = AutoModelForCausalLM.from_config(config)
     draw_weights(model, generator)
-    sharded = "sharded" in directory.name
+    sharded = spec.get("sharded", "sharded" in directory.name)
     model.to(spec["dtype"]).save_pretrained(directory, max_shard_size="24KB" if sharded else "5GB")
     save_file(expected_tensors(directory, spec["length"], generator), directory / "expected.safetensors")
     if spec.get("repacked"):

@@ -26,6 +26,13 @@ class ModelConfigTest : public ::testing::Test {
     testing::write_file(directory_ / "config.json", config.dump());
     return read_model_config(directory_.path());
   }
+  /// Null stays null, which merge_patch() takes as a key to remove.
+  ModelConfig read_whole(const json& changes) {
+    json config = json::parse(kMinimal);
+    config.update(changes);
+    testing::write_file(directory_ / "config.json", config.dump());
+    return read_model_config(directory_.path());
+  }
   std::string refusal(const json& patch) {
     const std::string message = testing::refusal<ModelError>([&] { read(patch); });
     EXPECT_THAT(message, HasSubstr((directory_ / "config.json").string()));
@@ -101,13 +108,8 @@ TEST_F(ModelConfigTest, MistralSeesTheLastPositionsInEveryLayer) {
   };
   EXPECT_THAT(windows({{"sliding_window", 256}}), ElementsAre(256, 256, 256));
   EXPECT_THAT(windows(json::object()), ElementsAre(4096, 4096, 4096));
-  testing::write_file(directory_ / "config.json", [] {
-    json config = json::parse(kMinimal);  // merge_patch() cannot set null
-    config["architectures"] = {"MistralForCausalLM"};
-    config["sliding_window"] = nullptr;
-    return config.dump();
-  }());
-  EXPECT_THAT(read_model_config(directory_.path()).sliding_windows, ElementsAre(0, 0, 0));
+  EXPECT_THAT(read_whole({{"architectures", {"MistralForCausalLM"}}, {"sliding_window", nullptr}}).sliding_windows,
+              ElementsAre(0, 0, 0));
 }
 
 TEST_F(ModelConfigTest, QwenChoosesTheLayersThatSeeTheLastPositions) {
@@ -125,6 +127,10 @@ TEST_F(ModelConfigTest, QwenChoosesTheLayersThatSeeTheLastPositions) {
   EXPECT_THAT(refusal(with("layer_types", {"full_attention"})), HasSubstr("expected a list of 3 layer types"));
   EXPECT_THAT(refusal(with("layer_types", {"full_attention", "linear_attention", "full_attention"})),
               HasSubstr("layer type \"linear_attention\" is not supported; known: full_attention, sliding_attention"));
+  json none = with("max_window_layers", 1);
+  none["sliding_window"] = nullptr;
+  none["architectures"] = {"Qwen3ForCausalLM"};
+  EXPECT_THAT(read_whole(none).sliding_windows, ElementsAre(0, 0, 0)) << "null is none";
   json unused = with("layer_types", {"full_attention", "sliding_attention", "full_attention"});
   unused["use_sliding_window"] = false;
   EXPECT_THAT(refusal(unused), HasSubstr("use_sliding_window is not true"));
