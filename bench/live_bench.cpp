@@ -92,7 +92,7 @@ void decode_attention(benchmark::State& state) {
   const trace::TensorView asked(queries.data(), heads, 1, d);
   runtime::RowMatrix output(1, heads * d);
   for (auto _ : state) {
-    runtime::cached_attention(asked, cache, 0, 0.1F, output, {});
+    runtime::cached_attention(asked, cache, 0, 0.1F, 0, output, {});
     benchmark::ClobberMemory();
   }
   core::set_threads(0);

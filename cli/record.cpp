@@ -3,9 +3,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
-#include <iterator>
-#include <optional>
-#include <set>
 
 #include "cli/common_options.hpp"
 #include "cli/prompt_options.hpp"
@@ -123,11 +120,11 @@ int run_record(const Arguments& arguments) {
   const bool dry_run = options.has("dry-run");
   const std::filesystem::path directory = options.path("model");
   const std::filesystem::path out = dry_run ? std::filesystem::path() : options.path("out");
-  const std::vector<runtime::Prompt> prompts = gather_prompts(options);
+  const ModelTokenizer tokenizer(directory);
+  const std::vector<runtime::Prompt> prompts = gather_prompts(options, tokenizer);
   const runtime::Transformer model(directory);
   if (options.has("layers")) record.layers = parse_layers(options.text("layers"), model.config().layers);
-  const std::vector<runtime::TokenizedPrompt> tokenized =
-      tokenize_all(prompts, tokenizer_for(prompts, model), model, record, tokenization);
+  const std::vector<runtime::TokenizedPrompt> tokenized = tokenize_all(prompts, tokenizer, model, record, tokenization);
 
   if (dry_run) {
     const runtime::RecordEstimate estimate = runtime::estimate_recording(tokenized, model.config(), record);

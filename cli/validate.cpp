@@ -70,9 +70,10 @@ trace::MemoryTrace announced(const trace::ModelInfo& info, const std::vector<run
   return trace;
 }
 
-runtime::Detokenizer detokenizer(const std::optional<runtime::Tokenizer>& tokenizer) {
-  if (tokenizer) {
-    const runtime::Tokenizer* known = &*tokenizer;
+/// How the answers of `prompts` become text: numbers where nothing is text.
+runtime::Detokenizer detokenizer(const std::vector<runtime::Prompt>& prompts, const ModelTokenizer& tokenizer) {
+  if (!is_tokenized(prompts)) {
+    const runtime::TextTokenizer* known = &tokenizer.get();
     return {[known](std::span<const std::int32_t> ids) { return known->decode(ids, true); },
             [known](std::span<const std::int32_t> ids) { return known->decode(ids, false); }};
   }
@@ -161,13 +162,13 @@ int run_validate(const Arguments& arguments) {
   record.window = options.integer("window", 1, 65536);
   record.dtype = dtype_of(options);
   const runtime::TokenizeOptions tokenization = tokenize_options(options);
-  const std::vector<runtime::Prompt> read = gather_prompts(options);
+  const ModelTokenizer tokenizer(options.path("model"));
+  const std::vector<runtime::Prompt> read = gather_prompts(options, tokenizer);
   std::vector<sim::Policy> policies = asked_policies(options, ranks.first());
   const std::vector<sim::Budget> budgets = sim::parse_budgets(options.text("budget"));
 
   const runtime::Transformer model(options.path("model"));
   const trace::ModelInfo info = runtime::model_info(model);
-  const auto tokenizer = tokenizer_for(read, model);
   const std::vector<runtime::TokenizedPrompt> prompts = tokenize_all(read, tokenizer, model, record, tokenization);
   std::optional<analysis::Table> replay;
   if (options.has("replay")) replay = read_replay(options.text("replay"), prompts);
@@ -177,7 +178,7 @@ int run_validate(const Arguments& arguments) {
                       usable_policies(policies, known, ranks.first()),
                       budgets,
                       record,
-                      detokenizer(tokenizer),
+                      detokenizer(read, tokenizer),
                       static_cast<std::size_t>(options.integer("max-tokens", 0, 1'000'000)),
                       !options.has("replay")};
   for (trace::Index layer = 0; plan.replay && layer < info.layers; ++layer) {

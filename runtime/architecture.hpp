@@ -8,10 +8,11 @@
 
 namespace evictlab::runtime {
 
-/// Where an architecture's attention has biases.
-enum class AttentionBias {
-  kAsConfigured,   // on query, key, value and output where config.json's attention_bias says so
-  kQueryKeyValue,  // always on query, key and value, never on output; config.json does not say
+/// Which layers see only the last positions.
+enum class SlidingWindowRule {
+  kNever,         // config.json is not asked
+  kEveryLayer,    // all, where config.json gives a sliding_window
+  kChosenLayers,  // where use_sliding_window says so, those of layer_types or from max_window_layers on
 };
 
 /// What tells one decoder architecture from another: the names of its modules in a checkpoint and its
@@ -27,6 +28,12 @@ struct Architecture {
   std::string_view query;
   std::string_view key;
   std::string_view value;
+  /// Query, key and value in one matrix instead of three: for each kv head, the rows of its query heads, of its key, of
+  /// its value. Empty = three.
+  std::string_view packed_query_key_value;
+  /// RMS norms over each head's query and key, before the position encoding. Empty = none.
+  std::string_view query_norm;
+  std::string_view key_norm;
   std::string_view attention_output;
   std::string_view mlp_norm;
   std::string_view gate;
@@ -34,7 +41,14 @@ struct Architecture {
   std::string_view down;
   /// Ends of names that older checkpoints hold and that the configuration already determines.
   std::string_view ignored_suffix;
-  AttentionBias attention_bias = AttentionBias::kAsConfigured;
+  /// The key of config.json that says whether query, key, value and output have biases. Empty = they have none.
+  std::string_view attention_bias_key;
+  std::string_view mlp_bias_key;  // the same for gate, up and down
+  /// Query, key and value have biases whatever config.json says.
+  bool always_query_key_value_bias = false;
+  SlidingWindowRule sliding_window = SlidingWindowRule::kNever;
+  /// Where config.json does not say it; 0 = hidden_size / num_attention_heads.
+  Eigen::Index default_head_dim = 0;
 };
 
 /// Every architecture the runtime knows.

@@ -6,26 +6,11 @@
 #include <vector>
 
 #include "runtime/architecture.hpp"
-#include "trace/tensor.hpp"
+#include "runtime/rope_config.hpp"
 
 namespace evictlab::runtime {
 
 using trace::Index;
-
-/// Rotary position encoding: pairs (i, i + d/2) of a query or key turn by position * frequency_i.
-struct RopeConfig {
-  enum class Type { kDefault, kLlama3 };
-  Type type = Type::kDefault;
-  double theta = 10000.0;  // frequency_i = theta^(-2i/d)
-  // Llama 3.1's stretching of long wavelengths; used by kLlama3 alone.
-  double factor = 1.0;
-  double low_freq_factor = 1.0;
-  double high_freq_factor = 4.0;
-  Index original_positions = 0;
-};
-
-/// "rope(theta=10000)", "rope(theta=500000,type=llama3,factor=8,...)": as traces store it.
-std::string describe(const RopeConfig& rope);
 
 /// What config.json and generation_config.json say.
 struct ModelConfig {
@@ -37,7 +22,7 @@ struct ModelConfig {
   Index head_dim = 0;     // d, even; H*d need not be hidden_size
   Index intermediate_size = 0;
   Index vocab_size = 0;
-  Index max_positions = 0;
+  Index max_positions = 0;  // with what a scaled rotary encoding adds
   double rms_norm_eps = 1e-6;
   RopeConfig rope;
   bool tie_word_embeddings = false;
@@ -53,10 +38,9 @@ struct ModelConfig {
   double attention_scale() const;
 };
 
-/// Reads `directory`/config.json and, where there is one, generation_config.json. Rotary parameters are
-/// understood in both notations: rope_theta with rope_scaling, and rope_parameters. Throws ModelError in
-/// one line naming file and key: a missing key, a wrong JSON type, a size out of range, heads that do not
-/// divide, an unsupported architecture, activation, rotary type or quantization.
+/// Reads `directory`/config.json and, where there is one, generation_config.json. Throws ModelError in one line naming
+/// file and key: a missing key, a wrong JSON type, a size out of range, heads that do not divide, an unsupported
+/// architecture, activation, rotary type or quantization.
 ModelConfig read_model_config(const std::filesystem::path& directory);
 
 }  // namespace evictlab::runtime

@@ -3,12 +3,13 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <limits>
 #include <set>
 
 #include "core/file.hpp"
 #include "core/text.hpp"
+#include "runtime/benchmark_line.hpp"
 #include "runtime/json.hpp"
+#include "runtime/prompt_line.hpp"
 #include "runtime/tokenizer/utf8.hpp"
 
 namespace evictlab::runtime {
@@ -16,95 +17,8 @@ namespace {
 
 using nlohmann::json;
 
-/// Names file and line in every message about one line of a prompts file.
-class LineReader {
- public:
-  LineReader(const json& line, std::string where) : line_(line), where_(std::move(where)) {}
-
-  bool has(const char* key) const { return line_.contains(key) && !line_.at(key).is_null(); }
-
-  std::string text(const char* key) const {
-    if (!has(key)) return {};
-    const json& value = line_.at(key);
-    if (value.is_number_integer() && std::string_view(key) == "id") return value.dump();
-    if (!value.is_string()) throw PromptError("{}: \"{}\" must be text, got {}", where_, key, value.type_name());
-    return value.get<std::string>();
-  }
-
-  std::optional<std::vector<std::int32_t>> token_ids(const char* key) const {
-    if (!has(key)) return std::nullopt;
-    const json& value = line_.at(key);
-    if (!value.is_array()) {
-      throw PromptError("{}: \"{}\" must be a list of token ids, got {}", where_, key, value.type_name());
-    }
-    std::vector<std::int32_t> ids;
-    ids.reserve(value.size());
-    for (const json& id : value) {
-      if (!id.is_number_integer() || id < 0 || id > std::numeric_limits<std::int32_t>::max()) {
-        throw PromptError("{}: \"{}\" must hold token ids, got {}", where_, key, id.dump());
-      }
-      ids.push_back(id.get<std::int32_t>());
-    }
-    return ids;
-  }
-
-  std::optional<double> number(const char* key) const {
-    if (!has(key)) return std::nullopt;
-    const json& value = line_.at(key);
-    if (!value.is_number()) throw PromptError("{}: \"{}\" must be a number, got {}", where_, key, value.type_name());
-    return value.get<double>();
-  }
-
-  std::string metric() const {
-    if (!has("metric")) return "exact";
-    const std::string name = text("metric");
-    if (name == "exact" || name == "f1" || name == "rouge-l") return name;
-    throw PromptError("{}: \"metric\" must be exact, f1 or rouge-l, got '{}'", where_, name);
-  }
-
-  std::vector<Prompt::Followup> followups() const {
-    std::vector<Prompt::Followup> result;
-    if (!has("followups")) return result;
-    const json& list = line_.at("followups");
-    if (!list.is_array()) throw PromptError("{}: \"followups\" must be a list, got {}", where_, list.type_name());
-    for (const json& entry : list) {
-      if (!entry.is_object()) {
-        throw PromptError("{}: a followup must be {{\"prompt\": text, \"answer\": text}}, got {}", where_,
-                          entry.dump());
-      }
-      const LineReader own(entry, where_ + ", a followup");
-      result.push_back({own.text("prompt"), own.text("answer"), own.text("stop")});
-      if (result.back().text.empty() || result.back().answer.empty()) {
-        throw PromptError("{}: a followup must have \"prompt\" and \"answer\"", where_);
-      }
-    }
-    return result;
-  }
-
-  std::vector<Prompt::Span> spans() const {
-    std::vector<Prompt::Span> spans;
-    if (!has("spans")) return spans;
-    const json& list = line_.at("spans");
-    if (!list.is_array()) throw PromptError("{}: \"spans\" must be a list, got {}", where_, list.type_name());
-    for (const json& entry : list) {
-      const bool sound = entry.is_object() && entry.contains("name") && entry["name"].is_string() &&
-                         entry.contains("start") && entry["start"].is_number_integer() && entry.contains("end") &&
-                         entry["end"].is_number_integer();
-      if (!sound) {
-        throw PromptError("{}: a span must be {{\"name\": text, \"start\": number, \"end\": number}}, got {}", where_,
-                          entry.dump());
-      }
-      spans.push_back({entry["name"], entry["start"], entry["end"]});
-    }
-    return spans;
-  }
-
- private:
-  const json& line_;
-  std::string where_;
-};
-
-Prompt parse_line(const std::string& text, const std::filesystem::path& path, std::size_t number) {
+Prompt parse_line(const std::string& text, const std::filesystem::path& path, std::size_t number,
+                  const PromptTemplate* form) {
   const std::string where = fmt::format("{}:{}", path.string(), number);
   json line;
   try {
@@ -112,11 +26,13 @@ Prompt parse_line(const std::string& text, const std::filesystem::path& path, st
   } catch (const core::InputError& error) {
     throw PromptError("{}; each line must be one JSON object", error.what());
   }
-  const LineReader reader(line, where);
+  const PromptLine reader(line, where);
   Prompt prompt;
   prompt.id = reader.has("id") ? reader.text("id") : fmt::format("{}-{}", path.stem().string(), number);
   prompt.task = reader.has("task") ? reader.text("task") : path.stem().string();
   prompt.source = fmt::format("{}:{}", path.filename().string(), number);
+  if (prompt.id.empty()) throw PromptError("{}: \"id\" is empty", where);
+  if (read_benchmark_line(reader, form, prompt)) return prompt;
   prompt.text = reader.text("prompt");
   prompt.answer = reader.text("answer");
   prompt.tokens = reader.token_ids("tokens");
@@ -126,9 +42,9 @@ Prompt parse_line(const std::string& text, const std::filesystem::path& path, st
   prompt.metric = reader.metric();
   prompt.depth = reader.number("depth");
   prompt.followups = reader.followups();
-  if (prompt.id.empty()) throw PromptError("{}: \"id\" is empty", where);
   if (reader.has("prompt") == reader.has("tokens")) {
-    throw PromptError("{}: must have either \"prompt\" (text) or \"tokens\" (token ids)", where);
+    throw PromptError(
+        "{}: must have either \"prompt\" (text) or \"tokens\" (token ids), or be a line of LongBench or RULER", where);
   }
   return prompt;
 }
@@ -140,12 +56,12 @@ void check_span(const Prompt::Span& span, std::int64_t length, const std::string
   }
 }
 
-const Tokenizer& require(const Tokenizer* tokenizer, const Prompt& prompt) {
+const TextTokenizer& require(const TextTokenizer* tokenizer, const Prompt& prompt) {
   if (tokenizer == nullptr) throw PromptError("prompt '{}' ({}): text needs a tokenizer", prompt.id, prompt.source);
   return *tokenizer;
 }
 
-std::optional<std::int32_t> first_token(const std::string& text, const Tokenizer* tokenizer) {
+std::optional<std::int32_t> first_token(const std::string& text, const TextTokenizer* tokenizer) {
   if (text.empty() || tokenizer == nullptr) return std::nullopt;
   const std::vector<std::int32_t> ids = tokenizer->encode(text, false).ids;
   return ids.empty() ? std::nullopt : std::optional(ids.front());
@@ -170,6 +86,38 @@ void cut_middle(TokenizedPrompt& prompt, std::int64_t limit) {
   prompt.spans = std::move(kept);
 }
 
+/// What follows a prompt: its answer in tokens, or how many to generate.
+struct Future {
+  std::vector<std::int32_t> answer;
+  std::int64_t generate = 0;
+};
+
+Future future_of(const Prompt& prompt, const TextTokenizer* tokenizer, const FutureRule& rule) {
+  using Kind = FutureRule::Kind;
+  const bool has_answer = prompt.answer_tokens ? !prompt.answer_tokens->empty() : !prompt.answer.empty();
+  const bool answered = rule.kind == Kind::kAnswer || (rule.kind == Kind::kAuto && has_answer);
+  if (!answered) {
+    const bool as_long_as_allowed = rule.kind != Kind::kGenerate && prompt.answer_length > 0;
+    return {{}, as_long_as_allowed ? prompt.answer_length : rule.count};
+  }
+  if (!has_answer) {
+    throw PromptError("prompt '{}' ({}): has no \"answer\" for --future answer", prompt.id, prompt.source);
+  }
+  Future future;
+  future.answer =
+      prompt.answer_tokens ? *prompt.answer_tokens : require(tokenizer, prompt).encode(prompt.answer, false).ids;
+  if (prompt.answer_length > 0 && static_cast<std::int64_t>(future.answer.size()) > prompt.answer_length) {
+    future.answer.resize(static_cast<std::size_t>(prompt.answer_length));
+  }
+  return future;
+}
+
+/// How many positions the prompt and what is asked after it may have; 0 = any number.
+std::int64_t longest_prompt(const Prompt& prompt, const TokenizeOptions& options, std::int64_t future_length) {
+  if (options.max_positions > 0 || !prompt.cut_to_fit || options.model_positions == 0) return options.max_positions;
+  return std::max<std::int64_t>(1, options.model_positions - future_length);
+}
+
 /// Ends the prompt with its context; the rest becomes future.
 void split_after_context(TokenizedPrompt& prompt) {
   const auto context = std::find_if(prompt.spans.begin(), prompt.spans.end(),
@@ -188,7 +136,7 @@ void split_after_context(TokenizedPrompt& prompt) {
 
 }  // namespace
 
-std::vector<Prompt> read_prompts(const std::filesystem::path& path) {
+std::vector<Prompt> read_prompts(const std::filesystem::path& path, const PromptTemplate* form) {
   const std::string content = core::read_text(path);
   std::vector<Prompt> prompts;
   std::set<std::string> ids;
@@ -196,7 +144,7 @@ std::vector<Prompt> read_prompts(const std::filesystem::path& path) {
   for (const std::string& line : core::split(content, '\n')) {
     ++number;
     if (core::trim(line).empty()) continue;
-    prompts.push_back(parse_line(line, path, number));
+    prompts.push_back(parse_line(line, path, number, form));
     if (!ids.insert(prompts.back().id).second) {
       throw PromptError("{}:{}: the id '{}' was used before; ids must differ", path.string(), number,
                         prompts.back().id);
@@ -215,7 +163,7 @@ Prompt read_text_prompt(const std::filesystem::path& path) {
   return prompt;
 }
 
-TokenizedPrompt tokenize(const Prompt& prompt, const Tokenizer* tokenizer, const TokenizeOptions& options) {
+TokenizedPrompt tokenize(const Prompt& prompt, const TextTokenizer* tokenizer, const TokenizeOptions& options) {
   TokenizedPrompt result{prompt.id, prompt.task, prompt.source, {}, {}, 0, {}};
   result.answer = prompt.answer;
   result.stop = prompt.stop;
@@ -223,7 +171,7 @@ TokenizedPrompt tokenize(const Prompt& prompt, const Tokenizer* tokenizer, const
   result.depth = prompt.depth;
   result.stop_token = first_token(prompt.stop, tokenizer);
   for (const Prompt::Followup& followup : prompt.followups) {
-    const Tokenizer& encoder = require(tokenizer, prompt);
+    const TextTokenizer& encoder = require(tokenizer, prompt);
     result.followups.push_back({encoder.encode(followup.text, false).ids, encoder.encode(followup.answer, false).ids,
                                 followup.answer, followup.stop, first_token(followup.stop, tokenizer)});
   }
@@ -247,22 +195,13 @@ TokenizedPrompt tokenize(const Prompt& prompt, const Tokenizer* tokenizer, const
     result.tokens = std::move(encoding.ids);
   }
   if (result.tokens.empty()) throw PromptError("prompt '{}' ({}): is empty", prompt.id, prompt.source);
-  cut_middle(result, options.max_positions);
-  if (options.evict_at == EvictAt::kContext) split_after_context(result);
 
-  const bool has_answer = prompt.answer_tokens ? !prompt.answer_tokens->empty() : !prompt.answer.empty();
-  const auto kind = options.future.kind == FutureRule::Kind::kAuto
-                        ? (has_answer ? FutureRule::Kind::kAnswer : FutureRule::Kind::kGenerate)
-                        : options.future.kind;
-  if (kind == FutureRule::Kind::kGenerate) {
-    result.generate = options.future.count;
-  } else {
-    if (!has_answer)
-      throw PromptError("prompt '{}' ({}): has no \"answer\" for --future answer", prompt.id, prompt.source);
-    const std::vector<std::int32_t> answer =
-        prompt.answer_tokens ? *prompt.answer_tokens : require(tokenizer, prompt).encode(prompt.answer, false).ids;
-    result.future.insert(result.future.end(), answer.begin(), answer.end());
-  }
+  const Future future = future_of(prompt, tokenizer, options.future);
+  result.generate = future.generate;
+  const auto future_length = static_cast<std::int64_t>(future.answer.size()) + future.generate;
+  cut_middle(result, longest_prompt(prompt, options, future_length));
+  if (options.evict_at == EvictAt::kContext) split_after_context(result);
+  result.future.insert(result.future.end(), future.answer.begin(), future.answer.end());
   return result;
 }
 

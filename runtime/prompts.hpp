@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/error.hpp"
-#include "runtime/tokenizer/tokenizer.hpp"
+#include "runtime/tokenizer/text_tokenizer.hpp"
 #include "trace/model.hpp"
 
 namespace evictlab::runtime {
@@ -53,10 +53,16 @@ struct Prompt {
     std::string stop;
   };
   std::vector<Followup> followups = {};
+  std::int64_t answer_length = 0;  // tokens a benchmark lets a model answer with; 0 = it does not say
+  bool cut_to_fit = false;         // the benchmark cuts the middle out of what is too long for a model
 };
 
-/// The prompts of a JSONL file, in order; blank lines are skipped. Throws PromptError naming file and line.
-std::vector<Prompt> read_prompts(const std::filesystem::path& path);
+class PromptTemplate;
+
+/// The prompts of a JSONL file, in order; blank lines are skipped. Lines are as above, or those of a benchmark
+/// (runtime/benchmark_line.hpp), whose own prompts `form` replaces where it is not null. Throws PromptError naming file
+/// and line.
+std::vector<Prompt> read_prompts(const std::filesystem::path& path, const PromptTemplate* form = nullptr);
 /// A text file as one prompt.
 Prompt read_text_prompt(const std::filesystem::path& path);
 
@@ -67,9 +73,10 @@ enum class EvictAt { kPrompt, kContext };
 /// What the future queries are.
 struct FutureRule {
   enum class Kind {
-    kAuto,      // the answer where the prompt has one, otherwise `count` generated tokens
+    kAuto,      // the answer where the prompt has one, otherwise as kAllowed
     kAnswer,    // the answer's tokens, teacher-forced
     kGenerate,  // `count` generated tokens
+    kAllowed,   // generated tokens, as many as the prompt's benchmark allows; `count` where it does not say
   };
   Kind kind = Kind::kAuto;
   std::int64_t count = 32;
@@ -105,11 +112,13 @@ struct TokenizeOptions {
   EvictAt evict_at = EvictAt::kPrompt;
   FutureRule future{};
   std::int64_t max_positions = 0;  // longer prompts lose their middle, as LongBench's scripts do; 0 = never
+  std::int64_t model_positions =
+      0;                           // the model's; prompts with cut_to_fit that are longer lose their middle; 0 = never
   bool add_special_tokens = true;  // what the tokenizer's post-processor adds (a BOS token, usually)
 };
 
 /// `tokenizer` may be null for prompts given as token ids throughout. Throws PromptError naming the
 /// prompt: empty, no context span for kContext, no answer for kAnswer, ...
-TokenizedPrompt tokenize(const Prompt& prompt, const Tokenizer* tokenizer, const TokenizeOptions& options);
+TokenizedPrompt tokenize(const Prompt& prompt, const TextTokenizer* tokenizer, const TokenizeOptions& options);
 
 }  // namespace evictlab::runtime

@@ -9,7 +9,7 @@
 #include "core/parallel.hpp"
 #include "runtime/attention.hpp"
 #include "runtime/checkpoint.hpp"
-#include "runtime/linear.hpp"
+#include "runtime/layer_weights.hpp"
 #include "runtime/model_error.hpp"
 #include "runtime/rope.hpp"
 
@@ -18,62 +18,6 @@ namespace {
 
 // The MLP's wide intermediate states exist for this many positions at a time.
 constexpr Index kMlpBlock = 1024;
-
-/// A decoder layer's weights.
-struct Layer {
-  std::vector<float> attention_norm;  // [hidden]
-  Linear query;                       // hidden -> H*d
-  Linear key;                         // hidden -> G*d
-  Linear value;                       // hidden -> G*d
-  Linear attention_output;            // H*d -> hidden
-  std::vector<float> mlp_norm;        // [hidden]
-  Linear gate;                        // hidden -> intermediate
-  Linear up;                          // hidden -> intermediate
-  Linear down;                        // intermediate -> hidden
-};
-
-/// Reads a model's modules out of its checkpoint, by the names and switches of its architecture.
-class Loader {
- public:
-  Loader(Checkpoint& checkpoint, const ModelConfig& config) : checkpoint_(checkpoint), config_(config) {}
-
-  Layer layer(Index index) {
-    const Architecture& names = *config_.architecture;
-    const Index hidden = config_.hidden_size;
-    const Index inner = config_.intermediate_size;
-    const Index query = config_.query_heads * config_.head_dim;
-    const Index key = config_.kv_heads * config_.head_dim;
-    const bool qkv_bias = config_.query_key_value_bias;
-    const bool mlp_bias = config_.mlp_bias;
-    const auto name = [index](std::string_view pattern) { return module_name(pattern, index); };
-    return {.attention_norm = norm(name(names.attention_norm)),
-            .query = linear(name(names.query), hidden, query, qkv_bias),
-            .key = linear(name(names.key), hidden, key, qkv_bias),
-            .value = linear(name(names.value), hidden, key, qkv_bias),
-            .attention_output = linear(name(names.attention_output), query, hidden, config_.attention_output_bias),
-            .mlp_norm = norm(name(names.mlp_norm)),
-            .gate = linear(name(names.gate), hidden, inner, mlp_bias),
-            .up = linear(name(names.up), hidden, inner, mlp_bias),
-            .down = linear(name(names.down), inner, hidden, mlp_bias)};
-  }
-
-  WeightMatrix matrix(std::string_view module, Index rows, Index columns) {
-    return checkpoint_.matrix(std::string(module) + ".weight", rows, columns);
-  }
-
-  std::vector<float> norm(std::string_view module) {
-    return checkpoint_.vector(std::string(module) + ".weight", config_.hidden_size);
-  }
-
- private:
-  Linear linear(const std::string& module, Index in, Index out, bool bias) {
-    return {.weight = matrix(module, out, in),
-            .bias = bias ? checkpoint_.vector(module + ".bias", out) : std::vector<float>{}};
-  }
-
-  Checkpoint& checkpoint_;
-  const ModelConfig& config_;
-};
 
 /// One chunk's query heads, head after head: [H * m, d].
 class HeadMajor {
@@ -98,10 +42,10 @@ struct Transformer::Impl {
       : directory(path), config(read_model_config(path)), checkpoint(path) {
     analysis::use_fixed_blocking();
     const Architecture& names = *config.architecture;
-    Loader loader(checkpoint, config);
+    const WeightLoader loader(checkpoint, config);
     embedding = loader.matrix(names.embedding, config.vocab_size, config.hidden_size);
     for (Index index = 0; index < config.layers; ++index) layers.push_back(loader.layer(index));
-    final_norm = loader.norm(names.final_norm);
+    final_norm = loader.norm(names.final_norm, config.hidden_size);
     output_head.weight = config.tie_word_embeddings
                              ? embedding
                              : loader.matrix(names.output_head, config.vocab_size, config.hidden_size);
@@ -109,14 +53,14 @@ struct Transformer::Impl {
     std::set<std::string> ignored;
     if (config.tie_word_embeddings) ignored.insert(std::string(names.output_head) + ".weight");
     checkpoint.require_all_used(ignored, names.ignored_suffix);
-    frequencies = rope_frequencies(config.rope, config.head_dim);
   }
 
   void check(std::span<const std::int32_t> tokens, const KvCache& cache) const;
   RowMatrix embed(std::span<const std::int32_t> tokens) const;
   RowMatrix hidden_states(std::span<const std::int32_t> tokens, KvCache& cache, ForwardObserver* observer) const;
   void attend(Index index, RowMatrix& hidden, const RopeTable& rope, KvCache& cache, ForwardObserver* observer) const;
-  void feed_forward(const Layer& layer, RowMatrix& hidden) const;
+  void normalize_heads(const std::vector<float>& weight, RowMatrix& heads) const;
+  void feed_forward(const LayerWeights& layer, RowMatrix& hidden) const;
   RowMatrix logits(const Eigen::Ref<const RowMatrix>& hidden) const;
   void require_finite(const RowMatrix& logits) const;
 
@@ -124,10 +68,9 @@ struct Transformer::Impl {
   ModelConfig config;
   Checkpoint checkpoint;
   WeightMatrix embedding;  // [vocab, hidden]
-  std::vector<Layer> layers;
+  std::vector<LayerWeights> layers;
   std::vector<float> final_norm;  // [hidden]
   Linear output_head;             // hidden -> vocab
-  std::vector<float> frequencies;
 };
 
 void Transformer::Impl::check(std::span<const std::int32_t> tokens, const KvCache& cache) const {
@@ -156,7 +99,7 @@ RowMatrix Transformer::Impl::embed(std::span<const std::int32_t> tokens) const {
 
 void Transformer::Impl::attend(Index index, RowMatrix& hidden, const RopeTable& rope, KvCache& cache,
                                ForwardObserver* observer) const {
-  const Layer& layer = layers[static_cast<std::size_t>(index)];
+  const LayerWeights& layer = layers[static_cast<std::size_t>(index)];
   const Index m = hidden.rows();
   const Index d = config.head_dim;
   const Index first_position = cache.next_position();
@@ -168,6 +111,8 @@ void Transformer::Impl::attend(Index index, RowMatrix& hidden, const RopeTable& 
   apply(layer.query, normed, raw_queries);
   apply(layer.key, normed, raw_keys);
   apply(layer.value, normed, raw_values);
+  normalize_heads(layer.query_norm, raw_queries);
+  normalize_heads(layer.key_norm, raw_keys);
 
   HeadMajor queries(config.query_heads, m, d);
   cache.allocate(index);
@@ -198,13 +143,21 @@ void Transformer::Impl::attend(Index index, RowMatrix& hidden, const RopeTable& 
       observer->on_attention(index, head, first_position + first, probabilities);
     };
   }
-  cached_attention(queries.tensor(), cache, index, scale, mixed, sink);
+  cached_attention(queries.tensor(), cache, index, scale, config.sliding_windows[static_cast<std::size_t>(index)], mixed,
+                   sink);
   apply(layer.attention_output, mixed, normed);
   hidden += normed;
   if (observer != nullptr) observer->on_layer_end(index);
 }
 
-void Transformer::Impl::feed_forward(const Layer& layer, RowMatrix& hidden) const {
+/// Root mean square normalisation of every head of `heads` [m, heads * d] on its own, where the model has one.
+void Transformer::Impl::normalize_heads(const std::vector<float>& weight, RowMatrix& heads) const {
+  if (weight.empty()) return;
+  Eigen::Map<RowMatrix> rows(heads.data(), heads.size() / config.head_dim, config.head_dim);
+  rms_norm(rows, weight, config.rms_norm_eps, rows);
+}
+
+void Transformer::Impl::feed_forward(const LayerWeights& layer, RowMatrix& hidden) const {
   for (Index first = 0; first < hidden.rows(); first += kMlpBlock) {
     const Index rows = std::min(kMlpBlock, hidden.rows() - first);
     auto block = hidden.middleRows(first, rows);
@@ -224,7 +177,7 @@ RowMatrix Transformer::Impl::hidden_states(std::span<const std::int32_t> tokens,
                                            ForwardObserver* observer) const {
   check(tokens, cache);
   RowMatrix hidden = embed(tokens);
-  const RopeTable rope = rope_table(frequencies, cache.next_position(), hidden.rows());
+  const RopeTable rope = rope_table(config.rope, config.head_dim, cache.next_position(), hidden.rows());
   for (Index index = 0; index < config.layers; ++index) {
     core::throw_if_interrupted();
     attend(index, hidden, rope, cache, observer);

@@ -1,5 +1,6 @@
 #include "runtime/weights.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -32,9 +33,29 @@ WeightType weight_type(const StoredTensor& tensor, const std::string& where) {
 }
 
 WeightMatrix::WeightMatrix(WeightType type, std::span<const std::byte> bytes, Index rows, Index columns)
-    : type_(type), bytes_(bytes), rows_(rows), columns_(columns) {}
+    : type_(type), bytes_(bytes), rows_(rows), columns_(columns), block_(rows), stride_(rows) {}
+
+WeightMatrix WeightMatrix::interleaved(Index first, Index block, Index stride, Index count) const {
+  WeightMatrix part = *this;
+  part.rows_ = block * count;
+  part.first_ = first;
+  part.block_ = block;
+  part.stride_ = stride;
+  return part;
+}
 
 void WeightMatrix::copy_rows(Index first, std::span<float> out) const {
+  const Index end = first + static_cast<Index>(out.size()) / columns_;
+  for (Index row = first; row < end;) {
+    const Index run = std::min(end - row, block_ - row % block_);
+    copy_stored(
+        first_ + row / block_ * stride_ + row % block_,
+        out.subspan(static_cast<std::size_t>((row - first) * columns_), static_cast<std::size_t>(run * columns_)));
+    row += run;
+  }
+}
+
+void WeightMatrix::copy_stored(Index first, std::span<float> out) const {
   const std::size_t element = type_ == WeightType::kFloat32 ? sizeof(float) : sizeof(core::Half);
   const auto part = bytes_.subspan(static_cast<std::size_t>(first * columns_) * element, out.size() * element);
   switch (type_) {

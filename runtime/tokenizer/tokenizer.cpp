@@ -190,17 +190,4 @@ std::int32_t Tokenizer::vocab_size() const {
 
 const std::vector<std::int32_t>& Tokenizer::special_token_ids() const { return parts_->special_ids; }
 
-TokenRange tokens_of(const Encoding& encoding, ByteRange range) {
-  TokenRange tokens{encoding.ids.size(), 0};
-  std::size_t before = 0;  // tokens up to here came from what precedes the range
-  for (std::size_t i = 0; i < encoding.ranges.size(); ++i) {
-    const ByteRange token = encoding.ranges[i];
-    if (token.end <= range.begin) before = i + 1;
-    if (token.begin >= token.end || token.begin >= range.end || token.end <= range.begin) continue;
-    tokens.begin = std::min(tokens.begin, i);
-    tokens.end = i + 1;
-  }
-  return tokens.begin < tokens.end ? tokens : TokenRange{before, before};
-}
-
 }  // namespace evictlab::runtime

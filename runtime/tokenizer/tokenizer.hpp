@@ -9,37 +9,17 @@
 #include <string_view>
 #include <vector>
 
-#include "runtime/tokenizer/error.hpp"
-#include "runtime/tokenizer/pieces.hpp"
+#include "runtime/tokenizer/text_tokenizer.hpp"
 #include "runtime/tokenizer/utf8.hpp"  // code_point_offsets, for spans counted in characters
 
 namespace evictlab::runtime {
-
-/// A text as tokens.
-struct Encoding {
-  std::vector<std::int32_t> ids;
-  /// [ids] The bytes of the text each token came from, always whole characters: the tokens of a character
-  /// that is split all have its range. White space that belongs to a token is in its range. Tokens added by
-  /// the template have empty ranges, at the start or the end of the text.
-  std::vector<ByteRange> ranges;
-};
-
-/// Tokens [begin, end) of an encoding.
-struct TokenRange {
-  std::size_t begin = 0;
-  std::size_t end = 0;
-  friend bool operator==(TokenRange, TokenRange) = default;
-};
-
-/// The tokens that came from any of the bytes `range`. Without any, empty, where they would be.
-TokenRange tokens_of(const Encoding& encoding, ByteRange range);
 
 /// A tokenizer with a byte-pair-encoding model, as Hugging Face's tokenizers library saves it. Gives the
 /// same ids and the same decoded text as the library. Several threads may use one.
 ///
 /// Not supported, and refused by name: models other than BPE, subword prefixes and suffixes, dropout,
 /// truncation, padding, and components that the make_... functions of this folder do not list.
-class Tokenizer {
+class Tokenizer final : public TextTokenizer {
  public:
   /// Reads a tokenizer.json. Throws TokenizerError (one line: file, place in it, what is wrong), and
   /// core::InputError when the file cannot be read.
@@ -49,17 +29,17 @@ class Tokenizer {
 
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
-  ~Tokenizer();
+  ~Tokenizer() override;
 
   /// The tokens of `text`; with those of the template (a BOS, say) if `add_special_tokens`. Special tokens
   /// written out in the text become themselves either way. Throws TokenizerError for text that is not
   /// UTF-8 (naming the byte) or has 2^32 bytes or more.
-  Encoding encode(std::string_view text, bool add_special_tokens) const;
+  Encoding encode(std::string_view text, bool add_special_tokens) const override;
 
   /// The text of tokens; without special ones if `skip_special_tokens` (as in the library, special tokens
   /// that the normalizer changes stay). Ids that no token has give nothing,
   /// bytes that are not UTF-8 give U+FFFD.
-  std::string decode(std::span<const std::int32_t> ids, bool skip_special_tokens) const;
+  std::string decode(std::span<const std::int32_t> ids, bool skip_special_tokens) const override;
 
   std::optional<std::int32_t> token_to_id(std::string_view token) const;
   /// The token as the vocabulary writes it, which for byte-level models is not its text.

@@ -146,6 +146,34 @@ def test_damaged_tokenizer(refused, broken_model, prompts, tmp_path):
 # --- prompts ---------------------------------------------------------------------------------------
 
 
+def test_a_sentencepiece_model_that_is_none(refused, broken_model, tmp_path):
+    (broken_model / "tokenizer.json").unlink()
+    (tmp_path / "t.txt").write_text("some words")
+    arguments = ("record", "--model", broken_model, "--text", tmp_path / "t.txt", "--out", tmp_path / "t.h5")
+    refused(*arguments, saying="no tokenizer.json and no tokenizer.model")
+    for damaged in (b"", b"{}", bytes(range(256)) * 8):
+        (broken_model / "tokenizer.model").write_bytes(damaged)
+        refused(*arguments, saying="tokenizer.model: not a SentencePiece model")
+
+
+@pytest.mark.parametrize(
+    ("change", "saying"),
+    [
+        ({"rope_scaling": {"type": "su", "factor": 4.0}}, "rope type 'su' is not supported; known: default, linear, dynamic"),
+        ({"rope_scaling": {"type": "yarn", "factor": 0}}, "factor is 0, expected a number above 0"),
+        ({"architectures": ["Qwen3ForCausalLM"]}, "q_norm.weight' is missing"),
+        ({"architectures": ["InternLM2ForCausalLM"]}, "tensor 'model.tok_embeddings.weight' is missing"),
+        ({"architectures": ["MistralForCausalLM"], "sliding_window": -1}, "sliding_window is -1, expected 1.."),
+        ({"architectures": ["Qwen2ForCausalLM"], "layer_types": "x"}, "layer_types is \"x\", expected a list of"),
+    ],
+)
+def test_a_configuration_that_no_model_has(refused, broken_model, prompts, tmp_path, change, saying):
+    config = json.loads((broken_model / "config.json").read_text())
+    config.pop("rope_parameters", None)
+    (broken_model / "config.json").write_text(json.dumps({**config, **change}))
+    refused(*record(broken_model, prompts({"prompt": LONG}), tmp_path / "t.h5"), saying=saying)
+
+
 def test_missing_prompts(refused, model, tmp_path):
     refused(*record(model, tmp_path / "none.jsonl", tmp_path / "t.h5"), saying="none.jsonl")
     refused("record", "--model", model, "--out", tmp_path / "t.h5", saying="--prompts")

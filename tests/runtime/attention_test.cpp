@@ -1,5 +1,6 @@
 #include "runtime/attention.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 
@@ -109,6 +110,47 @@ TEST(OutputNorms, EqualTheirDefinitionOverManyBlocks) {
     const double expected = (values.row(j).cast<double>() * weight.cast<double>()).cwiseAbs().sum();
     EXPECT_NEAR(norms[static_cast<std::size_t>(j)], expected, 1e-4);
   }
+}
+
+/// 150 queries are three blocks; the first 10 of the 160 slots were there before.
+void expect_windowed(const std::vector<std::int32_t>& positions) {
+  const RowMatrix queries = random_matrix(150, 8, 5);
+  const RowMatrix keys = random_matrix(160, 8, 6);
+  const RowMatrix values = random_matrix(160, 8, 7);
+  const Index size = 20;
+  RowMatrix output(150, 8);
+  RowMatrix probabilities = RowMatrix::Zero(150, 160);
+  causal_attention(
+      view(queries), view(keys), view(values), 0.5F, output,
+      [&](Index first, const RowMatrixView& rows) { probabilities.block(first, 0, rows.rows(), rows.cols()) = rows; },
+      {size, positions});
+  for (Index i = 0; i < 150; ++i) {
+    const Index query = 10 + i;
+    Eigen::RowVectorXd expected = Eigen::RowVectorXd::Zero(160);
+    for (Index j = 0; j <= query; ++j) {
+      if (positions[query] - positions[j] >= size) continue;
+      expected(j) = std::exp(0.5 * queries.row(i).cast<double>().dot(keys.row(j).cast<double>()));
+    }
+    expected /= expected.sum();
+    EXPECT_LT((probabilities.row(i).cast<double>() - expected).cwiseAbs().maxCoeff(), 1e-6) << i;
+    for (Index j = 0; j < 160; ++j) EXPECT_EQ(expected(j) == 0.0, probabilities(i, j) == 0.0F);
+    EXPECT_LT((output.row(i).cast<double>() - expected * values.cast<double>()).cwiseAbs().maxCoeff(), 1e-5) << i;
+  }
+}
+
+/// With a gap where something was evicted, after position 29.
+std::vector<std::int32_t> positions_with_a_gap() {
+  std::vector<std::int32_t> positions;
+  for (std::int32_t slot = 0; slot < 160; ++slot) positions.push_back(slot < 30 ? slot : slot + 5);
+  return positions;
+}
+
+TEST(CausalAttention, ASlidingWindowShowsTheLastPositionsAlone) { expect_windowed(positions_with_a_gap()); }
+
+TEST(CausalAttention, ASlidingWindowShowsTheLastPositionsWhateverTheOrderACompactedCacheHoldsThemIn) {
+  std::vector<std::int32_t> positions = positions_with_a_gap();
+  std::reverse(positions.begin(), positions.begin() + 10);
+  expect_windowed(positions);
 }
 
 }  // namespace

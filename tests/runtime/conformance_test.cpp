@@ -1,6 +1,8 @@
 // Against what Hugging Face transformers computes in float32 for the checkpoints of
 // scripts/make_fixture_checkpoints.py. EVICTLAB_CHECKPOINTS may name a directory of freshly made ones.
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -72,9 +74,10 @@ class Conformance : public ::testing::TestWithParam<std::string> {
 TEST_P(Conformance, LogitsOfEveryPositionAreThoseOfTransformers) {
   KvCache cache = model_.make_cache(n_);
   const trace::RowMatrix logits = model_.forward_all(tokens_, cache);
-  EXPECT_LE(
-      relative_difference({logits.data(), static_cast<std::size_t>(logits.size())}, expected_.values<float>("logits")),
-      kTolerance);
+  const double difference =
+      relative_difference({logits.data(), static_cast<std::size_t>(logits.size())}, expected_.values<float>("logits"));
+  RecordProperty("logits", fmt::format("{:.1e}", difference));
+  EXPECT_LE(difference, kTolerance);
 }
 
 TEST_P(Conformance, AttentionRowsAndColumnSumsAreThoseOfTransformers) {
@@ -103,10 +106,45 @@ TEST_P(Conformance, TheGreedyContinuationIsThatOfTransformers) {
   const auto greedy = expected_.values<std::int32_t>("greedy_ids");
   KvCache cache = model_.make_cache(n_ + static_cast<Index>(greedy.size()));
   std::vector<float> logits = model_.forward(tokens_, cache);
+  std::vector<float> all;
   for (const std::int32_t id : greedy) {
     ASSERT_EQ(greedy_token(logits), id);
     logits = model_.forward(std::span(&id, 1), cache);
+    all.insert(all.end(), logits.begin(), logits.end());
   }
+  const double difference = relative_difference(all, expected_.values<float>("greedy_logits"));
+  RecordProperty("greedy_logits", fmt::format("{:.1e}", difference));
+  EXPECT_LE(difference, kTolerance);
+}
+
+TEST_P(Conformance, NothingIsAttendedToOutsideALayersSlidingWindow) {
+  const ModelConfig& config = model_.config();
+  testing::AttentionCapture capture(config.layers, config.query_heads, n_);
+  KvCache cache = model_.make_cache(n_);
+  model_.forward(tokens_, cache, &capture);
+  for (Index layer = 0; layer < config.layers; ++layer) {
+    const Index window = config.sliding_windows[static_cast<std::size_t>(layer)];
+    if (window == 0) continue;
+    ASSERT_LT(window, n_);
+    for (Index head = 0; head < config.query_heads; ++head) {
+      const RowMatrix& rows = capture.probabilities(layer, head);
+      for (Index query = window; query < n_; ++query) {
+        EXPECT_EQ(rows.row(query).head(query - window + 1).maxCoeff(), 0.0F);
+        EXPECT_GT(rows(query, query - window + 1), 0.0F);
+      }
+    }
+  }
+}
+
+TEST(InternLm2, ARepackedLlamaGivesTheSameLogitsToTheLastBit) {
+  const auto logits = [](const char* name) {
+    const Transformer model(testing::kCheckpoints / name);
+    const Expected expected(testing::kCheckpoints / name / "expected.safetensors");
+    const auto tokens = expected.values<std::int32_t>("input_ids");
+    KvCache cache = model.make_cache(static_cast<Index>(tokens.size()));
+    return model.forward_all(tokens, cache);
+  };
+  EXPECT_EQ(logits("internlm2-dynamic-f16"), logits("llama-dynamic-f16"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Checkpoints, Conformance, ::testing::ValuesIn(checkpoint_names()), [](const auto& test) {

@@ -1,5 +1,7 @@
 #include "runtime/model_config.hpp"
 
+#include <cmath>
+
 #include "model_files.hpp"
 #include "runtime/model_error.hpp"
 #include "testing/temporary_directory.hpp"
@@ -21,6 +23,13 @@ class ModelConfigTest : public ::testing::Test {
   ModelConfig read(const json& patch = json::object()) {
     json config = json::parse(kMinimal);
     config.merge_patch(patch);
+    testing::write_file(directory_ / "config.json", config.dump());
+    return read_model_config(directory_.path());
+  }
+  /// Null stays null, which merge_patch() takes as a key to remove.
+  ModelConfig read_whole(const json& changes) {
+    json config = json::parse(kMinimal);
+    config.update(changes);
     testing::write_file(directory_ / "config.json", config.dump());
     return read_model_config(directory_.path());
   }
@@ -77,6 +86,74 @@ TEST_F(ModelConfigTest, Qwen2AlwaysHasBiasesOnQueryKeyAndValueAndNeverOnTheOutpu
   EXPECT_FALSE(config.attention_output_bias);
 }
 
+TEST_F(ModelConfigTest, BiasesAreThoseTheArchitectureKnows) {
+  const json asked = {{"attention_bias", true}, {"mlp_bias", true}};
+  json config = asked;
+  config["architectures"] = {"MistralForCausalLM"};
+  EXPECT_FALSE(read(config).query_key_value_bias);
+  EXPECT_FALSE(read(config).mlp_bias);
+  config["architectures"] = {"Qwen3ForCausalLM"};
+  EXPECT_TRUE(read(config).query_key_value_bias);
+  EXPECT_TRUE(read(config).attention_output_bias);
+  EXPECT_FALSE(read(config).mlp_bias);
+  EXPECT_TRUE(read({{"architectures", {"InternLM2ForCausalLM"}}, {"bias", true}}).attention_output_bias);
+  EXPECT_FALSE(read({{"architectures", {"InternLM2ForCausalLM"}}, {"attention_bias", true}}).attention_output_bias);
+}
+
+TEST_F(ModelConfigTest, MistralSeesTheLastPositionsInEveryLayer) {
+  const auto windows = [&](const json& patch) {
+    json config = patch;
+    config["architectures"] = {"MistralForCausalLM"};
+    return read(config).sliding_windows;
+  };
+  EXPECT_THAT(windows({{"sliding_window", 256}}), ElementsAre(256, 256, 256));
+  EXPECT_THAT(windows(json::object()), ElementsAre(4096, 4096, 4096));
+  EXPECT_THAT(read_whole({{"architectures", {"MistralForCausalLM"}}, {"sliding_window", nullptr}}).sliding_windows,
+              ElementsAre(0, 0, 0));
+}
+
+TEST_F(ModelConfigTest, QwenChoosesTheLayersThatSeeTheLastPositions) {
+  const json used = {{"architectures", {"Qwen2ForCausalLM"}}, {"use_sliding_window", true}, {"sliding_window", 64}};
+  const auto with = [&](const char* key, const json& value) {
+    json config = used;
+    config[key] = value;
+    return config;
+  };
+  EXPECT_THAT(read(used).sliding_windows, ElementsAre(0, 0, 0)) << "max_window_layers is 28";
+  EXPECT_THAT(read(with("max_window_layers", 1)).sliding_windows, ElementsAre(0, 64, 64));
+  EXPECT_THAT(read(with("max_window_layers", 0)).sliding_windows, ElementsAre(64, 64, 64));
+  EXPECT_THAT(read(with("layer_types", {"sliding_attention", "full_attention", "sliding_attention"})).sliding_windows,
+              ElementsAre(64, 0, 64));
+  EXPECT_THAT(refusal(with("layer_types", {"full_attention"})), HasSubstr("expected a list of 3 layer types"));
+  EXPECT_THAT(refusal(with("layer_types", {"full_attention", "linear_attention", "full_attention"})),
+              HasSubstr("layer type \"linear_attention\" is not supported; known: full_attention, sliding_attention"));
+  json none = with("max_window_layers", 1);
+  none["sliding_window"] = nullptr;
+  none["architectures"] = {"Qwen3ForCausalLM"};
+  EXPECT_THAT(read_whole(none).sliding_windows, ElementsAre(0, 0, 0)) << "null is none";
+  json unused = with("layer_types", {"full_attention", "sliding_attention", "full_attention"});
+  unused["use_sliding_window"] = false;
+  EXPECT_THAT(refusal(unused), HasSubstr("use_sliding_window is not true"));
+  EXPECT_THAT(read({{"use_sliding_window", true}, {"sliding_window", 64}}).sliding_windows, ElementsAre(0, 0, 0))
+      << "Llama has none";
+}
+
+TEST_F(ModelConfigTest, ScaledRopesReadMorePositions) {
+  const auto scaled = [&](const json& scaling) { return read({{"rope_scaling", scaling}}); };
+  EXPECT_EQ(scaled({{"type", "linear"}, {"factor", 4.0}}).max_positions, 2048);
+  const ModelConfig dynamic = scaled({{"type", "dynamic"}, {"factor", 2.5}});
+  EXPECT_EQ(dynamic.max_positions, 1280);
+  EXPECT_EQ(describe(dynamic.rope), "rope(theta=10000,type=dynamic,factor=2.5,original_positions=512)");
+  const ModelConfig yarn = scaled({{"type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 256}});
+  EXPECT_EQ(yarn.max_positions, 1024);
+  EXPECT_NEAR(yarn.rope.attention_factor, 0.1 * std::log(4.0) + 1.0, 1e-12);
+  EXPECT_EQ(scaled({{"type", "yarn"}, {"factor", 4.0}}).rope.original_positions, 512);
+  EXPECT_EQ(scaled({{"type", "yarn"}, {"factor", 4.0}, {"attention_factor", 0.5}}).rope.attention_factor, 0.5);
+  EXPECT_THAT(refusal({{"rope_scaling", {{"type", "linear"}}}}), HasSubstr("rope_scaling: factor is missing"));
+  EXPECT_THAT(refusal({{"rope_scaling", {{"type", "yarn"}, {"factor", 4.0}, {"beta_slow", 40.0}}}}),
+              HasSubstr("beta_slow is 40, expected at most beta_fast 32"));
+}
+
 TEST_F(ModelConfigTest, BothRopeNotationsMeanTheSame) {
   const json llama3 = {{"rope_type", "llama3"},
                        {"factor", 8.0},
@@ -106,21 +183,23 @@ TEST_F(ModelConfigTest, GenerationConfigDecidesOnTheEndTokens) {
 }
 
 TEST_F(ModelConfigTest, AnUnsupportedArchitectureIsNamedWithThoseKnown) {
-  EXPECT_THAT(refusal({{"architectures", {"MambaForCausalLM"}}}),
-              HasSubstr("architecture 'MambaForCausalLM' is not supported; known: LlamaForCausalLM, Qwen2ForCausalLM"));
+  EXPECT_THAT(
+      refusal({{"architectures", {"MambaForCausalLM"}}}),
+      HasSubstr("architecture 'MambaForCausalLM' is not supported; known: LlamaForCausalLM, MistralForCausalLM, "
+                "Qwen2ForCausalLM, Qwen3ForCausalLM, InternLM2ForCausalLM"));
   EXPECT_THAT(refusal({{"architectures", "LlamaForCausalLM"}}), HasSubstr("expected a list of one name"));
   EXPECT_THAT(refusal({{"architectures", nullptr}}), HasSubstr("architectures is missing"));
 }
 
 TEST_F(ModelConfigTest, UnsupportedFeaturesAreNamed) {
   EXPECT_THAT(refusal({{"hidden_act", "gelu"}}), HasSubstr("hidden_act 'gelu' is not supported; known: silu"));
-  EXPECT_THAT(refusal({{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}}}),
-              HasSubstr("rope_scaling: rope type 'yarn' is not supported; known: default, llama3"));
+  EXPECT_THAT(
+      refusal({{"rope_scaling", {{"rope_type", "longrope"}, {"factor", 4.0}}}}),
+      HasSubstr("rope_scaling: rope type 'longrope' is not supported; known: default, linear, dynamic, llama3, yarn"));
   EXPECT_THAT(refusal({{"rope_parameters", {{"rope_theta", 1e4}, {"partial_rotary_factor", 0.5}}}}),
               HasSubstr("partial_rotary_factor 0.5 is not supported"));
   EXPECT_THAT(refusal({{"quantization_config", {{"quant_method", "gptq"}}}}),
               HasSubstr("quantization_config ('gptq')"));
-  EXPECT_THAT(refusal({{"use_sliding_window", true}}), HasSubstr("use_sliding_window is not supported"));
   EXPECT_THAT(refusal({{"dtype", "float8_e4m3fn"}}), HasSubstr("dtype 'float8_e4m3fn' is not supported"));
 }
 

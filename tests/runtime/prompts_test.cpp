@@ -3,6 +3,7 @@
 #include <fstream>
 #include <numeric>
 
+#include "runtime/tokenizer/tokenizer.hpp"
 #include "testing/temporary_directory.hpp"
 
 namespace evictlab::runtime {

@@ -174,8 +174,9 @@ std::string test_name(const ::testing::TestParamInfo<EveryLivePolicy::ParamType>
 }
 
 INSTANTIATE_TEST_SUITE_P(Registry, EveryLivePolicy,
-                         ::testing::Combine(::testing::Values("nine-layers", "gqa-f32", "llama3-rope-tied-f16-sharded",
-                                                              "mha-biases-bf16", "qwen2-gqa-tied-bf16"),
+                         ::testing::Combine(::testing::Values("nine-layers", "gqa-f32", "mistral-default-f16",
+                                                              "llama3-rope-tied-f16-sharded", "mha-biases-bf16",
+                                                              "qwen2-gqa-tied-bf16"),
                                             ::testing::ValuesIn(live_policies())),
                          test_name);
 

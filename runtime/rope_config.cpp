@@ -1,0 +1,136 @@
+#include "runtime/rope_config.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <string_view>
+#include <utility>
+
+namespace evictlab::runtime {
+namespace {
+
+using Type = RopeConfig::Type;
+
+constexpr std::array kTypes = {
+    std::pair<std::string_view, Type>{"default", Type::kDefault},
+    std::pair<std::string_view, Type>{"linear", Type::kLinear},
+    std::pair<std::string_view, Type>{"dynamic", Type::kDynamic},
+    std::pair<std::string_view, Type>{"llama3", Type::kLlama3},
+    std::pair<std::string_view, Type>{"yarn", Type::kYarn},
+};
+
+std::string_view type_name(Type type) {
+  return std::ranges::find(kTypes, type, &std::pair<std::string_view, Type>::second)->first;
+}
+
+Type read_type(const ConfigKeys& keys) {
+  // Checkpoints from before transformers 4.45 say "type".
+  const std::string name = keys.text("rope_type").value_or(keys.text("type").value_or("default"));
+  const auto found = std::ranges::find(kTypes, name, &std::pair<std::string_view, Type>::first);
+  if (found != kTypes.end()) return found->second;
+  std::string known;
+  for (const auto& [type, value] : kTypes) known += fmt::format("{}{}", known.empty() ? "" : ", ", type);
+  throw ModelError("{}: rope type '{}' is not supported; known: {}", keys.where(), name, known);
+}
+
+void read_llama3(const ConfigKeys& keys, RopeConfig& rope) {
+  rope.factor = keys.positive("factor");
+  rope.low_freq_factor = keys.positive("low_freq_factor");
+  rope.high_freq_factor = keys.positive("high_freq_factor");
+  rope.original_positions = keys.size("original_max_position_embeddings", kMostPositions);
+  if (rope.low_freq_factor >= rope.high_freq_factor) {
+    throw ModelError("{}: low_freq_factor is {}, expected less than high_freq_factor {}", keys.where(),
+                     rope.low_freq_factor, rope.high_freq_factor);
+  }
+}
+
+/// Peng et al. 2023 (arXiv:2309.00071), section 3.4: scores are sharpened as the factor grows. Transformers
+/// multiplies queries and keys each by 0.1 mscale ln(factor) + 1.
+double yarn_sharpening(double factor, double mscale) {
+  return factor <= 1.0 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
+}
+
+void read_yarn(const ConfigKeys& keys, Index max_positions, RopeConfig& rope) {
+  rope.original_positions =
+      keys.optional_size("original_max_position_embeddings", kMostPositions).value_or(max_positions);
+  rope.factor = keys.optional_positive("factor").value_or(static_cast<double>(max_positions) /
+                                                          static_cast<double>(rope.original_positions));
+  rope.beta_fast = keys.optional_positive("beta_fast").value_or(rope.beta_fast);
+  rope.beta_slow = keys.optional_positive("beta_slow").value_or(rope.beta_slow);
+  if (rope.beta_slow > rope.beta_fast) {
+    throw ModelError("{}: beta_slow is {}, expected at most beta_fast {}", keys.where(), rope.beta_slow,
+                     rope.beta_fast);
+  }
+  rope.truncate = keys.flag("truncate", true);
+  const auto mscale = keys.optional_positive("mscale");
+  const auto mscale_all = keys.optional_positive("mscale_all_dim");
+  const double sharpening = mscale && mscale_all
+                                ? yarn_sharpening(rope.factor, *mscale) / yarn_sharpening(rope.factor, *mscale_all)
+                                : yarn_sharpening(rope.factor, 1.0);
+  rope.attention_factor = keys.optional_positive("attention_factor").value_or(sharpening);
+}
+
+void refuse_partial_rotation(const ConfigKeys& keys) {
+  const double share = keys.optional_positive("partial_rotary_factor").value_or(1.0);
+  if (share != 1.0) {
+    throw ModelError("{}: partial_rotary_factor {} is not supported; expected 1", keys.where(), share);
+  }
+}
+
+void read_parameters(const ConfigKeys& keys, Index max_positions, RopeConfig& rope) {
+  rope.theta = keys.optional_positive("rope_theta").value_or(rope.theta);
+  refuse_partial_rotation(keys);
+  rope.type = read_type(keys);
+  switch (rope.type) {
+    case Type::kDefault:
+      break;
+    case Type::kLinear:
+      rope.factor = keys.positive("factor");
+      break;
+    case Type::kDynamic:
+      rope.factor = keys.positive("factor");
+      rope.original_positions = max_positions;
+      break;
+    case Type::kLlama3:
+      read_llama3(keys, rope);
+      break;
+    case Type::kYarn:
+      read_yarn(keys, max_positions, rope);
+      break;
+  }
+}
+
+}  // namespace
+
+std::string describe(const RopeConfig& rope) {
+  std::string text = fmt::format("rope(theta={}", rope.theta);
+  if (rope.type != Type::kDefault) text += fmt::format(",type={},factor={}", type_name(rope.type), rope.factor);
+  if (rope.type == Type::kLlama3) {
+    text += fmt::format(",low_freq_factor={},high_freq_factor={}", rope.low_freq_factor, rope.high_freq_factor);
+  }
+  if (rope.original_positions > 0) text += fmt::format(",original_positions={}", rope.original_positions);
+  if (rope.type == Type::kYarn) {
+    text += fmt::format(",beta_fast={},beta_slow={},attention_factor={}", rope.beta_fast, rope.beta_slow,
+                        rope.attention_factor);
+  }
+  return text + ")";
+}
+
+RopeConfig read_rope_config(const ConfigKeys& keys, Index max_positions) {
+  RopeConfig rope;
+  rope.theta = keys.optional_positive("rope_theta").value_or(rope.theta);
+  refuse_partial_rotation(keys);
+  if (const auto scaling = keys.object("rope_scaling")) read_parameters(*scaling, max_positions, rope);
+  if (const auto parameters = keys.object("rope_parameters")) read_parameters(*parameters, max_positions, rope);
+  return rope;
+}
+
+Index stretched_positions(const RopeConfig& rope, Index max_positions) {
+  const bool of_original = rope.type == Type::kYarn;
+  if (!of_original && rope.type != Type::kLinear && rope.type != Type::kDynamic) return max_positions;
+  const auto base = static_cast<double>(of_original ? rope.original_positions : max_positions);
+  const double stretched = std::min(base * rope.factor, static_cast<double>(kMostPositions));
+  return std::max(max_positions, static_cast<Index>(stretched));
+}
+
+}  // namespace evictlab::runtime
