@@ -173,6 +173,13 @@ class Run:
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
             self.step, self.seconds, self.tokens = state["step"], state["seconds"], state["tokens"]
+            if rank == 0:
+                self.forget_what_will_be_done_again()
+
+    def forget_what_will_be_done_again(self) -> None:
+        log = self.arguments.out / "log.jsonl"
+        lines = log.read_text().splitlines(keepends=True) if log.exists() else []
+        log.write_text("".join(line for line in lines if json.loads(line)["step"] <= self.step))
 
     def save(self) -> None:
         if self.rank != 0:
