@@ -138,10 +138,11 @@ std::vector<Figure> prediction_figures(const Table& table) {
     canvas.add_panel(
         "",
         fmt::format("unset logscale\nset grid\nset border 3\nset logscale xy 10\nset format x '%g'\n"
-                    "set format y '%g'\nset xrange [{2:.9g}:{3:.9g}]\nset yrange [*:*]\nset xtics norotate auto\n"
+                    "set format y '%g'\nset xrange [{2:.9g}:{3:.9g}]\nset yrange [*:*]\n{4}"
                     "set xlabel {1} offset 0,0.3 textcolor rgb '{0}'\n"
                     "set ylabel 'KL divergence, nats per token' offset 0.5,0 textcolor rgb '{0}'\nplot ",
-                    kTextColor, gnuplot_string(measure.label), own->second.lowest / 1.15, own->second.highest * 1.15) +
+                    kTextColor, gnuplot_string(measure.label), own->second.lowest / 1.15, own->second.highest * 1.15,
+                    logarithmic_tics("x", own->second.lowest / 1.15, own->second.highest * 1.15)) +
             joined(plots));
   }
   canvas.add_legend();

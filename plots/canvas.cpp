@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace evictlab::plots {
 namespace {
@@ -25,6 +26,21 @@ std::string joined(const std::vector<std::string>& plots) {
   std::string text;
   for (const std::string& plot : plots) text += (text.empty() ? "" : ", \\\n") + plot;
   return text + "\n";
+}
+
+std::string logarithmic_tics(std::string_view axis, double low, double high) {
+  if (high / low >= 100) return fmt::format("set {}tics norotate auto\n", axis);
+  const std::vector<double> steps =
+      high / low < 10 ? std::vector{1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0} : std::vector{1.0, 2.0, 5.0};
+  std::string places;
+  for (double decade = std::pow(10, std::floor(std::log10(low))); decade <= high; decade *= 10) {
+    for (const double step : steps) {
+      if (step * decade >= low && step * decade <= high) {
+        places += fmt::format("{}{:.6g}", places.empty() ? "" : ", ", step * decade);
+      }
+    }
+  }
+  return fmt::format("set {}tics norotate ({})\n", axis, places);
 }
 
 int tic_step(double last) {

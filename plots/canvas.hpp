@@ -16,6 +16,10 @@ std::vector<std::string> line_with_bars(const std::string& data, const Style& st
 /// The pieces of one plot command, as gnuplot separates them, with its end.
 std::string joined(const std::vector<std::string>& plots);
 
+/// "set xtics ..." for a logarithmic axis ("x" or "y") from `low` to `high` > low > 0: 1, 2 and 5 times powers of ten
+/// where there are fewer than two decades to label, else gnuplot's own.
+std::string logarithmic_tics(std::string_view axis, double low, double high);
+
 /// Whole-number tics up to `last` that do not crowd: every, every 2nd, 4th, ... of them.
 int tic_step(double last);
 

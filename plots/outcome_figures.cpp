@@ -76,15 +76,22 @@ std::vector<Point> points_of(const Outcomes& outcomes, const PolicyKey& key, con
 void draw_panel(const Quantity& quantity, const std::vector<std::pair<Series, std::vector<Point>>>& lines,
                 Canvas& canvas) {
   double lowest = 1e300;
+  double fewest = 1e300;
+  double most = 0;
   for (const auto& [series, points] : lines) {
-    for (const Point& point : points) lowest = std::min(lowest, std::max(point.value.low, point.value.mean / 10));
+    if (series.key.policy == "full") continue;  // a line across
+    for (const Point& point : points) {
+      lowest = std::min(lowest, std::max(point.value.low, point.value.mean / 10));
+      fewest = std::min(fewest, point.slots);
+      most = std::max(most, point.slots);
+    }
   }
   std::string commands = fmt::format(
       "unset logscale\nset grid\nset border 3\nset logscale x 2\nset format x '%.0f'\nset format y '%g'\n"
       "set xlabel 'slots held per layer and kv head' offset 0,0.3 textcolor rgb '{0}'\n"
-      "set ylabel {1} offset 0.5,0 textcolor rgb '{0}'\nset xrange [*:*]\n{2}set yrange [{3}]\nplot ",
+      "set ylabel {1} offset 0.5,0 textcolor rgb '{0}'\nset xrange [{4:.9g}:{5:.9g}]\n{2}set yrange [{3}]\nplot ",
       kTextColor, gnuplot_string(quantity.label), quantity.logarithmic ? "set logscale y 10\n" : "",
-      quantity.logarithmic ? fmt::format("{:.9g}:*", lowest / 1.25) : std::string("0:1"));
+      quantity.logarithmic ? fmt::format("{:.9g}:*", lowest / 1.25) : std::string("0:1"), fewest / 1.15, most * 1.15);
   std::vector<std::string> plots;
   for (const auto& [series, points] : lines) {
     if (series.key.policy == "full") {  // whatever the budget

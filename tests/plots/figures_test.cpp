@@ -1,4 +1,5 @@
 #include "plots/figures.hpp"
+#include "plots/canvas.hpp"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -337,6 +338,12 @@ TEST(DifferenceFigures, ShowWhereTwoRecordingsDifferByLayerAndTask) {
   EXPECT_THAT(figures[0].script, HasSubstr("0 0.5 0.25 0.75\n1 0.75 0.5 1\n"));
   EXPECT_THAT(figures[0].script, HasSubstr("'all (n = 4, 3)' 0, 'kv (n = 4, 3)' 1"));
   EXPECT_THAT(figures[0].script, HasSubstr("4 prompts of A, 3 others of B"));
+}
+
+TEST(LogarithmicTics, AreAtOneTwoAndFiveWhereDecadesAreFew) {
+  EXPECT_EQ(logarithmic_tics("x", 0.15, 3.0), "set xtics norotate (0.2, 0.5, 1, 2)\n");
+  EXPECT_EQ(logarithmic_tics("x", 0.25, 0.8), "set xtics norotate (0.3, 0.4, 0.5, 0.7)\n");
+  EXPECT_EQ(logarithmic_tics("y", 1.0, 1000.0), "set ytics norotate auto\n");
 }
 
 TEST(PictureFigures, ShowTheFirstPromptALayerAPanelOnALogarithmicScale) {
