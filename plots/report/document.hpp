@@ -1,0 +1,30 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "analysis/table.hpp"
+
+namespace evictlab::plots {
+
+/// A figure as it was drawn.
+struct Drawing {
+  std::string name;
+  std::string svg;
+};
+
+/// What a report is made of. All text stands for itself; it is escaped when the page is made.
+struct ReportContent {
+  std::string title = {};
+  std::vector<std::pair<std::string, std::string>> facts = {};  // on the model and the recording
+  std::optional<analysis::Table> replay = {};
+  std::vector<Drawing> drawings = {};
+  std::vector<std::string> commands = {};
+};
+
+/// The report: one HTML page that loads nothing. A part for which there is nothing says why in its place.
+std::string report_page(const ReportContent& content);
+
+}  // namespace evictlab::plots
