@@ -7,6 +7,13 @@
 #include "sim/scorer_agreement.hpp"
 
 namespace evictlab::cli {
+namespace {
+
+constexpr const char* kScorers = "random,h2o,tova,snapkv,cake,expected-attention,knorm,keydiff,lagkv";
+
+}  // namespace
+
+AnalysisSettings AnalysisSettings::defaults() { return {{}, sim::make_policies(kScorers)}; }
 
 nlohmann::ordered_json AnalysisSettings::json() const {
   return {{"sinks", profile.profile.sinks}, {"recent", profile.profile.recent},
@@ -21,7 +28,7 @@ void declare_analysis(Options& options) {
   options.value("window", "N", "32", "queries that CAKE's dispersion and shift are taken over");
   options.value("tau1", "T", "1", "CAKE's temperature of dispersion");
   options.value("tau2", "T", "1", "CAKE's temperature of shift");
-  options.value("policy", "LIST", "random,h2o,tova,snapkv,cake,expected-attention,knorm,keydiff,lagkv",
+  options.value("policy", "LIST", kScorers,
                 "policies whose scorers are compared with the future (those that the recording can serve)");
 }
 
@@ -43,11 +50,7 @@ std::vector<std::string> AnalysisTables::names() {
 
 AnalysisTables analysis_tables(const trace::Source& trace, const AnalysisSettings& settings) {
   std::vector<sim::Policy> policies = settings.policies;
-  std::erase_if(policies, [&trace](const sim::Policy& policy) {
-    return std::ranges::any_of(trace.prompts(), [&policy](const trace::PromptInfo& prompt) {
-      return prompt.window < policy.needs().window_rows || !prompt.recorded().contains(policy.needs().fields);
-    });
-  });
+  std::erase_if(policies, [&trace](const sim::Policy& policy) { return !can_serve(trace, policy); });
   AnalysisTables tables;
   tables.profile = analysis::profile_tables(trace, settings.profile, layer_progress("analysing"));
   tables.scorers =

@@ -18,6 +18,9 @@ struct AnalysisSettings {
   analysis::LayerOptions profile;
   std::vector<sim::Policy> policies;  // whose scorers are compared with the future
 
+  /// What the options are where they are not given.
+  static AnalysisSettings defaults();
+
   nlohmann::ordered_json json() const;
 };
 

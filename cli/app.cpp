@@ -29,6 +29,7 @@ constexpr Command kCommands[] = {
     {"policies", "list the eviction policies, their parameters and sources", run_policies},
     {"analyze", "describe how layers and heads attend", run_analyze},
     {"plot", "draw figures from result tables", run_plot},
+    {"report", "one HTML page from result tables: the answer first", run_report},
     {"demo", "record, verify, replay and plot on the shipped model", run_demo},
 };
 

@@ -33,6 +33,7 @@ int run_validate(const Arguments& arguments);
 int run_policies(const Arguments& arguments);
 int run_analyze(const Arguments& arguments);
 int run_plot(const Arguments& arguments);
+int run_report(const Arguments& arguments);
 int run_demo(const Arguments& arguments);
 
 /// The program's whole command line, quoted for a shell: what traces and manifests record.

@@ -39,11 +39,12 @@ void step(const char* what, int (*command)(const Arguments&), const char* name, 
 }  // namespace
 
 int run_demo(const Arguments& arguments) {
-  Options options("demo", "[--out DIR] [OPTION ...]",
-                  "Runs the whole way on the shipped model and its prompts: record, verify, replay, analyze, plot.");
+  Options options(
+      "demo", "[--out DIR] [OPTION ...]",
+      "Runs the whole way on the shipped model and its prompts: record, verify, replay, analyze, plot, report.");
   options.value("model", "DIR", "", "the model directory; the shipped one by default");
   options.value("out", "DIR", "demo-out", "where to leave trace.h5, tables and figures");
-  options.value("prompts-per-task", "N", "4", "prompts of each task and length");
+  options.value("prompts-per-task", "N", "2", "prompts of each task and length");
   options.flag("force", "replace the results of an earlier run");
   if (!options.parse(arguments)) return 0;
 
@@ -79,8 +80,11 @@ int run_demo(const Arguments& arguments) {
                    "--budget", "40,48,64,96,128,192,256,384", "--out", (out / "replay.csv").string()}));
   step("How do the layers attend?", run_analyze, "analyze", with_force({trace, "--out", out.string()}));
   step("Pictures, from the tables alone.", run_plot, "plot", with_force({out.string(), "--out", out.string()}));
-  std::cerr << fmt::format("\nLook at {}: *.png and *.svg are the figures, *.csv the tables, trace.h5 the recording.\n",
-                           out.string());
+  step("One page to read.", run_report, "report",
+       with_force({out.string(), "--model", model.string(), "--out", (out / "report.html").string()}));
+  std::cerr << fmt::format(
+      "\nOpen {0}/report.html. In {0}, *.png and *.svg are the figures, *.csv the tables, trace.h5 the recording.\n",
+      out.string());
   return 0;
 }
 

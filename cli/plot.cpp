@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -8,8 +7,8 @@
 
 #include "cli/options.hpp"
 #include "cli/outputs.hpp"
+#include "cli/result_tables.hpp"
 #include "core/error.hpp"
-#include "core/file.hpp"
 #include "core/interrupt.hpp"
 #include "plots/figures.hpp"
 #include "plots/terminal.hpp"
@@ -18,27 +17,6 @@ namespace evictlab::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-// The named table and those that stand beside it; in a directory, those it holds.
-plots::ResultTables read_tables(const fs::path& results) {
-  const auto read = [](const fs::path& path) -> std::optional<analysis::Table> {
-    if (!fs::exists(path)) return std::nullopt;
-    return analysis::Table::from_csv(core::read_text(path), path.string());
-  };
-  if (!fs::exists(results)) throw core::InputError("{}: no such file or directory", results.string());
-  const bool named = !fs::is_directory(results);
-  const fs::path directory = named ? results.parent_path() : results;
-  plots::ResultTables tables;
-  std::vector<std::string> looked_for;
-  plots::ResultTables::each(tables, [&](const std::string& name, std::optional<analysis::Table>& table) {
-    looked_for.push_back(name + ".csv");
-    table = read(named && name == "replay" ? results : directory / looked_for.back());
-  });
-  bool any = false;
-  plots::ResultTables::each(tables, [&](const std::string&, const auto& table) { any = any || table.has_value(); });
-  if (!any) throw core::InputError("{}: holds none of {}", results.string(), fmt::join(looked_for, ", "));
-  return tables;
-}
 
 /// Of the terminal that stdout is, within what a plot can use.
 int terminal_columns() {
@@ -61,13 +39,13 @@ int run_plot(const Arguments& arguments) {
   if (!options.parse(arguments)) return 0;
 
   if (options.has("terminal")) {
-    const std::string text = plots::terminal_plots(read_tables(options.path("results")), terminal_columns());
+    const std::string text = plots::terminal_plots(read_result_tables(options.path("results")), terminal_columns());
     if (text.empty()) throw core::InputError("{}: no replay or analysis of it to draw", options.text("results"));
     std::cout << text;
     return 0;
   }
   const fs::path directory = options.path("out");
-  const std::vector<plots::Figure> figures = plots::all_figures(read_tables(options.path("results")));
+  const std::vector<plots::Figure> figures = plots::all_figures(read_result_tables(options.path("results")));
   if (figures.empty()) throw core::InputError("{}: its tables have no row to draw", options.text("results"));
   const Outputs outputs(options.has("force"));
   for (const plots::Figure& figure : figures) {

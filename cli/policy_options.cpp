@@ -38,6 +38,12 @@ sim::MakeOptions make_options(const Options& options) {
   return make;
 }
 
+bool can_serve(const trace::Source& trace, const sim::Policy& policy) {
+  return std::ranges::none_of(trace.prompts(), [&policy](const trace::PromptInfo& prompt) {
+    return prompt.window < policy.needs().window_rows || !prompt.recorded().contains(policy.needs().fields);
+  });
+}
+
 std::vector<sim::Policy> usable_policies(const std::vector<sim::Policy>& policies, const trace::Source& trace,
                                          bool aloud) {
   std::vector<sim::Policy> usable;

@@ -26,6 +26,9 @@ void declare_policy_defaults(Options& options);
 /// stderr which policies of a list cannot be and why.
 sim::MakeOptions make_options(const Options& options);
 
+/// Whether every prompt of the trace was recorded with what the policy reads.
+bool can_serve(const trace::Source& trace, const sim::Policy& policy);
+
 /// The policies that every prompt of the trace can serve; says, if asked to, which cannot be and why. Throws when none
 /// can.
 std::vector<sim::Policy> usable_policies(const std::vector<sim::Policy>& policies, const trace::Source& trace,

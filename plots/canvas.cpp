@@ -104,18 +104,29 @@ void Canvas::add_panel(std::string_view title, const std::string& commands) {
 }
 
 void Canvas::add_legend() {
+  // Drawn by hand: gnuplot's key silently leaves out what it thinks has no room, which differs between terminals.
   const Legend& entries = layout_.legend;
-  panels_ += margins(panels_width(), kTop + kPanelTitle, right() - kMargin / 2,
-                     kLegendLine * static_cast<double>(entries.size()));
-  panels_ +=
+  constexpr int kSample = 42;  // pixels of line
+  const double lines = static_cast<double>(entries.size());
+  panels_ += margins(panels_width(), kTop + kPanelTitle, right() - kMargin / 2, kLegendLine * lines);
+  panels_ += fmt::format(
       "unset title\nunset border\nunset tics\nunset grid\nunset xlabel\nunset ylabel\nunset logscale\n"
-      "set xrange [0:1]\nset yrange [0:1]\n"
-      "set key inside left top Left reverse samplen 2.4 spacing 1.25 width -2\nplot ";
+      "set xrange [0:{}]\nset yrange [0:{}]\n",
+      right() - kMargin / 2, lines);
+  std::vector<std::string> plots;
   for (std::size_t i = 0; i < entries.size(); ++i) {
-    panels_ += fmt::format("{}NaN with linespoints {} title {}", i == 0 ? "" : ", \\\n", entries[i].second.gnuplot(),
-                           gnuplot_string(entries[i].first));
+    const auto& [label, style] = entries[i];
+    const double y = lines - static_cast<double>(i) - 0.5;
+    panels_ += fmt::format("set label {} {} at {},{} left textcolor rgb '{}'\n", i + 10, gnuplot_string(label),
+                           kSample + 12, y, kTextColor);
+    const std::string line = add_data(fmt::format("0 {0}\n{1} {0}\n", y, kSample));
+    plots.push_back(fmt::format("{} using 1:2 with lines {} notitle", line, style.line()));
+    if (style.point_type == 0) continue;
+    const std::string mark = add_data(fmt::format("{} {}\n", kSample / 2, y));
+    plots.push_back(fmt::format("{} using 1:2 with points {} notitle", mark, style.mark()));
   }
-  panels_ += "\n";
+  panels_ += "plot " + joined(plots);
+  for (std::size_t i = 0; i < entries.size(); ++i) panels_ += fmt::format("unset label {}\n", i + 10);
 }
 
 void Canvas::add_color_scale(std::string_view label, double low, double high, const std::string& tics) {

@@ -109,20 +109,33 @@ std::string gnuplot_string(std::string_view text) {
   return result + "'";
 }
 
+namespace {
+
+constexpr const char* kBegin = "set encoding utf8\n";
+
+/// The figure drawn once, as `path`.
+std::string drawn_on(const Figure& figure, std::string_view terminal, const std::string& size, std::string_view font,
+                     const fs::path& path) {
+  return fmt::format(
+      "reset\nset terminal {} noenhanced size {} font '{}' background rgb 'white'\nset output {}\n{}unset output\n",
+      terminal, size, font, gnuplot_string(path.string()), figure.script);
+}
+
+std::string drawn_as_svg(const Figure& figure, const fs::path& path) {
+  return drawn_on(figure, "svg standalone", fmt::format("{},{}", figure.width, figure.height), "DejaVu Sans,18", path);
+}
+
+}  // namespace
+
 std::string program(const Figure& figure, const fs::path& stem) {
-  const auto once = [&](std::string_view terminal, const std::string& size, std::string_view font,
-                        std::string_view extension) {
-    return fmt::format(
-        "reset\nset terminal {} noenhanced size {} font '{}' background rgb 'white'\nset output {}\n{}unset output\n",
-        terminal, size, font, gnuplot_string(stem.string() + std::string(extension)), figure.script);
-  };
-  const std::string pixels = fmt::format("{},{}", figure.width, figure.height);
+  const auto path = [&stem](const char* extension) { return fs::path(stem.string() + extension); };
   constexpr double kPixelsPerInch = 96;
   const std::string inches =
       fmt::format("{:.3f}in,{:.3f}in", figure.width / kPixelsPerInch, figure.height / kPixelsPerInch);
-  return "set encoding utf8\n" + once("pngcairo", pixels, "DejaVu Sans,13.5", ".png") +
-         once("svg standalone", pixels, "DejaVu Sans,18", ".svg") +
-         once("pdfcairo", inches, "DejaVu Sans,13.5", ".pdf");
+  return kBegin +
+         drawn_on(figure, "pngcairo", fmt::format("{},{}", figure.width, figure.height), "DejaVu Sans,13.5",
+                  path(".png")) +
+         drawn_as_svg(figure, path(".svg")) + drawn_on(figure, "pdfcairo", inches, "DejaVu Sans,13.5", path(".pdf"));
 }
 
 std::vector<fs::path> files_of(const Figure& figure, const fs::path& directory) {
@@ -144,11 +157,19 @@ std::vector<fs::path> draw(const Figure& figure, const fs::path& directory) {
   return made;
 }
 
+std::string draw_svg(const Figure& figure) {
+  const ScratchDirectory scratch;
+  run(kBegin + drawn_as_svg(figure, scratch / "figure.svg"), "figure " + figure.name, scratch);
+  std::string svg = read_if_there(scratch / "figure.svg");
+  if (svg.empty()) throw std::runtime_error(fmt::format("gnuplot left {}.svg empty", figure.name));
+  return svg;
+}
+
 std::string draw_text(const std::string& script, int columns, int lines) {
   const ScratchDirectory scratch;
   const fs::path path = scratch / "figure.txt";
-  run(fmt::format("set encoding utf8\nreset\nset terminal dumb noenhanced size {},{}\nset output {}\n{}unset output\n",
-                  columns, lines, gnuplot_string(path.string()), script),
+  run(kBegin + fmt::format("reset\nset terminal dumb noenhanced size {},{}\nset output {}\n{}unset output\n", columns,
+                           lines, gnuplot_string(path.string()), script),
       "a plot for the terminal", scratch);
   std::string text;
   std::istringstream drawn(read_if_there(path));

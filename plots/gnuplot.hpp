@@ -37,6 +37,9 @@ std::vector<std::filesystem::path> files_of(const Figure& figure, const std::fil
 /// does not stop at by itself) or leaves a file empty.
 std::vector<std::filesystem::path> draw(const Figure& figure, const std::filesystem::path& directory);
 
+/// Draws it as SVG alone, and returns that. Throws like draw().
+std::string draw_svg(const Figure& figure);
+
 /// Draws with letters, for a text terminal: `columns` x `lines` characters at most. Throws like draw().
 std::string draw_text(const std::string& script, int columns, int lines);
 

@@ -75,10 +75,16 @@ Style base_style(std::string_view policy) {
 
 }  // namespace
 
+std::string Style::line() const {
+  return fmt::format("lc rgb '{}' dt {} lw {:.2g}", color, dash == "solid" ? dash : fmt::format("'{}'", dash), width);
+}
+
+std::string Style::mark() const {
+  return fmt::format("lc rgb '{}' pt {} lw {:.2g} ps {}", color, point_type, width, point_type == 0 ? 0.0 : 1.3);
+}
+
 std::string Style::gnuplot() const {
-  const std::string dash_type = dash == "solid" ? "solid" : fmt::format("'{}'", dash);
-  return fmt::format("lc rgb '{}' pt {} dt {} lw {:.2g} ps {}", color, point_type, dash_type, width,
-                     point_type == 0 ? 0.0 : 1.3);
+  return fmt::format("{} pt {} ps {}", line(), point_type, point_type == 0 ? 0.0 : 1.3);
 }
 
 Style policy_style(std::string_view policy, std::size_t variation) {

@@ -17,6 +17,9 @@ struct Style {
 
   /// For a plot command: "lc rgb '#0072B2' pt 7 dt solid lw 2 ps 1.2".
   std::string gnuplot() const;
+  /// Of the line alone, and of the mark alone.
+  std::string line() const;
+  std::string mark() const;
 };
 
 /// The policy's own style in every figure; unknown ones get one that depends on their name alone.

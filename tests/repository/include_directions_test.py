@@ -15,8 +15,9 @@ ALLOWED = {
     "runtime": {"core", "trace", "trace/io", "analysis", "runtime/tokenizer"},
     "runtime/live": {"core", "trace", "analysis", "sim", "runtime"},
     "plots": {"core", "analysis"},
+    "plots/report": {"core", "analysis", "plots"},
     "cli": {"core", "trace", "trace/io", "analysis", "sim", "runtime", "runtime/tokenizer", "runtime/live",
-            "plots"},
+            "plots", "plots/report"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.MULTILINE)
 

@@ -19,6 +19,13 @@ std::filesystem::path expectations() {
   return elsewhere != nullptr ? std::filesystem::path(elsewhere) : std::filesystem::path(EVICTLAB_TEST_DATA) / "models";
 }
 
+// Instrumented code takes minutes over prompts that take seconds: there the short ones must do.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr std::size_t kLongest = 600;
+#else
+constexpr std::size_t kLongest = 1 << 20;
+#endif
+
 class ShippedModel : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(ShippedModel, LogitsAndGreedyAnswersAreThoseOfTransformers) {
@@ -29,6 +36,7 @@ TEST_P(ShippedModel, LogitsAndGreedyAnswersAreThoseOfTransformers) {
     const json expected = json::parse(line);
     SCOPED_TRACE(expected.at("file").get<std::string>() + ':' + expected.at("line").dump());
     const auto tokens = expected.at("tokens").get<std::vector<std::int32_t>>();
+    if (tokens.size() > kLongest) continue;
     const auto greedy = expected.at("greedy").get<std::vector<std::int32_t>>();
     KvCache cache = model.make_cache(static_cast<Index>(tokens.size() + greedy.size()));
     const std::vector<float> logits = model.forward(tokens, cache);

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "analysis/table.hpp"
+#include "plots/report/look.hpp"
+#include "sim/budget.hpp"
+#include "sim/policy.hpp"
+#include "trace/model.hpp"
+
+namespace evictlab::cli {
+
+/// What the report shows of single prompts.
+struct LookSettings {
+  std::vector<sim::Policy> policies;
+  std::vector<std::string> labels;  // [policies]
+  std::vector<sim::Budget> budgets;
+  std::function<std::string(std::int32_t token)> text;  // of a token
+  std::size_t prompts_per_task = 2;
+  std::size_t bytes = 5'000'000;  // of all prompts' arrays, about: what it is pooled to
+};
+
+/// A few prompts, each task's whose needles the policies treat most differently (`spans`: the replay's spans.csv), else
+/// its first ones. Throws core::Interrupted.
+plots::Look make_look(const trace::Source& trace, const LookSettings& settings,
+                      const std::optional<analysis::Table>& spans);
+
+}  // namespace evictlab::cli
