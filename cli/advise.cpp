@@ -50,7 +50,7 @@ std::vector<sim::Policy> candidates(const Options& options, const trace::Source&
   for (const sim::Policy& policy : sim::make_policies(options.text("policy"), make_options(options))) {
     if (policy.needs().future || (policy.decoding && policy.decoding->needs_future())) {
       reason = fmt::format("policy '{}' reads what the future attends to, which no engine can", policy.name);
-      std::cerr << "left out: " << reason << '\n';
+      std::cerr << fmt::format("left out: {}\n", reason);
     } else {
       policies.push_back(policy);
     }

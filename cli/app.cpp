@@ -92,6 +92,9 @@ int dispatch(const Arguments& words) {
   throw core::InputError("unknown command '{}'{}", first, core::suggestion(first, names));
 }
 
+/// In one write, so that what other processes say does not come between.
+void complain(const std::string& what) { std::cerr << fmt::format("evictlab: {}\n", what); }
+
 }  // namespace
 
 std::span<const Command> commands() { return kCommands; }
@@ -113,19 +116,19 @@ int run(int argc, char** argv) {
     if (!std::cout && errno != EPIPE) throw core::InputError("standard output could not be written");
     return code;
   } catch (const core::InputError& error) {
-    std::cerr << "evictlab: " << one_line(error.what()) << '\n';
+    complain(one_line(error.what()));
     return 2;
   } catch (const std::filesystem::filesystem_error& error) {
-    std::cerr << "evictlab: " << one_line(error.path1().string()) << ": " << error.code().message() << '\n';
+    complain(fmt::format("{}: {}", one_line(error.path1().string()), error.code().message()));
     return 2;
   } catch (const core::Interrupted&) {
-    std::cerr << "evictlab: interrupted\n";
+    complain("interrupted");
     return 130;
   } catch (const std::bad_alloc&) {
-    std::cerr << "evictlab: out of memory\n";
+    complain("out of memory");
     return 1;
   } catch (const std::exception& error) {
-    std::cerr << "evictlab: internal error: " << error.what() << '\n';
+    complain(fmt::format("internal error: {}", error.what()));
     return 1;
   }
 }

@@ -27,7 +27,7 @@ void declare_policy_defaults(Options& options) {
 
 sim::MakeOptions make_options(const Options& options) {
   sim::MakeOptions make;
-  make.left_out = [](const std::string& reason) { std::cerr << "left out: " << reason << '\n'; };
+  make.left_out = [](const std::string& reason) { std::cerr << fmt::format("left out: {}\n", reason); };
   if (const auto protect = options.optional_text("protect")) {
     make.constraints.emplace_back("protect", sim::protect_value(*protect));
   }
@@ -54,7 +54,7 @@ std::vector<sim::Policy> usable_policies(const std::vector<sim::Policy>& policie
       usable.push_back(policy);
     } catch (const sim::PolicyError& error) {
       reason = error.what();
-      if (aloud && policies.size() > 1) std::cerr << "left out: " << reason << '\n';
+      if (aloud && policies.size() > 1) std::cerr << fmt::format("left out: {}\n", reason);
     }
   }
   if (usable.empty()) throw sim::PolicyError("{}", reason);
@@ -66,7 +66,7 @@ void report_conversions(const trace::Source& trace, const std::vector<sim::Budge
   for (const sim::Budget& budget : budgets) {
     for (const trace::PromptInfo& prompt : trace.prompts()) {
       const std::string text = budget.conversion(trace.model(), prompt.prompt_length);
-      if (!text.empty() && said.insert(text).second && said.size() <= 8) std::cerr << "budget: " << text << '\n';
+      if (!text.empty() && said.insert(text).second && said.size() <= 8) std::cerr << fmt::format("budget: {}\n", text);
     }
   }
 }

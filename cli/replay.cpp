@@ -16,6 +16,7 @@
 #include "cli/replay_summary.hpp"
 #include "core/error.hpp"
 #include "core/interrupt.hpp"
+#include "sim/kept_overlap.hpp"
 #include "sim/registry.hpp"
 #include "sim/summary.hpp"
 #include "trace/io/reader.hpp"
@@ -38,6 +39,7 @@ struct ReplayFiles {
   fs::path positions;
   fs::path spans;
   fs::path trajectory;
+  fs::path kept_overlap;
   std::optional<fs::path> constraints;
   std::optional<fs::path> kept;
 
@@ -46,12 +48,13 @@ struct ReplayFiles {
         budgets(outputs.plan(replay.parent_path() / "budgets.csv")),
         positions(outputs.plan(replay.parent_path() / "positions.csv")),
         spans(outputs.plan(replay.parent_path() / "spans.csv")),
-        trajectory(outputs.plan(replay.parent_path() / "trajectory.csv")) {
+        trajectory(outputs.plan(replay.parent_path() / "trajectory.csv")),
+        kept_overlap(outputs.plan(replay.parent_path() / "kept_overlap.csv")) {
     const fs::path manifest = outputs.plan(Outputs::manifest_path(replay));
     if (options.has("kept") && !judges_kept(options)) kept = outputs.plan(options.path("kept"));
     if (options.has("constrain")) constraints = outputs.plan(replay.parent_path() / "constraints.csv");
     std::set<fs::path> different;
-    for (const fs::path& path : {replay, budgets, positions, spans, trajectory, manifest,
+    for (const fs::path& path : {replay, budgets, positions, spans, trajectory, kept_overlap, manifest,
                                  constraints.value_or("constraints"), kept.value_or("kept")}) {
       if (!different.insert(fs::absolute(path).lexically_normal()).second) {
         throw core::InputError(
@@ -107,7 +110,7 @@ std::vector<sim::ConstrainedPair> add_constrained(const std::string& text, std::
       pairs.push_back({policies[i].name, policies[i].parameters, constrained.parameters, text});
       policies.push_back(std::move(constrained));
     } catch (const sim::ImpossiblePolicy& error) {
-      std::cerr << "left out: " << error.what() << '\n';
+      std::cerr << fmt::format("left out: {}\n", error.what());
     }
   }
   return pairs;
@@ -248,8 +251,8 @@ int run_replay(const Arguments& arguments) {
   Options options(
       "replay", "TRACE --policy LIST --budget LIST --out replay.csv [OPTION ...]",
       "Replays eviction policies at budgets from a recorded trace: what each keeps, what that costs, and how\n"
-      "far it is from the oracle. Writes the table, budgets.csv, positions.csv, spans.csv and\n"
-      "trajectory.csv beside it, and a manifest.");
+      "far it is from the oracle. Writes the table, budgets.csv, positions.csv, spans.csv, trajectory.csv\n"
+      "and kept_overlap.csv beside it, and a manifest.");
   declare(options);
   if (!options.parse(arguments)) return 0;
 
@@ -261,13 +264,17 @@ int run_replay(const Arguments& arguments) {
   const std::vector<Plan> all = plans(options, trace, pairs);
   for (const Plan& plan : all) report_conversions(trace, plan.budgets);
 
+  sim::KeptOverlap kept_overlap(all.front().budgets, trace.model().query_heads);
   std::unique_ptr<trace::RetentionWriter> kept;
   sim::ReplayOptions replay_options;
   if (files.kept) {
     Outputs::make_parent(*files.kept);
     kept = std::make_unique<trace::RetentionWriter>(*files.kept, command_line(), options.has("force"));
-    replay_options.retention = [&](const sim::RetentionRecord& record) { write_retention(*kept, record); };
   }
+  replay_options.retention = [&](const sim::RetentionRecord& record) {
+    kept_overlap.add(record);
+    if (kept) write_retention(*kept, record);
+  };
   const sim::ReplayResult result = replay_plans(trace, all, replay_options);
   report_status(result.replay);
   report_notes(result.notes, result.notes.size());
@@ -277,6 +284,7 @@ int run_replay(const Arguments& arguments) {
   outputs.write_table(files.positions, result.positions);
   outputs.write_table(files.spans, result.spans);
   outputs.write_table(files.trajectory, result.trajectory);
+  outputs.write_table(files.kept_overlap, kept_overlap.finish());
   if (files.constraints) outputs.write_table(*files.constraints, sim::constraint_costs(result.replay, pairs));
   nlohmann::ordered_json policies;
   nlohmann::ordered_json budgets;
@@ -293,9 +301,9 @@ int run_replay(const Arguments& arguments) {
   if (kept) kept->finish();
   std::cout << replay_summary(sim::summarize(free_rows(result.replay, pairs)));
   if (files.constraints) std::cout << constraints_summary(sim::constraint_costs(result.replay, pairs));
-  std::cerr << fmt::format("wrote {}, {}, {}, {}, {}{}\n", files.replay.string(), files.budgets.filename().string(),
+  std::cerr << fmt::format("wrote {}, {}, {}, {}, {}, {}{}\n", files.replay.string(), files.budgets.filename().string(),
                            files.positions.filename().string(), files.spans.filename().string(),
-                           files.trajectory.filename().string(),
+                           files.trajectory.filename().string(), files.kept_overlap.filename().string(),
                            files.constraints ? ", " + files.constraints->filename().string() : "");
   return 0;
 }

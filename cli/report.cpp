@@ -18,6 +18,7 @@
 #include "core/text.hpp"
 #include "plots/report/document.hpp"
 #include "plots/series.hpp"
+#include "sim/kept_overlap.hpp"
 #include "sim/registry.hpp"
 #include "sim/replay.hpp"
 #include "trace/io/reader.hpp"
@@ -99,11 +100,14 @@ void measure(const trace::TraceReader& trace, const Options& options, plots::Rep
   report_conversions(trace, budgets);
   sim::ReplayOptions replay;
   replay.progress = layer_progress("replaying");
+  sim::KeptOverlap kept_overlap(budgets, trace.model().query_heads);
+  replay.retention = [&](const sim::RetentionRecord& record) { kept_overlap.add(record); };
   sim::ReplayResult result = sim::replay(trace, policies, budgets, replay);
   tables.replay = std::move(result.replay);
   tables.budgets = std::move(result.budgets);
   tables.positions = std::move(result.positions);
   tables.spans = std::move(result.spans);
+  tables.kept_overlap = kept_overlap.finish();
 }
 
 /// A token's text, or its number where no tokenizer is at hand.

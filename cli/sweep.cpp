@@ -284,7 +284,8 @@ int run_sweep(const Arguments& arguments) {
     replay_share(*trace, all, parts, ranks, left, options.has("layers"), headroom);
   } catch (const core::Interrupted&) {
     if (ranks.first())
-      std::cerr << "finished prompts are kept in " << options.text("out") << "/parts; the same command goes on\n";
+      std::cerr << fmt::format("finished prompts are kept in {}/parts; the same command goes on\n",
+                               options.text("out"));
     throw;
   }
   ranks.wait_for_all();

@@ -48,7 +48,7 @@ std::vector<sim::Policy> asked_policies(const Options& options, bool aloud) {
     if (!policy.decoding || !policy.decoding->needs_future()) return false;
     reason = fmt::format("policy '{}' evicts by the future while it decodes, which a running model does not know",
                          policy.label());
-    if (aloud && policies.size() > 1) std::cerr << "left out: " << reason << '\n';
+    if (aloud && policies.size() > 1) std::cerr << fmt::format("left out: {}\n", reason);
     return true;
   });
   if (policies.empty()) throw sim::ImpossiblePolicy("{}", reason);
@@ -202,7 +202,8 @@ int run_validate(const Arguments& arguments) {
     validate_share(plan, left, parts, ranks);
   } catch (const core::Interrupted&) {
     if (ranks.first())
-      std::cerr << "finished prompts are kept in " << options.text("out") << "/parts; the same command goes on\n";
+      std::cerr << fmt::format("finished prompts are kept in {}/parts; the same command goes on\n",
+                               options.text("out"));
     throw;
   }
   ranks.wait_for_all();

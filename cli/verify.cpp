@@ -17,7 +17,7 @@ int run_verify(const Arguments& arguments) {
 
   const std::filesystem::path path = options.path("trace");
   const std::vector<std::string> problems = trace::verify_trace(path);
-  for (const std::string& problem : problems) std::cerr << "evictlab: " << problem << '\n';
+  for (const std::string& problem : problems) std::cerr << fmt::format("evictlab: {}\n", problem);
   if (!problems.empty()) return 2;
 
   const trace::TraceReader trace(path);

@@ -16,6 +16,7 @@ std::vector<Figure> all_figures(const ResultTables& tables) {
   add(tables.spans, needle_figures);
   add(tables.budgets, budget_figures);
   add(tables.positions, position_figures);
+  add(tables.kept_overlap, kept_overlap_figures);
   add(tables.tasks, layer_figures);
   add(tables.attention, attention_figures);
   add(tables.concentration, concentration_figures);

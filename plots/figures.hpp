@@ -38,6 +38,9 @@ std::vector<Figure> budget_figures(const analysis::Table& budgets);
 /// budgets ("kept_positions").
 std::vector<Figure> position_figures(const analysis::Table& positions);
 
+/// From kept_overlap.csv: policies against policies ("kept_overlap").
+std::vector<Figure> kept_overlap_figures(const analysis::Table& kept_overlap);
+
 /// From tasks.csv: what sets layers apart, a line per task ("layers"); which layers each task asks for
 /// ("layer_shares_by_task"); where attention goes ("attention_split"); positions needed ("minimum_budget"); what heads
 /// have in common ("heads").
@@ -85,6 +88,7 @@ struct ResultTables {
   std::optional<analysis::Table> budgets = {};
   std::optional<analysis::Table> positions = {};
   std::optional<analysis::Table> spans = {};
+  std::optional<analysis::Table> kept_overlap = {};
   std::optional<analysis::Table> attention = {};
   std::optional<analysis::Table> tasks = {};
   std::optional<analysis::Table> concentration = {};
@@ -105,6 +109,7 @@ struct ResultTables {
     body("budgets", self.budgets);
     body("positions", self.positions);
     body("spans", self.spans);
+    body("kept_overlap", self.kept_overlap);
     body("attention", self.attention);
     body("tasks", self.tasks);
     body("concentration", self.concentration);

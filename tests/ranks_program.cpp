@@ -1,5 +1,7 @@
 // What tests/cli/ranks_test.py runs under mpirun: ranks that meet, and ranks that fail while the others wait for them.
 
+#include <fmt/format.h>
+
 #include <signal.h>
 #include <unistd.h>
 
@@ -63,7 +65,7 @@ int main(int argc, char** argv) {
     run(argc > 1 ? argv[1] : "meet");
     return 0;
   } catch (const evictlab::core::InputError& error) {
-    std::cerr << "ranks: " << error.what() << '\n';
+    std::cerr << fmt::format("ranks: {}\n", error.what());  // one write, as cli::run() does
     return 2;
   } catch (const evictlab::core::Interrupted&) {
     std::cerr << "ranks: interrupted\n";

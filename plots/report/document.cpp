@@ -54,7 +54,7 @@ std::vector<Section> sections(const ReportContent& content) {
        task_findings(tables)},
       {"budgets",
        "Where the budget goes",
-       {"layer_budgets", "head_budgets", "kept_positions"},
+       {"layer_budgets", "head_budgets", "kept_positions", "kept_overlap"},
        unless_replayed("No budgets.csv or positions.csv is there."),
        {},
        budget_findings(tables)},

@@ -389,6 +389,24 @@ TEST(PositionFigures, RefuseMorePanelsThanAFigureCanHave) {
   EXPECT_THROW(position_figures(table), PlotError);
 }
 
+TEST(KeptOverlapFigures, AreSymmetricMeansOverPrompts) {
+  Table table(
+      {"prompt", "task", "policy", "parameters", "other_policy", "other_parameters", "budget_requested", "overlap"});
+  for (const double overlap : {0.25, 0.5}) {
+    table.add_row({fmt::format("prompt {}", overlap), std::string(), std::string("oracle"), std::monostate{},
+                   std::string("snapkv"), std::monostate{}, std::int64_t{64}, overlap});
+  }
+  const std::vector<Figure> figures = kept_overlap_figures(table);
+  ASSERT_EQ(figures.size(), 1U);
+  EXPECT_THAT(figures[0].script, HasSubstr("0 0 1\n0 1 0.375\n1 0 0.375\n1 1 1\n"));
+}
+
+TEST(KeptOverlapFigures, ThereIsNoneOfOnePolicy) {
+  const Table table(
+      {"prompt", "task", "policy", "parameters", "other_policy", "other_parameters", "budget_requested", "overlap"});
+  EXPECT_TRUE(kept_overlap_figures(table).empty());
+}
+
 TEST(Series, LabelsTellOnlyWhatDistinguishes) {
   Table table({"policy", "parameters"});
   table.add_row({std::string("snapkv"), std::string("window=32,pool=f(a=1,b=2),kernel=5")});

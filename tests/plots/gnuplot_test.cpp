@@ -154,11 +154,16 @@ TEST(Gnuplot, AcceptsEveryFigureOfSmallAndLargeResults) {
                      std::string("all"), std::string("needle"), 0.5});
     }
   }
+  analysis::Table kept_overlap(
+      {"prompt", "policy", "parameters", "other_policy", "other_parameters", "budget_requested", "overlap"});
+  kept_overlap.add_row({std::string("a"), std::string("random"), std::monostate{}, std::string("snap'kv_{x}"),
+                        std::monostate{}, std::int64_t{64}, 0.5});
   const testing::TemporaryDirectory directory;
   const auto figures = all_figures({.replay = replay,
                                     .budgets = budgets,
                                     .positions = positions,
                                     .spans = spans,
+                                    .kept_overlap = kept_overlap,
                                     .attention = attention,
                                     .tasks = tasks,
                                     .concentration = concentration,
@@ -167,7 +172,7 @@ TEST(Gnuplot, AcceptsEveryFigureOfSmallAndLargeResults) {
                                     .maps = maps,
                                     .scorers = scorers,
                                     .differences = differences});
-  ASSERT_EQ(figures.size(), 21U);
+  ASSERT_EQ(figures.size(), 22U);
   for (const Figure& one : figures) EXPECT_EQ(draw(one, directory.path()).size(), 3U) << one.name;
 }
 
