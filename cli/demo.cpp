@@ -76,7 +76,7 @@ int run_demo(const Arguments& arguments) {
   step("Is it sound?", run_verify, "verify", {trace});
   step("Every policy at every budget, from the trace alone.", run_replay, "replay",
        with_force({trace, "--policy",
-                   "full,random,protect-only,streaming-llm,h2o,tova,snapkv,pyramidkv,ada-snapkv,cake,oracle",
+                   "full,random,protect-only,streaming-llm,h2o,tova,snapkv,pyramidkv,ada-snapkv,dynamickv,cake,oracle",
                    "--budget", "40,48,64,96,128,192,256,384", "--out", (out / "replay.csv").string()}));
   step("How do the layers attend?", run_analyze, "analyze", with_force({trace, "--out", out.string()}));
   step("Pictures, from the tables alone.", run_plot, "plot", with_force({out.string(), "--out", out.string()}));

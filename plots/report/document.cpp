@@ -196,7 +196,11 @@ std::string report_page(const ReportContent& content) {
   set_look(page, content);
   page.set("facts", facts);
   page.set("sections", parts);
-  page.set("commands", list_of(content.commands));
+  std::vector<std::string> commands;  // one may have made several tables
+  for (const std::string& command : content.commands) {
+    if (std::ranges::find(commands, command) == commands.end()) commands.push_back(command);
+  }
+  page.set("commands", list_of(commands));
   mustache::mustache renderer{std::string(kReportTemplate)};
   return renderer.render(page);
 }

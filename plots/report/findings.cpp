@@ -135,9 +135,17 @@ Sentences task_findings(const ResultTables& tables) {
   if (!tables.tasks) return sentences;
   const TaskValues values(*tables.tasks);
   if (values.tasks().size() < 2) return sentences;
-  constexpr std::pair<const char*, const char*> kShares[] = {{"preference_share", "CAKE"},
-                                                             {"retained_share", "DynamicKV"}};
-  for (const auto& [quantity, name] : kShares) {
+  struct Share {
+    const char* quantity;
+    const char* says;   // followed by the layers
+    const char* moves;  // after the share by which two tasks differ
+  };
+  constexpr Share kShares[] = {
+      {"preference_share", "CAKE would give most to", "of the budget would move to other layers"},
+      {"retained_share",
+       "Of the most attended positions of all layers together (DynamicKV's retained share), most lie in",
+       "lie in other layers"}};
+  for (const auto& [quantity, says, moves] : kShares) {
     std::map<std::vector<int>, std::vector<std::string>> by_layers;
     std::map<std::string, Shares> by_task;
     for (const std::string& task : values.tasks()) {
@@ -153,10 +161,8 @@ Sentences task_findings(const ResultTables& tables) {
                                             : fmt::format("{} for {}", layer_list(layers), fmt::join(tasks, ", ")));
     }
     const Furthest most = furthest(by_task);
-    sentences.push_back(
-        fmt::format("{} would give most to {}; between {} and {}, which differ most, {} % of the budget would move to "
-                    "other layers.",
-                    name, fmt::join(parts, "; "), most.a, most.b, percent(most.distance)));
+    sentences.push_back(fmt::format("{} {}; between {} and {}, which differ most, {} % {}.", says,
+                                    fmt::join(parts, "; "), most.a, most.b, percent(most.distance), moves));
   }
   return sentences;
 }

@@ -18,6 +18,11 @@ TEST(ReportPage, EscapesWhatComesFromFiles) {
   EXPECT_THAT(page, HasSubstr("&lt;script&gt;"));
 }
 
+TEST(ReportPage, TellsEachCommandOnce) {
+  const std::string page = report_page({.commands = {"evictlab demo", "evictlab validate", "evictlab demo"}});
+  EXPECT_THAT(page, HasSubstr("<pre>evictlab demo</pre>\n<pre>evictlab validate</pre>\n</section>"));
+}
+
 TEST(ReportPage, SaysWhyAPartIsLeftOut) {
   const std::string page = report_page({.no_replay = "Prompt p has no future.", .no_look = "The trace is gone."});
   EXPECT_THAT(page, HasSubstr("Left out. Prompt p has no future."));
