@@ -58,6 +58,17 @@ def test_what_is_asked_for_is_there_once_and_was_held_out(task, length):
 
 
 @pytest.mark.parametrize("length", LENGTHS)
+def test_second_questions_ask_for_what_the_first_did_not(length):
+    lines = (PROMPTS / "two-turns" / f"multi-needle-{length}.jsonl").read_text().splitlines()
+    for prompt, once in zip(map(json.loads, lines), read("multi-needle", length), strict=True):
+        (followup,) = prompt.pop("followups")
+        assert prompt == once
+        statement = followup["prompt"].removeprefix("<q>") + followup["answer"] + "."
+        assert statement in spans(prompt, "distractor")
+        assert followup["answer"] != prompt["answer"] and followup["stop"] == prompt["stop"]
+
+
+@pytest.mark.parametrize("length", LENGTHS)
 def test_needles_lie_at_every_depth(length):
     depths = [prompt["depth"] for prompt in read("needle", length)]
     assert sorted(set(depths)) == [pytest.approx(step / 15) for step in range(16)]

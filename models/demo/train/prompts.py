@@ -56,6 +56,14 @@ def make_prompt(source: Source, task: str, length: int, number: int) -> Prompt:
     return Prompt(name, task, CATEGORIES[task], length, depth, text, answers[0], stop, spans)
 
 
+def with_second_question(prompt: Prompt, tokens: int) -> str:
+    """A multi-needle prompt whose first distractor is asked for next; evictions must not have lost what nobody had asked for."""
+    span = next(span for span in prompt.spans if span["name"] == "distractor")
+    question, value = prompt.prompt[span["start"] : span["end"]].removesuffix(".").rsplit(" ", 1)
+    followup = {"prompt": "<q>" + question, "answer": " " + value, "stop": prompt.stop}
+    return json.dumps({**json.loads(prompt.to_json(tokens)), "followups": [followup]}, ensure_ascii=False)
+
+
 def make_prompts(corpus: pathlib.Path, encode: Encoder, lengths, count: int, seed: str = "test") -> list[Prompt]:
     """`count` prompts of every task and length; the same for the same seed."""
     held_out, words = Corpus(corpus, held_out=True), Words(corpus, encode, held_out=True)
@@ -86,11 +94,14 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for TASK-LENGTH.jsonl")
     arguments = parser.parse_args()
     encode = Encoder(arguments.tokenizer)
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "two-turns").mkdir(parents=True, exist_ok=True)
     files: dict[str, list[str]] = {}
     for prompt in make_prompts(arguments.corpus, encode, LENGTHS, COUNT):
         tokens = encode.length(prompt.prompt)
-        files.setdefault(f"{prompt.task}-{prompt.length}.jsonl", []).append(prompt.to_json(tokens))
+        name = f"{prompt.task}-{prompt.length}.jsonl"
+        files.setdefault(name, []).append(prompt.to_json(tokens))
+        if prompt.task == "multi-needle":
+            files.setdefault(f"two-turns/{name}", []).append(with_second_question(prompt, tokens))
     for name, lines in files.items():
         (arguments.out / name).write_text("\n".join(lines) + "\n")
 
