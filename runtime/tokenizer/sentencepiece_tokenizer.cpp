@@ -2,6 +2,7 @@
 
 #include <sentencepiece_processor.h>
 
+#include <exception>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -14,6 +15,15 @@ namespace evictlab::runtime {
 namespace {
 
 using sentencepiece::SentencePieceProcessor;
+
+/// The library reports what it finds wrong, but throws what the trie of pieces in it does (a piece that is a NUL).
+bool loads(SentencePieceProcessor& processor, const std::string& file) {
+  try {
+    return processor.LoadFromSerializedProto(file).ok();
+  } catch (const std::exception&) {
+    return false;
+  }
+}
 
 /// "bos_token": "<s>" or {"content": "<s>", ...}; the model's own where there is none.
 std::int32_t named_token(const JsonNode& config, const char* key, std::int32_t otherwise,
@@ -44,7 +54,7 @@ struct SentencePieceTokenizer::Model {
 
 SentencePieceTokenizer::SentencePieceTokenizer(const std::filesystem::path& file) : model_(std::make_unique<Model>()) {
   SentencePieceProcessor& processor = model_->processor;
-  if (!processor.LoadFromSerializedProto(core::read_text(file)).ok() || processor.GetPieceSize() == 0) {
+  if (!loads(processor, core::read_text(file)) || processor.GetPieceSize() == 0) {
     throw TokenizerError("{}: not a SentencePiece model", file.string());
   }
   const std::filesystem::path config_file = file.parent_path() / "tokenizer_config.json";

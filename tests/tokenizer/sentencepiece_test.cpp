@@ -117,7 +117,10 @@ TEST_F(SentencePieceConfig, ControlTokensAreWrittenOutOnlyWhenAskedFor) {
 TEST_F(SentencePieceConfig, WhatIsNoModelIsRefused) {
   const fs::path file = directory_ / "tokenizer.model";
   const std::string sound = read(kFixtures / "bpe.model");
-  for (const std::string& bytes : {std::string(), std::string("{}"), std::string(300, '\xff'), sound.substr(0, 3)}) {
+  using namespace std::string_literals;
+  // A piece that is a NUL alone is an empty one to the library's trie.
+  const std::string nul = read(kFixtures / "unigram.model") + "\x0a\x08\x0a\x01\x00\x15\x00\x00\x00\x00"s;
+  for (const std::string& bytes : {""s, "{}"s, std::string(300, '\xff'), sound.substr(0, 3), nul}) {
     write(file, bytes);
     EXPECT_EQ(refusal(file), file.string() + ": not a SentencePiece model");
   }
