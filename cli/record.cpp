@@ -8,6 +8,7 @@
 #include "cli/prompt_options.hpp"
 #include "core/error.hpp"
 #include "core/interrupt.hpp"
+#include "core/memory.hpp"
 #include "core/progress.hpp"
 #include "core/text.hpp"
 #include "runtime/prompts.hpp"
@@ -59,6 +60,7 @@ void declare(Options& options) {
   options.flag("force", "replace an existing trace");
   options.flag("keep-parts", "leave the parts (a file a prompt) as the trace, in TRACE.parts/");
   options.flag("dry-run", "only say how large the trace and the memory needed would be");
+  options.flag("any-memory", "start even if more memory seems to be needed than is available");
 }
 
 /// What the options ask for, but for the layers, which only the model can check.
@@ -126,11 +128,19 @@ int run_record(const Arguments& arguments) {
   if (options.has("layers")) record.layers = parse_layers(options.text("layers"), model.config().layers);
   const std::vector<runtime::TokenizedPrompt> tokenized = tokenize_all(prompts, tokenizer, model, record, tokenization);
 
+  const runtime::RecordEstimate estimate = runtime::estimate_recording(tokenized, model.config(), record);
   if (dry_run) {
-    const runtime::RecordEstimate estimate = runtime::estimate_recording(tokenized, model.config(), record);
     std::cout << fmt::format("prompts   {}\ntrace     {}\nmemory    {} besides the weights\n", tokenized.size(),
                              core::format_bytes(estimate.trace_bytes), core::format_bytes(estimate.memory_bytes));
     return 0;
+  }
+
+  const double available = core::available_memory();
+  if (estimate.memory_bytes > available && !options.has("any-memory")) {
+    throw core::InputError(
+        "record: about {} of memory are needed besides the weights, {} are available; record shorter prompts, fewer "
+        "--layers, a smaller --window or --tier summary, or give --any-memory to try it",
+        core::format_bytes(estimate.memory_bytes), core::format_bytes(available));
   }
 
   trace::TraceWriter writer({.path = out,

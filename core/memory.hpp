@@ -7,4 +7,8 @@ namespace evictlab::core {
 /// program; changes no result.
 void keep_freed_memory();
 
+/// Bytes that this process can still allocate, about: what the system has available, its control groups leave, and the
+/// limit on its address space allows, whichever is least. Infinity where the system does not say.
+double available_memory();
+
 }  // namespace evictlab::core

@@ -2,9 +2,7 @@
 
 import csv
 import json
-import signal
 import subprocess
-import time
 
 import pytest
 
@@ -189,43 +187,6 @@ def test_appending_keeps_what_is_there_and_skips_it(evictlab, model, tmp_path):
     done = evictlab(*first, "--limit", 3, "--append")
     assert done.code == 0 and "1 were there already" in done.err, done.err
     assert "3" in evictlab("info", trace).out and evictlab("verify", trace).code == 0
-
-
-def start_recording(model, out):
-    return subprocess.Popen([PROGRAM, "record", "--model", str(model), "--prompts",
-                             str(model / "prompts/needle-1024.jsonl"), "--out", str(out)], stderr=subprocess.PIPE)
-
-
-def wait_for_parts(out, count):
-    for _ in range(600):
-        if len([p for p in out.parent.glob("t.h5.parts/*.h5") if p.name != "model.h5"]) >= count:
-            return
-        time.sleep(0.05)
-    pytest.fail("no prompt was finished in time")
-
-
-def test_interrupting_a_recording_leaves_a_valid_trace(evictlab, model, tmp_path):
-    recording = start_recording(model, tmp_path / "t.h5")
-    wait_for_parts(tmp_path / "t.h5", 2)
-    recording.send_signal(signal.SIGINT)
-    _, err = recording.communicate(timeout=60)
-    assert recording.returncode == 130, err
-    assert evictlab("verify", tmp_path / "t.h5").code == 0
-    assert [p.name for p in tmp_path.iterdir()] == ["t.h5"]
-
-
-def test_a_killed_recording_is_read_from_its_parts_and_goes_on(evictlab, model, tmp_path):
-    trace = tmp_path / "t.h5"
-    recording = start_recording(model, trace)
-    wait_for_parts(trace, 2)
-    recording.kill()
-    recording.communicate()
-    parts = tmp_path / "t.h5.parts"
-    assert evictlab("verify", parts).code == 0
-    assert evictlab("replay", parts, "--policy", "snapkv", "--budget", 64, "--out", tmp_path / "replay.csv").code == 0
-    done = evictlab("record", "--model", model, "--prompts", model / "prompts/needle-1024.jsonl", "--limit", 4, "--out", trace)
-    assert done.code == 0 and "were there already" in done.err, done.err
-    assert evictlab("verify", trace).code == 0 and not parts.exists()
 
 
 def test_a_closed_pipe_does_no_harm(small_trace):

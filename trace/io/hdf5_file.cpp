@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "core/half.hpp"
+#include "core/interrupt.hpp"
 #include "trace/io/text_heap.hpp"
 
 #ifdef __SANITIZE_ADDRESS__
@@ -25,10 +26,13 @@ namespace {
 static_assert(std::is_same_v<hid_t, std::int64_t>);
 
 // HDF5 holds one lock for the whole library, where it was built with one at all: ours makes the wrapper
-// independent of that. Its error printing is switched off per thread, hence at every entry.
+// independent of that. Its error printing is switched off per thread, hence at every entry. What a damaged file makes
+// it do is that file's fault.
 class Lock {
  public:
-  Lock() : guard_(mutex()) {
+  explicit Lock(const std::filesystem::path& path)
+      : guard_(mutex()),
+        blame_(path.c_str(), "the HDF5 library crashed on it; the file is damaged, or made to do that") {
     // At exit HDF5 closes what is open; after a failed write (a full disk) it crashes on it. We close all
     // files ourselves.
     [[maybe_unused]] static const herr_t without_cleanup = H5dont_atexit();
@@ -42,6 +46,7 @@ class Lock {
     return instance;
   }
   std::lock_guard<std::recursive_mutex> guard_;
+  core::CrashBlame blame_;
 };
 
 class Handle {
@@ -234,7 +239,7 @@ std::string_view type_name(Type type) {
 // ---- files ----------------------------------------------------------------------------------------
 
 File File::create(const std::filesystem::path& path) {
-  const Lock lock;
+  const Lock lock(path);
   File file(-1, path);
   file.id_ = check(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation(H5P_FILE_CREATE).get(), access().get()), file, "/",
                    "create the file");
@@ -246,7 +251,7 @@ File File::open(const std::filesystem::path& path) {
   const auto status = std::filesystem::status(path, error);
   if (!std::filesystem::exists(status)) throw TraceError("{}: no such file", path.string());
   if (!std::filesystem::is_regular_file(status)) throw TraceError("{}: not a regular file", path.string());
-  const Lock lock;
+  const Lock lock(path);
   File file(-1, path);
   const Handle list(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);  // whatever version wrote it
   H5Pset_file_locking(list.get(), false, true);             // what is read is complete; some file systems cannot lock
@@ -256,7 +261,7 @@ File File::open(const std::filesystem::path& path) {
 }
 
 File File::open_for_change(const std::filesystem::path& path) {
-  const Lock lock;
+  const Lock lock(path);
   File file(-1, path);
   file.id_ = check(H5Fopen(path.c_str(), H5F_ACC_RDWR, access().get()), file, "/", "open the file for writing");
   return file;
@@ -264,7 +269,7 @@ File File::open_for_change(const std::filesystem::path& path) {
 
 File::~File() {
   if (id_ < 0) return;
-  const Lock lock;
+  const Lock lock(path_);
   H5Fclose(id_);
 }
 
@@ -278,14 +283,14 @@ File& File::operator=(File&& other) noexcept {
 
 void File::close() {
   if (id_ < 0) return;
-  const Lock lock;
+  const Lock lock(path_);
   check(H5Fclose(std::exchange(id_, -1)), *this, "/", "close the file");
 }
 
 // ---- groups and links -----------------------------------------------------------------------------
 
 bool File::exists(const std::string& object) const {
-  const Lock lock;
+  const Lock lock(path_);
   // Level by level, because only hard links count: a trace is one file, and a link out of it could name
   // any file of the machine.
   for (std::size_t end = object.find('/', 1); object.size() > 1; end = object.find('/', end + 1)) {
@@ -298,12 +303,12 @@ bool File::exists(const std::string& object) const {
 }
 
 bool File::is_dataset(const std::string& object) const {
-  const Lock lock;
+  const Lock lock(path_);
   return exists(object) && H5Iget_type(open_object(*this, id_, object).get()) == H5I_DATASET;
 }
 
 std::vector<std::string> File::children(const std::string& group) const {
-  const Lock lock;
+  const Lock lock(path_);
   const Handle handle = open_object(*this, id_, group);
   if (H5Iget_type(handle.get()) != H5I_GROUP) fail(*this, group, "is not a group");
   std::vector<std::string> names;
@@ -321,7 +326,7 @@ std::vector<std::string> File::children(const std::string& group) const {
 }
 
 void File::create_group(const std::string& group) {
-  const Lock lock;
+  const Lock lock(path_);
   if (group == "/" || exists(group)) return;
   create_group(parent_of(group));
   const Handle created(check(H5Gcreate2(id_, group.c_str(), H5P_DEFAULT, creation(H5P_GROUP_CREATE).get(), H5P_DEFAULT),
@@ -353,7 +358,7 @@ void write_elements(const File& file, hid_t id, const std::string& object, const
 
 void File::write(const std::string& object, Type type, std::span<const std::uint64_t> shape,
                  std::span<const std::byte> elements) {
-  const Lock lock;
+  const Lock lock(path_);
   create_group(parent_of(object));
   const std::vector<hsize_t> extent(shape.begin(), shape.end());
   const Handle space(H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr), H5Sclose);
@@ -416,12 +421,12 @@ Dataset inspect(const File& file, const Handle& set, const std::string& object) 
 }  // namespace
 
 Dataset File::dataset(const std::string& object) const {
-  const Lock lock;
+  const Lock lock(path_);
   return inspect(*this, open_dataset(*this, id_, object), object);
 }
 
 void File::read_bytes(const std::string& object, std::span<std::byte> out) const {
-  const Lock lock;
+  const Lock lock(path_);
   const Handle set = open_dataset(*this, id_, object);
   const Dataset info = inspect(*this, set, object);
   if (info.elements * info.element_bytes != out.size()) {
@@ -542,7 +547,7 @@ Handle range_type(std::size_t name_bytes) {
 }  // namespace
 
 std::vector<std::byte> File::write_ranges(const std::string& object, std::span<const NamedRange> ranges) {
-  const Lock lock;
+  const Lock lock(path_);
   std::size_t name_bytes = 1;
   for (const NamedRange& range : ranges) name_bytes = std::max(name_bytes, range.name.size());
   if (name_bytes > kLongestName) fail(*this, object, "a name is longer than 65536 bytes");
@@ -562,7 +567,7 @@ std::vector<std::byte> File::write_ranges(const std::string& object, std::span<c
 }
 
 std::vector<NamedRange> File::read_ranges(const std::string& object) const {
-  const Lock lock;
+  const Lock lock(path_);
   const Handle set = open_dataset(*this, id_, object);
   const Dataset info = inspect(*this, set, object);
   const Handle type(check(H5Dget_type(set.get()), *this, object, "find the type"), H5Tclose);
@@ -668,7 +673,7 @@ void File::copy_attribute(const File& source, const std::string& object, const s
 
 // Not H5Ocopy: in HDF5 1.10 that crashes when the disk is full, on damaged texts, and on many attributes.
 void File::copy_from(const File& source, const std::string& object, const std::string& destination) {
-  const Lock lock;
+  const Lock lock(path_);
   if (source.is_dataset(object)) {
     const std::vector<std::byte> elements = source.read_bytes(object);
     const Handle set = open_dataset(source, source.id_, object);
@@ -686,36 +691,36 @@ void File::copy_from(const File& source, const std::string& object, const std::s
 }
 
 void File::set_text(const std::string& object, const std::string& name, std::string_view value) {
-  const Lock lock;
+  const Lock lock(path_);
   const std::string text(value);
   const char* pointer = text.c_str();
   set_attribute(*this, id_, object, name, text_type(H5T_VARIABLE), scalar(), &pointer);
 }
 
 void File::set_integer(const std::string& object, const std::string& name, std::int64_t value) {
-  const Lock lock;
+  const Lock lock(path_);
   set_attribute(*this, id_, object, name, stored_type(Type::kInt64), scalar(), &value);
 }
 
 void File::set_number(const std::string& object, const std::string& name, double value) {
-  const Lock lock;
+  const Lock lock(path_);
   set_attribute(*this, id_, object, name, stored_type(Type::kFloat64), scalar(), &value);
 }
 
 void File::set_integers(const std::string& object, const std::string& name, std::span<const std::int64_t> values) {
-  const Lock lock;
+  const Lock lock(path_);
   const hsize_t extent = values.size();
   const Handle space(H5Screate_simple(1, &extent, nullptr), H5Sclose);
   set_attribute(*this, id_, object, name, stored_type(Type::kInt64), space, values.data());
 }
 
 bool File::has_attribute(const std::string& object, const std::string& name) const {
-  const Lock lock;
+  const Lock lock(path_);
   return H5Aexists(open_object(*this, id_, object).get(), name.c_str()) > 0;
 }
 
 std::vector<std::string> File::attributes(const std::string& object) const {
-  const Lock lock;
+  const Lock lock(path_);
   const Handle owner = open_object(*this, id_, object);
   std::vector<std::string> names;
   const auto collect = [](hid_t, const char* name, const H5A_info_t*, void* list) -> herr_t {
@@ -733,12 +738,12 @@ std::vector<std::string> File::attributes(const std::string& object) const {
 }
 
 bool File::is_text(const std::string& object, const std::string& name) const {
-  const Lock lock;
+  const Lock lock(path_);
   return H5Tget_class(open_attribute(*this, id_, object, name).type.get()) == H5T_STRING;
 }
 
 std::string File::text(const std::string& object, const std::string& name) const {
-  const Lock lock;
+  const Lock lock(path_);
   const Attribute attribute = open_attribute(*this, id_, object, name);
   if (H5Tget_class(attribute.type.get()) != H5T_STRING || attribute.elements != 1) {
     fail(*this, object, "the attribute " + name + " is not a text");
@@ -763,17 +768,17 @@ std::string File::text(const std::string& object, const std::string& name) const
 }
 
 std::int64_t File::integer(const std::string& object, const std::string& name) const {
-  const Lock lock;
+  const Lock lock(path_);
   return only(read_attribute<std::int64_t>(*this, id_, object, name), *this, object, name);
 }
 
 double File::number(const std::string& object, const std::string& name) const {
-  const Lock lock;
+  const Lock lock(path_);
   return only(read_attribute<double>(*this, id_, object, name), *this, object, name);
 }
 
 std::vector<std::int64_t> File::integers(const std::string& object, const std::string& name) const {
-  const Lock lock;
+  const Lock lock(path_);
   return read_attribute<std::int64_t>(*this, id_, object, name);
 }
 
