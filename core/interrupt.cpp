@@ -94,6 +94,8 @@ CrashBlame::~CrashBlame() { current_blame = outer_; }
 
 const CrashBlame* CrashBlame::current() { return current_blame; }
 
+void request_stop(bool stop) { stop_requested = stop; }
+
 bool interrupted() { return stop_requested.load(); }
 
 void throw_if_interrupted() {

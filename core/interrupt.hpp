@@ -11,6 +11,9 @@ void install_interrupt_handler();
 /// Whether a signal has come since the handler was installed.
 bool interrupted();
 
+/// Stops long work as a signal would, or lets work go on again: for programs that have signal handlers of their own.
+void request_stop(bool stop);
+
 /// Throws Interrupted when a signal has come.
 void throw_if_interrupted();
 

@@ -1,0 +1,201 @@
+"""Replay, sweep, analyze, advise, report: what the program's commands do, as pandas tables with the same columns."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterable, Sequence
+
+import pandas
+
+from . import _core
+from ._policies import PolicyLike, made
+from ._trace import Trace
+
+PathLike = str | os.PathLike[str] | Trace
+
+
+class Tables(dict):
+    """Result tables by name, as attributes too: `result.replay` is `result["replay"]`. docs/analyses.md says what they hold."""
+
+    left_out: list[str]  # policies that could not be run, and why
+    notes: list[str]  # what policies had to say
+
+    def __init__(self, columns: dict[str, dict[str, list]], left_out: Sequence[str] = (), notes: Sequence[str] = ()):
+        super().__init__({name: pandas.DataFrame(table) for name, table in columns.items()})
+        self.left_out = list(left_out)
+        self.notes = list(notes)
+
+    def __getattr__(self, name: str) -> pandas.DataFrame:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"there is no table '{name}'; there are {', '.join(self)}") from None
+
+    def save(self, directory: str | os.PathLike[str]) -> None:
+        """Writes NAME.csv of each, as the program does: for `evictlab plot` and `evictlab report`."""
+        directory = pathlib.Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, table in self.items():
+            table.to_csv(directory / f"{name}.csv", index=False)
+
+
+def _paths(traces: PathLike | Iterable[PathLike]) -> list[str]:
+    items = [traces] if isinstance(traces, (str, os.PathLike, Trace)) else list(traces)
+    return [item.path if isinstance(item, Trace) else os.fspath(item) for item in items]
+
+
+def _budgets(budgets: int | float | str | Iterable[int | float | str]) -> str:
+    if isinstance(budgets, (int, float, str)):
+        return str(budgets)
+    return ",".join(map(str, budgets))
+
+
+class _Bar:
+    """A tqdm bar where tqdm is installed: on a terminal and in notebooks; silent elsewhere."""
+
+    def __init__(self, label: str, wanted: bool):
+        self._bar = None
+        if wanted:
+            try:
+                from tqdm.auto import tqdm
+            except ImportError:
+                return
+            self._bar = tqdm(desc=label, unit="layer", disable=None, leave=False)
+
+    def __call__(self, done: float, total: float) -> None:
+        if self._bar is not None:
+            self._bar.total = total
+            self._bar.update(done - self._bar.n)
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def replay(
+    traces: PathLike | Iterable[PathLike],
+    policies: PolicyLike | Iterable[PolicyLike],
+    budgets: int | float | str | Iterable[int | float | str],
+    *,
+    protect: str = "",
+    variant: str = "",
+    progress: bool = True,
+) -> Tables:
+    """Every policy at every budget on recorded prompts: what is kept, what it costs, how far from the oracle.
+
+    `policies`: texts as the program takes them ("snapkv(kernel=5),h2o"), and policies made with `scorer` and `allocator`.
+    `budgets`: stored slots (128), ratios (0.05), sizes ("64MiB"), ranges ("16:4096:log32"). `protect` ("sinks=4,window=32") and
+    `variant` set defaults for policies given as text. Tables: replay, summary, budgets, positions, spans, trajectory, kept_overlap.
+    """
+    return _replayed(traces, policies, budgets, protect, variant, headroom=False, progress=progress)
+
+
+def sweep(
+    traces: PathLike | Iterable[PathLike],
+    policies: PolicyLike | Iterable[PolicyLike],
+    budgets: int | float | str | Iterable[int | float | str] = "16:4096:log32",
+    *,
+    protect: str = "",
+    variant: str = "",
+    progress: bool = True,
+) -> Tables:
+    """As replay, with the table `headroom`: what better scoring, better allocation, and both could gain."""
+    return _replayed(traces, policies, budgets, protect, variant, headroom=True, progress=progress)
+
+
+def _replayed(traces, policies, budgets, protect, variant, *, headroom, progress) -> Tables:
+    parts, impossible = made(policies, protect, variant)
+    with _Bar("replaying", progress) as bar:
+        result = _core.replay(_paths(traces), parts, _budgets(budgets), headroom, bar)
+    return Tables(result["tables"], impossible + result["left_out"], result["notes"])
+
+
+def kept(traces: PathLike | Iterable[PathLike], policy: PolicyLike, budget: int | float | str, *, protect: str = "", variant: str = ""):
+    """Which positions a policy keeps: {prompt: [layers][kept sets] of positions, in the order they are stored}."""
+    (one,), _ = made(policy, protect, variant)
+    return _core.kept(_paths(traces), one, _budgets(budget))
+
+
+def analyze(trace: PathLike) -> Tables:
+    """How layers and heads attend: attention, layers, concentration, overlap, future, maps, scorers, tasks."""
+    (path,) = _paths(trace)
+    return Tables(_core.analyze(path, None))
+
+
+@dataclasses.dataclass(frozen=True)
+class Advice:
+    """The cheapest policy and budget that meets a target, and its budgets."""
+
+    policy: str
+    budget: str
+    granularity: str  # "query", "kv" or "layer": whose kept sets the budgets are for
+    slots: float  # per layer and kv head, held on average
+    bytes: float
+    loss: dict[str, float]  # mean, low, high
+    budgets: pandas.DataFrame  # layer, head, positions
+    text: str  # what the program says: all candidates
+    model: str
+    model_fingerprint: str
+
+
+def advise(
+    traces: PathLike | Iterable[PathLike],
+    *,
+    loss: float | None = None,
+    bytes: str | None = None,
+    measure: str = "attention",
+    policies: str | None = None,
+) -> Advice:
+    """The cheapest that loses at most `loss`, or the least lossy of at most `bytes` ("64MiB") a sequence."""
+    words = [*_paths(traces), "--measure", measure]
+    if loss is not None:
+        words += ["--loss", str(loss)]
+    if bytes is not None:
+        words += ["--bytes", bytes]
+    if policies is not None:
+        words += ["--policy", policies]
+    with tempfile.TemporaryDirectory() as directory:
+        out = pathlib.Path(directory) / "budgets.json"
+        text = _core.command("advise", [*words, "--out", str(out)])
+        found = json.loads(out.read_text())
+    layers = [
+        {"layer": layer, "head": head, "positions": positions}
+        for layer, heads in enumerate(found["layers"])
+        for head, positions in enumerate(heads)
+    ]
+    known = {field: found[field] for field in ("policy", "budget", "granularity", "slots", "bytes", "loss", "model", "model_fingerprint")}
+    return Advice(**known, budgets=pandas.DataFrame(layers), text=text)
+
+
+def report(
+    results: PathLike | Tables,
+    out: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str] | None = None,
+    policies: str | None = None,
+    budgets: int | float | str | Iterable[int | float | str] | None = None,
+    force: bool = False,
+) -> pathlib.Path:
+    """One HTML page of a trace, a directory of result tables, or tables. `model`: whose tokenizer turns tokens into text."""
+    with tempfile.TemporaryDirectory() as directory:
+        if isinstance(results, Tables):
+            results.save(directory)
+            source = directory
+        else:
+            (source,) = _paths(results)
+        words = [source, "--out", os.fspath(out)]
+        if model is not None:
+            words += ["--model", os.fspath(model)]
+        if policies is not None:
+            words += ["--policy", policies]
+        if budgets is not None:
+            words += ["--budget", _budgets(budgets)]
+        _core.command("report", words + (["--force"] if force else []))
+    return pathlib.Path(out)

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <pybind11/functional.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "analysis/table.hpp"
+#include "trace/model.hpp"
+
+// What the files of the binding share. Python's texts of arrays, errors and long calls are dealt with here, once; the
+// rest calls what the command line calls.
+
+namespace evictlab::python {
+
+namespace py = pybind11;
+
+/// A table as {column: values}; an empty cell is None.
+py::dict columns_of(const analysis::Table& table);
+/// The table of {column: values}.
+analysis::Table table_of(const py::dict& columns);
+
+/// The elements of a tensor, shared with it: [heads, rows, columns], or [heads, columns] where `flat`. As stored: times
+/// its scale.
+py::array array_of(trace::Tensor tensor, bool flat);
+/// A view's numbers as floats, copied: [heads, rows, columns], or [heads, columns] where `flat`.
+py::array_t<float> copy_of(const trace::TensorView& view, bool flat);
+
+/// Told (done, total) now and then.
+using Progress = std::function<void(double, double)>;
+
+/// Runs `work` on another thread without the interpreter's lock. Meanwhile tells the Python function `progress`, where
+/// there is one, what `work` tells its argument, and on Ctrl-C interrupts it: KeyboardInterrupt is raised when it has
+/// stopped.
+void run_interruptibly(const py::object& progress, const std::function<void(const Progress&)>& work);
+
+void bind_traces(py::module_& module);
+void bind_policies(py::module_& module);
+void bind_custom(py::module_& module);
+void bind_replays(py::module_& module);
+void bind_results(py::module_& module);
+
+}  // namespace evictlab::python
