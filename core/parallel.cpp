@@ -5,9 +5,13 @@
 #include <tbb/task_arena.h>
 
 #include <algorithm>
+#include <atomic>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
+#include <vector>
 
 namespace evictlab::core {
 namespace {
@@ -36,6 +40,40 @@ std::shared_ptr<Pool> current_pool() {
   return pool;
 }
 
+#ifdef __SANITIZE_THREAD__
+// Debian's TBB is not instrumented: the thread sanitizer does not see how its threads wait for one another. Under it
+// loops run on threads that it does see, loops inside loops one after the other.
+void run_loop(std::size_t count, const std::function<void(std::size_t)>& body) {
+  thread_local bool inside = false;
+  std::atomic<std::size_t> next = 0;
+  std::mutex failing;
+  std::exception_ptr failure;
+  const auto work = [&] {
+    const bool outer = std::exchange(inside, true);
+    try {
+      for (std::size_t i = next++; i < count; i = next++) body(i);
+    } catch (...) {
+      const std::lock_guard lock(failing);
+      failure = std::current_exception();
+      next = count;
+    }
+    inside = outer;
+  };
+  std::vector<std::jthread> helpers;
+  for (std::size_t i = 1; !inside && i < std::min(threads(), count); ++i) helpers.emplace_back(work);
+  work();
+  helpers.clear();
+  if (failure) std::rethrow_exception(failure);
+}
+#else
+void run_loop(std::size_t count, const std::function<void(std::size_t)>& body) {
+  const std::shared_ptr<Pool> own = current_pool();
+  // Isolated: a thread that waits for a loop inside a body must not start another body of the outer
+  // loop meanwhile, whose scratch memory may be the same thread's.
+  own->arena.execute([&] { tbb::this_task_arena::isolate([&] { tbb::parallel_for(std::size_t{0}, count, body); }); });
+}
+#endif
+
 }  // namespace
 
 void set_threads(std::size_t count) {
@@ -54,10 +92,7 @@ void parallel_for(std::size_t count, const std::function<void(std::size_t)>& bod
     for (std::size_t i = 0; i < count; ++i) body(i);
     return;
   }
-  const std::shared_ptr<Pool> own = current_pool();
-  // Isolated: a thread that waits for a loop inside a body must not start another body of the outer
-  // loop meanwhile, whose scratch memory may be the same thread's.
-  own->arena.execute([&] { tbb::this_task_arena::isolate([&] { tbb::parallel_for(std::size_t{0}, count, body); }); });
+  run_loop(count, body);
 }
 
 }  // namespace evictlab::core

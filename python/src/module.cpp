@@ -1,6 +1,7 @@
 #include "binding.hpp"
 
 #include "core/error.hpp"
+#include "core/memory.hpp"
 #include "core/parallel.hpp"
 #include "core/version.hpp"
 #include "trace/io/hash.hpp"
@@ -26,6 +27,7 @@ PYBIND11_MODULE(EVICTLAB_MODULE, module) {
     }
   });
   module.def("set_threads", &core::set_threads, py::arg("count"), "Threads that calls use; 0 = all.");
+  module.def("available_memory", &core::available_memory, "Bytes that this process can still allocate, about.");
   module.def(
       "content_hash",
       [](const py::buffer& buffer) {

@@ -67,7 +67,7 @@ py::array array_of(trace::Tensor tensor, bool flat) {
   const py::capsule owner(kept, [](void* pointer) { delete static_cast<trace::Tensor*>(pointer); });
   const bool half = kept->element_type() == trace::ElementType::kFloat16;
   const std::span<const std::byte> bytes = std::as_const(*kept).bytes();
-  py::array array(py::dtype(half ? "float16" : "float32"), shape_of(kept->view(), flat), {}, bytes.data(), owner);
+  py::array array(py::dtype(half ? "float16" : "float32"), shape_of(kept->view(), flat), bytes.data(), owner);
   array.attr("setflags")(py::arg("write") = false);
   return array;
 }

@@ -157,7 +157,10 @@ void bind_traces(py::module_& module) {
              const py::gil_scoped_release release;
              self.write(layer, field, tensor);
            })
+      .def("set_future",
+           [](trace::PromptWriter& self, const std::vector<std::int32_t>& tokens) { self.set_future(tokens); })
       .def("set_query_count", &trace::PromptWriter::set_query_count)
+      .def("discard", [](trace::PromptWriter& self) { const trace::PromptWriter gone(std::move(self)); })
       .def("finish", &trace::PromptWriter::finish, py::call_guard<py::gil_scoped_release>());
 
   py::class_<trace::TraceWriter>(module, "TraceWriter")
