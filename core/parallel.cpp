@@ -34,7 +34,7 @@ std::size_t count_locked() {
   return std::max<std::size_t>(1, std::thread::hardware_concurrency());
 }
 
-std::shared_ptr<Pool> current_pool() {
+[[maybe_unused]] std::shared_ptr<Pool> current_pool() {
   const std::lock_guard lock(pool_mutex);
   if (!pool) pool = std::make_shared<Pool>(count_locked());
   return pool;

@@ -34,6 +34,12 @@ def evictlab():
 
 
 @pytest.fixture(scope="session")
+def evictlab_program(evictlab):
+    """The same, where `evictlab` is the Python package."""
+    return evictlab
+
+
+@pytest.fixture(scope="session")
 def model():
     return MODEL
 
