@@ -219,7 +219,7 @@ class Recorder:
     def _before_attention(self, module, arguments, options) -> None:
         self._current = self._of.get(id(module))
 
-    def _attention(self, original, module, query, key, value, mask, **options):
+    def _attention(self, original, module, query, key, value, mask, *arguments, **options):
         """Stands for the attention function: looks, then does what it would have done."""
         layer = self._of.get(id(module))
         if layer is not None and self._sinks:
@@ -228,7 +228,7 @@ class Recorder:
             with torch.no_grad():
                 self._look(layer, query, key, value, options)
         function = original or sys.modules[type(module).__module__].eager_attention_forward
-        return function(module, query, key, value, mask, **options)
+        return function(module, query, key, value, mask, *arguments, **options)
 
     def _look(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, options: dict[str, Any]) -> None:
         state = self._layers[layer]
@@ -288,7 +288,12 @@ class Recorder:
 
     def _finish_prompts(self) -> None:
         sinks, self._sinks = self._sinks, []
-        if not sinks or self._writer is None or not self._future[0]:
+        if not sinks:
+            return
+        if not all(layer.keys is not None for layer in self._layers):
+            raise Error(f"{type(self._model).__name__}: its attention did not go through transformers' attention interface")
+        if not self._future[0]:
+            sinks[0].file.discard()
             return
         for item, sink in enumerate(sinks):
             if sink.file is None:
@@ -345,20 +350,20 @@ class Recorder:
     @contextlib.contextmanager
     def _interface(self) -> Iterator[None]:
         name = text_config(self._model)._attn_implementation or "eager"
-        mapping = type(ALL_ATTENTION_FUNCTIONS)._global_mapping
-        before = mapping.get(name)
+        before = ALL_ATTENTION_FUNCTIONS.get(name)
+        local = dict(ALL_ATTENTION_FUNCTIONS._local_mapping)  # comes before what is registered for all
 
-        def attention(module, query, key, value, attention_mask=None, **options):
-            return self._attention(before, module, query, key, value, attention_mask, **options)
+        def attention(module, query, key, value, attention_mask=None, *arguments, **options):
+            return self._attention(before, module, query, key, value, attention_mask, *arguments, **options)
 
-        mapping[name] = attention
+        ALL_ATTENTION_FUNCTIONS[name] = attention
         try:
             yield
         finally:
-            if before is None:
-                del mapping[name]
+            if name in local:
+                ALL_ATTENTION_FUNCTIONS[name] = local[name]
             else:
-                mapping[name] = before
+                del ALL_ATTENTION_FUNCTIONS[name]
 
     @contextlib.contextmanager
     def _rotations(self) -> Iterator[None]:
