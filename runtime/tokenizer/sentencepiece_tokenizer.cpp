@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "core/file.hpp"
+#include "core/interrupt.hpp"
 #include "runtime/tokenizer/json_node.hpp"
 #include "runtime/tokenizer/utf8.hpp"
 
@@ -49,10 +50,18 @@ void share_ranges_of_bytes(Encoding& encoding, const SentencePieceProcessor& mod
 }  // namespace
 
 struct SentencePieceTokenizer::Model {
+  std::string file;
   SentencePieceProcessor processor;
+
+  /// The library trusts what it has loaded: a damaged table of normalisation makes it read anywhere.
+  core::CrashBlame blame() const {
+    return {file.c_str(), "the SentencePiece library crashed on it; the file is damaged"};
+  }
 };
 
 SentencePieceTokenizer::SentencePieceTokenizer(const std::filesystem::path& file) : model_(std::make_unique<Model>()) {
+  model_->file = file.string();
+  const core::CrashBlame blame = model_->blame();
   SentencePieceProcessor& processor = model_->processor;
   if (!loads(processor, core::read_text(file)) || processor.GetPieceSize() == 0) {
     throw TokenizerError("{}: not a SentencePiece model", file.string());
@@ -77,6 +86,7 @@ Encoding SentencePieceTokenizer::encode(std::string_view text, bool add_special_
   if (const auto invalid = find_invalid_utf8(text)) {
     throw TokenizerError("text is not valid UTF-8 at byte {}", *invalid);
   }
+  const core::CrashBlame blame = model_->blame();
   Encoding encoding;
   const auto add = [&](std::int32_t id, ByteRange range) {
     encoding.ids.push_back(id);
@@ -94,6 +104,7 @@ Encoding SentencePieceTokenizer::encode(std::string_view text, bool add_special_
 }
 
 std::string SentencePieceTokenizer::decode(std::span<const std::int32_t> ids, bool skip_special_tokens) const {
+  const core::CrashBlame blame = model_->blame();
   const SentencePieceProcessor& processor = model_->processor;
   // The library's text of a control token is empty; written out, it stands between what precedes and what follows it.
   std::string text;

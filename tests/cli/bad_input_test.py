@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from conftest import PROGRAM
+from conftest import PROGRAM, ROOT
 
 
 @pytest.fixture
@@ -154,6 +154,11 @@ def test_a_sentencepiece_model_that_is_none(refused, broken_model, tmp_path):
     for damaged in (b"", b"{}", bytes(range(256)) * 8):
         (broken_model / "tokenizer.model").write_bytes(damaged)
         refused(*arguments, saying="tokenizer.model: not a SentencePiece model")
+    # The library reads anywhere where its table of normalisation tells it to.
+    damaged = bytearray((ROOT / "tests/data/sentencepiece/unigram.model").read_bytes())
+    damaged[6182:10182] = b"\xff" * 4000
+    (broken_model / "tokenizer.model").write_bytes(damaged)
+    refused(*arguments, saying="tokenizer.model: the SentencePiece library crashed on it; the file is damaged")
 
 
 @pytest.mark.parametrize(
