@@ -43,7 +43,7 @@ def measure(way, name, length):
 
     torch.set_num_threads(2)
     model = model_of(name, "eager" if way == "attentions" else "sdpa").eval()
-    tokens = torch.randint(3, 2000, (1, length), generator=torch.Generator().manual_seed(1))
+    tokens = torch.randint(3, 900, (1, length), generator=torch.Generator().manual_seed(1))
     prompt, future = tokens[0, : length - FUTURE].tolist(), tokens[0, length - FUTURE :].tolist()
 
     def run():

@@ -11,7 +11,7 @@ import torch
 def block_elements(device: torch.device) -> int:
     """Of the largest block of probabilities, query heads x rows x positions: what a processor's cache holds, or what keeps an
     accelerator busy."""
-    return 1 << 21 if device.type == "cpu" else 1 << 26
+    return 1 << 20 if device.type == "cpu" else 1 << 26
 
 
 def rows(
@@ -30,21 +30,24 @@ def rows(
     groups, positions, _ = keys.shape
     before = positions - count
     step = max(1, block_elements(queries.device) // (heads * positions))
-    keys = keys.float()
+    keys = keys.float().transpose(-1, -2)[:, None]
+    queries = queries.float() * scale
     for first in range(0, count, step):
         last = min(first + step, count)
         end = before + last
         begin = max(0, before + first - window + 1) if window else 0
-        block = queries[:, first:last].float().view(groups, heads // groups, last - first, dimension)
-        logits = block @ keys[:, None, begin:end].transpose(-1, -2) * scale
+        block = queries[:, first:last].reshape(groups, heads // groups, last - first, dimension)
+        logits = block @ keys[..., begin:end]
         if softcap:
             logits = torch.tanh(logits / softcap) * softcap
+        # Every query sees what lies before the block, but for the far end of a sliding window.
+        near = begin if window else before + first
         query = torch.arange(before + first, end, device=queries.device)[:, None]
-        position = torch.arange(begin, end, device=queries.device)[None, :]
+        position = torch.arange(near, end, device=queries.device)[None, :]
         unseen = position > query
         if window:
             unseen |= position <= query - window
-        logits.masked_fill_(unseen, float("-inf"))
+        logits[..., near - begin :].masked_fill_(unseen, float("-inf"))
         yield first, begin, torch.softmax(logits, dim=-1).view(heads, last - first, end - begin)
 
 
@@ -60,7 +63,8 @@ def masses_and_window(
     kept = torch.zeros(heads, last, positions, device=queries.device)
     for first, begin, probabilities in rows(queries, keys, scale, **seen):
         stop = begin + probabilities.shape[2]
-        mass[:, begin:stop] += probabilities.sum(1, dtype=exact)
+        ones = probabilities.new_ones(heads, 1, probabilities.shape[1])
+        mass[:, begin:stop] += (ones @ probabilities)[:, 0]
         skip = max(0, count - last - first)
         if last and skip < probabilities.shape[1]:
             place = first + skip - (count - last)
