@@ -30,14 +30,15 @@ def rows(
     groups, positions, _ = keys.shape
     before = positions - count
     step = max(1, block_elements(queries.device) // (heads * positions))
-    keys = keys.float().transpose(-1, -2)[:, None]
+    keys = keys.float().transpose(-1, -2).contiguous()
     queries = queries.float() * scale
     for first in range(0, count, step):
         last = min(first + step, count)
         end = before + last
         begin = max(0, before + first - window + 1) if window else 0
-        block = queries[:, first:last].reshape(groups, heads // groups, last - first, dimension)
-        logits = block @ keys[..., begin:end]
+        # The query heads of a kv head are rows of one product: broadcasting would copy the keys for each of them.
+        block = queries[:, first:last].reshape(groups, heads // groups * (last - first), dimension)
+        logits = (block @ keys[..., begin:end]).view(heads, last - first, end - begin)
         if softcap:
             logits = torch.tanh(logits / softcap) * softcap
         # Every query sees what lies before the block, but for the far end of a sliding window.
@@ -48,7 +49,7 @@ def rows(
         if window:
             unseen |= position <= query - window
         logits[..., near - begin :].masked_fill_(unseen, float("-inf"))
-        yield first, begin, torch.softmax(logits, dim=-1).view(heads, last - first, end - begin)
+        yield first, begin, torch.softmax(logits, dim=-1)
 
 
 def masses_and_window(
@@ -77,13 +78,15 @@ def output_norms(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     heads, _, hidden = weight.shape
     groups, positions, _ = values.shape
     norms = torch.empty(heads, positions, device=values.device)
-    step = max(1, block_elements(values.device) // hidden)
-    weight = weight.float()
+    step = max(1, block_elements(values.device) // 4 // hidden)
+    weight = weight.float().contiguous()
+    buffer = torch.empty(min(step, positions), hidden, device=values.device)
     for head in range(heads):
         value = values[head * groups // heads]
         for first in range(0, positions, step):
-            moved = value[first : first + step].float() @ weight[head]
-            norms[head, first : first + step] = moved.abs().sum(-1)
+            part = value[first : first + step].float()
+            moved = torch.mm(part, weight[head], out=buffer[: part.shape[0]])
+            norms[head, first : first + step] = moved.abs_().sum(-1)
     return norms
 
 

@@ -18,6 +18,7 @@ ALLOWED = {
     "plots/report": {"core", "analysis", "plots"},
     "cli": {"core", "trace", "trace/io", "analysis", "sim", "runtime", "runtime/tokenizer", "runtime/live",
             "plots", "plots/report"},
+    "python": {"core", "trace", "trace/io", "analysis", "sim", "plots", "cli"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.MULTILINE)
 
@@ -33,7 +34,7 @@ def folder_of(path: str) -> str | None:
 
 
 def sources():
-    for folder in ("core", "trace", "analysis", "sim", "runtime", "plots", "cli"):
+    for folder in ("core", "trace", "analysis", "sim", "runtime", "plots", "cli", "python"):
         for path in sorted((ROOT / folder).rglob("*")):
             if path.suffix in {".cpp", ".hpp", ".def"}:
                 yield path.relative_to(ROOT).as_posix(), path.read_text()
