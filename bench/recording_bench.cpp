@@ -18,6 +18,7 @@
 #include <functional>
 #include <iostream>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -47,7 +48,15 @@ class Bench {
   Bench(const std::filesystem::path& directory, Index tokens)
       : model_(directory),
         info_(runtime::model_info(model_, "")),
-        prompt_(made_prompt(tokens, model_.config().vocab_size)) {}
+        prompt_(made_prompt(tokens, model_.config().vocab_size)) {
+    std::filesystem::create_directories(directory_);
+  }
+  ~Bench() {
+    writers_.clear();
+    std::filesystem::remove_all(directory_);
+  }
+  Bench(const Bench&) = delete;
+  Bench& operator=(const Bench&) = delete;
 
   void prefill() const {
     runtime::KvCache cache = model_.make_cache(length());
@@ -72,20 +81,15 @@ class Bench {
     model_.forward(prompt_.future, cache, &second);
   }
 
-  void record(trace::Tier tier) const {
-    const std::filesystem::path path = fmt::format("/dev/shm/evictlab-bench-{}.h5", getpid());
+  /// A prompt more in a trace that grows: what begins and ends a trace is not counted.
+  void record(trace::Tier tier) {
+    std::unique_ptr<trace::TraceWriter>& writer = writers_[tier];
+    if (!writer) writer = made_writer(tier);
+    runtime::TokenizedPrompt prompt = prompt_;
+    prompt.id += std::to_string(recorded_++);
     runtime::RecordOptions options;
     options.tier = tier;
-    {
-      trace::TraceWriter writer({.path = path, .force = true, .keep_parts = true}, info_);
-      if (tier == trace::Tier::kFull) {
-        for (Index layer = 0; layer < info_.layers; ++layer)
-          writer.write_output_weight(layer, model_.output_weight(layer));
-      }
-      runtime::record_prompt(model_, prompt_, options, writer, [](double) {});
-      writer.finish();
-    }
-    std::filesystem::remove_all(path.string() + ".parts");
+    runtime::record_prompt(model_, prompt, options, *writer, [](double) {});
   }
 
   double decode() const {
@@ -98,11 +102,26 @@ class Bench {
   }
 
  private:
+  std::unique_ptr<trace::TraceWriter> made_writer(trace::Tier tier) const {
+    const trace::WriterOptions options{.path = directory_ / fmt::format("{}.h5", trace::tier_name(tier)),
+                                       .force = true};
+    auto writer = std::make_unique<trace::TraceWriter>(options, info_);
+    if (tier == trace::Tier::kFull) {
+      for (Index layer = 0; layer < info_.layers; ++layer) {
+        writer->write_output_weight(layer, model_.output_weight(layer));
+      }
+    }
+    return writer;
+  }
+
   Index length() const { return static_cast<Index>(prompt_.tokens.size() + prompt_.future.size()); }
 
   runtime::Transformer model_;
   trace::ModelInfo info_;
   runtime::TokenizedPrompt prompt_;
+  std::filesystem::path directory_ = fmt::format("/dev/shm/evictlab-bench-{}", getpid());
+  std::map<trace::Tier, std::unique_ptr<trace::TraceWriter>> writers_;
+  int recorded_ = 0;
 };
 
 double seconds(const std::function<void()>& body) {
@@ -124,9 +143,10 @@ int main(int argc, char** argv) {
     return 2;
   }
   core::keep_freed_memory();
-  const Bench bench(argv[1], std::atol(argv[2]));
+  Bench bench(argv[1], std::atol(argv[2]));
   std::map<std::string, std::vector<double>> taken;
   bench.forward();  // maps the weights
+  for (const trace::Tier tier : {trace::Tier::kSummary, trace::Tier::kFull}) bench.record(tier);
   for (int run = 0; run < std::atoi(argv[3]); ++run) {
     taken["prefill"].push_back(seconds([&] { bench.prefill(); }));
     taken["forward"].push_back(seconds([&] { bench.forward(); }));

@@ -31,7 +31,9 @@ std::shared_ptr<Pool> pool;  // made at first use
 
 std::size_t count_locked() {
   if (requested != 0) return requested;
-  return std::max<std::size_t>(1, std::thread::hardware_concurrency());
+  // Asked once: the C library reads a file each time.
+  static const std::size_t machine = std::max<std::size_t>(1, std::thread::hardware_concurrency());
+  return machine;
 }
 
 [[maybe_unused]] std::shared_ptr<Pool> current_pool() {

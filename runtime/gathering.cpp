@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/parallel.hpp"
 #include "core/row_kernels.hpp"
 #include "runtime/attention.hpp"
 
@@ -71,13 +72,14 @@ Tensor layer_output_norms(const Transformer& model, const KvCache& cache, Index 
   const ModelConfig& config = model.config();
   const trace::RowMatrix weight = model.output_weight(layer);  // [H*d, hidden]
   Tensor result(ElementType::kFloat32, config.query_heads, 1, positions);
-  for (Index head = 0; head < config.query_heads; ++head) {
+  core::parallel_for(static_cast<std::size_t>(config.query_heads), [&](std::size_t number) {
+    const auto head = static_cast<Index>(number);
     const trace::RowMatrixView head_weight(weight.row(head * config.head_dim).data(), config.head_dim, weight.cols(),
                                            Eigen::OuterStride<>(weight.cols()));
     const trace::RowMatrixView values = cache.values(layer, head / config.group_size());
     const trace::RowMatrixView first(values.data(), positions, values.cols(), Eigen::OuterStride<>(values.cols()));
     result.set_row(head, 0, output_norms(first, head_weight));
-  }
+  });
   return result;
 }
 
