@@ -86,7 +86,7 @@ def main():
     if arguments.large:
         with tempfile.TemporaryDirectory() as directory:
             large_model(directory)
-            compare("large", directory, 1024, max(1, arguments.rounds // 3), 1)
+            compare("large", directory, 1024, max(1, arguments.rounds // 3), 2)
 
 
 if __name__ == "__main__":
