@@ -6,8 +6,8 @@
 #include <array>
 #include <stdexcept>
 
-#include "analysis/fixed_blocking.hpp"
 #include "analysis/future_attention.hpp"
+#include "core/fixed_blocking.hpp"
 #include "core/parallel.hpp"
 
 namespace evictlab::analysis {
@@ -258,7 +258,7 @@ void SummaryReference::sums_in_order(Index head, Positions always, Positions ran
 
 OutputReference::OutputReference(const LayerShape& shape, const FutureView& future, const RowMatrix& output_weight)
     : shape_(shape), output_weight_(&output_weight) {
-  use_fixed_blocking();
+  core::use_fixed_blocking();
   const Index positions = shape.prompt_length + shape.future_length;
   const Index d = shape.head_dim;
   require_shape("future queries", future.queries, shape.query_heads, shape.future_length, d);

@@ -13,9 +13,9 @@
 
 #include "core/memory.hpp"
 #include "core/parallel.hpp"
-#include "sim/eviction.hpp"
-#include "sim/registry.hpp"
-#include "sim/replay.hpp"
+#include "sim/policy/registry.hpp"
+#include "sim/replay/eviction.hpp"
+#include "sim/replay/replay.hpp"
 #include "trace/io/reader.hpp"
 
 namespace {

@@ -16,11 +16,11 @@
 #include <string>
 #include <vector>
 
-#include "analysis/fixed_blocking.hpp"
+#include "core/fixed_blocking.hpp"
 #include "core/parallel.hpp"
 #include "runtime/attention.hpp"
 #include "runtime/live/prompt_eviction.hpp"
-#include "sim/registry.hpp"
+#include "sim/policy/registry.hpp"
 
 namespace {
 
@@ -74,7 +74,7 @@ void keep_spread(runtime::KvCache& cache, Index layer, Index kept) {
 }
 
 void decode_attention(benchmark::State& state) {
-  analysis::use_fixed_blocking();
+  core::use_fixed_blocking();
   core::set_threads(1);
   const bool large = state.range(1) != 0;
   const Index heads = large ? 32 : 8;

@@ -15,9 +15,9 @@
 #include <vector>
 
 #include "core/parallel.hpp"
-#include "sim/eviction.hpp"
-#include "sim/registry.hpp"
-#include "sim/replay.hpp"
+#include "sim/policy/registry.hpp"
+#include "sim/replay/eviction.hpp"
+#include "sim/replay/replay.hpp"
 #include "trace/synthetic.hpp"
 
 namespace {

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "analysis/fixed_blocking.hpp"
+#include "core/fixed_blocking.hpp"
 #include "core/parallel.hpp"
 #include "runtime/attention.hpp"
 #include "runtime/transformer.hpp"
@@ -74,7 +74,7 @@ void decode(benchmark::State& state) {
 
 /// Arguments: queries = keys, head dimension. One thread.
 void attention_head(benchmark::State& state) {
-  analysis::use_fixed_blocking();
+  core::use_fixed_blocking();
   const runtime::RowMatrix states = runtime::RowMatrix::Random(state.range(0), state.range(1));
   const runtime::RowMatrixView view(states.data(), states.rows(), states.cols(), Eigen::OuterStride<>(states.cols()));
   runtime::RowMatrix output(states.rows(), states.cols());

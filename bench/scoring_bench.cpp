@@ -20,8 +20,8 @@
 
 #include "core/parallel.hpp"
 #include "core/select.hpp"
-#include "sim/cake.hpp"
-#include "sim/parts.hpp"
+#include "sim/policy/cake.hpp"
+#include "sim/policy/parts.hpp"
 #include "trace/layer.hpp"
 
 namespace {

@@ -14,8 +14,8 @@
 #include "core/memory.hpp"
 #include "core/parallel.hpp"
 #include "core/random.hpp"
-#include "sim/registry.hpp"
-#include "sim/replay.hpp"
+#include "sim/policy/registry.hpp"
+#include "sim/replay/replay.hpp"
 #include "trace/io/reader.hpp"
 #include "trace/io/writer.hpp"
 

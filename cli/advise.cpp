@@ -13,16 +13,16 @@
 #include "core/file.hpp"
 #include "core/text.hpp"
 #include "core/version.hpp"
-#include "sim/advice.hpp"
-#include "sim/given.hpp"
-#include "sim/replay.hpp"
+#include "results/advice.hpp"
+#include "sim/policy/given.hpp"
+#include "sim/replay/replay.hpp"
 #include "trace/io/joined.hpp"
 
 namespace evictlab::cli {
 namespace {
 
 namespace fs = std::filesystem;
-using sim::CostedRun;
+using results::CostedRun;
 
 constexpr const char* kPolicies =
     "streaming-llm,h2o,tova,snapkv,pyramidkv,ada-snapkv,ada-pyramid,cake,windowkv,criticalkv,critical-adakv,chunkkv";
@@ -85,7 +85,7 @@ class StaticBudgets final : public sim::GivenBudgets {
 };
 
 /// What each layer's kept sets hold on average, in whole positions: [L][sets].
-std::vector<std::vector<trace::Index>> mean_budgets(const analysis::Table& budgets, const trace::Source& trace) {
+std::vector<std::vector<trace::Index>> mean_budgets(const results::Table& budgets, const trace::Source& trace) {
   std::map<std::pair<trace::Index, trace::Index>, double> sums;
   const auto whole = [&](std::size_t row, const char* column) {
     return static_cast<trace::Index>(*budgets.number(row, budgets.column(column)));
@@ -95,7 +95,7 @@ std::vector<std::vector<trace::Index>> mean_budgets(const analysis::Table& budge
   }
   std::vector<double> means;
   for (const auto& [place, sum] : sums) means.push_back(sum / static_cast<double>(trace.prompts().size()));
-  const std::vector<std::int64_t> rounded = sim::rounded_together(means);
+  const std::vector<std::int64_t> rounded = results::rounded_together(means);
   std::vector<std::vector<trace::Index>> layers(static_cast<std::size_t>(trace.model().layers));
   for (std::size_t i = 0; const auto& [place, sum] : sums) {
     layers[static_cast<std::size_t>(place.first)].push_back(static_cast<trace::Index>(rounded[i++]));
@@ -145,8 +145,8 @@ class Adviser {
  public:
   Adviser(const Options& options, const trace::Source& trace)
       : trace_(trace),
-        measure_(options.choice("measure", {"attention", "output"}) == "output" ? sim::LossMeasure::kOutput
-                                                                                : sim::LossMeasure::kAttention),
+        measure_(options.choice("measure", {"attention", "output"}) == "output" ? results::LossMeasure::kOutput
+                                                                                : results::LossMeasure::kAttention),
         policies_(candidates(options, trace)) {}
 
   /// The cheapest that loses at most `most`; the options of all policies go to stdout.
@@ -154,12 +154,12 @@ class Adviser {
     trace::Index longest = 0;
     for (const trace::PromptInfo& prompt : trace_.prompts()) longest = std::max(longest, prompt.prompt_length);
     const auto grid = budget_range(std::min<trace::Index>(16, longest), longest, "log", kGrid);
-    const auto runs = sim::costed_runs(replayed(trace_, policies_, grid, "trying budgets").replay, measure_);
+    const auto runs = results::costed_runs(replayed(trace_, policies_, grid, "trying budgets").replay, measure_);
     print_header(
         fmt::format("Cheapest budget of each policy that loses at most {} (upper end of the 95 % interval)", most));
     std::vector<CostedRun> met;
     for (const sim::Policy& policy : policies_) {
-      if (const auto best = sim::cheapest(of(policy, runs), most)) met.push_back(*best);
+      if (const auto best = results::cheapest(of(policy, runs), most)) met.push_back(*best);
     }
     std::ranges::stable_sort(met, {}, &CostedRun::bytes);
     print(met);
@@ -175,18 +175,18 @@ class Adviser {
     const double most =
         bytes.real_slots(trace_.model(), 0) *
         static_cast<double>(trace_.model().layers * trace_.model().kv_heads * trace_.model().slot_bytes());
-    const auto runs = sim::costed_runs(replayed(trace_, policies_, {bytes}, "trying policies").replay, measure_);
+    const auto runs = results::costed_runs(replayed(trace_, policies_, {bytes}, "trying policies").replay, measure_);
     print_header(fmt::format("What each policy loses with {} a sequence", bytes.text()));
     std::vector<CostedRun> held;
     std::ranges::copy_if(runs, std::back_inserter(held), [&](const CostedRun& run) { return run.bytes <= most; });
     std::ranges::stable_sort(held, {}, [](const CostedRun& run) { return run.loss.mean; });
     print(held);
-    const auto best = sim::least_lossy(runs, most);
+    const auto best = results::least_lossy(runs, most);
     if (!best) throw core::InputError("advise: {} are below what every policy protects; raise --bytes", bytes.text());
     return {policy_of(*best), bytes, *best};
   }
 
-  sim::LossMeasure measure() const { return measure_; }
+  results::LossMeasure measure() const { return measure_; }
 
  private:
   static std::vector<CostedRun> of(const sim::Policy& policy, const std::vector<CostedRun>& runs) {
@@ -211,8 +211,8 @@ class Adviser {
     if (at == grid.begin() || policy.allocator->ignores_budget()) return choice;
     const auto below = std::prev(at)->to_slots(trace_.model(), 0);
     const auto finer = budget_range(below, at->to_slots(trace_.model(), 0), "lin", kRefined);
-    const auto runs = sim::costed_runs(replayed(trace_, {policy}, finer, "refining").replay, measure_);
-    if (const auto best = sim::cheapest(runs, most)) {
+    const auto runs = results::costed_runs(replayed(trace_, {policy}, finer, "refining").replay, measure_);
+    if (const auto best = results::cheapest(runs, most)) {
       choice.run = *best;
       choice.budget = *std::ranges::find(finer, best->budget, &sim::Budget::text);
     }
@@ -222,8 +222,8 @@ class Adviser {
   void print_header(const std::string& title) const {
     std::cout << fmt::format("{}; {} prompts, {}\n\n  {:<26}{:>8}{:>9}{:>12}{:>10}{:>9}\n", title,
                              trace_.prompts().size(),
-                             measure_ == sim::LossMeasure::kOutput ? "relative loss of the layers' outputs"
-                                                                   : "share of the future's attention",
+                             measure_ == results::LossMeasure::kOutput ? "relative loss of the layers' outputs"
+                                                                       : "share of the future's attention",
                              "policy", "budget", "slots", "bytes", "of full", "loss");
   }
   void print(const std::vector<CostedRun>& runs) const {
@@ -232,11 +232,11 @@ class Adviser {
   }
 
   const trace::Source& trace_;
-  sim::LossMeasure measure_;
+  results::LossMeasure measure_;
   std::vector<sim::Policy> policies_;
 };
 
-nlohmann::ordered_json interval(const analysis::Interval& value) {
+nlohmann::ordered_json interval(const results::Interval& value) {
   return {{"mean", value.mean}, {"low", value.low}, {"high", value.high}};
 }
 
@@ -278,7 +278,7 @@ int run_advise(const Arguments& arguments) {
   sim::Policy fixed = choice.policy;
   fixed.allocator = sim::given_allocator(std::make_shared<StaticBudgets>(budgets));
   const auto fixed_runs =
-      sim::costed_runs(replayed(*trace, {fixed}, {choice.budget}, "checking").replay, adviser.measure());
+      results::costed_runs(replayed(*trace, {fixed}, {choice.budget}, "checking").replay, adviser.measure());
 
   const double full = full_cache_bytes(*trace);
   std::cout << "\nAdvice\n" << line_of(choice.run, choice.policy.label(), full);

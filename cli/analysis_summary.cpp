@@ -11,7 +11,7 @@
 namespace evictlab::cli {
 namespace {
 
-using analysis::Table;
+using results::Table;
 
 constexpr const char* kAll = "all";
 
@@ -142,7 +142,7 @@ nlohmann::ordered_json table_json(const Table& table) {
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   for (std::size_t r = 0; r < table.rows(); ++r) {
     nlohmann::ordered_json row = nlohmann::ordered_json::array();
-    for (const analysis::Cell& cell : table.row(r)) {
+    for (const results::Cell& cell : table.row(r)) {
       std::visit(
           [&row](const auto& value) {
             if constexpr (std::is_same_v<std::decay_t<decltype(value)>, std::monostate>) {

@@ -4,18 +4,18 @@
 
 #include <string>
 
-#include "analysis/table.hpp"
+#include "results/table.hpp"
 
 namespace evictlab::cli {
 
 /// For a terminal, from tasks.csv: a line per layer over all prompts, and which layers each task asks for most.
-std::string analysis_summary(const analysis::Table& tasks);
+std::string analysis_summary(const results::Table& tasks);
 
 /// For a terminal, from differences.csv: how far the preferences over layers lie apart by task, and the layers whose
 /// quantities differ beyond their interval.
-std::string difference_summary(const analysis::Table& differences);
+std::string difference_summary(const results::Table& differences);
 
 /// A table for programs: {"columns": [...], "rows": [[...], ...]}; an empty cell is null.
-nlohmann::ordered_json table_json(const analysis::Table& table);
+nlohmann::ordered_json table_json(const results::Table& table);
 
 }  // namespace evictlab::cli

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "cli/policy_options.hpp"
-#include "sim/registry.hpp"
-#include "sim/scorer_agreement.hpp"
+#include "sim/policy/registry.hpp"
+#include "sim/replay/scorer_agreement.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -44,7 +44,7 @@ AnalysisSettings analysis_settings(const Options& options) {
 
 std::vector<std::string> AnalysisTables::names() {
   std::vector<std::string> names;
-  AnalysisTables().each([&names](const char* name, const analysis::Table&) { names.emplace_back(name); });
+  AnalysisTables().each([&names](const char* name, const results::Table&) { names.emplace_back(name); });
   return names;
 }
 
@@ -52,10 +52,10 @@ AnalysisTables analysis_tables(const trace::Source& trace, const AnalysisSetting
   std::vector<sim::Policy> policies = settings.policies;
   std::erase_if(policies, [&trace](const sim::Policy& policy) { return !can_serve(trace, policy); });
   AnalysisTables tables;
-  tables.profile = analysis::profile_tables(trace, settings.profile, layer_progress("analysing"));
+  tables.profile = lab::profile_tables(trace, settings.profile, layer_progress("analysing"));
   tables.scorers =
       sim::scorer_table(trace, policies, settings.profile.profile.top, layer_progress("comparing scorers"));
-  tables.tasks = analysis::task_table(tables.profile.layers, tables.profile.attention);
+  tables.tasks = results::task_table(tables.profile.layers, tables.profile.attention);
   return tables;
 }
 

@@ -5,10 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "analysis/profile_tables.hpp"
-#include "analysis/table.hpp"
 #include "cli/options.hpp"
-#include "sim/policy.hpp"
+#include "lab/profile_tables.hpp"
+#include "results/table.hpp"
+#include "results/task_table.hpp"
+#include "sim/policy/policy.hpp"
 #include "trace/model.hpp"
 
 namespace evictlab::cli {
@@ -30,9 +31,9 @@ AnalysisSettings analysis_settings(const Options& options);
 
 /// Everything `analyze` tells about one recording; docs/analyses.md says what the columns are.
 struct AnalysisTables {
-  analysis::ProfileTables profile;
-  analysis::Table scorers;
-  analysis::Table tasks;
+  lab::ProfileTables profile;
+  results::Table scorers;
+  results::Table tasks;
 
   /// body(name, table) for each: "layers" stands for layers.csv.
   template <typename Body>

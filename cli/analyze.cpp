@@ -3,12 +3,12 @@
 
 #include <iostream>
 
-#include "analysis/differences.hpp"
 #include "cli/analysis_summary.hpp"
 #include "cli/analysis_tables.hpp"
 #include "cli/common_options.hpp"
 #include "cli/outputs.hpp"
 #include "core/error.hpp"
+#include "results/differences.hpp"
 #include "trace/io/reader.hpp"
 
 namespace evictlab::cli {
@@ -43,7 +43,7 @@ void measure(Recording& recording, const AnalysisSettings& settings, const Outpu
   const trace::TraceReader trace(recording.path);
   recording.tables = analysis_tables(trace, settings);
   recording.tables.each(
-      [&](const char* name, const analysis::Table& table) { outputs.write_table(table_path(recording, name), table); });
+      [&](const char* name, const results::Table& table) { outputs.write_table(table_path(recording, name), table); });
   Json details = {{"trace", recording.path},
                   {"model", trace.model().name},
                   {"model_fingerprint", trace.model().fingerprint},
@@ -54,7 +54,7 @@ void measure(Recording& recording, const AnalysisSettings& settings, const Outpu
                            recording.directory.string());
 }
 
-void print(const std::vector<Recording>& recordings, const analysis::Table* differences, bool json) {
+void print(const std::vector<Recording>& recordings, const results::Table* differences, bool json) {
   if (json) {
     Json all = {{"recordings", Json::array()}};
     for (const Recording& recording : recordings) {
@@ -110,8 +110,8 @@ int run_analyze(const Arguments& arguments) {
     print(all, nullptr, options.has("json"));
     return 0;
   }
-  const analysis::Table differences =
-      analysis::difference_table(all[0].tables.profile.layers, all[1].tables.profile.layers);
+  const results::Table differences =
+      results::difference_table(all[0].tables.profile.layers, all[1].tables.profile.layers);
   outputs.write_table(differences_path, differences);
   outputs.write_manifest(differences_path, {{"a", all[0].path}, {"b", all[1].path}});
   std::cerr << fmt::format("wrote {}\n", differences_path.string());

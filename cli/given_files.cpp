@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "core/file.hpp"
-#include "sim/parts.hpp"
+#include "sim/policy/parts.hpp"
 #include "trace/io/hdf5_file.hpp"
 #include "trace/io/retention_file.hpp"
 

@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "sim/given.hpp"
+#include "sim/policy/given.hpp"
 #include "trace/model.hpp"
 
 // Files with what a method written elsewhere scored, budgeted or kept (docs/importing.md has the formats).

@@ -35,7 +35,7 @@ void Outputs::make_parent(const fs::path& path) {
   if (error) throw core::InputError("{}: cannot make this directory: {}", parent.string(), error.message());
 }
 
-void Outputs::write_table(const fs::path& path, const analysis::Table& table) const {
+void Outputs::write_table(const fs::path& path, const results::Table& table) const {
   make_parent(path);
   core::write_text(path, table.to_csv());
 }

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "analysis/table.hpp"
+#include "results/table.hpp"
 
 namespace evictlab::cli {
 
@@ -18,7 +18,7 @@ class Outputs {
   /// Announces a file; returns its path. Throws core::InputError when it is in the way of nothing being overwritten.
   std::filesystem::path plan(const std::filesystem::path& path) const;
 
-  void write_table(const std::filesystem::path& path, const analysis::Table& table) const;
+  void write_table(const std::filesystem::path& path, const results::Table& table) const;
   /// "<table's stem>.manifest.json" beside a table: program version, command line and what `details` adds.
   void write_manifest(const std::filesystem::path& table, nlohmann::ordered_json details) const;
   static std::filesystem::path manifest_path(const std::filesystem::path& table);

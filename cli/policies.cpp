@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/options.hpp"
-#include "sim/compose.hpp"
-#include "sim/registry.hpp"
+#include "sim/policy/compose.hpp"
+#include "sim/policy/registry.hpp"
 
 namespace evictlab::cli {
 namespace {

@@ -8,12 +8,12 @@
 #include <map>
 #include <set>
 
-#include "sim/policy_spec.hpp"
+#include "sim/policy/policy_text.hpp"
 
 namespace evictlab::cli {
 namespace {
 
-using analysis::Table;
+using results::Table;
 
 std::vector<std::string> parameters_of(const Table& table, std::size_t row) {
   const std::string text = table.text(row, table.column("parameters"));

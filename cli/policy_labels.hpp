@@ -3,12 +3,12 @@
 #include <string>
 #include <vector>
 
-#include "analysis/table.hpp"
+#include "results/table.hpp"
 
 namespace evictlab::cli {
 
 /// Every row's policy: "snapkv", and where the same one is there with other parameters what tells them apart,
 /// "snapkv(window=16)". Of a table with the columns policy and parameters.
-std::vector<std::string> policy_labels(const analysis::Table& table);
+std::vector<std::string> policy_labels(const results::Table& table);
 
 }  // namespace evictlab::cli

@@ -8,7 +8,7 @@
 
 #include "core/error.hpp"
 #include "core/progress.hpp"
-#include "sim/constraints.hpp"
+#include "sim/policy/constraints.hpp"
 
 namespace evictlab::cli {
 

@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "cli/options.hpp"
-#include "sim/budget.hpp"
-#include "sim/policy.hpp"
-#include "sim/registry.hpp"
-#include "sim/replay.hpp"
+#include "sim/policy/budget.hpp"
+#include "sim/policy/policy.hpp"
+#include "sim/policy/registry.hpp"
+#include "sim/replay/replay.hpp"
 #include "trace/model.hpp"
 
 // --policy, --budget and what sets defaults for all policies: declared and read alike by every command that replays.

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "analysis/table.hpp"
-#include "sim/replay.hpp"
+#include "results/table.hpp"
+#include "sim/replay/replay.hpp"
 
 namespace evictlab::cli {
 
@@ -31,7 +31,7 @@ class PromptParts {
 
   /// One prompt's tables, by name.
   struct Part {
-    std::vector<std::pair<std::string, const analysis::Table*>> tables;
+    std::vector<std::pair<std::string, const results::Table*>> tables;
     Notes notes;
   };
   void write(const std::string& prompt, const Part& part) const;

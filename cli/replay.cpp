@@ -1,4 +1,4 @@
-#include "sim/replay.hpp"
+#include "sim/replay/replay.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -16,9 +16,9 @@
 #include "cli/replay_summary.hpp"
 #include "core/error.hpp"
 #include "core/interrupt.hpp"
-#include "sim/kept_overlap.hpp"
-#include "sim/registry.hpp"
-#include "sim/summary.hpp"
+#include "results/summary.hpp"
+#include "sim/policy/registry.hpp"
+#include "sim/replay/kept_overlap.hpp"
 #include "trace/io/reader.hpp"
 #include "trace/io/retention_file.hpp"
 
@@ -97,9 +97,9 @@ void bind_given(const Options& options, const trace::Source& trace, std::vector<
 }
 
 /// Adds the policies as --constrain forces them to be; returns which belong to which.
-std::vector<sim::ConstrainedPair> add_constrained(const std::string& text, std::vector<sim::Policy>& policies) {
+std::vector<results::ConstrainedPair> add_constrained(const std::string& text, std::vector<sim::Policy>& policies) {
   const sim::KeyValues constraints = sim::parse_constraints(text);
-  std::vector<sim::ConstrainedPair> pairs;
+  std::vector<results::ConstrainedPair> pairs;
   const std::size_t free_count = policies.size();
   for (std::size_t i = 0; i < free_count; ++i) {
     if (policies[i].allocator->ignores_budget()) continue;
@@ -117,10 +117,10 @@ std::vector<sim::ConstrainedPair> add_constrained(const std::string& text, std::
 }
 
 /// The rows of policies as they are, not as constraints force them to be.
-analysis::Table free_rows(const analysis::Table& replay, const std::vector<sim::ConstrainedPair>& pairs) {
+results::Table free_rows(const results::Table& replay, const std::vector<results::ConstrainedPair>& pairs) {
   std::set<std::pair<std::string, std::string>> constrained;
-  for (const sim::ConstrainedPair& pair : pairs) constrained.emplace(pair.policy, pair.constrained_parameters);
-  analysis::Table table(replay.columns());
+  for (const results::ConstrainedPair& pair : pairs) constrained.emplace(pair.policy, pair.constrained_parameters);
+  results::Table table(replay.columns());
   for (std::size_t row = 0; row < replay.rows(); ++row) {
     const std::pair key(replay.text(row, replay.column("policy")), replay.text(row, replay.column("parameters")));
     if (!constrained.contains(key)) table.add_row(replay.row(row));
@@ -138,7 +138,7 @@ void write_retention(trace::RetentionWriter& writer, const sim::RetentionRecord&
 }
 
 /// Combinations that could not be run, and whether any could.
-void report_status(const analysis::Table& replay) {
+void report_status(const results::Table& replay) {
   const std::size_t policy = replay.column("policy");
   const std::size_t parameters = replay.column("parameters");
   const std::size_t budget = replay.column("budget_requested");
@@ -181,7 +181,8 @@ struct Plan {
 };
 
 /// One plan for the policies asked for; one per budget in a file of kept positions.
-std::vector<Plan> plans(const Options& options, const trace::Source& trace, std::vector<sim::ConstrainedPair>& pairs) {
+std::vector<Plan> plans(const Options& options, const trace::Source& trace,
+                        std::vector<results::ConstrainedPair>& pairs) {
   std::vector<Plan> result;
   if (judges_kept(options)) {
     std::map<std::string, std::size_t> by_budget;
@@ -203,7 +204,7 @@ std::vector<Plan> plans(const Options& options, const trace::Source& trace, std:
   return result;
 }
 
-void append(analysis::Table& table, const analysis::Table& more) {
+void append(results::Table& table, const results::Table& more) {
   for (std::size_t row = 0; row < more.rows(); ++row) table.add_row(more.row(row));
 }
 
@@ -260,7 +261,7 @@ int run_replay(const Arguments& arguments) {
   const Outputs outputs(options.has("force"));
   const ReplayFiles files(outputs, options);
   const trace::TraceReader trace(options.path("trace"));
-  std::vector<sim::ConstrainedPair> pairs;
+  std::vector<results::ConstrainedPair> pairs;
   const std::vector<Plan> all = plans(options, trace, pairs);
   for (const Plan& plan : all) report_conversions(trace, plan.budgets);
 
@@ -285,7 +286,7 @@ int run_replay(const Arguments& arguments) {
   outputs.write_table(files.spans, result.spans);
   outputs.write_table(files.trajectory, result.trajectory);
   outputs.write_table(files.kept_overlap, kept_overlap.finish());
-  if (files.constraints) outputs.write_table(*files.constraints, sim::constraint_costs(result.replay, pairs));
+  if (files.constraints) outputs.write_table(*files.constraints, results::constraint_costs(result.replay, pairs));
   nlohmann::ordered_json policies;
   nlohmann::ordered_json budgets;
   for (const Plan& plan : all) {
@@ -299,8 +300,8 @@ int run_replay(const Arguments& arguments) {
                                         {"policies", policies},
                                         {"budgets", budgets}});
   if (kept) kept->finish();
-  std::cout << replay_summary(sim::summarize(free_rows(result.replay, pairs)));
-  if (files.constraints) std::cout << constraints_summary(sim::constraint_costs(result.replay, pairs));
+  std::cout << replay_summary(results::summarize(free_rows(result.replay, pairs)));
+  if (files.constraints) std::cout << constraints_summary(results::constraint_costs(result.replay, pairs));
   std::cerr << fmt::format("wrote {}, {}, {}, {}, {}, {}{}\n", files.replay.string(), files.budgets.filename().string(),
                            files.positions.filename().string(), files.spans.filename().string(),
                            files.trajectory.filename().string(), files.kept_overlap.filename().string(),

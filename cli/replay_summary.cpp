@@ -9,7 +9,7 @@
 namespace evictlab::cli {
 namespace {
 
-using analysis::Table;
+using results::Table;
 
 std::string number(const Table& table, std::size_t row, const char* column, const char* format) {
   const auto value = table.number(row, table.column(column));

@@ -18,9 +18,9 @@
 #include "core/text.hpp"
 #include "plots/report/document.hpp"
 #include "plots/series.hpp"
-#include "sim/kept_overlap.hpp"
-#include "sim/registry.hpp"
-#include "sim/replay.hpp"
+#include "sim/policy/registry.hpp"
+#include "sim/replay/kept_overlap.hpp"
+#include "sim/replay/replay.hpp"
 #include "trace/io/reader.hpp"
 
 namespace evictlab::cli {
@@ -83,8 +83,8 @@ void read_manifests(const fs::path& directory, plots::ReportContent& content, st
 void measure(const trace::TraceReader& trace, const Options& options, plots::ReportContent& content) {
   const AnalysisTables analysis = analysis_tables(trace, AnalysisSettings::defaults());
   plots::ResultTables& tables = content.tables;
-  analysis.each([&](const std::string& name, const analysis::Table& made) {
-    plots::ResultTables::each(tables, [&](const std::string& wanted, std::optional<analysis::Table>& table) {
+  analysis.each([&](const std::string& name, const results::Table& made) {
+    plots::ResultTables::each(tables, [&](const std::string& wanted, std::optional<results::Table>& table) {
       if (wanted == name) table = made;
     });
   });

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "core/interrupt.hpp"
-#include "sim/eviction.hpp"
+#include "sim/replay/eviction.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -16,7 +16,7 @@ using trace::Field;
 using trace::Index;
 
 /// How differently the policies treat a prompt's needle: the range of the shares they keep, widest budget.
-std::map<std::string, double> needle_ranges(const std::optional<analysis::Table>& spans,
+std::map<std::string, double> needle_ranges(const std::optional<results::Table>& spans,
                                             const std::vector<sim::Policy>& policies) {
   std::map<std::string, double> ranges;
   if (!spans) return ranges;
@@ -158,7 +158,7 @@ plots::LookPrompt look_prompt(const trace::Source& trace, Index number, const Lo
 }  // namespace
 
 plots::Look make_look(const trace::Source& trace, const LookSettings& settings,
-                      const std::optional<analysis::Table>& spans) {
+                      const std::optional<results::Table>& spans) {
   const std::map<std::string, double> ranges = needle_ranges(spans, settings.policies);
   const std::vector<Index> chosen = chosen_prompts(trace, settings.prompts_per_task, ranges);
   plots::Look look{.policies = settings.labels};

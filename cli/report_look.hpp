@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "analysis/table.hpp"
 #include "plots/report/look.hpp"
-#include "sim/budget.hpp"
-#include "sim/policy.hpp"
+#include "results/table.hpp"
+#include "sim/policy/budget.hpp"
+#include "sim/policy/policy.hpp"
 #include "trace/model.hpp"
 
 namespace evictlab::cli {
@@ -26,6 +26,6 @@ struct LookSettings {
 /// A few prompts, each task's whose needles the policies treat most differently (`spans`: the replay's spans.csv), else
 /// its first ones. Throws core::Interrupted.
 plots::Look make_look(const trace::Source& trace, const LookSettings& settings,
-                      const std::optional<analysis::Table>& spans);
+                      const std::optional<results::Table>& spans);
 
 }  // namespace evictlab::cli

@@ -10,16 +10,16 @@ namespace evictlab::cli {
 namespace fs = std::filesystem;
 
 plots::ResultTables read_result_tables(const fs::path& results) {
-  const auto read = [](const fs::path& path) -> std::optional<analysis::Table> {
+  const auto read = [](const fs::path& path) -> std::optional<results::Table> {
     if (!fs::exists(path)) return std::nullopt;
-    return analysis::Table::from_csv(core::read_text(path), path.string());
+    return results::Table::from_csv(core::read_text(path), path.string());
   };
   if (!fs::exists(results)) throw core::InputError("{}: no such file or directory", results.string());
   const bool named = !fs::is_directory(results);
   const fs::path directory = named ? results.parent_path() : results;
   plots::ResultTables tables;
   std::vector<std::string> looked_for;
-  plots::ResultTables::each(tables, [&](const std::string& name, std::optional<analysis::Table>& table) {
+  plots::ResultTables::each(tables, [&](const std::string& name, std::optional<results::Table>& table) {
     looked_for.push_back(name + ".csv");
     table = read(named && name == "replay" ? results : directory / looked_for.back());
   });

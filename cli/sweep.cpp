@@ -18,10 +18,10 @@
 #include "core/file.hpp"
 #include "core/interrupt.hpp"
 #include "core/version.hpp"
-#include "sim/compose.hpp"
-#include "sim/replay.hpp"
-#include "sim/summary.hpp"
-#include "sim/tuning.hpp"
+#include "results/summary.hpp"
+#include "sim/policy/compose.hpp"
+#include "sim/replay/replay.hpp"
+#include "sim/replay/tuning.hpp"
 #include "trace/io/hash.hpp"
 #include "trace/io/joined.hpp"
 
@@ -138,8 +138,8 @@ struct SweepFiles {
 };
 
 /// The rows over all layers.
-analysis::Table whole_prompt_rows(const analysis::Table& replay) {
-  analysis::Table rows(replay.columns());
+results::Table whole_prompt_rows(const results::Table& replay) {
+  results::Table rows(replay.columns());
   const std::size_t layer = replay.column("layer");
   for (std::size_t row = 0; row < replay.rows(); ++row) {
     if (replay.text(row, layer) == "all") rows.add_row(replay.row(row));
@@ -165,8 +165,8 @@ void replay_share(const trace::Source& trace, const Asked& asked, const PromptPa
   replay.finished = [&](trace::Index prompt, sim::ReplayResult&& result) {
     if (!layers) {
       result.replay = whole_prompt_rows(result.replay);
-      result.budgets = analysis::Table(result.budgets.columns());
-      result.trajectory = analysis::Table(result.trajectory.columns());
+      result.budgets = results::Table(result.budgets.columns());
+      result.trajectory = results::Table(result.trajectory.columns());
     }
     parts.write(trace.prompts()[static_cast<std::size_t>(prompt)].id, {{{"replay", &result.replay},
                                                                         {"headroom", &result.headroom},
@@ -178,7 +178,7 @@ void replay_share(const trace::Source& trace, const Asked& asked, const PromptPa
 }
 
 /// Says how many combinations could not be run; throws, leaving nothing behind, when all could not.
-void report_infeasible(const analysis::Table& replay, const PromptParts& parts) {
+void report_infeasible(const results::Table& replay, const PromptParts& parts) {
   std::set<std::string> all;
   std::set<std::string> infeasible;
   for (std::size_t row = 0; row < replay.rows(); ++row) {
@@ -206,13 +206,13 @@ void finish(const trace::Source& trace, const Asked& asked, const PromptParts& p
   for (const trace::PromptInfo& prompt : trace.prompts()) ids.push_back(prompt.id);
   PromptParts::Merged merged = parts.merge(ids);
   report_notes(merged.notes, kMostNotes);
-  const analysis::Table replay = analysis::Table::from_csv(merged.tables["replay"], files.replay.string());
+  const results::Table replay = results::Table::from_csv(merged.tables["replay"], files.replay.string());
   report_infeasible(replay, parts);
   std::set<std::string> tried;
   for (const sim::TunedPolicy& tuned : asked.tuned) {
     for (const sim::Policy& policy : tuned.candidates) tried.insert(policy.text());
   }
-  const analysis::Table summary = sim::summarize(without_policies(replay, tried));
+  const results::Table summary = results::summarize(without_policies(replay, tried));
   Outputs::make_parent(files.replay);
   if (!merged.tables["headroom"].empty()) core::write_text(files.headroom, merged.tables["headroom"]);
   if (files.budgets) core::write_text(*files.budgets, merged.tables["budgets"]);
@@ -220,11 +220,11 @@ void finish(const trace::Source& trace, const Asked& asked, const PromptParts& p
   outputs.write_table(files.summary, summary);
   std::cout << sweep_summary(summary);
   if (!merged.tables["headroom"].empty()) {
-    const auto headroom = analysis::Table::from_csv(merged.tables["headroom"], files.headroom.string());
+    const auto headroom = results::Table::from_csv(merged.tables["headroom"], files.headroom.string());
     std::cout << headroom_summary(without_policies(headroom, tried));
   }
   if (files.tuning) {
-    const analysis::Table tuning = sim::tuning(replay, asked.tuned);
+    const results::Table tuning = sim::tuning(replay, asked.tuned);
     outputs.write_table(*files.tuning, tuning);
     std::cout << tuning_summary(tuning);
   }

@@ -11,7 +11,7 @@
 namespace evictlab::cli {
 namespace {
 
-using analysis::Table;
+using results::Table;
 
 constexpr std::size_t kMostBudgets = 8;
 constexpr std::size_t kMostPolicies = 15;

@@ -18,7 +18,7 @@
 #include "core/interrupt.hpp"
 #include "core/progress.hpp"
 #include "core/version.hpp"
-#include "sim/calibration.hpp"
+#include "results/calibration.hpp"
 #include "trace/io/hash.hpp"
 
 namespace evictlab::cli {
@@ -82,9 +82,9 @@ runtime::Detokenizer detokenizer(const std::vector<runtime::Prompt>& prompts, co
 }
 
 /// A replay table to compare with. What it lacks is said before the work, not after.
-analysis::Table read_replay(const std::string& file, const std::vector<runtime::TokenizedPrompt>& prompts) {
-  analysis::Table replay = analysis::Table::from_csv(core::read_text(file), file);
-  sim::require_replay_columns(replay);
+results::Table read_replay(const std::string& file, const std::vector<runtime::TokenizedPrompt>& prompts) {
+  results::Table replay = results::Table::from_csv(core::read_text(file), file);
+  results::require_replay_columns(replay);
   const std::size_t prompt = replay.column("prompt");
   std::set<std::string> ids;
   for (std::size_t row = 0; row < replay.rows(); ++row) ids.insert(replay.text(row, prompt));
@@ -170,7 +170,7 @@ int run_validate(const Arguments& arguments) {
   const runtime::Transformer model(options.path("model"));
   const trace::ModelInfo info = runtime::model_info(model);
   const std::vector<runtime::TokenizedPrompt> prompts = tokenize_all(read, tokenizer, model, record, tokenization);
-  std::optional<analysis::Table> replay;
+  std::optional<results::Table> replay;
   if (options.has("replay")) replay = read_replay(options.text("replay"), prompts);
   const trace::MemoryTrace known = announced(info, prompts, model, record);
   ValidationPlan plan{model,

@@ -5,13 +5,13 @@
 #include <utility>
 
 #include "core/interrupt.hpp"
-#include "sim/agreement.hpp"
-#include "sim/replay_rows.hpp"
+#include "sim/replay/agreement.hpp"
+#include "sim/replay/replay_rows.hpp"
 
 namespace evictlab::cli {
 namespace {
 
-using analysis::Cell;
+using results::Cell;
 using runtime::CompactedRun;
 using runtime::Reference;
 
@@ -88,7 +88,7 @@ void add_scores(std::vector<Cell>& cells, const runtime::WrittenOutcome& written
 /// One run's rows, a turn each.
 void add_run(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt, const Reference& reference,
              const sim::Policy& policy, const sim::Budget& budget, const std::vector<sim::Importance>& importance,
-             const Retentions& replayed, analysis::Table& table) {
+             const Retentions& replayed, results::Table& table) {
   const CompactedRun run(plan.model, reference, policy, budget.real_slots(plan.info, reference.prompt_length()),
                          importance);
   const auto agreement = agreement_with(replayed, policy, budget, run.retention(), importance);
@@ -127,7 +127,7 @@ void add_run(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt,
 }
 
 void add_infeasible(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt, const Reference& reference,
-                    const sim::Policy& policy, const sim::Budget& budget, analysis::Table& table) {
+                    const sim::Policy& policy, const sim::Budget& budget, results::Table& table) {
   for (std::size_t turn = 0; turn < reference.turns.size(); ++turn) {
     std::vector<Cell> cells = key_cells(plan, {prompt, reference, policy, budget, turn});
     cells.resize(table.columns().size() - 1);
@@ -159,40 +159,40 @@ sim::ReplayResult replayed(const ValidationPlan& plan, const Reference& referenc
 
 }  // namespace
 
-analysis::Table empty_validation() {
-  return analysis::Table({"prompt",
-                          "task",
-                          "prompt_length",
-                          "answer_length",
-                          "depth",
-                          "turn",
-                          "policy",
-                          "parameters",
-                          "variant",
-                          "protection",
-                          "granularity",
-                          "budget_requested",
-                          "slots_held",
-                          "bytes",
-                          "peak_bytes",
-                          "kl",
-                          "nll",
-                          "top1_agreement",
-                          "accuracy",
-                          "accuracy_after_first",
-                          "exact_match",
-                          "exact_match_after_first",
-                          "f1",
-                          "f1_after_first",
-                          "rouge_l",
-                          "rouge_l_after_first",
-                          "output_length",
-                          "decode_ms",
-                          "tokens_per_second",
-                          "overlap",
-                          "mismatches",
-                          "mismatch_margin",
-                          "status"});
+results::Table empty_validation() {
+  return results::Table({"prompt",
+                         "task",
+                         "prompt_length",
+                         "answer_length",
+                         "depth",
+                         "turn",
+                         "policy",
+                         "parameters",
+                         "variant",
+                         "protection",
+                         "granularity",
+                         "budget_requested",
+                         "slots_held",
+                         "bytes",
+                         "peak_bytes",
+                         "kl",
+                         "nll",
+                         "top1_agreement",
+                         "accuracy",
+                         "accuracy_after_first",
+                         "exact_match",
+                         "exact_match_after_first",
+                         "f1",
+                         "f1_after_first",
+                         "rouge_l",
+                         "rouge_l_after_first",
+                         "output_length",
+                         "decode_ms",
+                         "tokens_per_second",
+                         "overlap",
+                         "mismatches",
+                         "mismatch_margin",
+                         "status"});
 }
 
 ValidatedPrompt validate_prompt(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt,

@@ -4,10 +4,10 @@
 #include <optional>
 #include <vector>
 
-#include "analysis/table.hpp"
+#include "results/table.hpp"
 #include "runtime/live/outcome.hpp"
-#include "sim/budget.hpp"
-#include "sim/replay.hpp"
+#include "sim/policy/budget.hpp"
+#include "sim/replay/replay.hpp"
 
 // One prompt of `evictlab validate`: the model reads it once with the full cache, and goes on from every policy's
 // compacted cache.
@@ -29,12 +29,12 @@ struct ValidationPlan {
 
 /// What one prompt gives: rows of validate.csv, and the replay of the same prompt.
 struct ValidatedPrompt {
-  analysis::Table validate;
+  results::Table validate;
   sim::ReplayResult replay;
 };
 
 /// validate.csv's columns (docs/analyses.md), and no rows.
-analysis::Table empty_validation();
+results::Table empty_validation();
 
 /// `progress` is told how many of the runs (policies times budgets) are done. Throws core::Interrupted.
 ValidatedPrompt validate_prompt(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt,

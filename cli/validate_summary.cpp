@@ -11,7 +11,7 @@
 namespace evictlab::cli {
 namespace {
 
-using analysis::Table;
+using results::Table;
 
 std::string text_of(const Table& table, std::size_t row, const char* column) {
   return table.text(row, table.column(column));
@@ -85,7 +85,7 @@ std::string validate_summary(const Table& outcomes) {
   return text;
 }
 
-std::string calibration_summary(const sim::Calibration& calibration) {
+std::string calibration_summary(const results::Calibration& calibration) {
   const Table& measures = calibration.measures;
   std::string text = "\nHow replay's measures order policies, against their KL: Kendall's tau-b, mean over budgets\n\n";
   text += fmt::format("  {:<22}{:>26}{:>12}{:>12}  {}\n", "measure", "tau_b", "1st half", "2nd half", "");

@@ -9,9 +9,9 @@
 #include "cli/validate_summary.hpp"
 #include "core/error.hpp"
 #include "core/file.hpp"
-#include "sim/calibration.hpp"
-#include "sim/needle_grid.hpp"
-#include "sim/outcomes.hpp"
+#include "results/calibration.hpp"
+#include "results/needle_grid.hpp"
+#include "results/outcomes.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMostNotes = 12;
 
-void report_status(const analysis::Table& validate, const PromptParts& parts) {
+void report_status(const results::Table& validate, const PromptParts& parts) {
   std::set<std::string> infeasible;
   bool any = false;
   for (std::size_t row = 0; row < validate.rows(); ++row) {
@@ -60,24 +60,24 @@ ValidateFiles::ValidateFiles(const Outputs& outputs, const fs::path& directory, 
 
 void finish_validation(const ValidationPlan& plan, const std::vector<runtime::TokenizedPrompt>& prompts,
                        const PromptParts& parts, const ValidateFiles& files, const Outputs& outputs,
-                       const std::optional<analysis::Table>& given, const nlohmann::ordered_json& settings) {
+                       const std::optional<results::Table>& given, const nlohmann::ordered_json& settings) {
   std::vector<std::string> ids;
   for (const runtime::TokenizedPrompt& prompt : prompts) ids.push_back(prompt.id);
   PromptParts::Merged merged = parts.merge(ids);
   report_notes(merged.notes, kMostNotes);
-  const analysis::Table validate = analysis::Table::from_csv(merged.tables["validate"], files.validate.string());
+  const results::Table validate = results::Table::from_csv(merged.tables["validate"], files.validate.string());
   report_status(validate, parts);
-  const analysis::Table replay =
-      given ? *given : analysis::Table::from_csv(merged.tables["replay"], files.replay->string());
+  const results::Table replay =
+      given ? *given : results::Table::from_csv(merged.tables["replay"], files.replay->string());
 
-  const analysis::Table outcomes = sim::outcomes(validate);
-  const sim::Calibration calibration = sim::calibrate(validate, replay);
+  const results::Table outcomes = results::outcomes(validate);
+  const results::Calibration calibration = results::calibrate(validate, replay);
   Outputs::make_parent(files.validate);
   if (files.replay) core::write_text(*files.replay, merged.tables["replay"]);
   if (files.spans && !merged.tables["spans"].empty()) {
     core::write_text(*files.spans, merged.tables["spans"]);
-    const analysis::Table spans = analysis::Table::from_csv(merged.tables["spans"], files.spans->string());
-    outputs.write_table(*files.needles, sim::needle_grid(validate, spans));
+    const results::Table spans = results::Table::from_csv(merged.tables["spans"], files.spans->string());
+    outputs.write_table(*files.needles, results::needle_grid(validate, spans));
   }
   outputs.write_table(files.outcomes, outcomes);
   outputs.write_table(files.calibration, calibration.measures);
@@ -87,7 +87,7 @@ void finish_validation(const ValidationPlan& plan, const std::vector<runtime::To
   nlohmann::ordered_json details = {{"model", plan.info.name},
                                     {"model_fingerprint", plan.info.fingerprint},
                                     {"prompts", ids.size()},
-                                    {"bootstrap_seed", analysis::BootstrapOptions{}.seed}};
+                                    {"bootstrap_seed", results::BootstrapOptions{}.seed}};
   for (const char* key : {"policies", "budgets", "window", "dtype", "evict-at"}) details[key] = settings.at(key);
   outputs.write_manifest(files.validate, details);
   core::write_text(files.validate, merged.tables["validate"]);  // last: with it the validation is done

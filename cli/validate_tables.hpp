@@ -23,6 +23,6 @@ struct ValidateFiles {
 /// with, where it was not made here. `settings`: what the parts were opened with.
 void finish_validation(const ValidationPlan& plan, const std::vector<runtime::TokenizedPrompt>& prompts,
                        const PromptParts& parts, const ValidateFiles& files, const Outputs& outputs,
-                       const std::optional<analysis::Table>& given, const nlohmann::ordered_json& settings);
+                       const std::optional<results::Table>& given, const nlohmann::ordered_json& settings);
 
 }  // namespace evictlab::cli

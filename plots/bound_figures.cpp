@@ -12,7 +12,7 @@
 namespace evictlab::plots {
 namespace {
 
-using analysis::Table;
+using results::Table;
 
 struct Bound {
   const char* column;
@@ -68,7 +68,7 @@ std::vector<Figure> bound_figures(const Table& table) {
     for (const auto& [requested, by_prompt] : logs[b]) {
       std::map<std::string, double> means;
       for (const auto& [name, mean] : by_prompt) means[name] = mean.first / mean.second;
-      const analysis::Interval ratio = estimate(means);
+      const results::Interval ratio = estimate(means);
       const double x = held.at(requested).first / held.at(requested).second;
       points[x] = fmt::format("{:.9g} {:.9g} {:.9g} {:.9g}\n", x, std::exp(ratio.mean), std::exp(ratio.low),
                               std::exp(ratio.high));

@@ -16,7 +16,7 @@
 namespace evictlab::plots {
 namespace {
 
-using analysis::Table;
+using results::Table;
 
 using ByLayer = std::map<double, double>;  // slots of all heads, by layer
 
@@ -46,7 +46,7 @@ Budgets read(const Table& table) {
 // A policy's layers relative to their mean: free of units, and 1 for an even split.
 struct Line {
   bool even = true;
-  std::map<double, analysis::Interval> by_layer;
+  std::map<double, results::Interval> by_layer;
 };
 
 Line line_of(const std::map<std::string, ByLayer>& by_prompt) {

@@ -13,7 +13,7 @@
 namespace evictlab::plots {
 namespace {
 
-using analysis::Table;
+using results::Table;
 
 struct Measure {
   const char* column;

@@ -13,7 +13,7 @@
 namespace evictlab::plots {
 namespace {
 
-using analysis::Table;
+using results::Table;
 
 struct Concentration {
   std::map<double, CellMap> heads;                       // by layer: x = number of the fraction, y = head

@@ -6,7 +6,7 @@ namespace evictlab::plots {
 
 std::vector<Figure> all_figures(const ResultTables& tables) {
   std::vector<Figure> figures;
-  const auto add = [&figures](const std::optional<analysis::Table>& table, auto make) {
+  const auto add = [&figures](const std::optional<results::Table>& table, auto make) {
     if (!table) return;
     std::vector<Figure> made = make(*table);
     std::move(made.begin(), made.end(), std::back_inserter(figures));

@@ -13,7 +13,7 @@
 namespace evictlab::plots {
 namespace {
 
-using analysis::Table;
+using results::Table;
 
 // Steps beyond this are pooled into as many bins, each the mean of its steps.
 constexpr double kMostSteps = 64;

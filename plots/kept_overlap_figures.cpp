@@ -11,7 +11,7 @@
 
 namespace evictlab::plots {
 
-using analysis::Table;
+using results::Table;
 
 std::vector<Figure> kept_overlap_figures(const Table& table) {
   if (table.rows() == 0) return {};

@@ -14,7 +14,7 @@
 namespace evictlab::plots {
 namespace {
 
-using analysis::Table;
+using results::Table;
 
 struct Quantity {
   const char* name;

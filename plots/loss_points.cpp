@@ -5,7 +5,7 @@
 
 namespace evictlab::plots {
 
-ReplayLosses::ReplayLosses(const analysis::Table& table) {
+ReplayLosses::ReplayLosses(const results::Table& table) {
   const std::size_t prompt = table.column("prompt");
   const std::size_t task = table.column("task");
   const std::size_t policy = table.column("policy");

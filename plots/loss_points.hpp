@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "analysis/statistics.hpp"
-#include "analysis/table.hpp"
 #include "plots/series.hpp"
+#include "results/statistics.hpp"
+#include "results/table.hpp"
 
 namespace evictlab::plots {
 
@@ -25,11 +25,11 @@ inline constexpr Measure kRegret{"regret", false, "Regret", "attention mass the 
 /// replay.csv, as loss curves ask for it; all layers together.
 class ReplayLosses {
  public:
-  explicit ReplayLosses(const analysis::Table& replay);
+  explicit ReplayLosses(const results::Table& replay);
 
   struct Point {
     double slots = 0;  // held per layer and kv head, mean over the prompts
-    analysis::Interval loss;
+    results::Interval loss;
   };
   /// By slots; only budgets at which the policy was measured on every one of the prompts.
   std::vector<Point> points(const PolicyKey& key, const Measure& measure, const std::set<std::string>& prompts) const;

@@ -11,7 +11,7 @@
 #include "plots/series.hpp"
 
 namespace evictlab::plots {
-using analysis::Table;
+using results::Table;
 
 std::vector<Figure> attention_figures(const Table& table) {
   struct Column {

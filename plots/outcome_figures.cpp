@@ -12,7 +12,7 @@
 namespace evictlab::plots {
 namespace {
 
-using analysis::Table;
+using results::Table;
 
 struct Quantity {
   const char* name;
@@ -26,13 +26,13 @@ constexpr std::array kQuantities = {
 
 struct Point {
   double slots = 0;
-  analysis::Interval value;
+  results::Interval value;
 };
 
 /// Of each policy, by budget as requested: the slots it holds, and quantities with their intervals.
 struct Outcomes {
   std::map<PolicyKey, std::map<std::string, double>> slots;
-  std::map<PolicyKey, std::map<std::string, std::map<std::string, analysis::Interval>>> values;
+  std::map<PolicyKey, std::map<std::string, std::map<std::string, results::Interval>>> values;
   std::size_t prompts = 0;
 };
 

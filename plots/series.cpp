@@ -49,7 +49,7 @@ std::string label_of(const PolicyKey& key, const std::set<PolicyKey>& all) {
 
 }  // namespace
 
-std::vector<Series> series_of(const analysis::Table& table) {
+std::vector<Series> series_of(const results::Table& table) {
   const std::size_t policy = table.column("policy");
   const std::size_t parameters = table.column("parameters");
   std::set<PolicyKey> keys;
@@ -63,22 +63,22 @@ std::vector<Series> series_of(const analysis::Table& table) {
   return series;
 }
 
-std::optional<std::size_t> find_column(const analysis::Table& table, std::string_view name) {
+std::optional<std::size_t> find_column(const results::Table& table, std::string_view name) {
   const auto found = std::ranges::find(table.columns(), name);
   if (found == table.columns().end()) return std::nullopt;
   return static_cast<std::size_t>(found - table.columns().begin());
 }
 
-std::optional<double> index_at(const analysis::Table& table, std::size_t row, std::size_t column) {
+std::optional<double> index_at(const results::Table& table, std::size_t row, std::size_t column) {
   const std::optional<double> number = table.number(row, column);
   if (number && !(*number >= 0 && *number <= 99999 && *number == std::floor(*number))) {
-    throw analysis::TableError("row {}: column '{}' is {}, not a whole number in 0..99999", row + 1,
-                               table.columns()[column], *number);
+    throw results::TableError("row {}: column '{}' is {}, not a whole number in 0..99999", row + 1,
+                              table.columns()[column], *number);
   }
   return number;
 }
 
-std::vector<std::string> requested_budgets(const analysis::Table& table) {
+std::vector<std::string> requested_budgets(const results::Table& table) {
   const std::size_t column = table.column("budget_requested");
   std::set<std::string> texts;
   for (std::size_t r = 0; r < table.rows(); ++r) texts.insert(table.text(r, column));
@@ -96,10 +96,10 @@ std::vector<std::string> spread(const std::vector<std::string>& items, std::size
   return chosen;
 }
 
-analysis::Interval estimate(const std::map<std::string, double>& by_prompt) {
+results::Interval estimate(const std::map<std::string, double>& by_prompt) {
   std::vector<double> values;
   for (const auto& [prompt, value] : by_prompt) values.push_back(value);
-  return analysis::bootstrap_mean(values, {.resamples = 1000});
+  return results::bootstrap_mean(values, {.resamples = 1000});
 }
 
 std::string mean_over(std::size_t prompts, bool intervals) {

@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
-#include "analysis/statistics.hpp"
-#include "analysis/table.hpp"
 #include "plots/style.hpp"
+#include "results/statistics.hpp"
+#include "results/table.hpp"
 
 namespace evictlab::plots {
 
@@ -29,23 +29,23 @@ struct Series {
   std::string label;
   Style style;
 };
-std::vector<Series> series_of(const analysis::Table& table);
+std::vector<Series> series_of(const results::Table& table);
 
 /// Where a column is that not every table has.
-std::optional<std::size_t> find_column(const analysis::Table& table, std::string_view name);
+std::optional<std::size_t> find_column(const results::Table& table, std::string_view name);
 
 /// A cell that counts something (a layer, a head, a bin): a whole number in 0..99999; nothing when it is empty.
 /// Throws TableError for anything else.
-std::optional<double> index_at(const analysis::Table& table, std::size_t row, std::size_t column);
+std::optional<double> index_at(const results::Table& table, std::size_t row, std::size_t column);
 
 /// The requested budgets of a table as they are written, smallest first: numbers, then other texts.
-std::vector<std::string> requested_budgets(const analysis::Table& table);
+std::vector<std::string> requested_budgets(const results::Table& table);
 
 /// At most `count` of them, evenly spread, the ends included; one only = the middle one.
 std::vector<std::string> spread(const std::vector<std::string>& items, std::size_t count);
 
 /// Mean over prompts with its bootstrap interval.
-analysis::Interval estimate(const std::map<std::string, double>& by_prompt);
+results::Interval estimate(const std::map<std::string, double>& by_prompt);
 
 /// For captions: "mean over 12 prompts", "one prompt"; with ", 95 % bootstrap intervals" where they are drawn.
 std::string mean_over(std::size_t prompts, bool intervals);

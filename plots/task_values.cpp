@@ -6,7 +6,7 @@
 
 namespace evictlab::plots {
 
-TaskValues::TaskValues(const analysis::Table& table) {
+TaskValues::TaskValues(const results::Table& table) {
   const std::size_t task = table.column("task");
   const std::size_t quantity = table.column("quantity");
   const std::size_t layer = table.column("layer");

@@ -4,18 +4,18 @@
 #include <string>
 #include <vector>
 
-#include "analysis/statistics.hpp"
-#include "analysis/table.hpp"
 #include "plots/style.hpp"
+#include "results/statistics.hpp"
+#include "results/table.hpp"
 
 namespace evictlab::plots {
 
 /// tasks.csv, as figures ask for it: quantity, task, layer -> mean with its interval.
 class TaskValues {
  public:
-  explicit TaskValues(const analysis::Table& table);
+  explicit TaskValues(const results::Table& table);
 
-  using ByLayer = std::map<double, analysis::Interval>;
+  using ByLayer = std::map<double, results::Interval>;
   /// Empty where it was not measured.
   const ByLayer& at(const std::string& quantity, const std::string& task) const;
   /// Without "all", in the order of their names.

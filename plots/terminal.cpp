@@ -42,7 +42,7 @@ std::string titled(const std::string& title, const std::string& caption) {
                      gnuplot_string(fmt::format("{} ({})", title, caption)));
 }
 
-std::string loss_plot(const analysis::Table& table, int columns) {
+std::string loss_plot(const results::Table& table, int columns) {
   const ReplayLosses replay(table);
   Lines lines;
   for (const Series& series : series_of(table)) {
@@ -59,7 +59,7 @@ std::string loss_plot(const analysis::Table& table, int columns) {
                    columns, std::max(kLines, static_cast<int>(lines.size()) + 6));
 }
 
-std::string layer_plot(const analysis::Table& table, int columns) {
+std::string layer_plot(const results::Table& table, int columns) {
   struct Share {
     const char* quantity;
     const char* label;

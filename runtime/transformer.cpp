@@ -4,7 +4,7 @@
 #include <set>
 #include <utility>
 
-#include "analysis/fixed_blocking.hpp"
+#include "core/fixed_blocking.hpp"
 #include "core/interrupt.hpp"
 #include "core/parallel.hpp"
 #include "runtime/attention.hpp"
@@ -40,7 +40,7 @@ class HeadMajor {
 struct Transformer::Impl {
   explicit Impl(const std::filesystem::path& path)
       : directory(path), config(read_model_config(path)), checkpoint(path) {
-    analysis::use_fixed_blocking();
+    core::use_fixed_blocking();
     const Architecture& names = *config.architecture;
     const WeightLoader loader(checkpoint, config);
     embedding = loader.matrix(names.embedding, config.vocab_size, config.hidden_size);
@@ -143,8 +143,8 @@ void Transformer::Impl::attend(Index index, RowMatrix& hidden, const RopeTable& 
       observer->on_attention(index, head, first_position + first, probabilities);
     };
   }
-  cached_attention(queries.tensor(), cache, index, scale, config.sliding_windows[static_cast<std::size_t>(index)], mixed,
-                   sink);
+  cached_attention(queries.tensor(), cache, index, scale, config.sliding_windows[static_cast<std::size_t>(index)],
+                   mixed, sink);
   apply(layer.attention_output, mixed, normed);
   hidden += normed;
   if (observer != nullptr) observer->on_layer_end(index);

@@ -29,7 +29,7 @@ bool is_slots(const std::string& budget) {
   return !budget.empty() && budget.find_first_not_of("0123456789") == std::string::npos;
 }
 
-ByBudget gather(const analysis::Table& replay) {
+ByBudget gather(const results::Table& replay) {
   std::map<PolicyKey, std::string> labels;
   for (const Series& series : series_of(replay)) labels[series.key] = series.label;
   const std::size_t prompt = replay.column("prompt");
@@ -65,22 +65,22 @@ std::vector<Entry> ranked(const std::map<PolicyKey, Entry>& entries, std::size_t
     if (entry.by_prompt.size() == prompts) all.push_back(entry);
   }
   std::ranges::sort(all, [](const Entry& a, const Entry& b) {
-    const double mass_a = analysis::mean(a.values());
-    const double mass_b = analysis::mean(b.values());
+    const double mass_a = results::mean(a.values());
+    const double mass_b = results::mean(b.values());
     return mass_a != mass_b ? mass_a > mass_b : a.label < b.label;
   });
   return all;
 }
 
 std::string percent(double share) { return fmt::format("{:.1f} %", 100 * share); }
-std::string points(const analysis::Interval& value) {
+std::string points(const results::Interval& value) {
   return fmt::format("{:.1f} points (95 % interval {:.1f} to {:.1f})", 100 * value.mean, 100 * value.low,
                      100 * value.high);
 }
 
 }  // namespace
 
-std::vector<BudgetAnswer> budget_answers(const analysis::Table& replay) {
+std::vector<BudgetAnswer> budget_answers(const results::Table& replay) {
   std::vector<BudgetAnswer> answers;
   for (const auto& [budget, entries] : gather(replay)) {
     std::set<std::string> prompts;
@@ -95,17 +95,17 @@ std::vector<BudgetAnswer> budget_answers(const analysis::Table& replay) {
     for (const Entry& entry : all) {
       if (!competes(entry)) continue;
       answer.contenders.push_back({entry.label, entry.slots / static_cast<double>(prompts.size()),
-                                   analysis::bootstrap_mean(entry.values()),
-                                   analysis::bootstrap_paired_difference(values, entry.values())});
+                                   results::bootstrap_mean(entry.values()),
+                                   results::bootstrap_paired_difference(values, entry.values())});
     }
     if (const auto control = std::ranges::find_if(all, is_control); control != all.end()) {
       answer.control = control->label;
-      answer.over_control = analysis::bootstrap_paired_difference(values, control->values());
+      answer.over_control = results::bootstrap_paired_difference(values, control->values());
     }
     const auto oracle = std::ranges::find(all, "oracle", &Entry::policy);
     if (oracle != all.end()) {
       answer.has_oracle = true;
-      answer.below_oracle = analysis::bootstrap_paired_difference(oracle->values(), values);
+      answer.below_oracle = results::bootstrap_paired_difference(oracle->values(), values);
     }
     answers.push_back(std::move(answer));
   }

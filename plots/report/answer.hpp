@@ -4,17 +4,17 @@
 #include <string>
 #include <vector>
 
-#include "analysis/statistics.hpp"
-#include "analysis/table.hpp"
+#include "results/statistics.hpp"
+#include "results/table.hpp"
 
 namespace evictlab::plots {
 
 /// A policy that competes at one budget; controls, oracles and the full cache do not.
 struct Contender {
   std::string label = {};
-  double slots = 0;                  // held, mean over prompts
-  analysis::Interval retained = {};  // attention mass, mean over layers and prompts
-  analysis::Interval behind = {};    // best - this one, paired over prompts; of the best itself 0
+  double slots = 0;                 // held, mean over prompts
+  results::Interval retained = {};  // attention mass, mean over layers and prompts
+  results::Interval behind = {};    // best - this one, paired over prompts; of the best itself 0
 };
 
 /// Which policy keeps most of the attention at one budget.
@@ -23,14 +23,14 @@ struct BudgetAnswer {
   std::size_t prompts = 0;
   std::vector<Contender> contenders = {};  // best first, at least one
   std::string control = {};                // the better of random and protect-only, empty when there is none
-  analysis::Interval over_control = {};    // best - control, paired
+  results::Interval over_control = {};     // best - control, paired
   bool has_oracle = false;
-  analysis::Interval below_oracle = {};  // oracle - best, paired
+  results::Interval below_oracle = {};  // oracle - best, paired
 };
 
 /// From replay.csv, one answer a budget that is a number of slots, in rising order. Only policies that were measured on
 /// every prompt at that budget take part.
-std::vector<BudgetAnswer> budget_answers(const analysis::Table& replay);
+std::vector<BudgetAnswer> budget_answers(const results::Table& replay);
 
 /// The answer in one to four sentences, as plain text.
 std::string sentence(const BudgetAnswer& answer);

@@ -15,7 +15,7 @@
 namespace evictlab::plots {
 namespace {
 
-using analysis::Table;
+using results::Table;
 using Shares = std::map<int, double>;  // layer -> mean share
 
 struct Mean {

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "analysis/table.hpp"
+#include "results/table.hpp"
 #include "trace/model.hpp"
 
 // What the files of the binding share. Python's texts of arrays, errors and long calls are dealt with here, once; the
@@ -23,9 +23,9 @@ namespace evictlab::python {
 namespace py = pybind11;
 
 /// A table as {column: values}; an empty cell is None.
-py::dict columns_of(const analysis::Table& table);
+py::dict columns_of(const results::Table& table);
 /// The table of {column: values}.
-analysis::Table table_of(const py::dict& columns);
+results::Table table_of(const py::dict& columns);
 
 /// The elements of a tensor, shared with it: [heads, rows, columns], or [heads, columns] where `flat`. As stored: times
 /// its scale.

@@ -4,7 +4,7 @@
 
 #include "binding.hpp"
 #include "core/error.hpp"
-#include "sim/registry.hpp"
+#include "sim/policy/registry.hpp"
 
 // Scorers and allocators written in Python, as parts of policies. They are called from the threads of a replay, which
 // take the interpreter's lock for it; what they raise ends the replay in one line that names them, prompt and layer.

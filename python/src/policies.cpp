@@ -1,9 +1,9 @@
-#include "sim/registry.hpp"
+#include "sim/policy/registry.hpp"
 
 #include <fmt/format.h>
 
 #include "binding.hpp"
-#include "sim/constraints.hpp"
+#include "sim/policy/constraints.hpp"
 
 namespace evictlab::python {
 namespace {

@@ -1,10 +1,10 @@
-#include "sim/replay.hpp"
+#include "sim/replay/replay.hpp"
 
 #include "binding.hpp"
 #include "cli/analysis_tables.hpp"
 #include "cli/policy_options.hpp"
-#include "sim/kept_overlap.hpp"
-#include "sim/summary.hpp"
+#include "results/summary.hpp"
+#include "sim/replay/kept_overlap.hpp"
 #include "trace/io/joined.hpp"
 
 namespace evictlab::python {
@@ -57,7 +57,7 @@ py::dict replay(const std::vector<std::filesystem::path>& paths, const std::vect
   tables["trajectory"] = columns_of(result.trajectory);
   tables["kept_overlap"] = columns_of(overlap.finish());
   if (headroom) tables["headroom"] = columns_of(result.headroom);
-  tables["summary"] = columns_of(sim::summarize(result.replay));
+  tables["summary"] = columns_of(results::summarize(result.replay));
   py::list notes;
   for (const auto& [note, total] : result.notes) notes.append(note);
   return py::dict(py::arg("tables") = tables, py::arg("left_out") = left_out, py::arg("notes") = notes);
@@ -91,7 +91,7 @@ py::dict analyze(const std::filesystem::path& path, const py::object& progress) 
   run_interruptibly(progress,
                     [&](const Progress&) { made = cli::analysis_tables(*trace, cli::AnalysisSettings::defaults()); });
   py::dict tables;
-  made->each([&](const std::string& name, const analysis::Table& table) { tables[py::str(name)] = columns_of(table); });
+  made->each([&](const std::string& name, const results::Table& table) { tables[py::str(name)] = columns_of(table); });
   return tables;
 }
 

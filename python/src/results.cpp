@@ -12,7 +12,7 @@ namespace {
 /// Draws what {table's name: {column: values}} gives: [(name, SVG)]; of the figures, the one called `only`.
 py::list draw(const py::dict& given, const std::string& only) {
   plots::ResultTables tables;
-  plots::ResultTables::each(tables, [&](const std::string& name, std::optional<analysis::Table>& table) {
+  plots::ResultTables::each(tables, [&](const std::string& name, std::optional<results::Table>& table) {
     if (given.contains(name)) table = table_of(given[py::str(name)].cast<py::dict>());
   });
   std::vector<plots::Figure> figures = plots::all_figures(tables);

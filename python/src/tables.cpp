@@ -4,7 +4,7 @@
 namespace evictlab::python {
 namespace {
 
-py::object object_of(const analysis::Cell& cell) {
+py::object object_of(const results::Cell& cell) {
   return std::visit(
       [](const auto& value) -> py::object {
         if constexpr (std::is_same_v<std::decay_t<decltype(value)>, std::monostate>) {
@@ -16,7 +16,7 @@ py::object object_of(const analysis::Cell& cell) {
       cell);
 }
 
-analysis::Cell cell_of(const py::handle& value) {
+results::Cell cell_of(const py::handle& value) {
   if (value.is_none()) return std::monostate{};
   if (py::isinstance<py::str>(value)) return value.cast<std::string>();
   if (py::isinstance<py::int_>(value)) return value.cast<std::int64_t>();
@@ -32,7 +32,7 @@ std::vector<py::ssize_t> shape_of(const trace::TensorView& view, bool flat) {
 
 }  // namespace
 
-py::dict columns_of(const analysis::Table& table) {
+py::dict columns_of(const results::Table& table) {
   py::dict columns;
   for (std::size_t c = 0; c < table.columns().size(); ++c) {
     py::list values(table.rows());
@@ -42,20 +42,20 @@ py::dict columns_of(const analysis::Table& table) {
   return columns;
 }
 
-analysis::Table table_of(const py::dict& columns) {
+results::Table table_of(const py::dict& columns) {
   std::vector<std::string> names;
   std::vector<py::list> values;
   for (const auto& [name, column] : columns) {
     names.push_back(name.cast<std::string>());
     values.push_back(column.cast<py::list>());
     if (values.back().size() != values.front().size()) {
-      throw analysis::TableError("column '{}' has {} values, the first has {}", names.back(), values.back().size(),
-                                 values.front().size());
+      throw results::TableError("column '{}' has {} values, the first has {}", names.back(), values.back().size(),
+                                values.front().size());
     }
   }
-  analysis::Table table(names);
+  results::Table table(names);
   for (std::size_t row = 0; !values.empty() && row < values.front().size(); ++row) {
-    std::vector<analysis::Cell> cells;
+    std::vector<results::Cell> cells;
     for (const py::list& column : values) cells.push_back(cell_of(column[row]));
     table.add_row(std::move(cells));
   }

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "runtime/kv_cache.hpp"
-#include "sim/eviction.hpp"
+#include "sim/replay/eviction.hpp"
 
 namespace evictlab::runtime {
 

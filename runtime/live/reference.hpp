@@ -7,7 +7,7 @@
 
 #include "runtime/prompts.hpp"
 #include "runtime/recorder.hpp"
-#include "sim/policy.hpp"
+#include "sim/policy/policy.hpp"
 
 namespace evictlab::runtime {
 

@@ -1,6 +1,6 @@
 #include "input.hpp"
-#include "sim/budget.hpp"
-#include "sim/registry.hpp"
+#include "sim/policy/budget.hpp"
+#include "sim/policy/registry.hpp"
 
 // A list of policies, then a list of budgets, told apart by a line end.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

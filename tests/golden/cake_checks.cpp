@@ -6,8 +6,8 @@
 #include <cmath>
 
 #include "checks.hpp"
-#include "sim/cake.hpp"
-#include "sim/decoding.hpp"
+#include "sim/policy/cake.hpp"
+#include "sim/policy/decoding.hpp"
 
 namespace evictlab::golden {
 namespace {

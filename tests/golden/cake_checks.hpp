@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "golden_file.hpp"
-#include "sim/policy.hpp"
-#include "sim/retention.hpp"
+#include "sim/policy/policy.hpp"
+#include "sim/policy/retention.hpp"
 
 // What the cake family's files hold beyond kept positions and budgets.
 

@@ -8,8 +8,8 @@
 
 #include "adapter.hpp"
 #include "cake_checks.hpp"
-#include "sim/eviction.hpp"
-#include "sim/registry.hpp"
+#include "sim/policy/registry.hpp"
+#include "sim/replay/eviction.hpp"
 
 namespace evictlab::golden {
 namespace {

@@ -22,7 +22,7 @@ def spans(prompt, name):
 
 
 def held_out(text):
-    """As models/demo/train/text.py has it."""
+    """As training/text.py has it."""
     return zlib.crc32(text.encode()) % 8 == 0
 
 

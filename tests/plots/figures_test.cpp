@@ -14,8 +14,8 @@
 namespace evictlab::plots {
 namespace {
 
-using analysis::Cell;
-using analysis::Table;
+using results::Cell;
+using results::Table;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
@@ -105,7 +105,7 @@ TEST(LossFigures, FullCacheAloneGivesNoFigureSinceItLosesNothing) {
 }
 
 TEST(LossFigures, ReportAMissingColumn) {
-  EXPECT_THROW(loss_figures(Table({"prompt", "task", "policy"})), analysis::TableError);
+  EXPECT_THROW(loss_figures(Table({"prompt", "task", "policy"})), results::TableError);
 }
 
 TEST(AttentionFigures, AverageOverPromptsPerLayerAndHead) {
@@ -125,7 +125,7 @@ TEST(AttentionFigures, AverageOverPromptsPerLayerAndHead) {
 TEST(AttentionFigures, RefuseALayerThatIsNone) {
   Table table({"prompt", "task", "layer", "head", "normalized_entropy", "sink_mass", "recent_mass"});
   table.add_row({std::string("p"), std::string(""), 1e300, std::int64_t{0}, 0.5, 0.5, 0.5});
-  EXPECT_THROW(attention_figures(table), analysis::TableError);
+  EXPECT_THROW(attention_figures(table), results::TableError);
 }
 
 TEST(BudgetFigures, ShowLayersRelativeToAnEvenSplit) {
@@ -322,7 +322,7 @@ TEST(ScorerFigures, ShowEveryScorersAgreementWithTheFuture) {
 TEST(DifferenceFigures, ShowWhereTwoRecordingsDifferByLayerAndTask) {
   Table table({"task", "quantity", "layer_a", "layer_b", "mean_a", "mean_b", "difference", "low", "high", "paired",
                "prompts_a", "prompts_b"});
-  const auto add = [&table](const char* task, const char* quantity, analysis::Cell layer, double difference) {
+  const auto add = [&table](const char* task, const char* quantity, results::Cell layer, double difference) {
     table.add_row({std::string(task), std::string(quantity), layer, layer, std::monostate{}, std::monostate{},
                    difference, difference - 0.25, difference + 0.25, std::string("no"), std::int64_t{4},
                    std::int64_t{3}});

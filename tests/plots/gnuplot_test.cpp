@@ -99,21 +99,21 @@ TEST(Gnuplot, OneThatDrawsNothingIsAnError) {
 }
 
 TEST(Gnuplot, AcceptsEveryFigureOfSmallAndLargeResults) {
-  analysis::Table replay({"prompt", "task", "policy", "parameters", "budget_requested", "slots_held", "layer",
-                          "retained_mass", "relative_loss"});
-  analysis::Table budgets({"prompt", "policy", "parameters", "budget_requested", "layer", "head", "slots"});
-  analysis::Table positions({"prompt", "policy", "parameters", "budget_requested", "layer", "depth_bin", "share"});
-  analysis::Table attention({"prompt", "task", "layer", "head", "normalized_entropy", "sink_mass", "recent_mass"});
-  analysis::Table spans({"prompt", "task", "prompt_length", "depth", "policy", "parameters", "budget_requested",
-                         "layer", "span", "retained"});
-  analysis::Table tasks({"task", "table", "quantity", "layer", "mean", "low", "high", "prompts"});
-  analysis::Table concentration({"prompt", "task", "layer", "head", "fraction", "mass"});
-  analysis::Table overlap({"prompt", "task", "layer", "other_layer", "overlap"});
-  analysis::Table future({"prompt", "task", "layer", "step", "hit_rate", "drift"});
-  analysis::Table scorers({"prompt", "task", "layer", "policy", "parameters", "spearman", "recall"});
-  analysis::Table maps({"prompt", "task", "prompt_length", "layer", "query", "depth_bin", "attention"});
-  analysis::Table differences({"task", "quantity", "layer_a", "layer_b", "mean_a", "mean_b", "difference", "low",
-                               "high", "paired", "prompts_a", "prompts_b"});
+  results::Table replay({"prompt", "task", "policy", "parameters", "budget_requested", "slots_held", "layer",
+                         "retained_mass", "relative_loss"});
+  results::Table budgets({"prompt", "policy", "parameters", "budget_requested", "layer", "head", "slots"});
+  results::Table positions({"prompt", "policy", "parameters", "budget_requested", "layer", "depth_bin", "share"});
+  results::Table attention({"prompt", "task", "layer", "head", "normalized_entropy", "sink_mass", "recent_mass"});
+  results::Table spans({"prompt", "task", "prompt_length", "depth", "policy", "parameters", "budget_requested", "layer",
+                        "span", "retained"});
+  results::Table tasks({"task", "table", "quantity", "layer", "mean", "low", "high", "prompts"});
+  results::Table concentration({"prompt", "task", "layer", "head", "fraction", "mass"});
+  results::Table overlap({"prompt", "task", "layer", "other_layer", "overlap"});
+  results::Table future({"prompt", "task", "layer", "step", "hit_rate", "drift"});
+  results::Table scorers({"prompt", "task", "layer", "policy", "parameters", "spearman", "recall"});
+  results::Table maps({"prompt", "task", "prompt_length", "layer", "query", "depth_bin", "attention"});
+  results::Table differences({"task", "quantity", "layer_a", "layer_b", "mean_a", "mean_b", "difference", "low", "high",
+                              "paired", "prompts_a", "prompts_b"});
   differences.add_row({std::string("all"), std::string("preference_distance"), std::monostate{}, std::monostate{},
                        std::monostate{}, std::monostate{}, 0.5, 0.25, 0.75, std::string("no"), std::int64_t{2},
                        std::int64_t{2}});
@@ -154,7 +154,7 @@ TEST(Gnuplot, AcceptsEveryFigureOfSmallAndLargeResults) {
                      std::string("all"), std::string("needle"), 0.5});
     }
   }
-  analysis::Table kept_overlap(
+  results::Table kept_overlap(
       {"prompt", "policy", "parameters", "other_policy", "other_parameters", "budget_requested", "overlap"});
   kept_overlap.add_row({std::string("a"), std::string("random"), std::monostate{}, std::string("snap'kv_{x}"),
                         std::monostate{}, std::int64_t{64}, 0.5});

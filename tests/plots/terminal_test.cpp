@@ -12,9 +12,9 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-analysis::Table replay() {
-  analysis::Table table({"prompt", "task", "policy", "parameters", "budget_requested", "slots_held", "layer",
-                         "retained_mass", "relative_loss"});
+results::Table replay() {
+  results::Table table({"prompt", "task", "policy", "parameters", "budget_requested", "slots_held", "layer",
+                        "retained_mass", "relative_loss"});
   for (const std::int64_t budget : {64, 128}) {
     for (const std::string policy : {"snapkv", "cake", "full"}) {
       table.add_row({std::string("a"), std::string("kv"), policy, std::monostate{}, budget, budget, std::string("all"),
@@ -24,8 +24,8 @@ analysis::Table replay() {
   return table;
 }
 
-analysis::Table tasks() {
-  analysis::Table table({"task", "table", "quantity", "layer", "mean", "low", "high", "prompts"});
+results::Table tasks() {
+  results::Table table({"task", "table", "quantity", "layer", "mean", "low", "high", "prompts"});
   for (std::int64_t layer = 0; layer < 4; ++layer) {
     table.add_row({std::string("all"), std::string("layers"), std::string("preference_share"), layer, 0.25, 0.25, 0.25,
                    std::int64_t{3}});
@@ -61,7 +61,7 @@ TEST(TerminalPlots, ShowTheLayersSharesOfTheBudget) {
 
 TEST(TerminalPlots, AreEmptyWhereThereIsNothingToShow) {
   EXPECT_EQ(terminal_plots({}, 80), "");
-  EXPECT_EQ(terminal_plots({.replay = analysis::Table(replay().columns())}, 80), "");
+  EXPECT_EQ(terminal_plots({.replay = results::Table(replay().columns())}, 80), "");
 }
 
 }  // namespace

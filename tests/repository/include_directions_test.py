@@ -9,17 +9,20 @@ ALLOWED = {
     "core": set(),
     "trace": {"core"},
     "trace/io": {"core", "trace"},
+    "results": {"core"},
     "analysis": {"core", "trace"},
-    "sim": {"core", "trace", "analysis"},
+    "sim/policy": {"core", "trace", "analysis"},
+    "sim/replay": {"core", "trace", "analysis", "results", "sim/policy"},
     "runtime/tokenizer": {"core"},
     "runtime": {"core", "trace", "trace/io", "analysis", "runtime/tokenizer"},
-    "runtime/live": {"core", "trace", "analysis", "sim", "runtime"},
-    "plots": {"core", "analysis"},
-    "plots/report": {"core", "analysis", "plots"},
-    "cli": {"core", "trace", "trace/io", "analysis", "sim", "runtime", "runtime/tokenizer", "runtime/live",
-            "plots", "plots/report"},
-    "python": {"core", "trace", "trace/io", "analysis", "sim", "plots", "cli"},
+    "runtime/live": {"core", "trace", "analysis", "sim/policy", "sim/replay", "runtime"},
+    "plots": {"core", "results"},
+    "plots/report": {"core", "results", "plots"},
+    "lab": {"core", "trace", "trace/io", "results", "analysis", "sim/policy", "sim/replay", "runtime", "runtime/tokenizer",
+            "runtime/live", "plots", "plots/report"},
 }
+ALLOWED["cli"] = ALLOWED["lab"] | {"lab"}
+ALLOWED["python"] = ALLOWED["lab"] | {"lab", "cli"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.MULTILINE)
 
 
@@ -34,7 +37,7 @@ def folder_of(path: str) -> str | None:
 
 
 def sources():
-    for folder in ("core", "trace", "analysis", "sim", "runtime", "plots", "cli", "python"):
+    for folder in ("core", "trace", "results", "analysis", "sim", "runtime", "plots", "lab", "cli", "python"):
         for path in sorted((ROOT / folder).rglob("*")):
             if path.suffix in {".cpp", ".hpp", ".def"}:
                 yield path.relative_to(ROOT).as_posix(), path.read_text()

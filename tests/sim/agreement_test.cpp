@@ -1,4 +1,4 @@
-#include "sim/agreement.hpp"
+#include "sim/replay/agreement.hpp"
 
 namespace evictlab::sim {
 namespace {

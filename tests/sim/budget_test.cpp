@@ -1,4 +1,4 @@
-#include "sim/budget.hpp"
+#include "sim/policy/budget.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "sim/competition.hpp"
+#include "sim/policy/competition.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

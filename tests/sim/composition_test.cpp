@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "random_layers.hpp"
-#include "sim/compose.hpp"
-#include "sim/constraints.hpp"
+#include "sim/policy/compose.hpp"
+#include "sim/policy/constraints.hpp"
 
 namespace evictlab::sim {
 namespace {

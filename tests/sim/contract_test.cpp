@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <set>
 
-#include "sim/eviction.hpp"
-#include "sim/registry.hpp"
-#include "sim/replay.hpp"
+#include "sim/policy/registry.hpp"
+#include "sim/replay/eviction.hpp"
+#include "sim/replay/replay.hpp"
 #include "trace/synthetic.hpp"
 
 namespace evictlab::sim {

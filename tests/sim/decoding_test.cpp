@@ -1,6 +1,6 @@
 // Eviction while the answer is generated: each rule on a case worked by hand, and what holds for all of them.
 
-#include "sim/decoding.hpp"
+#include "sim/policy/decoding.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,9 +11,9 @@
 
 #include "analysis/losses.hpp"
 #include "hand_made.hpp"
-#include "sim/eviction.hpp"
-#include "sim/registry.hpp"
-#include "sim/replay.hpp"
+#include "sim/policy/registry.hpp"
+#include "sim/replay/eviction.hpp"
+#include "sim/replay/replay.hpp"
 #include "trace/synthetic.hpp"
 
 namespace evictlab::sim {
@@ -204,7 +204,7 @@ TEST(Decoding, TheBoundsAreInOrderAndNothingIsGainedByEvictingMore) {
     policies.push_back(make_policy(still.replace(still.find("decode=yes"), 10, "decode=no")));
   }
   const std::vector<Budget> budgets = {Budget::slots(24), Budget::slots(40)};
-  const analysis::Table rows = replay(trace, policies, budgets).replay;
+  const results::Table rows = replay(trace, policies, budgets).replay;
   const auto value = [&](std::size_t row, const char* name) { return *rows.number(row, rows.column(name)); };
   std::map<std::string, double> mass_of_still;  // by all that is alike
   for (const bool decoding : {false, true}) {

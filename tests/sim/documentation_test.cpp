@@ -7,7 +7,7 @@
 
 #include "core/file.hpp"
 #include "core/text.hpp"
-#include "sim/registry.hpp"
+#include "sim/policy/registry.hpp"
 
 namespace evictlab::sim {
 namespace {

@@ -1,10 +1,10 @@
-#include "sim/eviction.hpp"
+#include "sim/replay/eviction.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "sim/parts.hpp"
-#include "sim/registry.hpp"
+#include "sim/policy/parts.hpp"
+#include "sim/policy/registry.hpp"
 #include "trace/synthetic.hpp"
 
 namespace evictlab::sim {

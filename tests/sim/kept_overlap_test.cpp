@@ -1,8 +1,8 @@
-#include "sim/kept_overlap.hpp"
+#include "sim/replay/kept_overlap.hpp"
 
 #include <gtest/gtest.h>
 
-#include "sim/registry.hpp"
+#include "sim/policy/registry.hpp"
 
 namespace evictlab::sim {
 namespace {
@@ -37,7 +37,7 @@ TEST_F(KeptOverlaps, AreMeansOverQueryHeadsAndLayersAtTheMiddleBudget) {
   add("a", 2, 1, {{0, {0, 1, 99, 0, 4, 5}, {0, 3, 4, 5, 6}, {3, 1, 1, 1}}, alike});
   add("b", 1, 1, {alike});
   add("b", 2, 1, {alike});
-  const analysis::Table table = overlap_.finish();
+  const results::Table table = overlap_.finish();
   ASSERT_EQ(table.rows(), 2U);
   const std::size_t overlap = table.column("overlap");
   EXPECT_NEAR(table.number(0, overlap).value(), ((1.0 + 1.0 / 3 + 1.0 + 0.0) / 4 + 1.0) / 2, 1e-12);

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "core/parallel.hpp"
-#include "sim/cake.hpp"
-#include "sim/parts.hpp"
+#include "sim/policy/cake.hpp"
+#include "sim/policy/parts.hpp"
 #include "trace/layer.hpp"
 
 namespace evictlab::sim {

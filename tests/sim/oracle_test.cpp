@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <functional>
 
-#include "sim/eviction.hpp"
-#include "sim/future.hpp"
-#include "sim/registry.hpp"
-#include "sim/replay.hpp"
+#include "sim/policy/future.hpp"
+#include "sim/policy/registry.hpp"
+#include "sim/replay/eviction.hpp"
+#include "sim/replay/replay.hpp"
 #include "trace/synthetic.hpp"
 
 namespace evictlab::sim {

@@ -1,4 +1,4 @@
-#include "sim/parameters.hpp"
+#include "sim/policy/parameters.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

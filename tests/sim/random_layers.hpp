@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "core/random.hpp"
-#include "sim/eviction.hpp"
-#include "sim/registry.hpp"
+#include "sim/policy/registry.hpp"
+#include "sim/replay/eviction.hpp"
 #include "trace/layer.hpp"
 
 namespace evictlab::testing {

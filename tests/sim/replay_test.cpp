@@ -1,4 +1,4 @@
-#include "sim/replay.hpp"
+#include "sim/replay/replay.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,15 +11,15 @@
 #include <sstream>
 
 #include "core/parallel.hpp"
-#include "sim/eviction.hpp"
-#include "sim/parts.hpp"
-#include "sim/registry.hpp"
+#include "sim/policy/parts.hpp"
+#include "sim/policy/registry.hpp"
+#include "sim/replay/eviction.hpp"
 #include "trace/synthetic.hpp"
 
 namespace evictlab::sim {
 namespace {
 
-using analysis::Table;
+using results::Table;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;

@@ -7,15 +7,15 @@
 
 #include "analysis/losses.hpp"
 #include "core/parallel.hpp"
-#include "sim/eviction.hpp"
-#include "sim/registry.hpp"
-#include "sim/replay.hpp"
+#include "sim/policy/registry.hpp"
+#include "sim/replay/eviction.hpp"
+#include "sim/replay/replay.hpp"
 #include "trace/synthetic.hpp"
 
 namespace evictlab::sim {
 namespace {
 
-using analysis::Table;
+using results::Table;
 
 trace::MemoryTrace synthetic(Index sliding_window) {
   trace::SyntheticOptions options;

@@ -1,15 +1,15 @@
-#include "sim/tuning.hpp"
+#include "sim/replay/tuning.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "sim/error.hpp"
-#include "sim/registry.hpp"
+#include "sim/policy/error.hpp"
+#include "sim/policy/registry.hpp"
 
 namespace evictlab::sim {
 namespace {
 
-using analysis::Table;
+using results::Table;
 using ::testing::ElementsAre;
 
 TEST(Grid, IsListsAndRanges) {
@@ -75,8 +75,8 @@ TEST(Tuning, DoesNotChooseWhatCannotServeAllPrompts) {
     replay.add_row({prompt, "", given.name, given.parameters, std::int64_t{64}, 64.0, "all", 0.5});
     const Policy& other = tuned.front().candidates.front();
     const bool infeasible = std::string(prompt) == "b";
-    replay.add_row({prompt, "", other.name, other.parameters, std::int64_t{64}, infeasible ? analysis::Cell() : 64.0,
-                    "all", infeasible ? analysis::Cell() : 0.9});
+    replay.add_row({prompt, "", other.name, other.parameters, std::int64_t{64}, infeasible ? results::Cell() : 64.0,
+                    "all", infeasible ? results::Cell() : 0.9});
   }
   const Table table = tuning(replay, tuned);
   ASSERT_EQ(table.rows(), 1U);

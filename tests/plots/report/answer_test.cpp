@@ -5,9 +5,9 @@
 namespace evictlab::plots {
 namespace {
 
-analysis::Table replay(const std::string& rows) {
-  return analysis::Table::from_csv("prompt,policy,parameters,budget_requested,slots_held,layer,retained_mass\n" + rows,
-                                   "replay.csv");
+results::Table replay(const std::string& rows) {
+  return results::Table::from_csv("prompt,policy,parameters,budget_requested,slots_held,layer,retained_mass\n" + rows,
+                                  "replay.csv");
 }
 
 TEST(BudgetAnswers, NameBestAndRunnerUpByTheMeanOverPrompts) {

@@ -33,7 +33,7 @@ TEST(ReportPage, SaysWhyAPartIsLeftOut) {
 
 TEST(ReportPage, HoldsFiguresTablesAndTheLook) {
   ReportContent content;
-  content.tables.replay = analysis::Table::from_csv(
+  content.tables.replay = results::Table::from_csv(
       "prompt,task,policy,parameters,budget_requested,slots_held,layer,retained_mass\n"
       "p,kv,snapkv,,64,64,all,0.75\np,kv,h2o,,64,64,all,0.5\n",
       "replay.csv");

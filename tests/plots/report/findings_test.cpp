@@ -11,9 +11,9 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-analysis::Table table(const std::string& csv) { return analysis::Table::from_csv(csv, "table.csv"); }
+results::Table table(const std::string& csv) { return results::Table::from_csv(csv, "table.csv"); }
 
-analysis::Table tasks(const std::string& rows) {
+results::Table tasks(const std::string& rows) {
   std::string csv = "task,table,quantity,layer,mean,low,high,prompts\n";
   csv += rows;
   return table(csv);

@@ -7,8 +7,8 @@
 
 #include "../random_model.hpp"
 #include "runtime/live/prompt_eviction.hpp"
-#include "sim/decoding.hpp"
-#include "sim/registry.hpp"
+#include "sim/policy/decoding.hpp"
+#include "sim/policy/registry.hpp"
 #include "testing/temporary_directory.hpp"
 
 namespace evictlab::runtime {

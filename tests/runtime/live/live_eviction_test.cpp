@@ -7,8 +7,8 @@
 #include "../random_model.hpp"
 #include "runtime/live/prompt_eviction.hpp"
 #include "runtime/recorder.hpp"
-#include "sim/prompt_replay.hpp"
-#include "sim/registry.hpp"
+#include "sim/policy/registry.hpp"
+#include "sim/replay/prompt_replay.hpp"
 #include "testing/temporary_directory.hpp"
 #include "trace/io/reader.hpp"
 

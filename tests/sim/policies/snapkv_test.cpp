@@ -2,8 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "../hand_made.hpp"
-#include "sim/eviction.hpp"
-#include "sim/registry.hpp"
+#include "sim/policy/registry.hpp"
+#include "sim/replay/eviction.hpp"
 
 namespace evictlab::sim {
 namespace {

@@ -9,8 +9,8 @@
 #include <numeric>
 
 #include "../random_layers.hpp"
-#include "sim/cake.hpp"
-#include "sim/parts.hpp"
+#include "sim/policy/cake.hpp"
+#include "sim/policy/parts.hpp"
 
 namespace evictlab::sim {
 namespace {

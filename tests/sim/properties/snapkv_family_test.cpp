@@ -11,8 +11,8 @@
 
 #include "../random_layers.hpp"
 #include "analysis/losses.hpp"
-#include "sim/parts.hpp"
-#include "sim/pooling.hpp"
+#include "sim/policy/parts.hpp"
+#include "sim/policy/pooling.hpp"
 
 namespace evictlab::sim {
 namespace {

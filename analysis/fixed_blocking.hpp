@@ -1,9 +1,0 @@
-#pragma once
-
-namespace evictlab::analysis {
-
-/// Tells Eigen fixed cache sizes in place of this machine's, on which the order of its matrix products' sums
-/// depends otherwise. Called by whoever multiplies matrices; more calls change nothing.
-void use_fixed_blocking();
-
-}  // namespace evictlab::analysis

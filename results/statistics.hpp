@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace evictlab::results {
+
+/// Throws std::invalid_argument when there are no values.
+double mean(std::span<const double> values);
+
+/// The q-quantile (0 <= q <= 1), linear between order statistics: Hyndman & Fan (1996) type 7, as NumPy and R
+/// do by default. Throws std::invalid_argument when there are no values.
+double quantile(std::span<const double> values, double q);
+
+struct Interval {
+  double mean = 0;
+  double low = 0;
+  double high = 0;
+};
+
+struct BootstrapOptions {
+  std::uint64_t seed = 1;
+  std::size_t resamples = 2000;  // the percentiles' own error is then about 3 % of the interval's width
+  double confidence = 0.95;
+};
+
+/// Percentile bootstrap interval of the mean (Efron 1979): the values, one per prompt, are drawn with
+/// replacement. Draws come from SplitMix64 (Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195) started at
+/// the seed, so the interval is the same everywhere. One value gives an interval of no width. Throws
+/// std::invalid_argument when there are no values or resamples.
+Interval bootstrap_mean(std::span<const double> values, const BootstrapOptions& options = {});
+
+/// The same of the mean of a[i] - b[i]: two policies on the same prompts. Far narrower than two intervals
+/// side by side, since prompts differ more than policies do. Sizes must be equal.
+Interval bootstrap_paired_difference(std::span<const double> a, std::span<const double> b,
+                                     const BootstrapOptions& options = {});
+
+/// Percentile bootstrap interval of mean(a) - mean(b) of independent samples: both are resampled.
+Interval bootstrap_difference(std::span<const double> a, std::span<const double> b,
+                              const BootstrapOptions& options = {});
+
+}  // namespace evictlab::results

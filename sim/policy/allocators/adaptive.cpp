@@ -1,0 +1,166 @@
+// Budgets that heads of a layer compete for (Ada-KV: Feng et al. 2024, arXiv:2407.11550, algorithm 1): of the layer's
+// N sets with m candidates each, the N b highest scores are taken together, and c_i, how many of them are set i's,
+// becomes its share. b = the layer's share per set less what is protected.
+//
+// FFY0/AdaKV and KVCache-Factory blend c_i with the uniform b by floor_alpha = f, in float32, halves to even:
+//
+//   B_i = rint( c_i (1 - f) + int(b f) )          sum B_i differs from N b by what int and rint drop
+//
+// after multiplying, where normalize is on, set i's scores by (sum of its b highest) / (sum of all). b > m keeps
+// everything. The first `skip` layers get the uniform b.
+//
+// NVIDIA/kvpress instead guarantees every set its int(K f) best positions, the protected ones first, K being its
+// capacity; the rest competes. The total is exactly N K. It evicts from the bottom, so that of equal scores at the cut
+// the higher position stays; CriticalAdaKV takes from the top, where the lower one does.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/select.hpp"
+#include "sim/policy/competition.hpp"
+#include "sim/policy/parts.hpp"
+
+namespace evictlab::sim {
+namespace {
+
+using Scores = trace::RowMatrix;
+
+TieOrder ties_of(AdaptiveKind kind) {
+  return kind == AdaptiveKind::kEvictBottom ? TieOrder::kHigherFirst : TieOrder::kLowerFirst;
+}
+
+// Multiplies each row by the share of its sum that its b highest scores hold.
+void normalize_rows(Scores& scores, Index b) {
+  for (Index row = 0; row < scores.rows(); ++row) {
+    const std::span values(scores.row(row).data(), static_cast<std::size_t>(scores.cols()));
+    double highest = 0.0;
+    for (const std::uint32_t index : core::top_positions(values, static_cast<std::size_t>(b))) highest += values[index];
+    const double all = scores.row(row).cast<double>().sum();
+    if (all > 0.0) scores.row(row) *= static_cast<float>(highest / all);
+  }
+}
+
+// How many of the `total` highest scores each row has, when rows are weighed by how concentrated they are for b: the
+// weights, and so the order, depend on the budget.
+std::vector<Index> normalized_counts(const LayerSummary& summary, Index total, Index b) {
+  Scores scores = summary.importance.scores->middleCols(summary.ranges.candidates_begin, summary.ranges.candidates());
+  normalize_rows(scores, b);
+  std::vector<Index> counts(static_cast<std::size_t>(scores.rows()), 0);
+  const std::span flat(scores.data(), static_cast<std::size_t>(scores.size()));
+  for (const std::uint32_t index : core::top_positions(flat, static_cast<std::size_t>(total))) {
+    ++counts[static_cast<std::size_t>(static_cast<Index>(index) / scores.cols())];
+  }
+  return counts;
+}
+
+std::vector<Index> blended(const AdaptiveRule& rule, const LayerSummary& summary, Index share) {
+  const PositionRanges& ranges = summary.ranges;
+  const Index sets = summary.importance.scores->rows();
+  const Index b = share - ranges.protected_count();
+  if (b > ranges.candidates()) return std::vector<Index>(static_cast<std::size_t>(sets), ranges.visible());
+  const auto floor_slots = static_cast<Index>(static_cast<double>(b) * rule.floor_alpha);
+  std::vector<Index> budgets = rule.normalize ? normalized_counts(summary, sets * b, b)
+                                              : competition_of(summary, TieOrder::kLowerFirst)->shares(sets * b);
+  const auto adaptive = static_cast<float>(1.0 - rule.floor_alpha);
+  for (Index& budget : budgets) {
+    const float product = static_cast<float>(budget) * adaptive;
+    budget = ranges.protected_count() + static_cast<Index>(std::nearbyint(product + static_cast<float>(floor_slots)));
+  }
+  return budgets;
+}
+
+std::vector<Index> guaranteed(const AdaptiveRule& rule, const LayerSummary& summary, Index share, Index guarantee) {
+  const PositionRanges& ranges = summary.ranges;
+  const Index sets = summary.importance.scores->rows();
+  const Index b = share - ranges.protected_count();
+  if (b >= ranges.candidates()) return std::vector<Index>(static_cast<std::size_t>(sets), ranges.visible());
+  std::vector<Index> budgets = competition_of(summary, ties_of(rule.kind))->shares(sets * b, guarantee);
+  for (Index& budget : budgets) budget += ranges.protected_count();
+  return budgets;
+}
+
+class AdaptiveAllocation final : public Allocation {
+ public:
+  AdaptiveAllocation(const AllocationRequest& request, const AdaptiveRule& rule) : request_(request), rule_(rule) {}
+
+  Index ceiling(const LayerSummary& summary) const override {
+    const auto sets = set_count(request_.granularity, summary.layer.shape);
+    const Index b = rule_.share.positions(request_, summary, layer_) - summary.ranges.protected_count();
+    if (b >= summary.ranges.candidates()) return summary.ranges.visible();
+    return std::min(summary.ranges.visible(), summary.ranges.protected_count() + sets * b + 1);
+  }
+
+  std::span<const Index> observe(const LayerSummary& summary) override {
+    const Index share = std::min(rule_.share.positions(request_, summary, layer_),
+                                 summary.ranges.visible() + 1);  // more than all is still told from all
+    if (layer_ < rule_.skip) {
+      const auto sets = static_cast<std::size_t>(set_count(request_.granularity, summary.layer.shape));
+      budgets_.insert(budgets_.end(), sets, std::min(share, summary.ranges.visible()));
+    } else {
+      const std::vector<Index> own = rule_.kind == AdaptiveKind::kBlend
+                                         ? blended(rule_, summary, share)
+                                         : guaranteed(rule_, summary, share, guarantee(share, summary.ranges));
+      budgets_.insert(budgets_.end(), own.begin(), own.end());
+    }
+    ++layer_;
+    return budgets_;
+  }
+
+  std::span<const Index> finish() override { return budgets_; }
+
+ private:
+  Index guarantee(Index share, const PositionRanges& ranges) const {
+    return std::max<Index>(
+        0, guaranteed_positions(static_cast<double>(share), rule_.floor_alpha) - ranges.protected_count());
+  }
+
+  AllocationRequest request_;
+  AdaptiveRule rule_;
+  Index layer_ = 0;
+  std::vector<Index> budgets_;
+};
+
+class AdaptiveAllocator final : public Allocator {
+ public:
+  explicit AdaptiveAllocator(AdaptiveRule rule) : rule_(std::move(rule)) {}
+
+  std::string identity() const override {
+    return fmt::format("adaptive(share={},kind={},floor_alpha={},normalize={},skip={})", rule_.share.identity,
+                       static_cast<int>(rule_.kind), rule_.floor_alpha, rule_.normalize, rule_.skip);
+  }
+  bool needs_scores() const override { return true; }
+  std::string measure_identity() const override {
+    if (rule_.normalize) return "";
+    return ties_of(rule_.kind) == TieOrder::kLowerFirst ? "competition" : "competition(ties=higher)";
+  }
+  std::shared_ptr<const LayerMeasure> measure(const LayerSummary& summary) const override {
+    if (rule_.normalize) return nullptr;
+    return std::make_shared<const Competition>(summary, ties_of(rule_.kind));
+  }
+  std::shared_ptr<const Allocator> uniform_over_layers() const override {
+    if (rule_.share.identity == uniform_share().identity) return nullptr;
+    AdaptiveRule uniform = rule_;
+    uniform.share = uniform_share();
+    return std::make_shared<AdaptiveAllocator>(uniform);
+  }
+  std::unique_ptr<Allocation> begin(const AllocationRequest& request) const override {
+    return std::make_unique<AdaptiveAllocation>(request, rule_);
+  }
+
+ private:
+  AdaptiveRule rule_;
+};
+
+}  // namespace
+
+Index guaranteed_positions(double capacity, double floor_alpha) {
+  return static_cast<Index>(std::floor(capacity) * floor_alpha);
+}
+
+std::shared_ptr<const Allocator> adaptive_allocator(const AdaptiveRule& rule) {
+  return std::make_shared<AdaptiveAllocator>(rule);
+}
+
+}  // namespace evictlab::sim

@@ -1,0 +1,64 @@
+// The best allocation there is for a policy's ranking, with hindsight: slots go to the kept sets, of all layers, whose
+// ranking gains the most future attention by them (what LU-KV, arXiv:2602.08585, learns to predict). Its curves are not
+// concave; analysis/allocation.hpp says how close the division is to the best.
+
+#include "sim/policy/future.hpp"
+#include "sim/policy/parts.hpp"
+#include "sim/policy/ranked_gains.hpp"
+
+namespace evictlab::sim {
+namespace {
+
+std::shared_ptr<const RankedGains> gains_of(const LayerSummary& summary, Granularity granularity) {
+  if (auto known = std::dynamic_pointer_cast<const RankedGains>(summary.measure)) return known;
+  const trace::RowMatrix shares = future_importance(summary.layer.shape, summary.layer.future->mass, granularity);
+  return std::make_shared<const RankedGains>(shares, *summary.ranking, summary.ranges);
+}
+
+class HindsightAllocation final : public Allocation {
+ public:
+  explicit HindsightAllocation(const AllocationRequest& request) : request_(request) {}
+
+  Index ceiling(const LayerSummary& summary) const override { return summary.ranges.visible(); }
+
+  std::span<const Index> observe(const LayerSummary& summary) override {
+    const Index sets = set_count(request_.granularity, summary.layer.shape);
+    layers_.push_back(gains_of(summary, request_.granularity));
+    total_ += sets * (request_.capacity(summary.layer.shape) - summary.ranges.protected_count());
+    protected_.insert(protected_.end(), static_cast<std::size_t>(sets), summary.ranges.protected_count());
+    budgets_.insert(budgets_.end(), static_cast<std::size_t>(sets), summary.ranges.visible());
+    return budgets_;
+  }
+
+  std::span<const Index> finish() override {
+    const std::vector<Index> counts = best_allocations(layers_, {&total_, 1}).front().counts;
+    for (std::size_t set = 0; set < counts.size(); ++set) budgets_[set] = protected_[set] + counts[set];
+    finished_ = true;
+    return budgets_;
+  }
+  bool evicts() const override { return finished_; }
+
+ private:
+  AllocationRequest request_;
+  Index total_ = 0;  // slots that are not protected
+  bool finished_ = false;
+  std::vector<std::shared_ptr<const RankedGains>> layers_;
+  std::vector<Index> protected_, budgets_;  // [layers so far * sets]: positions
+};
+
+class HindsightAllocator final : public Allocator {
+ public:
+  std::string identity() const override { return "hindsight"; }
+  Needs needs() const override { return {trace::Field::kFutureMass, 0, true}; }
+  bool revises() const override { return true; }
+  std::shared_ptr<const Allocator> uniform_over_layers() const override { return uniform_allocator(); }
+  std::unique_ptr<Allocation> begin(const AllocationRequest& request) const override {
+    return std::make_unique<HindsightAllocation>(request);
+  }
+};
+
+}  // namespace
+
+std::shared_ptr<const Allocator> hindsight_allocator() { return std::make_shared<HindsightAllocator>(); }
+
+}  // namespace evictlab::sim

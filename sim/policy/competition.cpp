@@ -1,0 +1,73 @@
+#include "sim/policy/competition.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+#include "core/select.hpp"
+
+namespace evictlab::sim {
+Competition::Competition(const LayerSummary& summary, TieOrder ties)
+    : matrix_(summary.importance.scores),
+      ranges_(summary.ranges),
+      ties_(ties),
+      sets_(matrix_->rows()),
+      candidates_(sets_ * ranges_.candidates()) {}
+
+void Competition::sort_to(Index count) const {
+  if (scores_ && static_cast<Index>(scores_->size()) >= std::min(count, candidates_)) return;
+  // Sorting anew for every deeper budget would cost as much as there are budgets: go twice as deep then.
+  const auto depth = static_cast<std::size_t>(std::min(candidates_, scores_ ? 2 * count : count));
+  trace::RowMatrix flat = matrix_->middleCols(ranges_.candidates_begin, ranges_.candidates());
+  const std::span values(flat.data(), static_cast<std::size_t>(flat.size()));
+  if (ties_ == TieOrder::kHigherFirst) std::reverse(values.begin(), values.end());
+  const auto order = core::top_ranked(values, depth);
+  auto owners = std::make_shared<std::vector<std::uint16_t>>(order.size());
+  auto scores = std::make_shared<std::vector<float>>(order.size());
+  const auto columns = static_cast<std::uint32_t>(std::max<Index>(1, ranges_.candidates()));
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const auto set = static_cast<std::uint16_t>(order[i] / columns);
+    (*owners)[i] = ties_ == TieOrder::kHigherFirst ? static_cast<std::uint16_t>(sets_ - 1 - set) : set;
+    (*scores)[i] = values[order[i]];
+  }
+  owners_ = std::move(owners);
+  scores_ = std::move(scores);
+}
+
+std::shared_ptr<const std::vector<std::uint16_t>> Competition::owners(Index count) const {
+  const std::lock_guard lock(mutex_);
+  sort_to(count);
+  return owners_;
+}
+
+std::shared_ptr<const std::vector<float>> Competition::scores(Index count) const {
+  const std::lock_guard lock(mutex_);
+  sort_to(count);
+  return scores_;
+}
+
+std::vector<Index> Competition::shares(Index count) const { return shares(count, 0); }
+
+std::vector<Index> Competition::shares(Index count, Index guarantee) const {
+  std::vector<Index> counts(static_cast<std::size_t>(sets_), std::min(guarantee, ranges_.candidates()));
+  count = std::min(std::max<Index>(count, 0), candidates_);
+  Index left = count - std::accumulate(counts.begin(), counts.end(), Index{0});
+  if (left <= 0) return counts;
+  const auto owners = this->owners(count);
+  std::vector<Index> guaranteed = counts;  // of each set's best, those still to come in the common order
+  for (const std::uint16_t set : *owners) {
+    if (guaranteed[set] > 0) {
+      --guaranteed[set];
+      continue;
+    }
+    ++counts[set];
+    if (--left == 0) break;
+  }
+  return counts;
+}
+
+std::shared_ptr<const Competition> competition_of(const LayerSummary& summary, TieOrder ties) {
+  if (auto known = std::dynamic_pointer_cast<const Competition>(summary.measure)) return known;
+  return std::make_shared<const Competition>(summary, ties);
+}
+
+}  // namespace evictlab::sim

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "sim/policy/allocator.hpp"
+
+// What allocators look budgets up in when kept sets, or layers, compete for slots: everybody's scores in one falling
+// order. Sorted once per layer, whatever the number of budgets.
+
+namespace evictlab::sim {
+
+/// Which of equal scores comes first. Candidates are counted set by set, in each by position.
+enum class TieOrder { kLowerFirst, kHigherFirst };
+
+/// The candidates of all kept sets of a layer in one falling order of their scores, sorted as deep as anyone asks.
+/// Thread-safe.
+class Competition final : public LayerMeasure {
+ public:
+  Competition(const LayerSummary& summary, TieOrder ties);
+
+  Index sets() const { return sets_; }
+  /// All there are.
+  Index candidates() const { return candidates_; }
+  /// Of the first min(count, candidates()) or more in that order: which set they belong to, and their scores.
+  std::shared_ptr<const std::vector<std::uint16_t>> owners(Index count) const;
+  std::shared_ptr<const std::vector<float>> scores(Index count) const;
+
+  /// Of the `count` best, how many are each set's.
+  std::vector<Index> shares(Index count) const;
+  /// The same where every set is guaranteed its `guarantee` best before the rest of `count` goes to the best of all.
+  std::vector<Index> shares(Index count, Index guarantee) const;
+
+ private:
+  void sort_to(Index count) const;
+
+  std::shared_ptr<const trace::RowMatrix> matrix_;
+  PositionRanges ranges_;
+  TieOrder ties_;
+  Index sets_;
+  Index candidates_;
+  mutable std::mutex mutex_;
+  mutable std::shared_ptr<const std::vector<std::uint16_t>> owners_;
+  mutable std::shared_ptr<const std::vector<float>> scores_;
+};
+
+/// The competition that an allocator measured, or, where nobody did, a new one.
+std::shared_ptr<const Competition> competition_of(const LayerSummary& summary, TieOrder ties);
+
+}  // namespace evictlab::sim

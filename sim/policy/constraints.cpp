@@ -1,0 +1,147 @@
+#include "sim/policy/constraints.hpp"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "core/text.hpp"
+#include "sim/policy/parts.hpp"
+
+namespace evictlab::sim {
+namespace {
+
+constexpr Index kMost = Index{1} << 31;
+constexpr Index kMostBlock = 4096;
+
+std::optional<Index> count(std::string_view text) {
+  const auto value = core::parse_integer(core::trim(text));
+  if (!value || *value < 0 || *value > kMost) return {};
+  return *value;
+}
+
+Protection parse_protect(const std::string& policy, std::string_view text) {
+  const std::size_t plus = text.find('+');
+  if (plus != std::string_view::npos) {
+    const auto sinks = count(text.substr(0, plus));
+    const auto recent = count(text.substr(plus + 1));
+    if (sinks && recent) return {*sinks, *recent};
+  }
+  throw PolicyError("policy '{}': protect must be sinks+window, such as 4+32, got '{}'", policy, text);
+}
+
+Granularity parse_share(const std::string& policy, std::string_view text) {
+  if (text == "kv") return Granularity::kKvHead;
+  if (text == "layer") return Granularity::kLayer;
+  throw PolicyError("policy '{}': share must be kv or layer, got '{}'", policy, text);
+}
+
+Index parse_block(const std::string& policy, std::string_view text) {
+  const auto size = count(text);
+  if (size && *size >= 1 && *size <= kMostBlock) return *size;
+  throw PolicyError("policy '{}': blocks must be a whole number in 1..{}, got '{}'", policy, kMostBlock, text);
+}
+
+void demand_word(const std::string& policy, const std::string& key, std::string_view text, std::string_view word) {
+  if (text != word) throw PolicyError("policy '{}': {} must be {}, got '{}'", policy, key, word, text);
+}
+
+}  // namespace
+
+std::string Constraints::text() const {
+  std::vector<std::string> items;
+  if (protection) items.push_back(fmt::format("protect={}+{}", protection->sinks, protection->recent));
+  if (share) items.push_back(fmt::format("share={}", granularity_name(*share)));
+  if (block > 1) items.push_back(fmt::format("blocks={}", block));
+  if (uniform_layers) items.emplace_back("layers=uniform");
+  if (authors_unit) items.emplace_back("budget_unit=authors");
+  return fmt::format("{}", fmt::join(items, ","));
+}
+
+std::pair<KeyValues, Constraints> take_constraints(const PolicySpec& spec) {
+  std::pair<KeyValues, Constraints> result;
+  auto& [own, constraints] = result;
+  for (const auto& [key, value] : spec.parameters) {
+    if (key == "protect") {
+      constraints.protection = parse_protect(spec.name, value);
+    } else if (key == "share") {
+      constraints.share = parse_share(spec.name, value);
+    } else if (key == "blocks") {
+      constraints.block = parse_block(spec.name, value);
+    } else if (key == "layers") {
+      demand_word(spec.name, key, value, "uniform");
+      constraints.uniform_layers = true;
+    } else if (key == "budget_unit") {
+      demand_word(spec.name, key, value, "authors");
+      constraints.authors_unit = true;
+    } else {
+      own.emplace_back(key, value);
+    }
+  }
+  return result;
+}
+
+PolicySpec with_defaults(PolicySpec spec, const KeyValues& defaults) {
+  for (const auto& [key, value] : defaults) {
+    const bool given = std::any_of(spec.parameters.begin(), spec.parameters.end(),
+                                   [&key = key](const auto& own) { return own.first == key; });
+    if (!given) spec.parameters.emplace_back(key, value);
+  }
+  return spec;
+}
+
+Policy constrained(Policy policy, const Constraints& constraints) {
+  policy.authors_unit = constraints.authors_unit;
+  if (policy.allocator->ignores_budget() && !policy.fixed_protection && !policy.scorer) return policy;  // full
+  if (constraints.protection) {
+    if (policy.fixed_protection) {
+      throw ImpossiblePolicy("policy '{}': which positions it protects is the method itself, so no others can be",
+                             policy.name);
+    }
+    policy.protection = *constraints.protection;
+  }
+  if (constraints.uniform_layers) {
+    if (auto uniform = policy.allocator->uniform_over_layers()) policy.allocator = std::move(uniform);
+  }
+  if (constraints.share && *constraints.share != policy.granularity) {
+    if (*constraints.share < policy.granularity) {
+      throw ImpossiblePolicy("policy '{}' has one kept set per {}; share={} would need scores it does not give",
+                             policy.name, granularity_words(policy.granularity), granularity_name(*constraints.share));
+    }
+    policy.granularity = *constraints.share;
+    if (policy.scorer) policy.scorer = shared_scorer(policy.scorer, policy.granularity);
+    if (policy.refiner) policy.refiner = shared_scorer(policy.refiner, policy.granularity);
+  }
+  if (constraints.block > 1) {
+    if (policy.selector->block() > 1 || policy.selector->ranking_depends_on_budget()) {
+      throw ImpossiblePolicy("policy '{}': {} cannot select in blocks of {}", policy.name, policy.selector->identity(),
+                             constraints.block);
+    }
+    policy.selector = block_selector({.size = constraints.block});
+    policy.block = constraints.block;
+  }
+  return policy;
+}
+
+std::string protect_value(std::string_view text) {
+  Protection protection;
+  for (const std::string& item : core::split(text, ',')) {
+    const std::size_t equals = item.find('=');
+    const std::string key(core::trim(std::string_view(item).substr(0, equals)));
+    const auto value = equals == std::string::npos ? std::nullopt : count(std::string_view(item).substr(equals + 1));
+    if ((key != "sinks" && key != "window") || !value) {
+      throw PolicyError("--protect must be sinks=<number>,window=<number>, got '{}'", text);
+    }
+    (key == "sinks" ? protection.sinks : protection.recent) = *value;
+  }
+  return fmt::format("{}+{}", protection.sinks, protection.recent);
+}
+
+KeyValues parse_constraints(std::string_view text) {
+  const PolicySpec spec = parse_policy(fmt::format("constraints({})", text));
+  const auto [others, constraints] = take_constraints(spec);
+  if (others.empty()) return spec.parameters;
+  throw PolicyError("constraints '{}': '{}' is none of protect, share, blocks, layers, budget_unit", text,
+                    others.front().first);
+}
+
+}  // namespace evictlab::sim

@@ -1,0 +1,84 @@
+#include "sim/policy/importance.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace evictlab::sim {
+
+std::string_view granularity_name(Granularity granularity) {
+  switch (granularity) {
+    case Granularity::kQueryHead:
+      return "query";
+    case Granularity::kKvHead:
+      return "kv";
+    case Granularity::kLayer:
+      break;
+  }
+  return "layer";
+}
+
+std::string_view granularity_words(Granularity granularity) {
+  switch (granularity) {
+    case Granularity::kQueryHead:
+      return "query head";
+    case Granularity::kKvHead:
+      return "kv head";
+    case Granularity::kLayer:
+      break;
+  }
+  return "layer";
+}
+
+Index set_count(Granularity granularity, const trace::LayerShape& shape) {
+  switch (granularity) {
+    case Granularity::kQueryHead:
+      return shape.query_heads;
+    case Granularity::kKvHead:
+      return shape.kv_heads;
+    case Granularity::kLayer:
+      break;
+  }
+  return 1;
+}
+
+double real_set_capacity(Granularity granularity, const trace::LayerShape& shape, double slots) {
+  if (granularity != Granularity::kQueryHead) return slots;
+  return slots * static_cast<double>(shape.kv_heads) / static_cast<double>(shape.query_heads);
+}
+
+Index set_capacity(Granularity granularity, const trace::LayerShape& shape, double slots) {
+  return static_cast<Index>(real_set_capacity(granularity, shape, slots));
+}
+
+Index set_of(Granularity granularity, const trace::LayerShape& shape, Index query_head) {
+  switch (granularity) {
+    case Granularity::kQueryHead:
+      return query_head;
+    case Granularity::kKvHead:
+      return shape.kv_head_of(query_head);
+    case Granularity::kLayer:
+      break;
+  }
+  return 0;
+}
+
+double stored_slots(Granularity granularity, const trace::LayerShape& shape, Index positions) {
+  // A set for the whole layer is stored once per kv head: G times, divided by G.
+  if (granularity == Granularity::kLayer) return static_cast<double>(positions);
+  return static_cast<double>(positions) / static_cast<double>(shape.kv_heads);
+}
+
+std::string Protection::text() const { return fmt::format("sinks={},recent={}", sinks, recent); }
+
+PositionRanges::PositionRanges(const trace::LayerShape& shape, const Protection& protection, Index block)
+    : first_visible(shape.first_visible()), prompt_length(shape.prompt_length) {
+  candidates_begin = std::clamp(protection.sinks, first_visible, prompt_length);
+  candidates_end = prompt_length - std::min(protection.recent, prompt_length);
+  if (candidates_begin > first_visible) candidates_begin = (candidates_begin + block - 1) / block * block;
+  if (candidates_end < prompt_length) candidates_end -= candidates_end % block;
+  candidates_begin = std::min(candidates_begin, prompt_length);
+  candidates_end = std::max(candidates_begin, candidates_end);
+}
+
+}  // namespace evictlab::sim

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "sim/policy/error.hpp"
+
+// What a policy can be told: every parameter is declared once, with its default, what it may be and
+// what it means. Parsing, checking, help and the canonical text in result tables all come from there.
+
+namespace evictlab::sim {
+
+/// The parameter that says whose code or paper a policy follows.
+inline constexpr std::string_view kVariantParameter = "variant";
+
+struct IntegerRange {
+  std::int64_t minimum = 0;
+  std::int64_t maximum = 0;
+  bool odd = false;
+};
+struct NumberRange {
+  double minimum = 0.0;
+  double maximum = 0.0;
+};
+struct Choices {
+  std::vector<std::string> names;
+};
+
+using ParameterValue = std::variant<std::int64_t, double, std::string>;
+
+struct Parameter {
+  std::string name;
+  ParameterValue default_value;
+  std::variant<IntegerRange, NumberRange, Choices> allowed;
+  std::string help;  // one line: what it means, its unit
+};
+
+/// "an odd whole number in 1..255", "a number in 0..1", "one of max, avg".
+std::string allowed_text(const Parameter& parameter);
+/// As it is written after "name=".
+std::string value_text(const ParameterValue& value);
+
+using KeyValues = std::vector<std::pair<std::string, std::string>>;
+
+/// A policy's parameters in the order they are shown.
+class ParameterList {
+ public:
+  ParameterList& integer(std::string name, std::int64_t default_value, IntegerRange range, std::string help);
+  ParameterList& number(std::string name, double default_value, NumberRange range, std::string help);
+  /// The first choice is the default.
+  ParameterList& choice(std::string name, std::vector<std::string> choices, std::string help);
+
+  /// Declares what another list has and this one has not.
+  ParameterList& add_missing(const ParameterList& others);
+  /// Other defaults for parameters declared already; std::logic_error when they are not allowed.
+  ParameterList& set_defaults(const KeyValues& defaults);
+
+  const std::vector<Parameter>& all() const { return parameters_; }
+
+ private:
+  ParameterList& add(Parameter parameter);
+  std::vector<Parameter> parameters_;
+};
+
+/// A value for each declared parameter: the one given, or the default.
+class Parameters {
+ public:
+  /// `owner` is whose parameters they are, for messages. `defaults` replace the declared ones (a variant's).
+  /// Throws PolicyError for a key that is not declared (with the nearest one that is) and for a value that is
+  /// not allowed.
+  Parameters(std::string owner, const ParameterList& declared, const KeyValues& given, const KeyValues& defaults = {});
+
+  bool declares(std::string_view name) const;
+  /// The value of a declared parameter of that type; std::logic_error for any other name.
+  std::int64_t integer(std::string_view name) const;
+  double number(std::string_view name) const;
+  const std::string& choice(std::string_view name) const;
+
+  /// Canonical: every parameter in declared order, "window=32,kernel=7,pooling=max".
+  std::string text() const;
+  /// Only those that differ from their default, in the same form; empty when none does.
+  std::string changes() const;
+
+ private:
+  /// Replaces values by those given.
+  void set(const KeyValues& given);
+  const ParameterValue& value(std::string_view name) const;
+  std::string join(bool changed_only) const;
+
+  std::string owner_;
+  std::vector<Parameter> declared_;
+  std::vector<ParameterValue> defaults_;
+  std::vector<ParameterValue> values_;
+};
+
+}  // namespace evictlab::sim

@@ -1,0 +1,20 @@
+// Everything is kept: retained mass 1, loss 0, whatever the budget. The upper end of the scale.
+
+#include "sim/policy/parts.hpp"
+#include "sim/policy/registry.hpp"
+
+namespace evictlab::sim {
+
+PolicyDefinition full() {
+  return {.description = "keeps every position, whatever the budget: the upper end of the scale",
+          .source = "own",
+          .parameters = {},
+          .build = [](const Parameters&) {
+            Policy policy;
+            policy.allocator = everything_allocator();
+            policy.selector = top_selector();
+            return policy;
+          }};
+}
+
+}  // namespace evictlab::sim

@@ -1,0 +1,44 @@
+// H2O (Zhang et al. 2023, arXiv:2306.14048): the positions that have been paid the most attention, and the recent ones.
+//
+// The default follows KVCache-Factory, which evicts once after the prompt: column sums over all prompt queries, the
+// last `window` positions kept. NVIDIA/kvpress' observed attention divides by how many queries could see a position and
+// protects nothing. The original code keeps half of the budget for recent positions.
+// decode=yes goes on as the original does: accumulated attention, of which the least leaves at every step.
+// Deviation of all at prefill: the paper evicts greedily at every step from the first token on.
+
+#include "sim/policy/declarations.hpp"
+#include "sim/policy/registry.hpp"
+
+namespace evictlab::sim {
+
+// Of the original's budget.
+constexpr double kRecentPart = 0.5;
+
+PolicyDefinition h2o() {
+  ParameterList parameters;
+  declare_protection(parameters, 0, 32);
+  declare_reduction(parameters);
+  declare_axis(parameters);
+  declare_decode(parameters);
+  return {.description = "keeps the positions that all prompt queries attend to most, and the last ones",
+          .source = "Zefan-Cai/KVCache-Factory@c97f9d7",
+          .parameters = parameters,
+          .variants = {{"kvcache-factory", "Zefan-Cai/KVCache-Factory@c97f9d7", {}},
+                       {"kvpress", "NVIDIA/kvpress@8bb29b9", {{"window", "0"}}},
+                       {"h2o", "FMInference/H2O", {{"window", "0"}, {"reduction", "sum"}}}},
+          .build = [](const Parameters& given) {
+            const std::string& variant = given.choice(kVariantParameter);
+            Policy policy;
+            policy.granularity = granularity_from(given);
+            policy.scorer = attention_mass_scorer({.reduction = reduction_from(given),
+                                                   .granularity = policy.granularity,
+                                                   .per_observer = variant == "kvpress"});
+            policy.allocator = uniform_allocator();
+            policy.selector = variant == "h2o" ? recent_first_selector(kRecentPart) : top_selector();
+            policy.protection = protection_from(given);
+            if (decodes(given)) policy.decoding = h2o_decode_rule(variant == "h2o" ? kRecentPart : 0.0);
+            return policy;
+          }};
+}
+
+}  // namespace evictlab::sim

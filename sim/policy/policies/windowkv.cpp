@@ -1,0 +1,58 @@
+// WindowKV (Zuo et al. 2025, arXiv:2503.17922): the last queries judge blocks of positions for all heads together
+// (scorers/window_blocks.cpp); the first layer of a group selects for the whole group; groups get falling budgets
+// (allocators/layer_groups.cpp).
+//
+// variant=code follows optim996/WindowKV@7513467: a layer keeps all blocks but ceil(excess / block), which can
+// overshoot its budget by a block less one; a group's first layer that would drop all blocks keeps the suffix alone and
+// leaves the selection of the group before to its followers. Its classifier chooses the strategy by the prompt; here
+// `task` or `strategy` does. variant=paper: as many whole blocks as fit; the first layer always selects. Ours: a model
+// whose layers do not make at least two whole groups of shared_layers uses groups of a quarter of its layers, or the
+// next smaller divisor, and says so.
+
+#include "sim/policy/declarations.hpp"
+#include "sim/policy/registry.hpp"
+
+namespace evictlab::sim {
+namespace {
+
+Policy windowkv_policy(const Parameters& given) {
+  const std::string& strategy = given.choice("strategy");
+  const bool by_largest = strategy == "max" || (strategy == "task" && given.choice("task") == "qa");
+  const bool paper = given.choice(kVariantParameter) == "paper";
+  const Index group = given.integer("shared_layers");
+  const Index suffix = given.integer("suffix") > 0 ? given.integer("suffix") : by_largest ? 32 : 16;
+  Policy policy;
+  policy.granularity = Granularity::kLayer;
+  policy.scorer = window_blocks_scorer(
+      {.window = suffix, .block = given.integer("block"), .top = by_largest ? given.integer("top") : 0});
+  policy.allocator = layer_groups_allocator({.group = group, .beta = given.integer("beta"), .exact = paper});
+  policy.selector =
+      block_selector({.size = given.integer("block"),
+                      .by_mean = false,
+                      .count = paper ? BlockCount::kFitting : BlockCount::kAllButDropped,
+                      .layers_sharing = [group](Index layers) { return layers_in_group(layers, group); }});
+  policy.protection = {given.integer("sinks"), suffix};
+  policy.uncounted = suffix;
+  return policy;
+}
+
+}  // namespace
+
+PolicyDefinition windowkv() {
+  ParameterList parameters;
+  parameters.choice("strategy", {"task", "max", "average"}, "what a block is worth; task: as its kind of task asks for")
+      .choice("task", {"qa", "other"}, "question answering (max) or another (average)")
+      .integer("block", 8, {1, 4096}, "positions kept together")
+      .integer("shared_layers", 8, {1, kMostPositions}, "successive layers that keep the same positions")
+      .integer("beta", 14, {1, kMostPositions}, "how steeply budgets fall over the groups")
+      .integer("suffix", 0, {0, kMostPositions}, "last queries that vote, kept; 0: 32 for max, 16 for average")
+      .integer("top", 4, {1, 4096}, "largest values of a block that count (max)")
+      .integer("sinks", 0, {0, kMostPositions}, "first positions kept in any case");
+  return {.description = "keeps whole blocks that the last prompt queries attend to, the same for groups of layers",
+          .source = "optim996/WindowKV@7513467",
+          .parameters = parameters,
+          .variants = {{"code", "optim996/WindowKV@7513467", {}}, {"paper", "arXiv:2503.17922", {}}},
+          .build = windowkv_policy};
+}
+
+}  // namespace evictlab::sim

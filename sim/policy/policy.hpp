@@ -1,0 +1,67 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sim/policy/allocator.hpp"
+#include "sim/policy/decoding.hpp"
+#include "sim/policy/error.hpp"
+#include "sim/policy/scorer.hpp"
+#include "sim/policy/selector.hpp"
+#include "trace/model.hpp"
+
+namespace evictlab::sim {
+
+/// Parts that do not fit together, or a policy that cannot do what is forced on it: in a list of policies it is left
+/// out with this reason.
+class ImpossiblePolicy : public PolicyError {
+ public:
+  using PolicyError::PolicyError;
+};
+
+/// A point in scorer x allocator x selector, with what is protected and who shares a kept set. A value:
+/// copies share the parts, which never change.
+struct Policy {
+  std::string name;        // "snapkv"
+  std::string parameters;  // canonical: all of them, "window=32,kernel=7,..."; may be empty
+  std::string changes;     // those that differ from the defaults
+  std::string variant;     // which source it follows; empty for our own
+
+  std::shared_ptr<const Scorer> scorer;   // none: every candidate counts the same, earlier ones first
+  std::shared_ptr<const Scorer> refiner;  // a second opinion, for selectors of two stages
+  std::shared_ptr<const Allocator> allocator;
+  std::shared_ptr<const Selector> selector;
+  std::shared_ptr<const DecodeRule> decoding;  // none: nothing more is evicted after the prompt
+  Protection protection;
+  /// What is protected is the method itself, so nothing else can be protected instead.
+  bool fixed_protection = false;
+  Granularity granularity = Granularity::kKvHead;
+  Index block = 1;            // positions stored, and so kept, together; blocks start at multiples of it
+  bool authors_unit = false;  // budgets are in the unit of the method's source
+  Index uncounted = 0;        // protected positions that the source's capacity does not count
+  /// What a user should know about its parameters, one line each: a published setting that is not known.
+  std::vector<std::string> notes;
+
+  /// What all parts together read.
+  Needs needs() const;
+  PositionRanges ranges(const trace::LayerShape& shape) const { return {shape, protection, block}; }
+  AllocationRequest request(Index layers, double slots) const {
+    return {layers, slots, granularity, authors_unit, uncounted};
+  }
+  /// "snapkv(window=32,kernel=7,...)": parses back to this policy.
+  std::string text() const;
+  /// "snapkv" or "snapkv(kernel=5)": short, for people.
+  std::string label() const;
+};
+
+/// Throws ImpossiblePolicy when the parts do not fit together, saying why.
+void check_parts(const Policy& policy);
+
+/// Throws PolicyError naming both sides when a recorded prompt lacks what the policy reads.
+void check_needs(const Policy& policy, const trace::PromptInfo& prompt);
+
+/// Whether `slots` per kv head hold at least what the policy protects in this layer.
+bool is_feasible(const Policy& policy, const trace::LayerShape& shape, double slots);
+
+}  // namespace evictlab::sim

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "analysis/allocation.hpp"
+#include "sim/policy/allocator.hpp"
+
+namespace evictlab::sim {
+
+/// What a layer's kept sets gain, position by position, when they keep the first of a ranking: the curves that the best
+/// allocation for a given ranking divides slots by (analysis/allocation.hpp). In units of future shares, which add up
+/// to retained mass times the query heads.
+class RankedGains final : public LayerMeasure {
+ public:
+  /// `shares` [sets, n] (future_importance), `ranking` of all candidates.
+  RankedGains(const trace::RowMatrix& shares, const Ranking& ranking, const PositionRanges& ranges);
+
+  /// One per kept set; counts are of candidates, the protected positions' mass is in every value.
+  std::span<const analysis::ConcaveHull> hulls() const { return hulls_; }
+  /// What a set retains with the protected and its `count` first candidates.
+  double value(Index set, Index count) const;
+
+ private:
+  std::vector<std::vector<float>> gains_;     // [sets][candidates], in the order of the ranking
+  std::vector<analysis::ConcaveHull> hulls_;  // [sets]
+};
+
+/// The best division of `totals` (rising numbers of candidates over all sets of all layers), set by set in the order of
+/// the layers.
+std::vector<analysis::SlotAllocation> best_allocations(std::span<const std::shared_ptr<const RankedGains>> layers,
+                                                       std::span<const Index> totals);
+
+}  // namespace evictlab::sim

@@ -1,0 +1,110 @@
+#include "sim/policy/registry.hpp"
+
+#include <algorithm>
+
+#include "core/text.hpp"
+
+namespace evictlab::sim {
+
+// policies.def is expanded twice: here into declarations, below into rows of the table.
+#define EVICTLAB_POLICY(function, name, paper) PolicyDefinition function();
+#include "policies.def"
+#undef EVICTLAB_POLICY
+
+namespace {
+
+// Declares the choice of variant where there is one.
+PolicyDefinition complete(PolicyDefinition definition) {
+  if (definition.variants.empty()) return definition;
+  std::vector<std::string> names;
+  for (const Variant& variant : definition.variants) names.push_back(variant.name);
+  definition.parameters.choice(std::string(kVariantParameter), names, "whose code or paper it follows");
+  return definition;
+}
+
+// What parameters default to in the variant that is asked for.
+KeyValues variant_defaults(const PolicyDefinition& definition, const KeyValues& given) {
+  for (const auto& [key, value] : given) {
+    if (key != kVariantParameter) continue;
+    for (const Variant& variant : definition.variants) {
+      if (variant.name == value) return variant.defaults;
+    }
+  }
+  return {};
+}
+
+std::string joined(const std::string& a, const std::string& b) { return a.empty() ? b : b.empty() ? a : a + "," + b; }
+
+}  // namespace
+
+std::span<const PolicyInfo> policies() {
+  static const std::vector<PolicyInfo> table = {
+#define EVICTLAB_POLICY(function, name, paper) {name, paper, complete(function())},
+#include "policies.def"
+#undef EVICTLAB_POLICY
+  };
+  return table;
+}
+
+bool is_variant(std::string_view name) {
+  const auto has = [&](const PolicyInfo& info) {
+    const auto& variants = info.definition.variants;
+    return std::any_of(variants.begin(), variants.end(), [&](const Variant& variant) { return variant.name == name; });
+  };
+  return std::any_of(policies().begin(), policies().end(), has);
+}
+
+const PolicyInfo& find_policy(std::string_view name) {
+  const auto all = policies();
+  const auto found = std::find_if(all.begin(), all.end(), [&](const PolicyInfo& info) { return info.name == name; });
+  if (found != all.end()) return *found;
+  std::vector<std::string> names;
+  for (const PolicyInfo& info : all) names.push_back(info.name);
+  throw PolicyError("unknown policy '{}'{}", name, core::suggestion(name, names));
+}
+
+Policy make_policy(const PolicySpec& spec) {
+  const PolicyInfo& info = find_policy(spec.name);
+  const PolicyDefinition& definition = info.definition;
+  auto [own, constraints] = take_constraints(spec);
+  const Parameters parameters(info.name,
+                              definition.parameters_for ? definition.parameters_for(own) : definition.parameters, own,
+                              variant_defaults(definition, own));
+  Policy policy = definition.build(parameters);
+  policy.name = info.name;
+  if (!definition.variants.empty()) policy.variant = parameters.choice(kVariantParameter);
+  policy.parameters = joined(parameters.text(), constraints.text());
+  policy.changes = joined(parameters.changes(), constraints.text());
+  policy = constrained(std::move(policy), constraints);
+  check_parts(policy);
+  return policy;
+}
+
+Policy make_policy(std::string_view text) { return make_policy(parse_policy(text)); }
+
+std::vector<Policy> make_policies(std::string_view list, const MakeOptions& options) {
+  std::vector<Policy> made;
+  std::string reason;
+  for (PolicySpec spec : parse_policies(list)) {
+    const auto& variants = find_policy(spec.name).definition.variants;
+    const bool has_variant = std::any_of(variants.begin(), variants.end(),
+                                         [&](const Variant& variant) { return variant.name == options.variant; });
+    KeyValues defaults = options.constraints;
+    if (has_variant) defaults.emplace_back(kVariantParameter, options.variant);
+    try {
+      Policy policy = make_policy(with_defaults(std::move(spec), defaults));
+      const bool repeated =
+          std::any_of(made.begin(), made.end(), [&](const Policy& other) { return other.text() == policy.text(); });
+      if (repeated) throw PolicyError("policies '{}': {} is listed twice", list, policy.label());
+      made.push_back(std::move(policy));
+    } catch (const ImpossiblePolicy& error) {
+      if (!options.left_out) throw;
+      reason = error.what();
+      options.left_out(reason);
+    }
+  }
+  if (made.empty()) throw ImpossiblePolicy("{}", reason);
+  return made;
+}
+
+}  // namespace evictlab::sim

@@ -1,0 +1,152 @@
+// Rankings that depend on the budget.
+//
+// Two stages (CriticalKV: Feng et al. 2025, arXiv:2502.03805, algorithm 1): of K positions the int(K * first_stage)
+// most important come first, the others follow by (importance + epsilon) * refinement. CriticalAdaKV fills the first
+// stage from the set's own budget, and at least with what was guaranteed to it before the sets competed.
+//
+// Recent first: part of the budget is for the most recent positions, the rest for the most important (H2O).
+//
+// Guaranteed: the guaranteed ones come first, ties to the lower position; the others after them, ties to the higher.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/select.hpp"
+#include "sim/policy/parts.hpp"
+
+namespace evictlab::sim {
+namespace {
+
+std::span<const float> candidates_of(const trace::RowMatrix& scores, const RankRequest& request) {
+  return {scores.row(request.set).data() + request.ranges.candidates_begin,
+          static_cast<std::size_t>(request.ranges.candidates())};
+}
+
+// Ranks the candidates that are not `first` by their `scores`, behind those that are.
+template <typename Order>
+std::vector<std::int32_t> first_then(const RankRequest& request, const std::vector<std::uint32_t>& first, Order order) {
+  const auto begin = static_cast<std::int32_t>(request.ranges.candidates_begin);
+  std::vector<bool> taken(static_cast<std::size_t>(request.ranges.candidates()), false);
+  std::vector<std::int32_t> ranked;
+  ranked.reserve(taken.size());
+  for (const std::uint32_t index : first) {
+    taken[index] = true;
+    ranked.push_back(begin + static_cast<std::int32_t>(index));
+  }
+  for (const std::uint32_t index : order()) {
+    if (!taken[index]) ranked.push_back(begin + static_cast<std::int32_t>(index));
+  }
+  if (static_cast<Index>(ranked.size()) > request.ceiling) ranked.resize(static_cast<std::size_t>(request.ceiling));
+  return ranked;
+}
+
+Index beyond_protection(Index positions, const PositionRanges& ranges) {
+  return std::clamp<Index>(positions - ranges.protected_count(), 0, ranges.candidates());
+}
+
+class BudgetedSelector : public Selector {
+ public:
+  bool ranking_depends_on_budget() const override { return true; }
+  Index prefix(std::span<const std::int32_t> ranked, const PositionRanges& /*ranges*/, Index slots) const override {
+    return std::min(slots, static_cast<Index>(ranked.size()));
+  }
+};
+
+class TwoStageSelector final : public BudgetedSelector {
+ public:
+  explicit TwoStageSelector(const TwoStageRule& rule) : rule_(rule) {}
+
+  std::string identity() const override {
+    return fmt::format("two-stage(first_stage={},epsilon={},budget={},floor_alpha={})", rule_.first_stage,
+                       rule_.epsilon, rule_.own_budget ? "own" : "capacity", rule_.floor_alpha);
+  }
+  bool needs_refinement() const override { return true; }
+
+  std::vector<std::int32_t> rank(const RankRequest& request) const override {
+    const auto scores = candidates_of(*request.importance.scores, request);
+    const auto weights = candidates_of(*request.importance.refinement, request);
+    const auto first = core::top_ranked(scores, static_cast<std::size_t>(first_stage(request)));
+    return first_then(request, first, [&] {
+      std::vector<float> refined(scores.size());
+      for (std::size_t j = 0; j < refined.size(); ++j) {
+        refined[j] =
+            static_cast<float>((static_cast<double>(scores[j]) + rule_.epsilon) * static_cast<double>(weights[j]));
+      }
+      return core::argsort_descending(refined);
+    });
+  }
+
+ private:
+  Index first_stage(const RankRequest& request) const {
+    const PositionRanges& ranges = request.ranges;
+    const double budget =
+        rule_.own_budget ? static_cast<double>(request.slots + ranges.protected_count()) : request.capacity;
+    const auto filled = static_cast<Index>(budget * rule_.first_stage);
+    return beyond_protection(std::max(filled, guaranteed_positions(request.capacity, rule_.floor_alpha)), ranges);
+  }
+
+  TwoStageRule rule_;
+};
+
+class GuaranteedSelector final : public BudgetedSelector {
+ public:
+  explicit GuaranteedSelector(double floor_alpha) : floor_alpha_(floor_alpha) {}
+
+  std::string identity() const override { return fmt::format("guaranteed(floor_alpha={})", floor_alpha_); }
+
+  std::vector<std::int32_t> rank(const RankRequest& request) const override {
+    const auto scores = candidates_of(*request.importance.scores, request);
+    const Index count = beyond_protection(guaranteed_positions(request.capacity, floor_alpha_), request.ranges);
+    return first_then(request, core::top_ranked(scores, static_cast<std::size_t>(count)), [&] {
+      const std::vector<float> reversed(scores.rbegin(), scores.rend());
+      std::vector<std::uint32_t> order = core::argsort_descending(reversed);
+      for (std::uint32_t& index : order) index = static_cast<std::uint32_t>(scores.size()) - 1 - index;
+      return order;
+    });
+  }
+
+ private:
+  double floor_alpha_;
+};
+
+class RecentFirstSelector final : public BudgetedSelector {
+ public:
+  explicit RecentFirstSelector(double recent_part) : recent_part_(recent_part) {}
+
+  std::string identity() const override { return fmt::format("recent-first(part={})", recent_part_); }
+
+  std::vector<std::int32_t> rank(const RankRequest& request) const override {
+    const PositionRanges& ranges = request.ranges;
+    const auto budget = static_cast<double>(request.slots + ranges.protected_count());
+    const Index also_recent = ranges.prompt_length - ranges.candidates_end;
+    const Index recent =
+        std::clamp<Index>(static_cast<Index>(budget * recent_part_) - also_recent, 0, ranges.candidates());
+    std::vector<std::uint32_t> first(static_cast<std::size_t>(recent));
+    for (Index i = 0; i < recent; ++i) {
+      first[static_cast<std::size_t>(i)] = static_cast<std::uint32_t>(ranges.candidates() - recent + i);
+    }
+    return first_then(request, first,
+                      [&] { return core::argsort_descending(candidates_of(*request.importance.scores, request)); });
+  }
+
+ private:
+  double recent_part_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Selector> recent_first_selector(double recent_part) {
+  return std::make_shared<RecentFirstSelector>(recent_part);
+}
+
+std::shared_ptr<const Selector> two_stage_selector(const TwoStageRule& rule) {
+  return std::make_shared<TwoStageSelector>(rule);
+}
+
+std::shared_ptr<const Selector> guaranteed_selector(double floor_alpha) {
+  return std::make_shared<GuaranteedSelector>(floor_alpha);
+}
+
+}  // namespace evictlab::sim

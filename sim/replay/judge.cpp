@@ -1,0 +1,213 @@
+#include "sim/replay/judge.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <tuple>
+
+#include "analysis/eviction_slots.hpp"
+#include "core/parallel.hpp"
+#include "core/select.hpp"
+#include "sim/policy/error.hpp"
+#include "sim/policy/future.hpp"
+
+namespace evictlab::sim {
+namespace {
+
+// Finite and not negative, by bits: what is neither has the sign or all of the exponent set, but for -0.
+bool all_masses(std::span<const float> row) {
+  std::uint32_t wrong = 0;
+  for (const float value : row)
+    wrong |= static_cast<std::uint32_t>(std::bit_cast<std::uint32_t>(value + 0.0F) >= 0x7F800000U);
+  return wrong == 0;
+}
+
+std::vector<std::int32_t> protected_positions(const PositionRanges& ranges) {
+  std::vector<std::int32_t> positions;
+  for (Index j = ranges.first_visible; j < ranges.candidates_begin; ++j)
+    positions.push_back(static_cast<std::int32_t>(j));
+  for (Index j = ranges.candidates_end; j < ranges.prompt_length; ++j)
+    positions.push_back(static_cast<std::int32_t>(j));
+  return positions;
+}
+
+// Runs that hold prefixes of the same ranking, under the same protection.
+using PrefixKey = std::tuple<const Ranking*, Granularity, Index, Index>;
+// Oracles with the same kept sets and protection.
+using OracleKey = std::tuple<Granularity, Index, Index>;
+OracleKey oracle_key(const JudgedLayer& run) {
+  return {run.granularity, run.held->ranges.candidates_begin, run.held->ranges.candidates_end};
+}
+
+// One kept set of all runs of a prefix key.
+struct SetTask {
+  Index set = 0;
+  const std::vector<std::size_t>* runs = nullptr;
+  const trace::RowMatrix* shares = nullptr;
+  const OracleCurve* oracle = nullptr;
+};
+
+// What the kept sets of every run add up to.
+struct RunSums {
+  std::vector<analysis::KeptSums> heads;  // [H]
+  std::vector<double> missed;             // [sets]: what the oracle retains more, in future shares
+};
+
+// Walks a set's ranking once, stopping at every run's count.
+void add_up(const SetTask& task, std::span<const JudgedLayer> runs, const analysis::SummaryReference& summary,
+            Index query_heads, std::vector<RunSums>& sums) {
+  const auto index = static_cast<std::size_t>(task.set);
+  const HeldLayer& first = *runs[task.runs->front()].held;
+  const PositionRanges& ranges = first.ranges;
+  const auto& ranked = first.ranking->order[index];
+  std::vector<std::size_t> order = *task.runs;
+  std::ranges::stable_sort(order, {}, [&](std::size_t run) { return runs[run].held->counts[index]; });
+  std::vector<Index> counts;
+  for (const std::size_t run : order) counts.push_back(runs[run].held->counts[index]);
+
+  const auto always = protected_positions(ranges);
+  const Index sharing = query_heads / first.sets();
+  std::vector<analysis::KeptSums> own(counts.size());
+  for (Index head = task.set * sharing; head < (task.set + 1) * sharing; ++head) {
+    summary.sums_in_order(head, always, ranked, counts, own);
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      const bool everything = counts[i] == ranges.candidates();
+      sums[order[i]].heads[static_cast<std::size_t>(head)] = everything ? summary.everything(head) : own[i];
+    }
+  }
+  const auto shares = task.shares->row(task.set);
+  double mass = protected_share(shares, ranges);
+  std::size_t summed = 0;
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    for (; summed < static_cast<std::size_t>(counts[i]); ++summed) mass += shares[ranked[summed]];
+    if (counts[i] == ranges.candidates()) continue;  // nothing was evicted
+    // Sums of the same numbers in another order differ by rounding.
+    sums[order[i]].missed[index] = std::max(0.0, task.oracle->best(task.set, counts[i]) - mass);
+  }
+}
+
+}  // namespace
+
+OracleCurve::OracleCurve(const trace::RowMatrix& shares, const PositionRanges& ranges, Index depth) {
+  best_.resize(static_cast<std::size_t>(shares.rows()));
+  core::parallel_for(best_.size(), [&](std::size_t set) {
+    const auto row = shares.row(static_cast<Index>(set));
+    const std::span candidates(row.data() + ranges.candidates_begin, static_cast<std::size_t>(ranges.candidates()));
+    std::vector<double> best = {protected_share(row, ranges)};
+    best.reserve(static_cast<std::size_t>(depth) + 1);
+    for (const std::uint32_t index : core::top_ranked(candidates, static_cast<std::size_t>(depth))) {
+      best.push_back(best.back() + double{candidates[index]});
+    }
+    best_[set] = std::move(best);
+  });
+}
+
+double OracleCurve::best(Index set, Index count) const {
+  return best_[static_cast<std::size_t>(set)].at(static_cast<std::size_t>(count));
+}
+
+LayerJudge::LayerJudge(const trace::LayerData& data, std::optional<trace::RowMatrix> output_weight)
+    : data_(data),
+      future_(trace::future_view(data)),
+      output_weight_(std::move(output_weight)),
+      summary_(data.shape, future_) {
+  for (const trace::TensorView& view : {future_.mass, future_.output_norms}) {
+    for (Index head = 0; head < view.heads(); ++head) {
+      if (all_masses(view.float_row(head, 0))) continue;
+      throw PolicyError(
+          "layer {}: what the future attends to is recorded as numbers that are negative or not finite; "
+          "check the trace with evictlab verify",
+          data.shape.layer);
+    }
+  }
+  if (output_weight_) {
+    reference_ = std::make_unique<const analysis::OutputReference>(data.shape, future_, *output_weight_);
+  }
+}
+
+std::vector<Measures> LayerJudge::judge(std::span<const JudgedLayer> runs) const {
+  const Index heads = data_.shape.query_heads;
+  std::map<Granularity, trace::RowMatrix> shares;
+  std::map<PrefixKey, std::vector<std::size_t>> prefixes;
+  std::map<OracleKey, Index> depths;
+  std::vector<RunSums> sums;
+  for (std::size_t run = 0; run < runs.size(); ++run) {
+    const HeldLayer& held = *runs[run].held;
+    const OracleKey key = oracle_key(runs[run]);
+    prefixes[std::tuple_cat(std::tuple(held.ranking.get()), key)].push_back(run);
+    for (const Index count : held.counts) depths[key] = std::max(depths[key], count);
+    if (!shares.contains(runs[run].granularity)) {
+      shares.emplace(runs[run].granularity, future_importance(data_.shape, future_.mass, runs[run].granularity));
+    }
+    sums.push_back({std::vector<analysis::KeptSums>(static_cast<std::size_t>(heads)),
+                    std::vector<double>(static_cast<std::size_t>(held.sets()), 0.0)});
+  }
+  std::map<OracleKey, OracleCurve> oracles;
+  std::vector<SetTask> tasks;
+  for (const auto& [key, members] : prefixes) {
+    const JudgedLayer& first = runs[members.front()];
+    const trace::RowMatrix& own = shares.at(first.granularity);
+    const auto found = oracles.try_emplace(oracle_key(first), own, first.held->ranges, depths.at(oracle_key(first)));
+    for (Index set = 0; set < first.held->sets(); ++set) tasks.push_back({set, &members, &own, &found.first->second});
+  }
+  core::parallel_for(tasks.size(), [&](std::size_t task) { add_up(tasks[task], runs, summary_, heads, sums); });
+
+  std::vector<Measures> measures(runs.size());
+  core::parallel_for(runs.size(), [&](std::size_t run) {
+    measures[run].summary = summary_.losses(sums[run].heads);
+    double regret = 0.0;
+    for (const double set : sums[run].missed) regret += set;
+    measures[run].regret = regret / static_cast<double>(heads);
+    if (reference_) measures[run].output = output_losses(runs[run]);
+  });
+  return measures;
+}
+
+analysis::OutputLosses LayerJudge::output_losses(const JudgedLayer& run) const {
+  const LayerRetention kept = run.held->positions();
+  std::vector<std::vector<std::int32_t>> sets;
+  for (Index set = 0; set < kept.sets(); ++set) sets.push_back(kept.kept_ascending(set));
+  analysis::KeptSets by_head;
+  for (Index head = 0; head < data_.shape.query_heads; ++head) {
+    by_head.emplace_back(sets[static_cast<std::size_t>(set_of(run.granularity, data_.shape, head))]);
+  }
+  return reference_->losses(by_head);
+}
+
+Measures LayerJudge::judge_decoding(const Policy& policy, const LayerRetention& kept) const {
+  const trace::LayerView view = trace::layer_view(data_);
+  const DecodedLayer decoded = decode_layer(*policy.decoding, view, future_, policy.granularity,
+                                            policy.ranges(data_.shape), policy.protection, kept);
+  analysis::HoldingTimes times;
+  for (Index head = 0; head < data_.shape.query_heads; ++head) {
+    times.until.emplace_back(decoded.until[static_cast<std::size_t>(set_of(policy.granularity, data_.shape, head))]);
+  }
+  const analysis::DecodingLosses losses = reference_->losses(times);
+  Measures measures{losses.summary, losses.output, {}};
+  if (data_.shape.sliding_window == 0) measures.regret = decoding_regret(policy, decoded);
+  return measures;
+}
+
+double LayerJudge::decoding_regret(const Policy& policy, const DecodedLayer& decoded) const {
+  const Index queries = data_.shape.future_length;
+  const Index sharing = data_.shape.query_heads / static_cast<Index>(decoded.until.size());
+  double missed = 0.0;
+  for (std::size_t set = 0; set < decoded.until.size(); ++set) {
+    const trace::RowMatrix attention = reference_->attention(static_cast<Index>(set) * sharing, sharing);
+    const auto& until = decoded.until[set];
+    std::vector<std::int32_t> leaving(static_cast<std::size_t>(queries), 0);
+    double retained = 0.0;
+    for (std::size_t j = 0; j < until.size(); ++j) {
+      if (until[j] < queries) ++leaving[static_cast<std::size_t>(until[j])];
+      retained += attention.col(static_cast<Index>(j)).head(until[j]).cast<double>().sum();
+    }
+    const PositionRanges ranges = policy.ranges(data_.shape);
+    const analysis::EvictionTimes best =
+        analysis::optimal_eviction(attention, {.capacity = leaving,
+                                               .sinks = ranges.candidates_begin,
+                                               .recent = ranges.prompt_length - ranges.candidates_end});
+    missed += std::max(0.0, best.retained - retained);
+  }
+  return missed / static_cast<double>(queries * data_.shape.query_heads);
+}
+
+}  // namespace evictlab::sim

@@ -1,0 +1,101 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "sim/replay/eviction.hpp"
+#include "sim/replay/headroom.hpp"
+#include "sim/replay/replay.hpp"
+#include "sim/replay/replay_rows.hpp"
+
+namespace evictlab::sim {
+
+/// One prompt under all policies and budgets: scores, ranks and measures each layer once for all that have it in
+/// common, lets every run see the layer, judges what they hold. One layer is in memory at a time, and the next on its
+/// way.
+class PromptReplay {
+ public:
+  PromptReplay(const trace::Source& source, Index prompt, std::span<const Policy> policies,
+               std::span<const Budget> budgets, const ReplayOptions& options);
+
+  /// All of it; `layer_done` is called after each layer. Throws core::Interrupted.
+  void work(const std::function<void()>& layer_done);
+
+  /// Adds the rows and notes; tells options.retention.
+  void report(ReplayResult& result, const ReplayOptions& options) const;
+
+ private:
+  struct Run {
+    const Policy* policy;
+    const Budget* budget;
+    bool feasible = true;
+    std::unique_ptr<Eviction> eviction = nullptr;
+    std::vector<LayerOutcome> layers = {};
+    std::vector<TrajectoryPoint> trajectory = {};  // after each layer
+    std::vector<Note> notes = {};
+    Retention retention = {};  // kept for the caller
+    std::optional<Headroom> headroom = {};
+  };
+
+  // Runs that rank alike, and, where their headroom is wanted, the curves of these rankings, by layer.
+  struct Group {
+    std::vector<std::size_t> runs;
+    std::vector<std::shared_ptr<const RankedGains>> gains;
+  };
+
+  // Kept sets and protection in common: the same future to divide slots over.
+  using FutureKey = std::tuple<Granularity, Index, Index>;
+  static FutureKey future_key(const Policy& policy) {
+    return {policy.granularity, policy.protection.sinks, policy.protection.recent};
+  }
+  bool divides_freely(const Policy& policy) const;
+
+  // What the runs of a group have in common in a layer.
+  struct GroupLayer {
+    const trace::LayerView* seen = nullptr;
+    Importance importance;
+    std::shared_ptr<const Ranking> ranking;                               // none where it depends on the budget
+    std::map<std::string, std::shared_ptr<const LayerMeasure>> measures;  // by measure_identity
+  };
+
+  // Calls work(layer, its index) for every layer in turn; reads the next one, and checks its hashes, meanwhile.
+  void each_layer(trace::Fields fields, const std::function<void(const trace::LayerData&, std::size_t)>& work) const;
+  void add_run(const Policy& policy, const Budget& budget);
+  trace::Fields judged_fields() const;
+  // What every distinct scorer says of the layer.
+  KnownScores score(const trace::LayerView& layer, const trace::LayerView& with_future) const;
+
+  // Scores once per scorer, ranks once per group and measures once per kind of allocator.
+  GroupLayer prepare(const std::vector<std::size_t>& members, const trace::LayerView& view,
+                     const trace::LayerView& with_future, const KnownScores& known) const;
+
+  // Lets every run see the layer.
+  void observe(const trace::LayerData& data, std::size_t layer);
+
+  // What better scoring and allocation could gain, once all counts are final.
+  void find_headroom();
+
+  void observe(const GroupLayer& group, Run& run, std::size_t layer) const;
+
+  // Judges the runs whose allocator revises, or those whose does not.
+  void judge(const trace::LayerData& data, std::size_t layer, bool revising);
+
+  const trace::Source& source_;
+  Index index_;
+  const trace::PromptInfo& info_;
+  bool keep_retention_;
+  bool want_positions_;
+  bool want_headroom_;
+  trace::Fields fields_;
+  trace::Fields decoding_fields_;  // what rules read while decoding
+  std::vector<Run> runs_;          // in the order of the rows
+  std::vector<Group> groups_;
+};
+
+}  // namespace evictlab::sim

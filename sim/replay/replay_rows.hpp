@@ -1,0 +1,59 @@
+#pragma once
+
+#include <array>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "sim/replay/headroom.hpp"
+#include "sim/replay/judge.hpp"
+#include "sim/replay/replay.hpp"
+
+// The rows of replay's tables.
+
+namespace evictlab::sim {
+
+inline constexpr std::size_t kDepthBins = 20;
+
+/// What one run came to in one layer.
+struct LayerOutcome {
+  Measures measures;
+  Index layer = 0;                // of the model
+  std::vector<Index> set_counts;  // [sets]: positions held
+  double slots_held = 0.0;        // stored slots per kv head
+  bool nothing_evicted = false;
+  std::optional<std::array<double, kDepthBins>> depth_shares;
+  std::vector<double> span_shares;  // of each named span, the share kept, mean over kept sets
+
+  /// Fills the numbers; where in the prompt only if wanted.
+  void count(const HeldLayer& held, Granularity granularity, bool want_positions, std::span<const trace::Span> spans);
+};
+
+/// Slots per kv head held by all layers up to this one.
+struct TrajectoryPoint {
+  Index layer = 0;
+  double before = 0.0;  // this layer's cache still whole
+  double after = 0.0;
+};
+
+/// What the rows of a run have in common.
+struct RowContext {
+  const trace::ModelInfo& model;
+  const trace::PromptInfo& prompt;
+  const Policy& policy;
+  const Budget& budget;
+};
+
+/// A budget as tables have it, and as a reader of the CSV gets it back: slots and ratios are numbers, bytes are text.
+results::Cell requested(const Budget& budget, const trace::ModelInfo& model);
+
+/// Tables with columns and no rows.
+ReplayResult empty_result();
+void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers, ReplayResult& result);
+void add_trajectory(const RowContext& context, const std::vector<TrajectoryPoint>& trajectory, ReplayResult& result);
+/// After add_rows' numbers, from the run's layers; nothing where slots cannot be divided freely.
+void add_headroom(const RowContext& context, const std::vector<LayerOutcome>& layers,
+                  const std::optional<Headroom>& headroom, ReplayResult& result);
+void add_infeasible(const RowContext& context, ReplayResult& result);
+
+}  // namespace evictlab::sim

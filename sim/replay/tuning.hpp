@@ -1,0 +1,45 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "results/statistics.hpp"
+#include "results/table.hpp"
+#include "sim/policy/policy.hpp"
+#include "sim/policy/policy_text.hpp"
+
+// Choosing a policy's parameters per model and budget, as the authors of CAKE publish theirs: on one half of the
+// prompts, told on the other, since the best of many on the same prompts is partly luck.
+
+namespace evictlab::sim {
+
+/// One parameter and the values to try.
+struct TunedParameter {
+  std::string name;
+  std::vector<std::string> values;
+};
+/// grid := item {"," item}     item := name=value{"|"value} | name=first:last:log<count> | name=first:last:lin<count>
+/// for example "tau1=0.4:2:log5,tau2=0.5|1|2". Values of a range have three significant digits. Throws PolicyError in
+/// one line for anything else, and for more than 4096 combinations.
+std::vector<TunedParameter> parse_grid(std::string_view text);
+
+/// A policy as it was given and with every combination of the grid's values that differs from it.
+struct TunedPolicy {
+  Policy given;
+  std::vector<Policy> candidates;
+};
+/// Nothing where the policy has not all of the grid's parameters. Throws PolicyError for a value that is not allowed.
+std::vector<TunedPolicy> tuned_policies(std::span<const PolicySpec> specs, std::span<const TunedParameter> grid);
+
+/// The best candidate of each policy at each budget, by mean retained mass on every second prompt of each task; told on
+/// the others, against the policy as given. One row per (budget, policy) in the order of the table:
+///   budget_requested,policy,parameters,slots_held,prompts_chosen_on,retained_mass_chosen_on,
+///   prompts,retained_mass,given_retained_mass,gain,gain_low,gain_high
+/// parameters are the chosen ones; the gain is paired, with a bootstrap interval over prompts. Candidates infeasible on
+/// a prompt are not chosen; a policy with none left has no row.
+results::Table tuning(const results::Table& replay, std::span<const TunedPolicy> policies,
+                      const results::BootstrapOptions& options = {});
+
+}  // namespace evictlab::sim

@@ -1,0 +1,95 @@
+#include "results/summary.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace evictlab::results {
+namespace {
+
+using results::Cell;
+using results::Table;
+
+Table replay_table() {
+  return Table({"prompt", "policy", "parameters", "budget_requested", "slots_held", "layer", "retained_mass",
+                "exact_loss", "relative_loss", "regret", "status"});
+}
+
+void add(Table& table, const char* prompt, const char* policy, std::int64_t budget, double mass,
+         const char* status = "ok") {
+  table.add_row({prompt, policy, "", budget, 10.0, std::int64_t{0}, 0.0, Cell(), Cell(), 0.0, status});
+  if (std::string_view(status) == "infeasible") {
+    table.add_row({prompt, policy, "", budget, Cell(), "all", Cell(), Cell(), Cell(), Cell(), status});
+  } else {
+    table.add_row({prompt, policy, "", budget, 10.0, "all", mass, Cell(), 2 * mass, 0.1, status});
+  }
+}
+
+TEST(Summary, RanksByMeanRetainedMassWithinABudget) {
+  Table table = replay_table();
+  for (const std::int64_t budget : {64, 16}) {
+    add(table, "a", "random", budget, 0.2);
+    add(table, "a", "snapkv", budget, 0.5);
+    add(table, "a", "full", budget, 1.0);
+    add(table, "b", "random", budget, 0.4);
+    add(table, "b", "snapkv", budget, 0.8);
+    add(table, "b", "full", budget, 1.0);
+  }
+  const Table summary = summarize(table);
+  ASSERT_EQ(summary.rows(), 6U);
+  const auto text = [&](std::size_t row, const char* column) { return summary.text(row, summary.column(column)); };
+  const auto number = [&](std::size_t row, const char* column) {
+    return summary.number(row, summary.column(column)).value();
+  };
+  EXPECT_EQ(text(0, "budget_requested"), "64");  // as in the table
+  EXPECT_EQ(text(3, "budget_requested"), "16");
+  const char* order[] = {"full", "snapkv", "random"};
+  for (std::size_t row = 0; row < 3; ++row) {
+    EXPECT_EQ(text(row, "policy"), order[row]);
+    EXPECT_EQ(number(row, "rank"), static_cast<double>(row) + 1);
+    EXPECT_EQ(number(row, "prompts"), 2);
+  }
+  EXPECT_DOUBLE_EQ(number(1, "retained_mass"), 0.65);
+  EXPECT_DOUBLE_EQ(number(1, "relative_loss"), 1.3);
+  EXPECT_EQ(text(1, "exact_loss"), "");
+  // Resampled means of two prompts lie between the two.
+  EXPECT_DOUBLE_EQ(number(1, "retained_mass_low"), 0.5);
+  EXPECT_DOUBLE_EQ(number(1, "retained_mass_high"), 0.8);
+  // Paired: (.5-.2, .8-.4) for snapkv against random; the same with the other sign against the best.
+  EXPECT_DOUBLE_EQ(number(1, "to_random"), 0.35);
+  EXPECT_NEAR(number(1, "to_random_low"), 0.3, 1e-12);
+  EXPECT_NEAR(number(1, "to_random_high"), 0.4, 1e-12);
+  EXPECT_DOUBLE_EQ(number(2, "to_best"), -0.35);
+  EXPECT_EQ(text(1, "to_best"), "");    // the best itself
+  EXPECT_EQ(text(0, "to_best"), "");    // an end of the scale
+  EXPECT_EQ(text(2, "to_random"), "");  // random itself
+}
+
+TEST(Summary, PoliciesAreComparedOnPromptsThatBothHave) {
+  Table table = replay_table();
+  add(table, "a", "random", 16, 0.2);
+  add(table, "b", "random", 16, 0.4);
+  add(table, "a", "snapkv", 16, 0.9, "degenerate");
+  add(table, "b", "snapkv", 16, 0.0, "infeasible");
+  add(table, "a", "other", 16, 0.0, "infeasible");
+  add(table, "b", "other", 16, 0.0, "infeasible");
+  const Table summary = summarize(table);
+  const auto text = [&](std::size_t row, const char* column) { return summary.text(row, summary.column(column)); };
+  EXPECT_EQ(text(0, "policy"), "snapkv");
+  EXPECT_EQ(text(0, "prompts"), "1");
+  EXPECT_EQ(text(0, "infeasible"), "1");
+  EXPECT_EQ(text(0, "degenerate"), "1");
+  EXPECT_NEAR(summary.number(0, summary.column("to_random")).value(), 0.7, 1e-12);  // on prompt a alone
+  EXPECT_EQ(text(2, "policy"), "other");
+  EXPECT_EQ(text(2, "rank"), "");
+  EXPECT_EQ(text(2, "infeasible"), "2");
+  EXPECT_EQ(text(2, "retained_mass"), "");
+}
+
+TEST(Summary, ATableWithoutTheColumnsIsRefused) {
+  Table table({"prompt", "policy"});
+  table.add_row({"a", "full"});
+  EXPECT_THROW(summarize(table), results::TableError);
+}
+
+}  // namespace
+}  // namespace evictlab::results
