@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "results/role.hpp"
 #include "sim/policy/allocator.hpp"
 #include "sim/policy/decoding.hpp"
 #include "sim/policy/error.hpp"
@@ -27,6 +28,7 @@ struct Policy {
   std::string parameters;  // canonical: all of them, "window=32,kernel=7,..."; may be empty
   std::string changes;     // those that differ from the defaults
   std::string variant;     // which source it follows; empty for our own
+  results::Role role = results::Role::kMethod;
 
   std::shared_ptr<const Scorer> scorer;   // none: every candidate counts the same, earlier ones first
   std::shared_ptr<const Scorer> refiner;  // a second opinion, for selectors of two stages

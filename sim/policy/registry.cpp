@@ -76,6 +76,7 @@ Policy make_policy(const PolicySpec& spec) {
   policy.parameters = joined(parameters.text(), constraints.text());
   policy.changes = joined(parameters.changes(), constraints.text());
   policy = constrained(std::move(policy), constraints);
+  policy.role = policy.needs().future ? results::Role::kCeiling : definition.role;
   check_parts(policy);
   return policy;
 }

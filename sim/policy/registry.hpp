@@ -24,6 +24,8 @@ struct Variant {
 struct PolicyDefinition {
   std::string description;  // one line
   std::string source;       // whose code or paper the default variant follows
+  /// A policy with a part that reads the future is a ceiling, whatever is said here.
+  results::Role role = results::Role::kMethod;
   ParameterList parameters;
   /// The first is the default. Where there are any, a parameter "variant" chooses one.
   std::vector<Variant> variants = {};

@@ -11,7 +11,7 @@ ALLOWED = {
     "trace/io": {"core", "trace"},
     "results": {"core"},
     "analysis": {"core", "trace"},
-    "sim/policy": {"core", "trace", "analysis"},
+    "sim/policy": {"core", "trace", "analysis", "results"},
     "sim/replay": {"core", "trace", "analysis", "results", "sim/policy"},
     "runtime/tokenizer": {"core"},
     "runtime": {"core", "trace", "trace/io", "analysis", "runtime/tokenizer"},

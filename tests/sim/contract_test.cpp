@@ -235,5 +235,18 @@ TEST(ProtectOnly, HoldsThirtySixPositionsWhateverTheBudget) {
   EXPECT_EQ(retention.layers[1].kept(0).size(), 32U);  // its sinks are out of sight
 }
 
+// Whoever reads the future is no competitor, under whatever name it does.
+TEST(PolicyRole, is_ceiling_for_everything_that_reads_the_future) {
+  using results::Role;
+  for (const char* text : {"full", "oracle", "oracle(over=layers)", "compose(scorer=future)",
+                           "compose(scorer=window,allocator=hindsight)", "compose(scorer=future,selector=blocks)"}) {
+    EXPECT_EQ(make_policy(text).role, Role::kCeiling) << text;
+  }
+  for (const char* text : {"random", "protect-only"}) EXPECT_EQ(make_policy(text).role, Role::kControl) << text;
+  for (const char* text : {"snapkv", "cake", "compose(scorer=window)"}) {
+    EXPECT_EQ(make_policy(text).role, Role::kMethod) << text;
+  }
+}
+
 }  // namespace
 }  // namespace evictlab::sim

@@ -8,6 +8,7 @@ namespace evictlab::sim {
 PolicyDefinition full() {
   return {.description = "keeps every position, whatever the budget: the upper end of the scale",
           .source = "own",
+          .role = results::Role::kCeiling,
           .parameters = {},
           .build = [](const Parameters&) {
             Policy policy;

@@ -26,6 +26,7 @@ PolicyDefinition oracle() {
   declare_decode(parameters);
   return {.description = "keeps what the future really attends to: the most mass that can be retained",
           .source = "own",
+          .role = results::Role::kCeiling,
           .parameters = parameters,
           .build = [](const Parameters& given) {
             Policy policy;

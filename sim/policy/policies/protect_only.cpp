@@ -11,6 +11,7 @@ PolicyDefinition protect_only() {
   declare_protection(parameters, 4, 32);
   return {.description = "keeps the protected positions and nothing else, below any budget: the floor",
           .source = "own",
+          .role = results::Role::kControl,
           .parameters = parameters,
           .build = [](const Parameters& given) {
             Policy policy;

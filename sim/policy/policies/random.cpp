@@ -16,6 +16,7 @@ PolicyDefinition random_positions() {
   declare_protection(parameters, 0, 0);
   return {.description = "keeps positions drawn at random: what a method must beat",
           .source = "own",
+          .role = results::Role::kControl,
           .parameters = parameters,
           .variants = {{"own", "own", {}}, {"kvpress", "NVIDIA/kvpress@8bb29b9", {}}},
           .build = [](const Parameters& given) {
