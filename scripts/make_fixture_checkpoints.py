@@ -10,7 +10,7 @@ expected.safetensors beside it holds, from a float32 forward pass with eager att
 
     input_ids         [n]            int32
     logits            [n, vocab]     after every position
-    window_attention  [L, H, w, n]   softmax rows of the last w = 16 queries
+    window_attention  [L, H, w, n]   softmax rows of the last w = 8 queries
     attention_mass    [L, H, n]      sum over all queries
     greedy_ids        [t]            int32, the greedy continuation, decoded token by token with a cache
     greedy_logits     [t, vocab]     after each of them
@@ -27,7 +27,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
-WINDOW = 16
+WINDOW = 8
 CONTINUATION = 12
 
 COMMON = {
@@ -237,8 +237,10 @@ def repack_as_internlm2(llama, directory):
             target = name.replace("self_attn.q_proj", "attention.wqkv")
             packed[target] = pack(tensor, *others, config["num_key_value_heads"])
     save_file(packed, directory / "model.safetensors", metadata={"format": "pt"})
-    for name in ("expected.safetensors", "generation_config.json"):
-        (directory / name).write_bytes((llama / name).read_bytes())
+    (directory / "generation_config.json").write_bytes((llama / "generation_config.json").read_bytes())
+    expected = directory / "expected.safetensors"
+    expected.unlink(missing_ok=True)
+    expected.symlink_to(f"../{llama.name}/expected.safetensors")
 
 
 @torch.no_grad()

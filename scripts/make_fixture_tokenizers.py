@@ -314,7 +314,7 @@ def write_tokenizer(directory, name, tokenizer, corpus, step=1, merges_as_text=F
 def write_fixtures(directory):
     rng = random.Random(20240607)
     text = make_corpus(rng, 4000)
-    corpus = make_corpus(rng, 3000)
+    corpus = make_corpus(rng, 750)
     write_lines(directory / "corpus.jsonl", corpus)
     write_tokenizer(directory, "gpt2_style", gpt2_style(text), corpus)
     llama3, merges_as_text = llama3_style(text)

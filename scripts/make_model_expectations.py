@@ -2,11 +2,11 @@
 """What Hugging Face transformers computes on a shipped model's own prompts.
 
     python3 -m venv .venv && .venv/bin/pip install -r tests/requirements-conformance.txt
-    .venv/bin/python scripts/make_model_expectations.py models/demo tests/data/demo.jsonl
+    .venv/bin/python scripts/make_model_expectations.py models/demo tests/data/models/demo.jsonl
 
 One object a line, from a float32 forward pass of the stored weights with the full cache:
 
-    file, line       the prompt: line `line` (0-based) of models/.../prompts/`file`
+    id               of the prompt
     tokens           [n] how the tokenizers package encodes it
     top              [[id, logit], ...] the 5 largest logits after the last token
     greedy           [t] the greedy continuation
@@ -48,8 +48,9 @@ def main():
         for number, path in enumerate(sorted((arguments.model / "prompts").glob("*.jsonl"))):
             lines = path.read_text().splitlines()
             for line in range(len(lines)) if arguments.all else [5 * number % len(lines)]:
-                tokens = tokenizer.encode(json.loads(lines[line])["prompt"]).ids
-                row = {"file": path.name, "line": line, "tokens": tokens, **expectation(model, tokens)}
+                prompt = json.loads(lines[line])
+                tokens = tokenizer.encode(prompt["prompt"]).ids
+                row = {"id": prompt["id"], "tokens": tokens, **expectation(model, tokens)}
                 out.write(json.dumps(row) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Test prompts: held-out words, values, wordings and filler; 64 of each task and length, as JSONL."""
+"""Test prompts: held-out words, values, wordings and filler; as many of each task and length, as JSONL."""
 
 import argparse
 import dataclasses
@@ -92,11 +92,13 @@ def main() -> None:
     parser.add_argument("--corpus", type=pathlib.Path, required=True)
     parser.add_argument("--tokenizer", type=pathlib.Path, required=True, help="folder of tokenizer.json")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for TASK-LENGTH.jsonl")
+    parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS, help="positions, answer included")
+    parser.add_argument("--count", type=int, default=COUNT, help="prompts of each task and length")
     arguments = parser.parse_args()
     encode = Encoder(arguments.tokenizer)
     (arguments.out / "two-turns").mkdir(parents=True, exist_ok=True)
     files: dict[str, list[str]] = {}
-    for prompt in make_prompts(arguments.corpus, encode, LENGTHS, COUNT):
+    for prompt in make_prompts(arguments.corpus, encode, arguments.lengths, arguments.count):
         tokens = encode.length(prompt.prompt)
         name = f"{prompt.task}-{prompt.length}.jsonl"
         files.setdefault(name, []).append(prompt.to_json(tokens))

@@ -16,8 +16,9 @@ from conftest import PROGRAM
 
 
 def start_recording(model, out):
-    return subprocess.Popen([PROGRAM, "record", "--model", str(model), "--prompts",
-                             str(model / "prompts/needle-1024.jsonl"), "--out", str(out)], stderr=subprocess.PIPE)
+    prompts = [word for task in ("needle", "multi-needle", "count", "text")
+               for word in ("--prompts", str(model / f"prompts/{task}-1024.jsonl"))]
+    return subprocess.Popen([PROGRAM, "record", "--model", str(model), *prompts, "--out", str(out)], stderr=subprocess.PIPE)
 
 
 def wait_for_parts(out, count):
@@ -80,7 +81,7 @@ def with_files_of_at_most(size, *arguments):
 def test_without_room_finished_prompts_survive_and_the_same_command_goes_on(evictlab, model, tmp_path):
     trace = tmp_path / "t.h5"
     prompts = tmp_path / "prompts.jsonl"
-    short, long = ((model / "prompts" / name).read_text().splitlines()[0] for name in ("kv-512.jsonl", "kv-2048.jsonl"))
+    short, long = ((model / "prompts" / name).read_text().splitlines()[0] for name in ("kv-512.jsonl", "kv-1024.jsonl"))
     prompts.write_text(f"{short}\n{long}\n")
     command = ("record", "--model", model, "--prompts", prompts, "--out", trace)
     assert evictlab(*command, "--limit", 1).code == 0
@@ -124,7 +125,7 @@ def test_a_place_that_cannot_be_written_to_is_named(model):
 
 def test_a_prompt_that_cannot_fit_into_memory_is_refused_ahead(evictlab, model, tmp_path):
     copy = tmp_path / "model"
-    shutil.copytree(model, copy, ignore=shutil.ignore_patterns("prompts", "train", "*.svg", "*.png"))
+    shutil.copytree(model, copy, ignore=shutil.ignore_patterns("prompts"))
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 1 << 21}))
     prompts = tmp_path / "prompts.jsonl"

@@ -10,7 +10,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROMPTS = ROOT / "models" / "demo" / "prompts"
 TASKS = ["copy", "count", "frequent", "kv", "map", "multi-needle", "needle", "rule", "text"]
-LENGTHS = [512, 1024, 2048]
+LENGTHS = [512, 1024]
+COUNT = 16
 
 
 def read(task, length):
@@ -28,9 +29,9 @@ def held_out(text):
 
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("task", TASKS)
-def test_each_task_and_length_has_64_prompts_that_fit(task, length):
+def test_each_task_and_length_has_prompts_that_fit(task, length):
     prompts = read(task, length)
-    assert len({prompt["id"] for prompt in prompts}) == 64
+    assert len({prompt["id"] for prompt in prompts}) == COUNT
     for prompt in prompts:
         assert (0.6 if task == "text" else 0.85) * length < prompt["length_tokens"] < length
         (context,) = spans(prompt, "context")
@@ -40,11 +41,10 @@ def test_each_task_and_length_has_64_prompts_that_fit(task, length):
             assert prompt["prompt"] == "<bos>" + context + question
 
 
-@pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("task", ["needle", "multi-needle", "kv"])
-def test_what_is_asked_for_is_there_once_and_was_held_out(task, length):
+def test_what_is_asked_for_is_there_once_and_was_held_out(task):
     answers = set()
-    for prompt in read(task, length):
+    for prompt in [prompt for length in LENGTHS for prompt in read(task, length)]:
         answer = prompt["answer"]
         assert re.fullmatch(r" \d{3,9}", answer)
         assert held_out(answer.strip())

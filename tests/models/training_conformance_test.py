@@ -15,7 +15,7 @@ pytestmark = pytest.mark.full
 def pipeline():
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    sys.path.insert(0, str(ROOT / "models" / "demo" / "train"))
+    sys.path.insert(0, str(ROOT / "training"))
     yield
     sys.path.pop(0)
 

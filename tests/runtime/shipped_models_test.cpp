@@ -1,4 +1,4 @@
-// The shipped models against what Hugging Face transformers computes with them: scripts/make_model_expectations.py.
+// The shipped model against what Hugging Face transformers computes with it: scripts/make_model_expectations.py.
 
 #include <cstdlib>
 
@@ -34,7 +34,7 @@ TEST_P(ShippedModel, LogitsAndGreedyAnswersAreThoseOfTransformers) {
   std::size_t prompts = 0;
   for (std::string line; std::getline(lines, line); ++prompts) {
     const json expected = json::parse(line);
-    SCOPED_TRACE(expected.at("file").get<std::string>() + ':' + expected.at("line").dump());
+    SCOPED_TRACE(expected.at("id").get<std::string>());
     const auto tokens = expected.at("tokens").get<std::vector<std::int32_t>>();
     if (tokens.size() > kLongest) continue;
     const auto greedy = expected.at("greedy").get<std::vector<std::int32_t>>();
@@ -47,10 +47,10 @@ TEST_P(ShippedModel, LogitsAndGreedyAnswersAreThoseOfTransformers) {
     Sampler sampler({});
     EXPECT_EQ(generate(model, cache, logits, static_cast<Index>(greedy.size()), sampler), greedy);
   }
-  EXPECT_GE(prompts, 27U) << "one for each task and length";
+  EXPECT_GE(prompts, 18U) << "one for each task and length";
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, ShippedModel, ::testing::Values("demo", "demo-qwen2"));
+INSTANTIATE_TEST_SUITE_P(Models, ShippedModel, ::testing::Values("demo"));
 
 }  // namespace
 }  // namespace evictlab::runtime
