@@ -9,7 +9,7 @@
 
 #include "core/file.hpp"
 #include "sim/policy/parts.hpp"
-#include "trace/io/hdf5_file.hpp"
+#include "trace/io/hdf5/file.hpp"
 #include "trace/io/retention_file.hpp"
 
 namespace evictlab::cli {

@@ -4,6 +4,7 @@
 
 #include "cli/options.hpp"
 #include "trace/io/reader.hpp"
+#include "trace/io/verify.hpp"
 
 namespace evictlab::cli {
 

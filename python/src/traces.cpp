@@ -1,6 +1,7 @@
 #include "binding.hpp"
 #include "core/error.hpp"
 #include "trace/io/reader.hpp"
+#include "trace/io/verify.hpp"
 #include "trace/io/writer.hpp"
 
 namespace evictlab::python {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "trace/io/hdf5_file.hpp"
+#include "trace/io/hdf5/file.hpp"
 #include "trace/layer.hpp"
 
 // Golden files (format "evictlab-golden", version 1): the inputs that the authors' unmodified code was given, and what

@@ -9,6 +9,7 @@
 #include "core/parallel.hpp"
 #include "testing/temporary_directory.hpp"
 #include "trace/io/reader.hpp"
+#include "trace/io/verify.hpp"
 
 namespace evictlab::runtime {
 namespace {

@@ -14,8 +14,9 @@
 
 #include "sample.hpp"
 #include "testing/temporary_directory.hpp"
-#include "trace/io/parts.hpp"
+#include "trace/io/parts_directory.hpp"
 #include "trace/io/reader.hpp"
+#include "trace/io/verify.hpp"
 #include "trace/io/writer.hpp"
 
 // Recordings that are killed at random moments, while writing and while merging. How many is told by the

@@ -11,7 +11,8 @@
 
 #include "sample.hpp"
 #include "testing/temporary_directory.hpp"
-#include "trace/io/hdf5_file.hpp"
+#include "trace/io/hdf5/file.hpp"
+#include "trace/io/verify.hpp"
 #include "trace/io/writer.hpp"
 
 namespace evictlab::trace {

@@ -7,7 +7,7 @@
 #include <fstream>
 
 #include "testing/temporary_directory.hpp"
-#include "trace/io/hdf5_file.hpp"
+#include "trace/io/hdf5/file.hpp"
 
 namespace evictlab::trace {
 namespace {

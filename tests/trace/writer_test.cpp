@@ -8,10 +8,11 @@
 
 #include "sample.hpp"
 #include "testing/temporary_directory.hpp"
-#include "trace/io/hdf5_file.hpp"
+#include "trace/io/hdf5/file.hpp"
 #include "trace/io/layout.hpp"
-#include "trace/io/parts.hpp"
+#include "trace/io/parts_directory.hpp"
 #include "trace/io/reader.hpp"
+#include "trace/io/verify.hpp"
 
 namespace evictlab::trace {
 namespace {

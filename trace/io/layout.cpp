@@ -9,6 +9,7 @@
 #include "core/text.hpp"
 #include "core/version.hpp"
 #include "trace/io/hash.hpp"
+#include "trace/io/hdf5/ranges.hpp"
 
 namespace evictlab::trace::layout {
 
@@ -339,7 +340,7 @@ PromptInfo read_prompt(const hdf5::File& file, const std::string& id, const Mode
   if (file.has_attribute(group, "missing")) prompt.missing = parse_missing(file.text(group, "missing"), where);
   const std::vector<std::int64_t> layers = file.integers(group, "layers");
   prompt.layers.assign(layers.begin(), layers.end());
-  for (hdf5::NamedRange& range : file.read_ranges(group + "/spans")) {
+  for (hdf5::NamedRange& range : hdf5::read_ranges(file, group + "/spans")) {
     prompt.spans.push_back({std::move(range.name), range.begin, range.end});
   }
   check_prompt(prompt, model, where);

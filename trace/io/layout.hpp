@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-#include "trace/io/hdf5_file.hpp"
+#include "trace/io/hdf5/file.hpp"
 #include "trace/model.hpp"
 
 // How a trace lies in HDF5 (docs/trace-format.md): names, and the attributes of model and prompts. Shared

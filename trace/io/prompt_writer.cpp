@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "core/file.hpp"
+#include "trace/io/hdf5/ranges.hpp"
 #include "trace/io/layout.hpp"
 
 namespace evictlab::trace {
@@ -65,7 +66,7 @@ void PromptWriter::Impl::write_description() {
                         "position", "token id");
   std::vector<hdf5::NamedRange> ranges;
   for (const Span& span : info.spans) ranges.push_back({span.name, span.begin, span.end});
-  const std::vector<std::byte> rows = file.write_ranges(group + "/spans", ranges);
+  const std::vector<std::byte> rows = hdf5::write_ranges(file, group + "/spans", ranges);
   layout::describe_dataset(file, group + "/spans", rows, "span", "position");
 }
 

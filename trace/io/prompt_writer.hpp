@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "trace/io/hdf5_file.hpp"
+#include "trace/io/hdf5/file.hpp"
 #include "trace/io/writer.hpp"
 
 namespace evictlab::trace {

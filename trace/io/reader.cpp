@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "trace/io/hash.hpp"
-#include "trace/io/parts.hpp"
+#include "trace/io/parts_directory.hpp"
 #include "trace/io/trace_file.hpp"
 
 namespace evictlab::trace {

@@ -9,7 +9,7 @@
 
 #include "core/file.hpp"
 #include "core/version.hpp"
-#include "trace/io/hdf5_file.hpp"
+#include "trace/io/hdf5/file.hpp"
 
 namespace evictlab::trace {
 

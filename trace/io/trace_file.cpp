@@ -19,10 +19,6 @@ Shape shape_of(const FieldShape& shape) {
   return {size(shape.heads), size(shape.rows), size(shape.columns)};
 }
 
-[[noreturn]] void fail(const hdf5::File& file, const std::string& object, const std::string& what) {
-  throw TraceError("{}: {}: {}", file.path().string(), object, what);
-}
-
 void expect_shape(const hdf5::File& file, const std::string& object, const hdf5::Dataset& found,
                   const Shape& expected) {
   if (found.shape != expected) {

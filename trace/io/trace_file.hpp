@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/file.hpp"
-#include "trace/io/hdf5_file.hpp"
+#include "trace/io/hdf5/file.hpp"
 #include "trace/io/layout.hpp"
 
 namespace evictlab::trace {

@@ -1,3 +1,5 @@
+#include "trace/io/verify.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -5,7 +7,7 @@
 #include <map>
 
 #include "trace/io/hash.hpp"
-#include "trace/io/parts.hpp"
+#include "trace/io/parts_directory.hpp"
 #include "trace/io/reader.hpp"
 #include "trace/io/trace_file.hpp"
 

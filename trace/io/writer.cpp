@@ -10,7 +10,7 @@
 #include "core/file.hpp"
 #include "trace/io/hash.hpp"
 #include "trace/io/layout.hpp"
-#include "trace/io/parts.hpp"
+#include "trace/io/parts_directory.hpp"
 #include "trace/io/prompt_writer.hpp"
 #include "trace/io/trace_file.hpp"
 

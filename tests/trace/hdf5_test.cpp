@@ -1,4 +1,4 @@
-#include "trace/io/hdf5_file.hpp"
+#include "trace/io/hdf5/file.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,6 +11,7 @@
 
 #include "core/half.hpp"
 #include "testing/temporary_directory.hpp"
+#include "trace/io/hdf5/ranges.hpp"
 
 namespace evictlab::trace::hdf5 {
 namespace {
@@ -86,15 +87,15 @@ TEST(Hdf5File, TablesOfNamedRangesComeBackAsWritten) {
   const testing::TemporaryDirectory directory;
   File file = File::create(directory / "a.h5");
   const std::vector<NamedRange> ranges{{"context", 0, 100}, {"Nähe", 7, 1LL << 40}, {"", 1, 1}};
-  const std::vector<std::byte> stored = file.write_ranges("/t/spans", ranges);
-  file.write_ranges("/t/none", {});
+  const std::vector<std::byte> stored = write_ranges(file, "/t/spans", ranges);
+  write_ranges(file, "/t/none", {});
   EXPECT_EQ(file.read_bytes("/t/spans"), stored);
-  const std::vector<NamedRange> back = file.read_ranges("/t/spans");
+  const std::vector<NamedRange> back = read_ranges(file, "/t/spans");
   ASSERT_EQ(back.size(), 3U);
   EXPECT_EQ(back[1].name, "Nähe");
   EXPECT_EQ(back[1].end, 1LL << 40);
   EXPECT_EQ(back[2].name, "");
-  EXPECT_TRUE(file.read_ranges("/t/none").empty());
+  EXPECT_TRUE(read_ranges(file, "/t/none").empty());
 }
 
 TEST(Hdf5File, EmptyDatasetsAreAllowed) {

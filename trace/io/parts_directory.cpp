@@ -1,4 +1,4 @@
-#include "trace/io/parts.hpp"
+#include "trace/io/parts_directory.hpp"
 
 #include <fcntl.h>
 #include <sys/file.h>

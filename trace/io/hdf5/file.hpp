@@ -11,24 +11,25 @@
 
 #include "trace/model.hpp"
 
-// The fence around HDF5: hdf5_file.cpp is the only file that includes its header. Objects are named by
-// their path inside the file ("/prompts/a/tokens"). Every failure is a TraceError of one line with the
-// file, the object and HDF5's own innermost reason. All calls are thread-safe.
+// This folder is the fence around HDF5: nothing outside it includes hdf5.h. Objects are named by their path inside the
+// file ("/prompts/a/tokens"). Every failure is a TraceError of one line with the file, the object and HDF5's own
+// innermost reason. All calls are thread-safe.
 
 namespace evictlab::trace::hdf5 {
 
+/// Element types of datasets. Floats are IEEE 754's.
 enum class Type {
   kFloat16,
   kFloat32,
-  kFloat64,  // IEEE
+  kFloat64,
   kInt8,
   kInt16,
   kInt32,
-  kInt64,  //
+  kInt64,
   kUint8,
   kUint16,
   kUint32,
-  kUint64,   //
+  kUint64,
   kBoolean,  // an enumeration of one byte, as h5py writes bool
   kText,
   kTable,
@@ -37,6 +38,7 @@ enum class Type {
 /// "float16", ..., "text", "table", "other".
 std::string_view type_name(Type type);
 
+/// How a dataset lies in its file.
 struct Dataset {
   Type type = Type::kOther;
   std::vector<std::uint64_t> shape;
@@ -47,13 +49,8 @@ struct Dataset {
   std::optional<std::uint64_t> offset;
 };
 
-/// One row of a table of named ranges [begin, end).
-struct NamedRange {
-  std::string name;
-  std::int64_t begin = 0;
-  std::int64_t end = 0;
-};
-
+/// Reads and writes one open HDF5 file. Its members are implemented by topic: files, groups and copies in file.cpp,
+/// attributes in attributes.cpp, datasets in datasets.cpp.
 class File {
  public:
   /// A new file; what was there is replaced. Files are made without time stamps: equal content, equal bytes.
@@ -65,6 +62,8 @@ class File {
   File& operator=(File&& other) noexcept;
 
   const std::filesystem::path& path() const { return path_; }
+  /// HDF5's identifier (hid_t), for this folder.
+  std::int64_t id() const { return id_; }
   /// Writes everything out and closes. The destructor does the same but cannot report failure.
   void close();
 
@@ -95,10 +94,8 @@ class File {
   // Datasets, row-major, little-endian, contiguous; those of 4 KiB and more begin at a multiple of 64 bytes.
   void write(const std::string& object, Type type, std::span<const std::uint64_t> shape,
              std::span<const std::byte> elements);
-  /// A table with columns name, begin, end. Returns the bytes as stored.
-  std::vector<std::byte> write_ranges(const std::string& object, std::span<const NamedRange> ranges);
 
-  /// Throws also when it does not lie inside the file, so that a damaged size is never allocated.
+  /// Throws also when the elements do not lie inside the file, so that a damaged size is never allocated.
   Dataset dataset(const std::string& object) const;
   /// The elements as stored, without HDF5's conversion (its half to float runs at 27 MB/s).
   /// `out` has elements * element_bytes bytes.
@@ -108,15 +105,17 @@ class File {
   /// std::int64_t (from integers and booleans). A T that may not hold every stored value throws.
   template <typename T>
   std::vector<T> read(const std::string& object) const;
-  std::vector<NamedRange> read_ranges(const std::string& object) const;
 
  private:
   void copy_attribute(const File& source, const std::string& object, const std::string& name,
                       const std::string& destination);
   File(std::int64_t id, std::filesystem::path path) : id_(id), path_(std::move(path)) {}
 
-  std::int64_t id_ = -1;  // HDF5's hid_t
+  std::int64_t id_ = -1;
   std::filesystem::path path_;
 };
+
+/// Throws TraceError "<file>: <object>: <problem>".
+[[noreturn]] void fail(const File& file, const std::string& object, std::string_view problem);
 
 }  // namespace evictlab::trace::hdf5

@@ -1,4 +1,4 @@
-#include "trace/io/text_heap.hpp"
+#include "trace/io/hdf5/text_heap.hpp"
 
 #include <cstdint>
 #include <cstring>

@@ -4,21 +4,23 @@
 #include <string_view>
 #include <vector>
 
+// A trace in pieces: the directory OUT.parts/ with one HDF5 file for the model and one for each finished prompt.
+
 namespace evictlab::trace {
 
 /// The part that holds the model; every other part holds one prompt.
 inline constexpr std::string_view kModelPart = "model.h5";
 
-/// Where the parts of a trace to be are collected: "<trace>.parts".
+/// The directory that collects the parts of a trace while it is recorded: "<trace>.parts".
 std::filesystem::path parts_directory(const std::filesystem::path& trace);
 
 /// The finished parts of prompts in a directory, sorted by name.
 std::vector<std::filesystem::path> list_parts(const std::filesystem::path& directory);
 
-/// Removes what a killed recording had begun and not finished (*.tmp).
+/// Removes the files that a killed recording did not finish (*.tmp).
 void remove_unfinished(const std::filesystem::path& directory);
 
-/// Held by the one process that records into a directory of parts. The system lets go of it when the
+/// Locks a directory of parts for the one process that records into it. The system releases the lock when the
 /// process ends, however it ends.
 class PartsLock {
  public:
