@@ -5,28 +5,24 @@
 
 namespace evictlab::trace {
 
-std::string_view field_name(Field field) {
-  switch (field) {
-    case Field::kWindowAttention:
-      return "window_attention";
-    case Field::kAttentionMass:
-      return "attention_mass";
-    case Field::kFutureMass:
-      return "future_mass";
-    case Field::kOutputNorms:
-      return "output_norms";
-    case Field::kQueries:
-      return "queries";
-    case Field::kKeys:
-      return "keys";
-    case Field::kValues:
-      return "values";
-    case Field::kQueryMean:
-      return "query_mean";
-    case Field::kQueryCovariance:
-      return "query_covariance";
+std::string_view tier_name(Tier tier) { return tier == Tier::kSummary ? "summary" : "full"; }
+
+std::string_view elements_name(FieldElements elements) {
+  switch (elements) {
+    case FieldElements::kHalf:
+      return "float16";
+    case FieldElements::kFloat:
+      return "float32";
+    case FieldElements::kHalfOrFloat:
+      return "float16 or float32";
   }
-  throw std::invalid_argument("not a field");
+  throw std::invalid_argument("not the elements of a field");
+}
+
+bool allows(Field field, ElementType type) {
+  const FieldElements elements = field_info(field).elements;
+  return elements == FieldElements::kHalfOrFloat ||
+         (elements == FieldElements::kHalf) == (type == ElementType::kFloat16);
 }
 
 Index LayerShape::first_seen(Index position) const {
@@ -39,49 +35,35 @@ Index LayerShape::first_visible() const { return first_seen(prompt_length); }
 
 const Tensor& LayerData::operator[](Field field) const {
   switch (field) {
-    case Field::kWindowAttention:
-      return window_attention;
-    case Field::kAttentionMass:
-      return attention_mass;
-    case Field::kFutureMass:
-      return future_mass;
-    case Field::kOutputNorms:
-      return output_norms;
-    case Field::kQueries:
-      return queries;
-    case Field::kKeys:
-      return keys;
-    case Field::kValues:
-      return values;
-    case Field::kQueryMean:
-      return query_mean;
-    case Field::kQueryCovariance:
-      return query_covariance;
+#define EVICTLAB_TRACE_FIELD(field, dataset, ...) \
+  case Field::field:                              \
+    return dataset;
+#include "trace/fields.def"
   }
   throw std::invalid_argument("not a field");
 }
 
 Tensor& LayerData::operator[](Field field) { return const_cast<Tensor&>(static_cast<const LayerData&>(*this)[field]); }
 
+namespace {
+
+FieldShape shape_of(Index heads, Index rows, Index columns) { return {heads, rows, columns, false}; }
+FieldShape shape_of(Index heads, Index columns) { return {heads, 1, columns, true}; }
+
+}  // namespace
+
 FieldShape field_shape(Field field, const LayerShape& shape) {
-  const Index positions = shape.prompt_length + shape.future_length;
+  const Index H = shape.query_heads;
+  const Index G = shape.kv_heads;
+  const Index d = shape.head_dim;
+  const Index n = shape.prompt_length;
+  const Index T = shape.future_length;
+  const Index w = shape.window;
   switch (field) {
-    case Field::kWindowAttention:
-      return {shape.query_heads, shape.window, shape.prompt_length, false};
-    case Field::kAttentionMass:
-      return {shape.query_heads, 1, shape.prompt_length, true};
-    case Field::kFutureMass:
-    case Field::kOutputNorms:
-      return {shape.query_heads, 1, positions, true};
-    case Field::kQueries:
-      return {shape.query_heads, shape.window + shape.future_length, shape.head_dim, false};
-    case Field::kKeys:
-    case Field::kValues:
-      return {shape.kv_heads, positions, shape.head_dim, false};
-    case Field::kQueryMean:
-      return {shape.query_heads, 1, shape.head_dim, true};
-    case Field::kQueryCovariance:
-      return {shape.query_heads, shape.head_dim, shape.head_dim, false};
+#define EVICTLAB_TRACE_FIELD(field, dataset, tier, elements, shape, ...) \
+  case Field::field:                                                     \
+    return shape_of shape;
+#include "trace/fields.def"
   }
   throw std::invalid_argument("not a field");
 }
@@ -93,11 +75,21 @@ TensorView rows_of(const Tensor& tensor, Index first, Index count) {
   return tensor.empty() ? TensorView() : tensor.view().row_range(first, count);
 }
 
-TensorView columns_of(const Tensor& tensor, Index first, Index count) {
-  return tensor.empty() ? TensorView() : tensor.view().column_range(first, count);
+TensorView all_of(const Tensor& tensor) { return tensor.empty() ? TensorView() : tensor.view(); }
+
+// The parts that fields.def names.
+
+TensorView whole(const Tensor& tensor, const LayerShape&) { return all_of(tensor); }
+
+TensorView prompt_columns(const Tensor& tensor, const LayerShape& shape) {
+  return tensor.empty() ? TensorView() : tensor.view().column_range(0, shape.prompt_length);
 }
 
-TensorView all_of(const Tensor& tensor) { return tensor.empty() ? TensorView() : tensor.view(); }
+TensorView prompt_rows(const Tensor& tensor, const LayerShape& shape) {
+  return rows_of(tensor, 0, shape.prompt_length);
+}
+
+TensorView window_rows(const Tensor& tensor, const LayerShape& shape) { return rows_of(tensor, 0, shape.window); }
 
 }  // namespace
 
@@ -110,18 +102,12 @@ FutureView future_view(const LayerData& layer) {
 }
 
 LayerView layer_view(const LayerData& layer) {
-  const Index prompt = layer.shape.prompt_length;
-  return {.shape = layer.shape,
-          .window_attention = all_of(layer.window_attention),
-          .attention_mass = all_of(layer.attention_mass),
-          .output_norms = columns_of(layer.output_norms, 0, prompt),
-          .window_queries = rows_of(layer.queries, 0, layer.shape.window),
-          .keys = rows_of(layer.keys, 0, prompt),
-          .values = rows_of(layer.values, 0, prompt),
-          .query_mean = all_of(layer.query_mean),
-          .query_covariance = all_of(layer.query_covariance),
-          .query_count = layer.query_count,
-          .future = nullptr};
+  LayerView view;
+  view.shape = layer.shape;
+#define EVICTLAB_LAYER_VIEW(member, field, part) view.member = part(layer[Field::field], layer.shape);
+#include "trace/fields.def"
+  view.query_count = layer.query_count;
+  return view;
 }
 
 }  // namespace evictlab::trace

@@ -1,8 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <optional>
-#include <string>
 #include <string_view>
 
 #include "trace/tensor.hpp"
@@ -13,23 +13,17 @@
 
 namespace evictlab::trace {
 
-/// The datasets of /prompts/<id>/layers/<l>. Values are bits of a Fields mask.
+/// The datasets of /prompts/<id>/layers/<l>, listed in fields.def.
 enum class Field : std::uint32_t {
-  kWindowAttention = 1U << 0U,
-  kAttentionMass = 1U << 1U,
-  kFutureMass = 1U << 2U,
-  kOutputNorms = 1U << 3U,
-  kQueries = 1U << 4U,
-  kKeys = 1U << 5U,
-  kValues = 1U << 6U,
-  kQueryMean = 1U << 7U,
-  kQueryCovariance = 1U << 8U,
+#define EVICTLAB_TRACE_FIELD(field, ...) field,
+#include "trace/fields.def"
 };
 
+/// A set of fields.
 class Fields {
  public:
   constexpr Fields() = default;
-  constexpr Fields(Field field) : bits_(static_cast<std::uint32_t>(field)) {}  // NOLINT: a field is a set of one
+  constexpr Fields(Field field) : bits_(1U << static_cast<std::uint32_t>(field)) {}  // NOLINT: a field is a set of one
   constexpr Fields operator|(Fields other) const { return Fields(bits_ | other.bits_); }
   constexpr Fields& operator|=(Fields other) {
     bits_ |= other.bits_;
@@ -46,16 +40,51 @@ class Fields {
 };
 constexpr Fields operator|(Field a, Field b) { return Fields(a) | Fields(b); }
 
-inline constexpr Field kAllFields[] = {Field::kWindowAttention, Field::kAttentionMass, Field::kFutureMass,
-                                       Field::kOutputNorms,     Field::kQueries,       Field::kKeys,
-                                       Field::kValues,          Field::kQueryMean,     Field::kQueryCovariance};
-inline constexpr Fields kSummaryFields =
-    Field::kWindowAttention | Field::kAttentionMass | Fields(Field::kFutureMass) | Field::kOutputNorms;
-inline constexpr Fields kFullFields =
-    kSummaryFields | Field::kQueries | Field::kKeys | Field::kValues | Field::kQueryMean | Field::kQueryCovariance;
+inline constexpr Field kAllFields[] = {
+#define EVICTLAB_TRACE_FIELD(field, ...) Field::field,
+#include "trace/fields.def"
+};
+static_assert(std::size(kAllFields) <= 32, "Fields has a bit for each");
 
-/// The dataset's name in a trace: "window_attention", ...
-std::string_view field_name(Field field);
+/// How much a recording holds: each tier includes those before.
+enum class Tier { kSummary, kFull };
+std::string_view tier_name(Tier tier);
+
+enum class FieldElements { kHalf, kFloat, kHalfOrFloat };
+
+/// A row of fields.def.
+struct FieldInfo {
+  Field field;
+  std::string_view name;  // of the dataset: "window_attention"
+  Tier tier;              // the smallest that records it
+  FieldElements elements;
+  std::string_view shape;  // "(H, w, n)"
+  std::string_view axes;   // "query_head, window_query, position"
+  std::string_view unit;
+  std::string_view meaning;
+};
+inline constexpr FieldInfo kFieldTable[] = {
+#define EVICTLAB_TRACE_FIELD(field, dataset, tier, elements, shape, axes, unit, meaning) \
+  {Field::field, #dataset, Tier::tier, FieldElements::elements, #shape, axes, unit, meaning},
+#include "trace/fields.def"
+};
+constexpr const FieldInfo& field_info(Field field) { return kFieldTable[static_cast<std::uint32_t>(field)]; }
+constexpr std::string_view field_name(Field field) { return field_info(field).name; }
+
+constexpr Fields tier_fields(Tier tier) {
+  Fields fields;
+  for (const FieldInfo& info : kFieldTable) {
+    if (info.tier <= tier) fields |= info.field;
+  }
+  return fields;
+}
+inline constexpr Fields kSummaryFields = tier_fields(Tier::kSummary);
+inline constexpr Fields kFullFields = tier_fields(Tier::kFull);
+
+/// "float16", "float32" or "float16 or float32".
+std::string_view elements_name(FieldElements elements);
+/// Whether a field may be stored as this type.
+bool allows(Field field, ElementType type);
 
 /// What half-precision window attention is multiplied by when stored: 2^15, so that weights down to 2^-29
 /// keep 11 significant bits while 1 still fits.
@@ -87,19 +116,12 @@ struct LayerShape {
   Index first_visible() const;
 };
 
-/// One layer's arrays, owned. Those not recorded or not asked for are empty.
+/// Owns one layer's arrays, as fields.def lists them. Those not recorded or not asked for are empty.
 struct LayerData {
   LayerShape shape;
-  Tensor window_attention;  // [H, w, n]    half times its scale: softmax rows of the last w prompt queries
-  Tensor attention_mass;    // [H, n]       float: sum over all prompt queries of softmax attention
-  Tensor future_mass;       // [H, n+T]     float: sum over all future queries of softmax attention
-  Tensor output_norms;      // [H, n+T]     float: L1 norm of value_j * W_O^(h)
-  Tensor queries;           // [H, w+T, d]  the window's and the future's, position encoding applied
-  Tensor keys;              // [G, n+T, d]  position encoding applied
-  Tensor values;            // [G, n+T, d]
-  Tensor query_mean;        // [H, d]       float: before position encoding, over prompt positions >= 4
-  Tensor query_covariance;  // [H, d, d]    float: divisor = the count
-  Index query_count = 0;    // positions that mean and covariance are over
+#define EVICTLAB_TRACE_FIELD(field, dataset, ...) Tensor dataset;
+#include "trace/fields.def"
+  Index query_count = 0;  // positions that query_mean and query_covariance are over
 
   Tensor& operator[](Field field);
   const Tensor& operator[](Field field) const;
@@ -112,7 +134,7 @@ struct FieldShape {
 };
 FieldShape field_shape(Field field, const LayerShape& shape);
 
-/// What comes after the eviction: what retention is judged by. Policies never see it, the oracle does.
+/// Shows what comes after the eviction, by which retention is judged. Policies never see it, the oracle does.
 struct FutureView {
   TensorView mass;          // [H, n+T]
   TensorView output_norms;  // [H, n+T]
@@ -121,21 +143,26 @@ struct FutureView {
   TensorView values;        // [G, n+T, d]
 };
 
-/// What a policy may see of one layer: the prompt's arrays. Filled from a trace or by the running
-/// model; views that are not available are empty. Valid as long as the data behind it.
+/// Shows a policy one layer: the prompt's part of the arrays, as fields.def lists them. Filled from a trace or by the
+/// running model; views that are not available are empty. Valid as long as the data behind it.
 struct LayerView {
   LayerShape shape;
   std::string_view prompt = {};  // the recorded prompt's id; empty for a running model
-  TensorView window_attention;   // [H, w, n]
-  TensorView attention_mass;     // [H, n]
-  TensorView output_norms;       // [H, n]
-  TensorView window_queries;     // [H, w, d]
-  TensorView keys;               // [G, n, d]
-  TensorView values;             // [G, n, d]
-  TensorView query_mean;         // [H, d]
-  TensorView query_covariance;   // [H, d, d]
+#define EVICTLAB_LAYER_VIEW(member, ...) TensorView member;
+#include "trace/fields.def"
   Index query_count = 0;
   const FutureView* future = nullptr;  // for the oracle alone
+};
+
+/// An array of LayerView and the field it is part of.
+struct LayerViewInfo {
+  std::string_view name;
+  Field field;
+  TensorView LayerView::*view;
+};
+inline constexpr LayerViewInfo kLayerViewTable[] = {
+#define EVICTLAB_LAYER_VIEW(member, field, part) {#member, Field::field, &LayerView::member},
+#include "trace/fields.def"
 };
 
 FutureView future_view(const LayerData& layer);

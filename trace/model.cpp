@@ -6,10 +6,6 @@
 
 namespace evictlab::trace {
 
-std::string_view tier_name(Tier tier) { return tier == Tier::kSummary ? "summary" : "full"; }
-
-Fields tier_fields(Tier tier) { return tier == Tier::kSummary ? kSummaryFields : kFullFields; }
-
 Fields PromptInfo::recorded() const { return tier_fields(tier).without(missing); }
 
 namespace {

@@ -16,10 +16,6 @@ class TraceError : public core::InputError {
   using core::InputError::InputError;
 };
 
-enum class Tier { kSummary, kFull };
-std::string_view tier_name(Tier tier);
-Fields tier_fields(Tier tier);
-
 /// The recorded model: what is needed to read its layers, not to run it.
 struct ModelInfo {
   std::string name;          // the directory or a title

@@ -56,6 +56,7 @@ def scorer(
 
         window_attention [H, window, n]    attention_mass [H, n]    output_norms [H, n]
         window_queries [H, window, d]      keys [G, n, d]           values [G, n, d]
+        query_mean [H, d]                  query_covariance [H, d, d]
 
     `allocator` and `selector` are any that `compose` knows ("adaptive(floor_alpha=0.2)"). `protect` are the first and last
     positions kept in any case; the window, unless given. What the function raises, a wrong shape and numbers that are not

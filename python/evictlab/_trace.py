@@ -28,6 +28,15 @@ class Prompt:
     arrays: tuple[str, ...]  # the names that array() knows
 
 
+def _axis_names(axes: str) -> tuple[str, ...]:
+    """Names for xarray, which wants them distinct: "query_head, head_dimension" as ("query_head", "dimension")."""
+    names: list[str] = []
+    for axis in axes.split(", "):
+        name = axis.removeprefix("head_")
+        names.append(name if name not in names else f"{name}_2")
+    return tuple(names)
+
+
 class Trace:
     """A recording on disk: a trace file, or the directory of parts of one that is running or was stopped.
 
@@ -35,17 +44,7 @@ class Trace:
     Raises Error when the file is missing, no trace, or damaged; every array's hash is checked when it is read.
     """
 
-    AXES = {
-        "window_attention": ("query_head", "window_query", "position"),  # [H, w, n]
-        "attention_mass": ("query_head", "position"),  # [H, n]
-        "future_mass": ("query_head", "position"),  # [H, n+T]
-        "output_norms": ("query_head", "position"),  # [H, n+T]
-        "queries": ("query_head", "query", "dimension"),  # [H, w+T, d]
-        "keys": ("kv_head", "position", "dimension"),  # [G, n+T, d]
-        "values": ("kv_head", "position", "dimension"),  # [G, n+T, d]
-        "query_mean": ("query_head", "dimension"),  # [H, d]
-        "query_covariance": ("query_head", "dimension", "dimension_2"),  # [H, d, d]
-    }
+    AXES = {name: _axis_names(axes) for name, axes in _core.FIELD_AXES.items()}
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = os.fspath(path)

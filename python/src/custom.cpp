@@ -58,29 +58,19 @@ auto called(const char* kind, const std::string& name, const trace::LayerView& l
   }
 }
 
-/// An array that a scorer can ask for.
-struct Array {
-  const char* name;
-  trace::Fields fields;
-  bool flat;
-  trace::TensorView trace::LayerView::*view;
-};
-const Array kArrays[] = {
-    {"window_attention", trace::Field::kWindowAttention, false, &trace::LayerView::window_attention},
-    {"attention_mass", trace::Field::kAttentionMass, true, &trace::LayerView::attention_mass},
-    {"output_norms", trace::Field::kOutputNorms, true, &trace::LayerView::output_norms},
-    {"window_queries", trace::Field::kQueries, false, &trace::LayerView::window_queries},
-    {"keys", trace::Field::kKeys, false, &trace::LayerView::keys},
-    {"values", trace::Field::kValues, false, &trace::LayerView::values}};
+/// The arrays that a scorer can ask for.
+using Array = trace::LayerViewInfo;
 
 const Array& array_called(const std::string& name) {
-  for (const Array& array : kArrays) {
+  for (const Array& array : trace::kLayerViewTable) {
     if (name == array.name) return array;
   }
   std::string known;
-  for (const Array& array : kArrays) known += (known.empty() ? "" : ", ") + std::string(array.name);
+  for (const Array& array : trace::kLayerViewTable) known += (known.empty() ? "" : ", ") + std::string(array.name);
   throw sim::PolicyError("a scorer cannot need '{}'; known: {}", name, known);
 }
+
+bool is_flat(const Array& array) { return trace::field_shape(array.field, trace::LayerShape{}).two_dimensional; }
 
 class PythonScorer final : public sim::Scorer {
  public:
@@ -97,10 +87,8 @@ class PythonScorer final : public sim::Scorer {
   sim::Needs needs() const override {
     sim::Needs needs;
     for (const Array* array : arrays_) {
-      needs.fields |= array->fields;
-      if (array->view == &trace::LayerView::window_attention || array->view == &trace::LayerView::window_queries) {
-        needs.window_rows = window_;
-      }
+      needs.fields |= array->field;
+      if (needs_window(*array)) needs.window_rows = window_;
     }
     return needs;
   }
@@ -112,7 +100,7 @@ class PythonScorer final : public sim::Scorer {
         trace::TensorView view = layer.*(array->view);
         const bool of_window = needs_window(*array);
         if (of_window) view = view.row_range(view.rows() - window_, window_);
-        arguments.append(copy_of(view, array->flat));
+        arguments.append(copy_of(view, is_flat(*array)));
       }
       const py::object result = (*function_)(*arguments, description_of(layer));
       take(layer, py::array_t<float, py::array::c_style | py::array::forcecast>(result), scores);

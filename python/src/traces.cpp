@@ -190,6 +190,10 @@ void bind_traces(py::module_& module) {
           py::keep_alive<0, 1>())
       .def("finish", &trace::TraceWriter::finish, py::call_guard<py::gil_scoped_release>());
 
+  py::dict axes;
+  for (const trace::FieldInfo& info : trace::kFieldTable) axes[py::str(info.name)] = py::str(info.axes);
+  module.attr("FIELD_AXES") = axes;
+
   module.def(
       "verify_trace", [](const std::filesystem::path& path) { return trace::verify_trace(path); }, py::arg("path"),
       py::call_guard<py::gil_scoped_release>(), "What is wrong with a trace, a line each.");

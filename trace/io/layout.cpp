@@ -59,64 +59,6 @@ std::string field_path(const std::string& id, Index layer, Field field) {
 
 std::string output_weight_path(Index layer) { return fmt::format("/model/output_weight/{}", layer); }
 
-std::string_view field_axes(Field field) {
-  switch (field) {
-    case Field::kWindowAttention:
-      return "query_head, window_query, position";
-    case Field::kAttentionMass:
-    case Field::kFutureMass:
-    case Field::kOutputNorms:
-      return "query_head, position";
-    case Field::kQueries:
-      return "query_head, query, head_dimension";
-    case Field::kKeys:
-    case Field::kValues:
-      return "kv_head, position, head_dimension";
-    case Field::kQueryMean:
-      return "query_head, head_dimension";
-    case Field::kQueryCovariance:
-      return "query_head, head_dimension, head_dimension";
-  }
-  throw std::invalid_argument("not a field");
-}
-
-std::string_view field_unit(Field field) {
-  switch (field) {
-    case Field::kWindowAttention:
-      return "probability * scale";
-    case Field::kAttentionMass:
-      return "probability summed over the prompt's queries";
-    case Field::kFutureMass:
-      return "probability summed over the future queries";
-    case Field::kOutputNorms:
-      return "L1 norm of value * output weight";
-    case Field::kQueries:
-      return "query, position encoding applied";
-    case Field::kKeys:
-      return "key, position encoding applied";
-    case Field::kValues:
-      return "value";
-    case Field::kQueryMean:
-      return "query before position encoding";
-    case Field::kQueryCovariance:
-      return "query before position encoding, squared";
-  }
-  throw std::invalid_argument("not a field");
-}
-
-bool allows(Field field, ElementType type) {
-  switch (field) {
-    case Field::kWindowAttention:
-      return type == ElementType::kFloat16;
-    case Field::kQueries:
-    case Field::kKeys:
-    case Field::kValues:
-      return true;
-    default:
-      return type == ElementType::kFloat32;
-  }
-}
-
 void write_dataset(hdf5::File& file, const std::string& object, hdf5::Type type, std::span<const std::uint64_t> shape,
                    std::span<const std::byte> elements, std::string_view axes, std::string_view unit) {
   file.write(object, type, shape, elements);

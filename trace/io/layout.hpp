@@ -15,7 +15,7 @@ inline constexpr std::string_view kFormat = "evictlab-trace";
 /// Raised when the meaning of anything stored changes; additions leave it.
 inline constexpr int kFormatVersion = 1;
 
-/// What is wrong with a prompt's id; empty = nothing. An id is a link's name and, escaped, a file's.
+/// Says what is wrong with a prompt's id; empty = nothing. An id is a link's name and, escaped, a file's.
 std::string id_problem(std::string_view id);
 /// The name of a prompt's part: the id with every byte outside [A-Za-z0-9._-] as %XX, and ".h5".
 /// Never "model.h5", and never hidden.
@@ -24,16 +24,11 @@ std::string part_name(std::string_view id);
 std::string prompt_path(const std::string& id);
 std::string field_path(const std::string& id, Index layer, Field field);
 std::string output_weight_path(Index layer);
-/// "query_head, window_query, position"
-std::string_view field_axes(Field field);
-std::string_view field_unit(Field field);
-/// Whether a field may be stored as this type.
-bool allows(Field field, ElementType type);
 
-/// A dataset with its attributes axes, unit and hash.
+/// Writes a dataset with its attributes axes, unit and hash.
 void write_dataset(hdf5::File& file, const std::string& object, hdf5::Type type, std::span<const std::uint64_t> shape,
                    std::span<const std::byte> elements, std::string_view axes, std::string_view unit);
-/// The attributes alone, for one that is there.
+/// Writes the attributes alone, of a dataset that is there.
 void describe_dataset(hdf5::File& file, const std::string& object, std::span<const std::byte> elements,
                       std::string_view axes, std::string_view unit);
 
@@ -43,7 +38,7 @@ std::string texts_hash(const hdf5::File& file, const std::string& object);
 /// Stores that as the attribute texts_hash.
 void seal_texts(hdf5::File& file, const std::string& object);
 
-/// How a trace came to be.
+/// Who wrote a trace, and by which command.
 struct Provenance {
   int format_version = 0;
   std::string writer;   // "evictlab 0.1.0"

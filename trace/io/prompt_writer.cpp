@@ -15,10 +15,14 @@ namespace fs = std::filesystem;
 
 namespace {
 
+// Whether the shape depends on T.
 bool covers_future(Field field) {
-  const Fields prompt_alone =
-      Field::kWindowAttention | Field::kAttentionMass | Fields(Field::kQueryMean) | Field::kQueryCovariance;
-  return !prompt_alone.contains(field);
+  const LayerShape without{.prompt_length = 1, .window = 1};
+  LayerShape with = without;
+  with.future_length = 1;
+  const FieldShape a = field_shape(field, without);
+  const FieldShape b = field_shape(field, with);
+  return a.rows != b.rows || a.columns != b.columns;
 }
 
 }  // namespace
@@ -87,8 +91,8 @@ void PromptWriter::Impl::write(Index layer, Field field, const Tensor& tensor) {
     throw TraceError("{}: shape [{}, {}, {}], expected [{}, {}, {}]", name, tensor.heads(), tensor.rows(),
                      tensor.columns(), shape.heads, shape.rows, shape.columns);
   }
-  if (!layout::allows(field, tensor.element_type())) {
-    throw TraceError("{}: must be {}", name, field == Field::kWindowAttention ? "float16" : "float32");
+  if (!allows(field, tensor.element_type())) {
+    throw TraceError("{}: must be {}", name, elements_name(field_info(field).elements));
   }
   const bool scaled = field == Field::kWindowAttention && tensor.scale() == 32768.0F;
   if (tensor.scale() != 1.0F && !scaled) {
@@ -101,7 +105,7 @@ void PromptWriter::Impl::write(Index layer, Field field, const Tensor& tensor) {
   const std::string object = layout::field_path(info.id, layer, field);
   const bool half = tensor.element_type() == ElementType::kFloat16;
   layout::write_dataset(file, object, half ? hdf5::Type::kFloat16 : hdf5::Type::kFloat32, extent, tensor.bytes(),
-                        layout::field_axes(field), layout::field_unit(field));
+                        field_info(field).axes, field_info(field).unit);
   if (field == Field::kWindowAttention) file.set_number(object, "scale", static_cast<double>(tensor.scale()));
   fields.emplace(layer, field);
 }

@@ -80,12 +80,9 @@ Tensor TraceFile::field(const PromptInfo& prompt, Index layer, Field field) cons
   const hdf5::Dataset found = file_.dataset(object);
   const bool half = found.type == hdf5::Type::kFloat16;
   const ElementType type = half ? ElementType::kFloat16 : ElementType::kFloat32;
-  if ((!half && found.type != hdf5::Type::kFloat32) || !layout::allows(field, type)) {
-    const bool half_allowed = layout::allows(field, ElementType::kFloat16);
-    const bool float_allowed = layout::allows(field, ElementType::kFloat32);
+  if ((!half && found.type != hdf5::Type::kFloat32) || !allows(field, type)) {
     fail(file_, object,
-         fmt::format("type {}, expected {}{}{}", hdf5::type_name(found.type), half_allowed ? "float16" : "",
-                     half_allowed && float_allowed ? " or " : "", float_allowed ? "float32" : ""));
+         fmt::format("type {}, expected {}", hdf5::type_name(found.type), elements_name(field_info(field).elements)));
   }
   const FieldShape shape = field_shape(field, layer_shape(model_, prompt, layer));
   expect_shape(file_, object, found, shape_of(shape));

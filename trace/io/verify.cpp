@@ -204,7 +204,8 @@ class Verifier {
     guarded([&] {
       const Tensor tensor = trace_.field(prompt, layer, field);
       const std::string object = layout::field_path(prompt.id, layer, field);
-      if (!check_description(object, tensor.bytes(), layout::field_axes(field), layout::field_unit(field))) return;
+      const FieldInfo& info = field_info(field);
+      if (!check_description(object, tensor.bytes(), info.axes, info.unit)) return;
       const std::string problem = check_values(field, tensor, layer_shape(trace_.model(), prompt, layer));
       if (!problem.empty()) add(object, problem);
       if (field == Field::kQueryMean) trace_.query_count(prompt, layer);
