@@ -12,7 +12,7 @@ namespace {
 
 using trace::Index;
 
-// From a vertex of a set's hull to the next.
+// The segment from a vertex of a set's hull to the next.
 struct Segment {
   double slope;
   std::uint32_t set;
@@ -75,7 +75,7 @@ class Division {
   double value_ = 0;
 };
 
-// What is left after all segments before `first`, which does not fit into `rest` slots.
+// Divides the `rest` slots that are left before segment `first`, which does not fit into them.
 SlotAllocation fill(const Division& whole, std::span<const ConcaveHull> hulls, std::span<const Segment> segments,
                     std::size_t first, Index rest, const CurveValue& value_of) {
   const Segment& unfit = segments[first];

@@ -8,7 +8,7 @@
 
 #include "trace/tensor.hpp"
 
-// The best division of slots over kept sets whose rankings are given: counts c_s, of a given sum, for which
+// The best division of slots over kept sets with fixed rankings: counts c_s, of a given sum, for which
 //
 //   sum_s f_s(c_s),   f_s(c) = future attention that the first c positions of set s's ranking retain,
 //
@@ -18,8 +18,8 @@
 
 namespace evictlab::analysis {
 
-/// The least concave curve above a given one, as the vertices where the two touch. Made once per set, it serves every
-/// total. 12 bytes a vertex; values are double, since slopes are differences of nearly equal sums.
+/// Holds the least concave curve above another one, as the vertices where the two touch. Made once per set, it serves
+/// every total. 12 bytes a vertex; values are double, since slopes are differences of nearly equal sums.
 class ConcaveHull {
  public:
   /// `curve` [m + 1]: f(0), ..., f(m), finite, never falling, m < 2^31. The set gets no fewer than `least` of its m
@@ -47,15 +47,15 @@ struct SlotAllocation {
   double bound = 0;                  // >= value: no counts of this sum and these limits reach more, to rounding
 };
 
-/// For each of the ascending `totals`. Hull segments are taken in falling order of slope (ties: the lower set first)
-/// while they fit whole. The first that does not fit gives the bound by its fraction, and the division by the better
-/// of two ways: all that is left goes to its set, or whole later segments come before it. The segments of all S sets
-/// are sorted once; a total then costs O(S) and a walk over later segments until none is left to fill. Throws
+/// Divides each of the ascending `totals`. Hull segments are taken in falling order of slope (ties: the lower set
+/// first) while they fit whole. The first that does not fit gives the bound by its fraction, and the division by the
+/// better of two ways: all that is left goes to its set, or whole later segments come before it. The segments of all S
+/// sets are sorted once; a total then costs O(S) and a walk over later segments until none is left to fill. Throws
 /// std::invalid_argument when totals fall or the first is below the sum of the least counts.
 std::vector<SlotAllocation> allocations(std::span<const ConcaveHull> hulls, const CurveValue& value_of,
                                         std::span<const trace::Index> totals);
 
-/// The same for one total.
+/// Divides one total.
 SlotAllocation best_allocation(std::span<const ConcaveHull> hulls, const CurveValue& value_of, trace::Index total);
 
 }  // namespace evictlab::analysis

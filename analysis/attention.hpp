@@ -13,7 +13,7 @@ namespace evictlab::analysis {
 /// relative to their sum (rows stored as half sum to 1 only nearly); 0 when they are all 0.
 double entropy(std::span<const float> weights);
 
-/// The shares of attention whose fewest positions are counted.
+/// Shares of attention: positions_80 is the fewest positions that hold 80 % of it.
 inline constexpr std::array<double, 4> kMassShares = {0.80, 0.90, 0.95, 0.99};
 inline constexpr std::array<std::string_view, 4> kMassShareColumns = {"positions_80", "positions_90", "positions_95",
                                                                       "positions_99"};
@@ -24,8 +24,8 @@ struct ProfileOptions {
   double top = 0.05;  // share of the visible positions that counts as a head's top set
 };
 
-/// How one head attends, averaged over rows. Every row is a distribution over its causal prefix: the positions
-/// up to its own, in a sliding window W only the last W of them. The four masses sum to 1.
+/// Summarises how one head attends, averaged over rows. Every row is a distribution over its causal prefix: the
+/// positions up to its own, in a sliding window W only the last W of them. The four masses sum to 1.
 struct AttentionProfile {
   double entropy = 0;              // nats, 0..ln(prefix)
   double normalized_entropy = 0;   // entropy / ln(visible prefix), 0..1: 1 is uniform; rows of one position count 0
@@ -43,7 +43,7 @@ AttentionProfile attention_profile(const trace::TensorView& window_attention, tr
                                    trace::Index sliding_window, const RankedMass& ranked,
                                    const ProfileOptions& options = {});
 
-/// One head's attention summed over all recorded window rows, ranked.
+/// Ranks one head's attention, summed over all recorded window rows.
 RankedMass rank_window(const trace::TensorView& window_attention, trace::Index head);
 
 /// "sink", "local", "retrieval" or "dispersed": the first of sink, recent and heavy mass that is at least a half, else

@@ -6,7 +6,7 @@
 
 namespace evictlab::analysis {
 
-/// A picture of one layer's recorded attention, small enough to look at.
+/// Shows one layer's recorded attention as a picture, small enough to look at.
 struct AttentionMap {
   trace::Index queries = 0;    // rows
   trace::Index bins = 0;       // columns
@@ -15,8 +15,8 @@ struct AttentionMap {
   double at(trace::Index query, trace::Index bin) const { return values[static_cast<std::size_t>(query * bins + bin)]; }
 };
 
-/// Of rows [H, w, n] of the last w queries: the mean over heads, then the largest value of every cell. Window row r is
-/// in row floor(r queries / w) of the map, position j in bin floor(j bins / n); never more parts than rows and
+/// Reduces rows [H, w, n] of the last w queries to the mean over heads, then to the largest value of every cell. Window
+/// row r is in row floor(r queries / w) of the map, position j in bin floor(j bins / n); never more parts than rows and
 /// positions.
 AttentionMap attention_map(const trace::TensorView& window_attention, trace::Index most_queries,
                            trace::Index most_bins);

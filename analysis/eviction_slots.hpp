@@ -19,7 +19,7 @@
 
 namespace evictlab::analysis {
 
-/// What must leave when, of n prompt and T future positions. Position n + t exists from query t on.
+/// Says how many of n prompt and T future positions must leave when. Position n + t exists from query t on.
 struct EvictionSlots {
   std::span<const std::int32_t> capacity;  // [T]: positions that leave in slot s, exactly
   trace::Index sinks = 0;                  // positions 0..sinks-1 never leave
@@ -34,8 +34,8 @@ struct EvictionTimes {
   double retained = 0;
 };
 
-/// In slot order, those leave that would be paid least from then on. Ties: the higher position leaves, since of equals
-/// the lower one is kept everywhere. Not the best: what it takes early can no longer leave for less later.
+/// Evicts, slot by slot, the positions that would be paid least from then on. Ties: the higher position leaves, since
+/// of equals the lower one is kept everywhere. Not the best: what it takes early can no longer leave for less later.
 ///
 /// `attention` [T, n + T], >= 0: what query t pays position j, summed over the heads that read the set; entries of
 /// positions that do not exist yet (j > n + t) are not read. Throws std::invalid_argument when shapes contradict,

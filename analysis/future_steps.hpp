@@ -9,7 +9,7 @@
 
 namespace evictlab::analysis {
 
-/// How the future's queries attend to the prompt, one after the other.
+/// Measures how the future's queries attend to the prompt, query by query.
 struct FutureSteps {
   std::vector<double> hit_rate;  // [T]: mean over heads of the share of the query's top set in the window's
   std::vector<double> drift;  // [T]: mean over heads of 1 - Jaccard index of its top set with that of the first query

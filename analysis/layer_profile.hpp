@@ -8,7 +8,7 @@
 #include "analysis/attention.hpp"
 #include "trace/layer.hpp"
 
-// What sets a layer apart from others: the quantities by which eviction methods divide budgets between layers, heads
+// Quantities by which eviction methods divide budgets between layers, heads
 // and kv groups. docs/analyses.md has them all in one place.
 
 namespace evictlab::analysis {
@@ -20,6 +20,7 @@ struct LayerOptions {
   double tau2 = 1.0;
 };
 
+/// Holds those quantities of one layer.
 struct LayerProfile {
   double dispersion = 0;             // CAKE's H (Qin et al. 2025, arXiv:2503.12491, eq. 5), nats, as its code sums it
   double shift = 0;                  // CAKE's V (eq. 6)
@@ -32,7 +33,7 @@ struct LayerProfile {
   double head_overlap = 0;  // mean Jaccard index of top sets, pairs of heads of different kv groups; 1 where none
   std::optional<double> group_overlap;  // pairs inside a group; none where groups are of one head
   double run_length = 0;                // mean length of runs in the heads' top sets
-  // Where a future was recorded:
+  // Only if a future was recorded:
   std::optional<double> window_hit_rate;  // share of the future's top sets in the window's (SnapKV: arXiv:2404.14469)
   std::optional<double> group_cost;       // mass of the future's top sets lost when a group shares one, mean over heads
 };
@@ -42,7 +43,7 @@ struct LayerProfile {
 LayerProfile layer_profile(const trace::LayerData& layer, std::span<const RankedMass> window,
                            std::span<const AttentionProfile> heads, const LayerOptions& options = {});
 
-/// The prompt part of every head's future mass, ranked: [H].
+/// Ranks the prompt part of every head's future mass: [H].
 std::vector<RankedMass> rank_future(const trace::LayerData& layer);
 
 }  // namespace evictlab::analysis

@@ -387,7 +387,8 @@ OutputLosses OutputReference::losses(const KeptSets& kept) const {
   return losses;
 }
 
-// What the queries of one head find and what they miss: columns of `attention` are positions from `first` on.
+// Sums over the positions that the queries of one head still find; columns of `attention` are positions from `first`
+// on.
 struct OutputReference::Held {
   Eigen::MatrixXd attention;     // [T, visible], 0 where a query no longer finds a position
   Eigen::VectorXd largest_norm;  // [T], over what is found

@@ -10,7 +10,7 @@
 
 #include "trace/layer.hpp"
 
-// What a layer loses when its cache holds only some prompt positions. One future query q, attention A_h
+// Losses of a layer whose cache holds only some prompt positions. One future query q, attention A_h
 // of query head h over all visible positions, u_hj = value_j * W_O^(h), y = sum over h and j of A_hj u_hj.
 // K is what head h still holds: the kept prompt positions and every future position up to the query's own.
 // m_h = sum over K of A_hj is its retained mass; the kept weights renormalise to 1:
@@ -33,7 +33,7 @@
 
 namespace evictlab::analysis {
 
-/// What every query head holds of the prompt: H spans of ascending, unique positions in 0..n-1; heads that
+/// The prompt positions that every query head holds: H spans of ascending, unique positions in 0..n-1; heads that
 /// share a set repeat the span. Future positions are always held and not listed.
 using KeptSets = std::vector<std::span<const std::int32_t>>;
 
@@ -44,7 +44,7 @@ struct NormBounds {
   double keptmax = 0;
 };
 
-/// From future mass and output norms alone. A head's T is taken as its recorded mass' own sum (which is T
+/// Losses that future mass and output norms alone give. A head's T is taken as its recorded mass' own sum (which is T
 /// to storage rounding), so that a full cache retains exactly 1 and loses exactly 0.
 struct SummaryLosses {
   double retained_mass = 0;         // 0..1: m_h, mean over query heads
@@ -52,14 +52,14 @@ struct SummaryLosses {
   /// None without output norms.
   std::optional<NormBounds> bounds;
 };
-/// What the prompt positions that a head keeps add up to: all that its losses depend on.
+/// Sums over the prompt positions that a head keeps: its losses depend on nothing else.
 struct KeptSums {
   double mass = 0;          // future mass
   double weighted = 0;      // sum of future mass * output norm
   double largest_norm = 0;  // of the output norms
 };
 
-/// One layer's sums over all positions, made once, against which any number of kept sets are judged.
+/// Judges any number of kept sets of one layer against sums over all positions, which it makes once.
 class SummaryReference {
  public:
   /// Reads future.mass and, where there are any, future.output_norms, both [H, n+T] and float; they must outlive this.
@@ -72,10 +72,10 @@ class SummaryReference {
 
   /// The same from every head's sums [H].
   SummaryLosses losses(std::span<const KeptSums> kept) const;
-  /// Of one head keeping every prompt position.
+  /// The sums of one head that keeps every prompt position.
   KeptSums everything(trace::Index head) const;
-  /// Of one head keeping `always` and the first counts[i] of `ranked`, for all i at once: running sums in that order,
-  /// so that a count's result does not depend on which others are asked for. `counts` rise and are at most
+  /// The sums of one head that keeps `always` and the first counts[i] of `ranked`, for all i at once: running sums in
+  /// that order, so that a count's result does not depend on which others are asked for. `counts` rise and are at most
   /// ranked.size(); the positions are different ones of 0..n-1. Thread-safe.
   void sums_in_order(trace::Index head, std::span<const std::int32_t> always, std::span<const std::int32_t> ranked,
                      std::span<const trace::Index> counts, std::span<KeptSums> sums) const;
@@ -98,13 +98,15 @@ class SummaryReference {
   trace::LayerShape shape_;
   std::vector<Head> heads_;
 };
+/// Losses of the layer's output itself.
 struct OutputLosses {
   double value_bound = 0;    // L1, mean over the future queries
   double exact_loss = 0;     // L1, mean over the future queries
   double relative_loss = 0;  // sum over queries ||y - y^||_1 / sum ||y||_1; 0 if y is 0 throughout
 };
 
-/// How long every query head holds each position: H spans of [n + T]. Query t finds position j (for j >= n: from t = j
+/// The time for which every query head holds each position: H spans of [n + T]. Query t finds position j (for j >= n:
+/// from t = j
 /// - n on) while t < until[j]; 0: not kept after the prompt, T: never evicted. Heads that share a set repeat the span.
 struct HoldingTimes {
   std::vector<std::span<const std::int32_t>> until;
@@ -117,8 +119,8 @@ struct DecodingLosses {
   OutputLosses output;
 };
 
-/// One layer's attention outputs with the full cache, recomputed once from the recorded queries, keys and
-/// values (full tier) and compared with those of any number of kept sets.
+/// Compares one layer's attention outputs of any number of kept sets with those of the full cache, which it recomputes
+/// once from the recorded queries, keys and values (full tier).
 class OutputReference {
  public:
   /// Reads future.queries [H, T, d], keys, values [G, n+T, d] and output_norms [H, n+T]; the stored norms

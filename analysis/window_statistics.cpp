@@ -30,7 +30,7 @@ double sum_of(std::span<const double> values) {
   return sum;
 }
 
-// Of some columns of one head. They are read twice, the second time from the cache.
+// The spread over some columns of one head, which are read twice, the second time from the cache.
 AttentionSpread spread_of(const trace::TensorView& rows, Index head) {
   std::array<double, core::kColumnsAtOnce> first;
   std::array<double, core::kColumnsAtOnce> second;

@@ -6,9 +6,9 @@
 
 #include "trace/tensor.hpp"
 
-// How the attention of the observation window (the last w prompt queries) is spread over positions and how it moves
-// from query to query: what SnapKV scores positions by, and CAKE (Qin et al. 2025, arXiv:2503.12491) scores positions
-// and divides budgets by.
+// Statistics of the attention of the observation window (the last w prompt queries): its spread over positions and its
+// movement from query to query. SnapKV scores positions by them, and CAKE (Qin et al. 2025, arXiv:2503.12491) scores
+// positions and divides budgets by them.
 
 namespace evictlab::analysis {
 

@@ -86,7 +86,7 @@ std::string_view elements_name(FieldElements elements);
 /// Whether a field may be stored as this type.
 bool allows(Field field, ElementType type);
 
-/// What half-precision window attention is multiplied by when stored: 2^15, so that weights down to 2^-29
+/// The factor of half-precision window attention as it is stored: 2^15, so that weights down to 2^-29
 /// keep 11 significant bits while 1 still fits.
 inline constexpr float kWindowAttentionScale = 32768.0F;
 /// Query mean and covariance leave out the positions before: the first tokens' queries are unlike all others.

@@ -16,7 +16,7 @@ class TraceError : public core::InputError {
   using core::InputError::InputError;
 };
 
-/// The recorded model: what is needed to read its layers, not to run it.
+/// Describes the recorded model as far as reading its layers needs it; running it needs more.
 struct ModelInfo {
   std::string name;          // the directory or a title
   std::string architecture;  // "LlamaForCausalLM"
@@ -54,13 +54,13 @@ struct PromptInfo {
   Index window = 0;           // w
   std::vector<Index> layers;  // those recorded, ascending
   std::vector<Span> spans;
-  /// Of the tier's fields, those that could not be had: an imported prompt may lack output_norms and attention_mass.
+  /// Fields of the tier that were not recorded: an imported prompt may lack output_norms and attention_mass.
   Fields missing = {};
 
   Fields recorded() const;
 };
 
-/// Where recorded prompts come from: a file, a directory of parts, or memory. Reading is thread-safe.
+/// Gives recorded prompts from a file, a directory of parts, or memory. Reading is thread-safe.
 class Source {
  public:
   virtual ~Source() = default;
@@ -77,7 +77,7 @@ class Source {
 
 LayerShape layer_shape(const ModelInfo& model, const PromptInfo& prompt, Index layer);
 
-/// A trace in memory.
+/// Holds a trace in memory.
 class MemoryTrace : public Source {
  public:
   struct Prompt {

@@ -20,7 +20,7 @@
 namespace evictlab::trace {
 namespace {
 
-// What one layer takes in memory, W_O included.
+// Bytes of one layer in memory, W_O included.
 double layer_bytes(const SyntheticOptions& options) {
   LayerShape shape;
   shape.query_heads = options.query_heads;

@@ -17,7 +17,7 @@
 
 namespace evictlab::trace {
 
-/// What a query head looks at. Query t sees positions 0..t.
+/// The pattern by which a query head attends. Query t sees positions 0..t.
 enum class HeadKind {
   kUniform,      // every position alike
   kSink,         // position 0, logit `sink_logit` above the rest
@@ -40,7 +40,7 @@ struct SyntheticOptions {
   Index window = 32;         // w, 1..n
   Index sliding_window = 0;  // of layers 1, 3, 5, ...: query t sees t-sliding_window+1..t only; 0 = all
   Tier tier = Tier::kFull;
-  /// Of queries, keys and values. Keys count positions in units exact in float32 beyond any length
+  /// The type of queries, keys and values. Keys count positions in units exact in float32 beyond any length
   /// and in float16 up to 2048: above, local heads of a float16 trace decay in steps.
   ElementType element_type = ElementType::kFloat32;
   /// Head h of layer l has kinds[(l * H + h) % size]; empty = the mixture of synthetic_head_kind().
@@ -61,8 +61,8 @@ void check(const SyntheticOptions& options);
 /// prompt's end); W_O in the full tier.
 MemoryTrace synthesize(const SyntheticOptions& options);
 
-/// Its parts, for traces and prompts larger than memory. Time and memory of a layer grow with n + T, not with its
-/// square.
+/// The parts of that trace one by one, for traces and prompts larger than memory. Time and memory of a layer grow with
+/// n + T, not with its square.
 ModelInfo synthetic_model(const SyntheticOptions& options);
 Index synthetic_hidden_size(const SyntheticOptions& options);
 RowMatrix synthetic_output_weight(const SyntheticOptions& options, Index layer);  // [H*d, hidden]

@@ -128,7 +128,7 @@ RowMatrix synthetic_values(const SyntheticOptions& options, Index prompt, Index 
   Random random = stream(options, Purpose::kValues, prompt, layer, kv_head, 0);
   random.skip(static_cast<std::uint64_t>(first * (1 + options.head_dim * Random::kNormalDraws)));
   for (Index j = 0; j < count; ++j) {
-    // As in trained models, the sink's value is small, and a few positions' are large.
+    // The sink's value is small and a few positions' are large, as in trained models.
     const bool large = random.uniform() < 0.02;
     const double size = first + j == 0 ? 0.1 : large ? 8.0 : 1.0;
     for (Index c = 0; c < values.cols(); ++c) values(j, c) = static_cast<float>(size * random.normal());
@@ -139,7 +139,7 @@ RowMatrix synthetic_values(const SyntheticOptions& options, Index prompt, Index 
 
 std::vector<QueryRun> synthetic_query_runs(const SyntheticOptions& options, const LayerShape& shape, Index head) {
   const Index positions = options.length + options.future;
-  // What a query axis must hold so that a key's 1 there adds `logit`.
+  // The query's value on the axis makes a key's 1 there add `logit`.
   const auto run = [&](Index begin, Index end, Index axis, double logit) {
     const auto value = static_cast<float>(logit / shape.attention_scale);
     const bool half = options.element_type == ElementType::kFloat16;

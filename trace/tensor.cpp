@@ -76,7 +76,7 @@ void require_scale(ElementType type, float scale) {
   if (type == ElementType::kFloat32 && scale != 1.0F) throw std::invalid_argument("a float tensor has no scale");
 }
 
-// What lies in memory of someone else's as elements.
+// Reads someone else's memory as elements.
 template <typename Element>
 std::span<const Element> as_elements(std::span<const std::byte> bytes, Index count) {
   if (bytes.size() != static_cast<std::size_t>(count) * sizeof(Element)) {

@@ -57,8 +57,8 @@ class TensorView {
   float scale_ = 1.0F;
 };
 
-/// The same as a value, contiguous. Its elements are its own, or borrowed: they lie in memory (a mapped file) that
-/// the tensor keeps alive. Borrowed elements cannot be changed: what would let them be throws std::logic_error.
+/// Owns a contiguous stack of matrices, or borrows its elements from memory (a mapped file) that it keeps alive.
+/// Borrowed elements cannot be changed: members that would give write access throw std::logic_error.
 class Tensor {
  public:
   Tensor() = default;

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include "analysis/next_token.hpp"
-#include "analysis/text_metrics.hpp"
+#include "runtime/live/next_token.hpp"
+#include "runtime/live/text_metrics.hpp"
 #include "runtime/sampling.hpp"
 
 namespace evictlab::runtime {
@@ -30,7 +30,7 @@ std::string before_stop(std::string text, const std::string& stop) {
 }
 
 TextScores scores_of(const std::string& output, const std::string& answer) {
-  return {analysis::exact_match(output, answer), analysis::word_f1(output, answer), analysis::rouge_l(output, answer)};
+  return {exact_match(output, answer), word_f1(output, answer), rouge_l(output, answer)};
 }
 
 }  // namespace
@@ -43,11 +43,11 @@ ForcedOutcome forced_outcome(const Turn& turn, const trace::RowMatrix& reference
   for (Index row = turn.first_row(); row < logits.rows(); ++row) {
     const auto ours = row_of(logits, row);
     const auto full = row_of(reference, row);
-    outcome.kl += analysis::kl_divergence(full, ours);
-    outcome.top1_agreement += analysis::largest_logit(full) == analysis::largest_logit(ours) ? 1.0 : 0.0;
+    outcome.kl += kl_divergence(full, ours);
+    outcome.top1_agreement += largest_logit(full) == largest_logit(ours) ? 1.0 : 0.0;
     rows += 1.0;
     if (const auto token = target(turn, row)) {
-      nll -= analysis::log_probability(ours, *token);
+      nll -= log_probability(ours, *token);
       targets += 1.0;
     }
   }

@@ -18,7 +18,7 @@ struct ForcedOutcome {
 /// `reference` and `logits` [tokens, vocab] of the same turn.
 ForcedOutcome forced_outcome(const Turn& turn, const trace::RowMatrix& reference, const trace::RowMatrix& logits);
 
-/// How an output is judged (analysis/text_metrics.hpp).
+/// How an output is judged (text_metrics.hpp).
 struct TextScores {
   double exact = 0.0;
   double f1 = 0.0;

@@ -6,8 +6,8 @@
 #include "trace/io/hdf5/file.hpp"
 #include "trace/model.hpp"
 
-// How a trace lies in HDF5 (docs/trace-format.md): names, and the attributes of model and prompts. Shared
-// by writer and readers, so that neither can drift from the other.
+// The layout of a trace in HDF5 (docs/trace-format.md): names, and the attributes of model and prompts. Writer and
+// readers share it, so that neither can drift from the other.
 
 namespace evictlab::trace::layout {
 
@@ -58,7 +58,7 @@ PromptInfo read_prompt(const hdf5::File& file, const std::string& id, const Mode
 void check_prompt(const PromptInfo& prompt, const ModelInfo& model, const std::string& where);
 void check_model(const ModelInfo& model, const std::string& where);
 
-/// How two models differ, naming the first difference; empty = prompts of both may share a trace.
+/// Names the first difference of two models; empty = prompts of both may share a trace.
 std::string model_difference(const ModelInfo& have, const ModelInfo& given);
 
 }  // namespace evictlab::trace::layout

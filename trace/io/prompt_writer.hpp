@@ -12,7 +12,7 @@
 
 namespace evictlab::trace {
 
-/// What TraceWriter keeps of the prompts it has: outlives every PromptWriter.
+/// The finished prompts of a TraceWriter; outlives every PromptWriter.
 struct WrittenPrompts {
   struct Entry {
     PromptInfo info;

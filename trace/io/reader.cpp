@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// What was read is what was written: hashing costs a small part of reading.
+// Throws unless the bytes that were read are those that were written; hashing costs a small part of reading.
 void require_recorded_hash(const TraceFile& file, const std::string& object, std::span<const std::byte> bytes) {
   if (file.file().text(object, "hash") == content_hash(bytes)) return;
   throw TraceError("{}: {}: damaged: its bytes do not have the recorded hash (see evictlab verify)",

@@ -10,7 +10,7 @@
 
 namespace evictlab::trace {
 
-/// A trace on disk: one HDF5 file, or a directory of parts (a running or killed recording, or one kept
+/// Reads a trace on disk: one HDF5 file, or a directory of parts (a running or killed recording, or one kept
 /// with --keep-parts), whose unfinished prompts are left out. Every dataset's hash is checked when it is read.
 class TraceReader : public Source {
  public:
@@ -27,7 +27,7 @@ class TraceReader : public Source {
   using Provenance = layout::Provenance;
   const Provenance& provenance() const;
 
-  /// Every dataset with its axes, unit and stored bytes.
+  /// Lists every dataset with its axes, unit and stored bytes.
   struct DatasetInfo {
     std::string path;   // inside the trace
     std::string shape;  // "[4, 64, 508]"

@@ -9,7 +9,7 @@
 
 #include "trace/layer.hpp"
 
-// What policies kept, in HDF5: replay's positions for other programs to read.
+// Files of kept positions in HDF5: the retentions of a replay, for other programs to read.
 //
 //     /                       format = "evictlab-retention", format_version = 1, writer, command
 //     /<run>/                 <run> = 0, 1, 2, ... one policy at one budget on one prompt;
@@ -20,6 +20,7 @@
 
 namespace evictlab::trace {
 
+/// Writes a file of kept positions, run by run.
 class RetentionWriter {
  public:
   /// Throws TraceError: the file exists and `force` is not set, or cannot be written.
@@ -42,12 +43,13 @@ class RetentionWriter {
   std::unique_ptr<Impl> impl_;
 };
 
-/// What was kept of one layer: positions of all heads, one after the other.
+/// The kept positions of one layer: all heads, one after the other.
 struct KeptLayer {
   std::vector<std::int32_t> positions;
   std::vector<std::int64_t> offsets;  // [heads + 1]
 };
 
+/// Reads a file of kept positions.
 class RetentionReader {
  public:
   struct Run {

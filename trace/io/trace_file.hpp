@@ -13,7 +13,7 @@
 
 namespace evictlab::trace {
 
-/// One HDF5 file of a trace: all of it, or one part. What reader, writer and verify_trace share.
+/// Reads one HDF5 file of a trace: all of it, or one part. Shared by reader, writer and verify_trace.
 class TraceFile {
  public:
   struct Entry {

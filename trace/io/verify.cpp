@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// How far sums of attention may be off. Half: each of `terms` values is rounded to 11 significant bits, or,
+// The allowed error of sums of attention. Half: each of `terms` values is rounded to 11 significant bits, or,
 // below the normal range, to a multiple of 2^-24 of what is stored; the values sum to one. Float: softmax
 // and sums are computed in float by whoever records.
 double row_tolerance(Index terms, double scale) {
@@ -190,7 +190,7 @@ class Verifier {
         add(group + "/tokens", "holds a negative token id");
       }
     });
-    // Their ranges were checked when the prompt was read.
+    // The spans' ranges were checked when the prompt was read.
     guarded(
         [&] { check_description(group + "/spans", trace_.file().read_bytes(group + "/spans"), "span", "position"); });
     for (const Index layer : prompt.layers) {

@@ -32,15 +32,15 @@ class TraceWriter {
   TraceWriter(const TraceWriter&) = delete;
   TraceWriter& operator=(const TraceWriter&) = delete;
 
-  /// Whether a finished prompt of that id is there already (append, or left by a killed recording).
+  /// True if a finished prompt of that id is there already (append, or left by a killed recording).
   bool contains(const std::string& id) const;
-  /// Whether it is there and was recorded alike: tier, window, layers, kind of future, tokens (those given; a
+  /// True if it is there and was recorded alike: tier, window, layers, kind of future, tokens (those given; a
   /// future yet to be generated is not compared). Throws TraceError when it was recorded otherwise.
   bool contains_alike(const PromptInfo& info, std::span<const std::int32_t> tokens) const;
   /// W_O [H*d, hidden] of one layer, once per model.
   void write_output_weight(Index layer, const RowMatrix& weight);
   /// One prompt at a time. `tokens` are the prompt's and the future's [n+T]; where the future is yet to be
-  /// generated, info.future_length is 0 and they are the prompt's: set_future() tells the rest.
+  /// generated, info.future_length is 0 and they are the prompt's: set_future() adds the rest.
   PromptWriter begin_prompt(PromptInfo info, std::vector<std::int32_t> tokens);
   /// Writes a whole prompt from memory.
   void write_prompt(const MemoryTrace::Prompt& prompt);
@@ -53,18 +53,18 @@ class TraceWriter {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Writes one prompt, dataset by dataset, in any order; what is not finished leaves nothing behind.
+/// Writes one prompt, dataset by dataset, in any order; an unfinished prompt leaves nothing behind.
 class PromptWriter {
  public:
   PromptWriter(PromptWriter&&) noexcept;
   ~PromptWriter();
-  /// Each field of each layer once; its shape must be the one field_shape() tells.
+  /// Each field of each layer once; its shape must be that of field_shape().
   void write(Index layer, Field field, const Tensor& tensor);
   /// All fields of a layer, and its query count.
   void write(const LayerData& layer);
   /// The future's tokens [T], where they were not known at the beginning; before any field that covers them.
   void set_future(std::span<const std::int32_t> tokens);
-  /// How many positions query_mean and query_covariance of that layer are over (an attribute of theirs).
+  /// Sets the number of positions that query_mean and query_covariance of that layer are over (their attribute).
   void set_query_count(Index layer, Index count);
   /// Checks that every field of the tier is there, closes, syncs, renames.
   void finish();

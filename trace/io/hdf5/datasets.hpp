@@ -13,7 +13,7 @@ namespace evictlab::trace::hdf5 {
 
 /// Throws TraceError when the object is missing or no dataset.
 Handle open_dataset(const File& file, const std::string& object);
-/// How a dataset lies in the file; throws TraceError when the file cannot hold its elements.
+/// Describes a dataset; throws TraceError when the file cannot hold its elements.
 Dataset inspect(const File& file, const Handle& set, const std::string& object);
 /// Creates a contiguous dataset of this datatype and dataspace and writes its elements.
 void write_elements(const File& file, const std::string& object, const Handle& type, const Handle& space,

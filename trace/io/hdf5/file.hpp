@@ -38,14 +38,14 @@ enum class Type {
 /// "float16", ..., "text", "table", "other".
 std::string_view type_name(Type type);
 
-/// How a dataset lies in its file.
+/// Describes a dataset: its elements and their place in the file.
 struct Dataset {
   Type type = Type::kOther;
   std::vector<std::uint64_t> shape;
   std::uint64_t elements = 0;
   std::size_t element_bytes = 0;
   std::uint64_t stored_bytes = 0;  // in the file; less than elements * element_bytes when compressed
-  /// Where the elements begin in the file, when they lie there in one piece as read_bytes() gives them.
+  /// The first byte of the elements in the file, if they lie there in one piece as read_bytes() gives them.
   std::optional<std::uint64_t> offset;
 };
 

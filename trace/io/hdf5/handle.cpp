@@ -49,8 +49,7 @@ std::string error_reason() {
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_first_reason, &text);
   H5Eclear2(H5E_DEFAULT);
   std::ranges::replace(text, '\n', ' ');
-  // Where the system refused, its reason is all that a reader needs: "... error message = 'No space left on device',
-  // ...".
+  // If the system refused, its reason is all that a reader needs: "... error message = 'No space left on device', ...".
   constexpr std::string_view kSystem = "error message = '";
   if (const auto begin = text.find(kSystem); begin != text.npos) {
     text = text.substr(begin + kSystem.size());

@@ -10,7 +10,7 @@
 #include "core/interrupt.hpp"
 #include "trace/io/hdf5/file.hpp"
 
-// How this folder calls HDF5: under one lock, with every identifier owned and every status checked.
+// This folder calls HDF5 under one lock, with every identifier owned and every status checked.
 // HDF5's identifiers (hid_t) are 64-bit integers here, so that no header needs hdf5.h.
 
 namespace evictlab::trace::hdf5 {

@@ -8,7 +8,7 @@
 
 namespace evictlab::trace::hdf5 {
 
-/// Where HDF5 keeps a text of variable length, as it is stored: length (4 bytes), address of the heap (8),
+/// The stored reference to a text of variable length: length (4 bytes), address of the heap (8),
 /// number of the object in it (4), little-endian.
 using TextReference = std::array<std::byte, 16>;
 

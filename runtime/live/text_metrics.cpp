@@ -1,10 +1,10 @@
-#include "analysis/text_metrics.hpp"
+#include "runtime/live/text_metrics.hpp"
 
 #include <algorithm>
 #include <cctype>
 #include <map>
 
-namespace evictlab::analysis {
+namespace evictlab::runtime {
 namespace {
 
 double harmonic(std::size_t common, std::size_t first, std::size_t second) {
@@ -63,4 +63,4 @@ double rouge_l(std::string_view output, std::string_view answer) {
   return harmonic(longest_common_subsequence(ours, theirs), ours.size(), theirs.size());
 }
 
-}  // namespace evictlab::analysis
+}  // namespace evictlab::runtime

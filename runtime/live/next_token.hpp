@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <span>
 
-// What a model says comes next, as logits over a vocabulary. Sums in double; logits of any size are safe.
+// Next-token distributions, as logits over a vocabulary. Sums in double; logits of any size are safe.
 
-namespace evictlab::analysis {
+namespace evictlab::runtime {
 
 /// The index of the largest; of equal ones the lowest.
 std::size_t largest_logit(std::span<const float> logits);
@@ -18,4 +18,4 @@ double log_probability(std::span<const float> logits, std::int32_t token);
 /// logits, exactly. Throws std::invalid_argument for different sizes.
 double kl_divergence(std::span<const float> reference, std::span<const float> logits);
 
-}  // namespace evictlab::analysis
+}  // namespace evictlab::runtime

@@ -1,6 +1,6 @@
-#include "analysis/text_metrics.hpp"
+#include "runtime/live/text_metrics.hpp"
 
-namespace evictlab::analysis {
+namespace evictlab::runtime {
 namespace {
 
 TEST(TextMetrics, ExactMatchLooksAtWordsAlone) {
@@ -25,4 +25,4 @@ TEST(TextMetrics, RougeLCountsTheLongestCommonSubsequence) {
 }
 
 }  // namespace
-}  // namespace evictlab::analysis
+}  // namespace evictlab::runtime

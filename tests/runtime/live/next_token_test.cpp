@@ -1,9 +1,9 @@
-#include "analysis/next_token.hpp"
+#include "runtime/live/next_token.hpp"
 
 #include <cmath>
 #include <vector>
 
-namespace evictlab::analysis {
+namespace evictlab::runtime {
 namespace {
 
 // Logits ln 1, ln 2, ln 5 are the probabilities 1/8, 2/8, 5/8.
@@ -32,4 +32,4 @@ TEST(NextToken, OfEqualLogitsTheLowestTokenIsTheLargest) {
 }
 
 }  // namespace
-}  // namespace evictlab::analysis
+}  // namespace evictlab::runtime

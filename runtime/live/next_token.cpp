@@ -1,10 +1,10 @@
-#include "analysis/next_token.hpp"
+#include "runtime/live/next_token.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
-namespace evictlab::analysis {
+namespace evictlab::runtime {
 namespace {
 
 // ln sum_i e^logit_i
@@ -38,4 +38,4 @@ double kl_divergence(std::span<const float> reference, std::span<const float> lo
   return std::max(0.0, divergence);  // what rounding leaves below
 }
 
-}  // namespace evictlab::analysis
+}  // namespace evictlab::runtime

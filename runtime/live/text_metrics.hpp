@@ -4,9 +4,9 @@
 #include <string_view>
 #include <vector>
 
-// How an answer is judged. Words are what white space separates, as they are written.
+// Scores of an answer against the expected one. Words are separated by white space and compared as written.
 
-namespace evictlab::analysis {
+namespace evictlab::runtime {
 
 std::vector<std::string> words_of(std::string_view text);
 
@@ -21,4 +21,4 @@ double word_f1(std::string_view output, std::string_view answer);
 /// 2l / (words of output + words of answer). 1 if both are empty.
 double rouge_l(std::string_view output, std::string_view answer);
 
-}  // namespace evictlab::analysis
+}  // namespace evictlab::runtime
