@@ -114,12 +114,23 @@ void Table::add_row(std::vector<Cell> cells) {
   cells_.push_back(std::move(cells));
 }
 
-std::size_t Table::column(std::string_view name) const {
+void Table::add_row(Row row) { add_row(std::move(row.cells_)); }
+
+std::optional<std::size_t> Table::find_column(std::string_view name) const {
   const auto found = std::find(columns_.begin(), columns_.end(), name);
-  if (found == columns_.end()) {
-    throw TableError("{}: there is no column '{}'; it has {}", name_, name, fmt::join(columns_, ", "));
-  }
+  if (found == columns_.end()) return std::nullopt;
   return static_cast<std::size_t>(found - columns_.begin());
+}
+
+std::size_t Table::column(std::string_view name) const {
+  if (const auto found = find_column(name)) return *found;
+  throw TableError("{}: there is no column '{}'; it has {}", name_, name, fmt::join(columns_, ", "));
+}
+
+std::size_t Row::index(std::string_view column) const {
+  const auto found = std::find(columns_->begin(), columns_->end(), column);
+  if (found == columns_->end()) throw std::invalid_argument(fmt::format("no column '{}' in this table", column));
+  return static_cast<std::size_t>(found - columns_->begin());
 }
 
 std::optional<double> Table::number(std::size_t row, std::size_t column) const {

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -20,6 +22,20 @@ class TableError : public core::InputError {
 /// One cell: empty (not measured), a whole number, a number, or text.
 using Cell = std::variant<std::monostate, std::int64_t, double, std::string>;
 
+/// The cell of a value: whole numbers of any width, numbers, text, or nothing.
+inline Cell cell_of(Cell cell) { return cell; }
+inline Cell cell_of(std::integral auto value) { return static_cast<std::int64_t>(value); }
+inline Cell cell_of(double value) { return value; }
+inline Cell cell_of(std::string value) { return value; }
+inline Cell cell_of(std::string_view value) { return std::string(value); }
+inline Cell cell_of(const char* value) { return std::string(value); }
+template <typename Value>
+Cell cell_of(const std::optional<Value>& value) {
+  return value ? cell_of(*value) : Cell();
+}
+
+class Row;
+
 /// A tidy table: named columns, one observation a row. What commands write and figures are drawn from.
 class Table {
  public:
@@ -30,10 +46,14 @@ class Table {
   std::size_t rows() const { return cells_.size(); }
   /// As many cells as columns, numbers finite; throws std::invalid_argument otherwise.
   void add_row(std::vector<Cell> cells);
+  /// A row made for these columns.
+  void add_row(Row row);
   const std::vector<Cell>& row(std::size_t index) const { return cells_[index]; }
 
   /// Throws TableError naming the table, the column and those there are.
   std::size_t column(std::string_view name) const;
+  /// The same, for a column that not every table has.
+  std::optional<std::size_t> find_column(std::string_view name) const;
   /// The cell as a number; nothing when it is empty. Throws TableError when it is text that is no number.
   std::optional<double> number(std::size_t row, std::size_t column) const;
   /// The cell as text; a number as it is written to CSV.
@@ -50,6 +70,26 @@ class Table {
   std::string name_ = "table";
   std::vector<std::string> columns_;
   std::vector<std::vector<Cell>> cells_;
+};
+
+/// Collects the cells of one row of a table by the names of its columns; those not set stay empty.
+class Row {
+ public:
+  explicit Row(const Table& table) : columns_(&table.columns()), cells_(table.columns().size()) {}
+
+  /// Throws std::invalid_argument when the table has no such column.
+  template <typename Value>
+  Row& set(std::string_view column, Value&& value) {
+    cells_[index(column)] = cell_of(std::forward<Value>(value));
+    return *this;
+  }
+
+ private:
+  friend class Table;
+  std::size_t index(std::string_view column) const;
+
+  const std::vector<std::string>* columns_;
+  std::vector<Cell> cells_;
 };
 
 }  // namespace evictlab::results

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "results/run_table.hpp"
+
+// Short names of runs, the same in the terminal and in figures.
+
+namespace evictlab::results {
+
+/// "snapkv", and where a policy is there with several parameters, with those that differ: "snapkv(window=16)".
+std::map<PolicyKey, std::string> policy_labels(const std::set<PolicyKey>& policies);
+
+/// The policies of a table with the columns policy and parameters.
+std::set<PolicyKey> policies_of(const Table& table);
+/// The label of every row's policy.
+std::vector<std::string> row_labels(const Table& table);
+
+}  // namespace evictlab::results

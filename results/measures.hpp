@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string_view>
+
+namespace evictlab::results {
+
+/// What eviction costs: the columns of replay.csv that results/measures.def lists, in its order.
+enum class Measure : std::size_t {
+#define EVICTLAB_MEASURE(id, column, label, unit, better, tier, definition) id,
+#include "results/measures.def"
+#undef EVICTLAB_MEASURE
+};
+
+inline constexpr std::size_t kMeasureCount = 0
+#define EVICTLAB_MEASURE(id, column, label, unit, better, tier, definition) +1
+#include "results/measures.def"
+#undef EVICTLAB_MEASURE
+    ;
+
+enum class Better { kLower, kHigher };
+
+/// What a trace must hold for a measure to be computed.
+enum class MeasureTier { kSummary, kFull };
+
+struct MeasureInfo {
+  Measure id;
+  std::string_view column;
+  std::string_view label;
+  std::string_view unit;
+  Better better;
+  MeasureTier tier;
+  std::string_view definition;
+};
+
+/// All measures, in the order of the tables.
+std::span<const MeasureInfo> measures();
+const MeasureInfo& info(Measure measure);
+constexpr std::size_t index_of(Measure measure) { return static_cast<std::size_t>(measure); }
+
+/// The measure of this column; nothing for any other name.
+std::optional<Measure> measure_of(std::string_view column);
+
+/// The value turned so that larger is worse, whatever the measure.
+double as_loss(Measure measure, double value);
+
+}  // namespace evictlab::results

@@ -1,0 +1,119 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "results/measures.hpp"
+#include "results/role.hpp"
+#include "results/table.hpp"
+
+// Reads run tables: those with a row per prompt, policy and budget, such as replay.csv and validate.csv. Nobody else
+// parses them.
+
+namespace evictlab::results {
+
+/// A policy with its parameters.
+struct PolicyKey {
+  std::string policy;
+  std::string parameters;  // "window=32,kernel=7"; may be empty
+
+  friend auto operator<=>(const PolicyKey&, const PolicyKey&) = default;
+};
+
+enum class RunStatus { kOk, kInfeasible, kDegenerate };
+
+/// One row: a policy at a budget on a prompt, in one layer or over all.
+struct Run {
+  std::size_t row = 0;  // of the table, for columns that only one table has
+  PolicyKey key;
+  std::string variant;
+  Role role = Role::kMethod;
+  Cell budget;                         // as the table has it
+  std::string budget_text;             // the same as text: what names a budget
+  std::optional<double> budget_slots;  // where it was asked for as a number of slots, not as a ratio or in bytes
+  std::string prompt;
+  std::string task;
+  std::int64_t turn = 1;              // of validate.csv
+  std::optional<std::int64_t> layer;  // none: over all layers
+  std::optional<double> slots_held;   // none: infeasible
+  std::optional<double> bytes;
+  std::array<std::optional<double>, kMeasureCount> measures;  // none: not measured
+  RunStatus status = RunStatus::kOk;
+
+  std::optional<double> operator[](Measure measure) const { return measures[index_of(measure)]; }
+  bool feasible() const { return status != RunStatus::kInfeasible; }
+};
+
+/// What rows a table must have beside prompt, policy, parameters and budget_requested; measures that it lacks are not
+/// measured. Throws TableError naming the first missing column.
+void require_columns(const Table& table, std::initializer_list<std::string_view> columns);
+
+/// Rows over all layers, in the order of the table: those of layer "all", or every row of a table without layers.
+/// Throws TableError when prompt, policy, parameters or budget_requested is missing.
+std::vector<Run> runs_over_layers(const Table& table);
+/// Rows of single layers, in the order of the table.
+std::vector<Run> runs_by_layer(const Table& table);
+
+/// A reader of the columns that name a run, for tables without prompts too.
+class RunColumns {
+ public:
+  explicit RunColumns(const Table& table);
+
+  PolicyKey key(std::size_t row) const { return {table_->text(row, policy_), table_->text(row, parameters_)}; }
+  /// Of a table that has no such column, the role that the name and parameters imply.
+  Role role(std::size_t row) const;
+
+ private:
+  const Table* table_;
+  std::size_t policy_;
+  std::size_t parameters_;
+  std::optional<std::size_t> role_;
+};
+
+/// A policy's runs at one budget, in the order of the table.
+struct PolicyRuns {
+  PolicyKey key;
+  Role role = Role::kMethod;
+  std::vector<Run> runs;
+
+  /// By prompt, where measured.
+  std::map<std::string, double> values(Measure measure) const;
+  /// Of the feasible runs; 0 where there are none.
+  double mean_slots() const;
+};
+
+/// The policies at one budget, in the order of the table.
+struct BudgetRuns {
+  Cell budget;
+  std::string budget_text;
+  std::optional<double> budget_slots;
+  std::vector<PolicyRuns> policies;
+
+  const PolicyRuns* find(const PolicyKey& key) const;
+  std::set<std::string> prompts() const;
+};
+
+/// Budgets, and the policies at each, in the order in which they first appear.
+std::vector<BudgetRuns> by_budget(const std::vector<Run>& runs);
+
+/// Every prompt once, in order.
+std::vector<std::string> prompts_of(const std::vector<Run>& runs);
+/// The prompts on which every policy and budget has a value.
+std::set<std::string> prompts_measured_everywhere(const std::vector<Run>& runs, Measure measure);
+
+/// Values of the prompts that both have, in their order.
+std::pair<std::vector<double>, std::vector<double>> paired(const std::map<std::string, double>& a,
+                                                           const std::map<std::string, double>& b);
+
+/// The values alone, ordered by prompt.
+std::vector<double> values_of(const std::map<std::string, double>& by_prompt);
+
+}  // namespace evictlab::results

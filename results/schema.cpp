@@ -1,0 +1,394 @@
+#include "results/schema.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "results/measures.hpp"
+
+namespace evictlab::results {
+namespace {
+
+using Columns = std::vector<Column>;
+
+Column text(const char* name, const char* meaning) { return {name, ColumnType::kText, "", meaning}; }
+Column integer(const char* name, const char* unit, const char* meaning) {
+  return {name, ColumnType::kInteger, unit, meaning};
+}
+Column number(const char* name, const char* unit, const char* meaning) {
+  return {name, ColumnType::kNumber, unit, meaning};
+}
+
+Column prompt() { return text("prompt", "the prompt's id in the trace or prompts file"); }
+Column task() { return text("task", "the prompt's task; may be empty"); }
+Column variant() { return text("variant", "the source that the policy follows: an authors' code base or the paper"); }
+Column role() {
+  return text("role", "`method` (competes), `control` (random, protect-only) or `ceiling` (reads the future, or full)");
+}
+Column budget() { return text("budget_requested", "the budget as asked for: slots, a ratio of the prompt, or bytes"); }
+Column slots_held(const char* meaning = "stored slots per layer, divided by kv heads") {
+  return number("slots_held", "slots", meaning);
+}
+Column layer() { return integer("layer", "", "the layer's index in the model"); }
+Column layer_or_all(const char* meaning) { return text("layer", meaning); }
+Column count(const char* name, const char* meaning) { return integer(name, "prompts", meaning); }
+Column status() {
+  return text("status",
+              "`ok`; `infeasible`: the budget is below the protection, and measures are empty; `degenerate`: nothing "
+              "was evicted, though the policy is not `full`");
+}
+
+/// Policy and parameters, which together name a policy.
+Columns policy_columns() {
+  return {text("policy", "the policy's name"),
+          text("parameters", "all of its parameters, in canonical order; empty for policies without any")};
+}
+
+/// A value with the ends of its interval: "<name>", "<name>_low", "<name>_high".
+Columns with_interval(const std::string& name, const std::string& unit, const std::string& meaning) {
+  return {{name, ColumnType::kNumber, unit, meaning},
+          {name + "_low", ColumnType::kNumber, unit, "lower end of its 95 % bootstrap interval over prompts"},
+          {name + "_high", ColumnType::kNumber, unit, "upper end"}};
+}
+
+Columns mean_with_interval(const char* meaning) {
+  return {number("mean", "", meaning), number("low", "", "lower end of its 95 % bootstrap interval over prompts"),
+          number("high", "", "upper end")};
+}
+
+Column measure_column(Measure measure) {
+  const MeasureInfo& own = info(measure);
+  return {std::string(own.column), ColumnType::kNumber, std::string(own.unit), std::string(own.definition)};
+}
+
+Columns measure_columns() {
+  Columns columns;
+  for (const MeasureInfo& own : measures()) {
+    columns.push_back(measure_column(own.id));
+    columns.back().meaning += fmt::format("; {} is better{}", own.better == Better::kHigher ? "higher" : "lower",
+                                          own.tier == MeasureTier::kFull ? "; full tier" : "");
+  }
+  return columns;
+}
+
+Columns mass_share_columns(const char* meaning) {
+  Columns columns;
+  for (const char* name : {"positions_80", "positions_90", "positions_95", "positions_99"}) {
+    columns.push_back(number(name, "positions", meaning));
+  }
+  return columns;
+}
+
+template <typename... Parts>
+Columns joined(const Parts&... parts) {
+  Columns all;
+  const auto add = [&all](const auto& part) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(part)>, Column>) {
+      all.push_back(part);
+    } else {
+      all.insert(all.end(), part.begin(), part.end());
+    }
+  };
+  (add(parts), ...);
+  return all;
+}
+
+void add_replay_tables(std::vector<TableSchema>& all) {
+  const Columns policy = policy_columns();
+  all.push_back(
+      {"replay", "replay, sweep, validate", "a prompt, policy, budget and layer, then one for all layers",
+       joined(prompt(), task(), integer("T", "queries", "future queries recorded"), policy, variant(), role(),
+              text("protection", "positions kept whatever their importance"),
+              text("granularity", "who shares a kept set: each query head, each kv head, all heads of a layer"),
+              budget(), slots_held("stored slots of the layer, divided by kv heads; for `all` the mean"),
+              integer("bytes", "bytes", "held by the layer in the trace's data type; for `all` the sum"),
+              layer_or_all("the layer's index, or `all`: means over the layers"), measure_columns(), status())});
+  all.push_back({"budgets", "replay, sweep", "a prompt, policy, budget, layer and kept set",
+                 joined(prompt(), policy, role(), budget(), layer(),
+                        integer("head", "", "the kept set's index in its layer: a query head, kv head, or 0"),
+                        integer("slots", "positions", "positions that the set holds"))});
+  all.push_back({"positions", "replay", "a prompt, policy, budget, layer and part of the prompt",
+                 joined(prompt(), policy, role(), budget(), layer(),
+                        integer("depth_bin", "", "0..19: the twentieth of the prompt"),
+                        number("share", "share", "of the layer's kept slots, those that lie in this part"))});
+  all.push_back({"spans", "replay, validate", "a prompt, policy, budget, named span and layer, then one for all layers",
+                 joined(prompt(), task(), integer("prompt_length", "positions", "positions of the prompt"),
+                        number("depth", "share", "where the span begins: 0 at the prompt's beginning, 1 at its end"),
+                        policy, role(), budget(), layer_or_all("the layer's index, or `all`: the mean over the layers"),
+                        text("span", "the span's name; spans of one name are one row, their mean"),
+                        number("retained", "share", "of the span's positions, those kept; mean over kept sets"))});
+  all.push_back({"trajectory", "replay, sweep", "a prompt, policy, budget and layer while the prompt is read",
+                 joined(prompt(), policy, role(), budget(), layer(),
+                        integer("bytes_before", "bytes", "held by all layers so far, this one's cache still whole"),
+                        integer("bytes_after", "bytes", "held after this layer's eviction"))});
+  all.push_back({"kept_overlap", "replay", "a prompt and pair of policies, at the middle one of the budgets",
+                 joined(prompt(), task(), policy, text("other_policy", "the other policy's name"),
+                        text("other_parameters", "its parameters"), budget(),
+                        number("overlap", "share",
+                               "Jaccard index of the positions that a query head sees, mean over query heads and "
+                               "layers"))});
+  all.push_back(
+      {"constraints", "replay --constrain", "a budget and policy, on the prompts that it serves with and without",
+       joined(budget(), policy, role(), text("constraint", "the constraints, as given"),
+              count("prompts", "prompts that both forms of the policy serve"), measure_column(Measure::kRetainedMass),
+              number("constrained_retained_mass", "share", "the same under the constraints"),
+              with_interval("difference", "share", "constrained minus free, paired over prompts"),
+              measure_column(Measure::kRelativeLoss),
+              number("constrained_relative_loss", "ratio", "the same under the constraints"), slots_held(),
+              number("constrained_slots_held", "slots", "the same under the constraints"))});
+}
+
+void add_sweep_tables(std::vector<TableSchema>& all) {
+  const Columns policy = policy_columns();
+  all.push_back(
+      {"summary", "sweep", "a budget and policy, best first",
+       joined(budget(),
+              integer("rank", "",
+                      "1 for the best; empty where there is nothing to compare: infeasible on every prompt, "
+                      "or holding over 5 % more than the median policy"),
+              policy, role(), count("prompts", "prompts that the policy serves"),
+              count("infeasible", "prompts for which the budget is below the protection"),
+              count("degenerate", "prompts of which nothing was evicted"), slots_held("held, mean over prompts"),
+              with_interval("retained_mass", "share", "mean over layers and prompts"),
+              with_interval("to_best", "share",
+                            "retained mass minus the best method's, paired on the prompts both serve; empty for the "
+                            "best method and for ceilings"),
+              with_interval("to_random", "share", "the same against the control `random`"),
+              measure_column(Measure::kExactLoss), measure_column(Measure::kRelativeLoss),
+              measure_column(Measure::kRegret))});
+  all.push_back(
+      {"headroom", "sweep", "a prompt, policy and budget: the gap to the oracle at equal memory",
+       joined(prompt(), task(), policy, role(), budget(), slots_held(), measure_column(Measure::kRetainedMass),
+              number("scoring", "share", "gain in retained mass if the policy's own counts held the future's ranking"),
+              number("allocation", "share",
+                     "gain if the policy's own ranking were given the best counts found; empty where slots cannot be "
+                     "divided freely"),
+              number("allocation_bound", "share", "no division of the slots gains more than this"),
+              number("both", "share", "gain of the future's ranking with the best counts"))});
+  all.push_back(
+      {"tune", "sweep --tune", "a budget and policy, with the parameters selected for it",
+       joined(budget(), policy, role(), slots_held("held, mean over all prompts"),
+              count("prompts_chosen_on", "prompts that the parameters were selected on: every second one of each task"),
+              number("retained_mass_chosen_on", "share", "mean over these"), count("prompts", "held-out prompts"),
+              number("retained_mass", "share", "mean over the held-out prompts"),
+              number("given_retained_mass", "share", "the same with the policy's parameters as given"),
+              with_interval("gain", "share", "selected minus given, paired over the held-out prompts"))});
+}
+
+void add_validate_tables(std::vector<TableSchema>& all) {
+  const Columns policy = policy_columns();
+  const auto scores = [](const std::string& name, const std::string& meaning) -> Columns {
+    return {{name, ColumnType::kNumber, "share", meaning},
+            {name + "_after_first", ColumnType::kNumber, "share",
+             "the same without the first answer token, which is then given; empty for answers of one token"}};
+  };
+  all.push_back(
+      {"validate", "validate", "a prompt, turn, policy and budget in the running model",
+       joined(
+           prompt(), task(), integer("prompt_length", "positions", "positions of the prompt"),
+           integer("answer_length", "tokens", "tokens of the expected answer"),
+           number("depth", "share", "where the prompts file says the answer lies; may be empty"),
+           integer("turn", "", "1: the prompt's answer; 2, ...: follow-ups asked of the same compacted cache"), policy,
+           variant(), role(), text("protection", "positions kept whatever their importance"),
+           text("granularity", "who shares a kept set"), budget(),
+           slots_held("held after the prompt, as budgets count"),
+           integer("bytes", "bytes", "allocated by the runtime (float32) after the prompt"),
+           integer("peak_bytes", "bytes", "the most allocated while the prompt was read"),
+           number("kl", "nats",
+                  "KL divergence of the next-token distribution from the full cache's, teacher-forced, mean over the "
+                  "answer's tokens after token n; lower is better"),
+           number("nll", "nats",
+                  "negative log-likelihood of these tokens and of the stop's first, mean; lower is better"),
+           number("top1_agreement", "share",
+                  "tokens whose most probable continuation is the full cache's; higher is better"),
+           scores("accuracy", "the score by the prompt's metric of what the model writes; higher is better"),
+           scores("exact_match", "1 where the words written are the answer's"), scores("f1", "F1 over words"),
+           scores("rouge_l", "F1 of the longest common subsequence of words"),
+           integer("output_length", "tokens", "tokens written"), number("decode_ms", "ms", "time per written token"),
+           number("tokens_per_second", "1/s", "tokens written per second"),
+           number("overlap", "share", "positions held by both the live run and the replay, mean over kept sets"),
+           integer("mismatches", "positions", "held by only one of the two"),
+           number("mismatch_margin", "ratio", "how far apart the scores of those lie at most, relative"), status())});
+  all.push_back({"outcomes", "validate", "a turn, task, budget, policy and quantity of validate.csv",
+                 joined(integer("turn", "", "as in validate.csv"), text("task", "a task, or `all`: all prompts"),
+                        budget(), policy, role(), text("quantity", "a column of validate.csv"),
+                        count("prompts", "prompts with a value"), mean_with_interval("mean over these prompts"),
+                        with_interval("to_full", "", "minus the full cache's, paired"),
+                        with_interval("to_best", "", "minus the best method's, paired; empty for ceilings"))});
+  all.push_back(
+      {"calibration", "validate", "a budget, then `all` for their mean, and a measure of replay.csv",
+       joined(
+           budget(), text("measure", "a column of replay.csv"), integer("policies", "policies", "methods ranked"),
+           count("prompts", "prompts that they are ranked on"),
+           with_interval("spearman", "",
+                         "Spearman's rank correlation over policies of the measure's means and kl's; 1: "
+                         "the same order"),
+           with_interval("tau_b", "", "Kendall's tau-b of the same"),
+           with_interval("to_best", "", "tau_b minus the best measure's, paired over draws of prompts"),
+           number("tau_b_first_half", "", "on the first half of the prompts, which are dealt out within every task"),
+           number("tau_b_second_half", "", "on the held-out half"),
+           text("chosen", "`yes`: the best on the first half over all budgets; its value is that of the second half"),
+           number("ceiling", "",
+                  "noise ceiling: tau_b of the live ranking of one half with the other's, mean over 100 halvings"),
+           text("status", "`ok`, or why cells are empty"))});
+  all.push_back({"predictions", "validate", "a budget, policy and measure of replay.csv",
+                 joined(budget(), policy, role(), text("measure", "a column of replay.csv"),
+                        with_interval("predicted", "", "the measure, mean over prompts"),
+                        with_interval("kl", "nats", "the live KL divergence, mean over prompts"))});
+  all.push_back({"disagreements", "validate", "a budget and pair of policies that the measure puts in the wrong order",
+                 joined(budget(), text("measure", "the chosen measure, or the best where none is chosen"),
+                        text("predicted_better", "the policy that the measure prefers"),
+                        text("better", "the policy of lower KL divergence"),
+                        number("measure_difference", "", "by how much the measure prefers the first, in its own unit"),
+                        number("kl_difference", "nats", "by how much its KL divergence is larger, paired over prompts"),
+                        number("kl_low", "nats", "lower end of its 95 % bootstrap interval over prompts"),
+                        number("kl_high", "nats", "upper end"))});
+  all.push_back({"needles", "validate", "a prompt with a span `needle`, policy and budget",
+                 joined(prompt(), task(), integer("prompt_length", "positions", "positions of the prompt"),
+                        number("depth", "share", "where the needle begins: 0 at the prompt's beginning, 1 at its end"),
+                        policy, role(), budget(), number("accuracy", "share", "accuracy_after_first of validate.csv"),
+                        number("retained", "share", "of the needle's positions, those kept, mean over layers"))});
+}
+
+void add_analysis_tables(std::vector<TableSchema>& all) {
+  all.push_back(
+      {"attention", "analyze", "a prompt, layer and query head",
+       joined(
+           prompt(), task(), layer(), integer("head", "", "the query head"),
+           number("entropy_nats", "nats", "entropy of attention, mean over window rows"),
+           number("normalized_entropy", "share", "the same, each row divided by ln of its prefix"),
+           number("effective_positions", "positions", "exp of the entropy, mean over rows"),
+           number("sink_mass", "share", "attention on the first `--sinks` positions, mean over rows"),
+           number("recent_mass", "share", "on the last `--recent` positions up to the query's own, without sinks"),
+           number("heavy_mass", "share", "on the k other positions with most window mass"),
+           number("rest_mass", "share", "on everything else; the four sum to 1"),
+           mass_share_columns("fewest positions that hold this percentage of the summed window mass"),
+           number(
+               "retrieval_score", "share",
+               "of the future queries, those whose most attended prompt position lies in the span `needle`; full tier"),
+           text("kind",
+                "`sink`, `local`, `retrieval` or `dispersed`: by the first of sink, recent and heavy mass that "
+                "is at least 0.5"))});
+  all.push_back(
+      {"layers", "analyze", "a prompt and layer",
+       joined(prompt(), task(), layer(),
+              number("dispersion", "nats", "CAKE's H over the last `--window` rows, summed over heads and rows"),
+              number("shift", "", "CAKE's V: temporal variance of attention, summed over heads and positions"),
+              number("preference", "", "CAKE's layer preference H^(1/tau1) V^(1/tau2)"),
+              number("preference_share", "share", "of the sum of the preferences over layers"),
+              number("dispersion_normalized", "share", "H / (heads * rows * ln positions)"),
+              number("shift_normalized", "", "V / heads"),
+              number("retained_share", "share",
+                     "DynamicKV: of the largest pooled window sums of all layers and heads, those in this layer"),
+              mass_share_columns("mean over heads of the column of attention.csv"),
+              number("lazy_mass", "share",
+                     "SimLayerKV: the last query's attention on the first 4 and last 32 positions, mean over heads"),
+              number("head_spread", "ratio", "standard deviation over heads of positions_90, divided by their mean"),
+              number("window_hit_rate", "share", "of the future's top set, those in the window's, mean over heads"),
+              number("group_cost", "share",
+                     "mass of the future's top sets lost when the query heads of a kv group share one"),
+              number("head_overlap", "share",
+                     "Jaccard index of the window's top sets, mean over pairs of heads of different kv groups"),
+              number("group_overlap", "share", "the same over pairs inside a kv group"),
+              number("run_length", "positions", "mean length of runs of consecutive positions in the top sets"))});
+  all.push_back({"concentration", "analyze", "a prompt, layer, query head and fraction of positions",
+                 joined(prompt(), task(), layer(), integer("head", "", "the query head"),
+                        number("fraction", "share", "of the positions"),
+                        number("mass", "share", "window mass on that many most attended positions"))});
+  all.push_back(
+      {"overlap", "analyze", "a prompt and pair of layers",
+       joined(prompt(), task(), layer(), integer("other_layer", "", "the other layer"),
+              number("overlap", "share", "Jaccard index of the layers' top sets, by window mass summed over heads"))});
+  all.push_back({"future", "analyze", "a prompt, layer and future query; full tier",
+                 joined(prompt(), task(), layer(), integer("step", "", "the future query, from 0"),
+                        number("hit_rate", "share", "of this query's top set, those in the window's, mean over heads"),
+                        number("drift", "share",
+                               "1 - Jaccard index of this query's top set with that of query 0, mean over heads"))});
+  all.push_back({"maps", "analyze", "a layer, window query and part of the prompt, of the first prompt of every task",
+                 joined(prompt(), task(), integer("prompt_length", "positions", "positions of the prompt"), layer(),
+                        integer("query", "", "the first position of this bin of window queries"),
+                        integer("depth_bin", "", "0..63: the part of the prompt"),
+                        number("attention", "share", "mean over heads, then the largest value of the cell"))});
+  all.push_back({"tasks", "analyze", "a task, table, quantity and layer",
+                 joined(text("task", "a task, or `all`: all prompts"), text("table", "`layers` or `attention`"),
+                        text("quantity", "a column of that table"), layer(),
+                        mean_with_interval("mean over prompts, for attention.csv of the mean over heads"),
+                        count("prompts", "prompts with a value"))});
+  all.push_back(
+      {"scorers", "analyze", "a prompt, layer and policy: its scorer against the future",
+       joined(prompt(), task(), layer(), policy_columns(), role(),
+              number("spearman", "", "rank correlation of importance and future mass over unprotected positions"),
+              number("recall", "share", "of the future's top set of unprotected positions, those in the scorer's"))});
+  all.push_back(
+      {"differences", "analyze A B", "a task, quantity of layers.csv and layer",
+       joined(text("task", "a task that both recordings have, or `all`: all prompts"),
+              text("quantity",
+                   "a column of layers.csv; `preference_relative` and `retained_relative`: times the number of "
+                   "layers; `preference_distance`: total variation of the mean preference shares"),
+              integer("layer_a", "", "the layer of A"),
+              integer("layer_b", "", "the layer of B at the nearest relative depth"),
+              number("mean_a", "", "mean over A's prompts"), number("mean_b", "", "mean over B's prompts"),
+              number("difference", "", "A - B"),
+              number("low", "", "lower end of its 95 % bootstrap interval over prompts"),
+              number("high", "", "upper end"),
+              text("paired", "`yes`: on the prompts of the same ids; `no`: as independent samples"),
+              count("prompts_a", "prompts of A"), count("prompts_b", "prompts of B"))});
+}
+
+std::vector<TableSchema> all_schemas() {
+  std::vector<TableSchema> all;
+  add_replay_tables(all);
+  add_sweep_tables(all);
+  add_validate_tables(all);
+  add_analysis_tables(all);
+  return all;
+}
+
+const char* type_name(ColumnType type) {
+  return type == ColumnType::kText ? "text" : type == ColumnType::kInteger ? "integer" : "number";
+}
+
+}  // namespace
+
+const std::vector<TableSchema>& schemas() {
+  static const std::vector<TableSchema> all = all_schemas();
+  return all;
+}
+
+const TableSchema& schema(std::string_view table) {
+  const auto found = std::ranges::find(schemas(), table, &TableSchema::name);
+  if (found == schemas().end()) throw std::invalid_argument(fmt::format("no command writes a table '{}'", table));
+  return *found;
+}
+
+Table new_table(std::string_view table) {
+  std::vector<std::string> names;
+  for (const Column& column : schema(table).columns) names.push_back(column.name);
+  return Table(std::move(names));
+}
+
+std::string schema_page() {
+  std::string page =
+      "# Result tables\n\n"
+      "Every table that a command writes, and each of its columns. Tables are tidy CSV: one observation a row. An "
+      "empty cell was\n"
+      "not measured: the trace does not hold what it needs, or there is nothing to compare. [analyses.md](analyses.md) "
+      "says how to\n"
+      "read them. This page is generated from `results/schema.cpp` and `results/measures.def`; a test compares it with "
+      "them, and\n"
+      "rewrites it when the environment variable `EVICTLAB_UPDATE_DOCS` is set.\n";
+  for (const TableSchema& table : schemas()) {
+    page += fmt::format(
+        "\n## {}.csv\n\nWritten by `{}`. One row: {}.\n\n| column | type | unit | meaning |\n| --- | --- | --- | --- "
+        "|\n",
+        table.name, table.commands, table.row);
+    for (const Column& column : table.columns) {
+      page +=
+          fmt::format("| `{}` | {} | {} | {} |\n", column.name, type_name(column.type), column.unit, column.meaning);
+    }
+  }
+  return page;
+}
+
+}  // namespace evictlab::results
