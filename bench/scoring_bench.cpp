@@ -20,7 +20,7 @@
 
 #include "core/parallel.hpp"
 #include "core/select.hpp"
-#include "sim/policy/cake.hpp"
+#include "sim/policy/cake/formulas.hpp"
 #include "sim/policy/parts.hpp"
 #include "trace/layer.hpp"
 

@@ -14,7 +14,7 @@
 #include "core/text.hpp"
 #include "core/version.hpp"
 #include "results/advice.hpp"
-#include "sim/policy/given.hpp"
+#include "sim/policy/imported.hpp"
 #include "sim/replay/replay.hpp"
 #include "trace/io/joined.hpp"
 
@@ -73,7 +73,7 @@ std::vector<sim::Budget> budget_range(trace::Index first, trace::Index last, con
 }
 
 /// The same budgets for every prompt.
-class StaticBudgets final : public sim::GivenBudgets {
+class StaticBudgets final : public sim::ImportedBudgets {
  public:
   explicit StaticBudgets(std::vector<std::vector<trace::Index>> layers) : layers_(std::move(layers)) {}
   std::vector<trace::Index> positions(const std::string&, const trace::LayerShape& shape) const override {
@@ -276,7 +276,7 @@ int run_advise(const Arguments& arguments) {
   // An engine that loads one set of budgets gives every prompt the same: what does that lose?
   const auto budgets = mean_budgets(replayed(*trace, {choice.policy}, {choice.budget}, "dividing").budgets, *trace);
   sim::Policy fixed = choice.policy;
-  fixed.allocator = sim::given_allocator(std::make_shared<StaticBudgets>(budgets));
+  fixed.allocator = sim::imported_allocator(std::make_shared<StaticBudgets>(budgets));
   const auto fixed_runs =
       results::costed_runs(replayed(*trace, {fixed}, {choice.budget}, "checking").replay, adviser.measure());
 

@@ -35,7 +35,7 @@ std::string group_of(const trace::hdf5::File& file, const std::string& prompt, s
   return prompts == 1 && !file.exists("/prompts") ? std::string() : "/prompts/" + prompt;
 }
 
-class ScoresFile final : public sim::GivenScores {
+class ScoresFile final : public sim::ImportedScores {
  public:
   ScoresFile(const fs::path& path, const trace::Source& trace)
       : file_(trace::hdf5::File::open(path)), prompts_(trace.prompts().size()) {
@@ -88,7 +88,7 @@ class ScoresFile final : public sim::GivenScores {
 
 using LayerBudgets = std::vector<std::vector<Index>>;  // [L][one, or one per kept set]
 
-class BudgetTable final : public sim::GivenBudgets {
+class BudgetTable final : public sim::ImportedBudgets {
  public:
   explicit BudgetTable(fs::path path) : path_(std::move(path)) {}
   LayerBudgets all;
@@ -138,7 +138,7 @@ LayerBudgets json_budgets(const fs::path& path, const nlohmann::json& layers) {
   return budgets;
 }
 
-std::shared_ptr<const sim::GivenBudgets> budgets_from_json(const fs::path& path) {
+std::shared_ptr<const sim::ImportedBudgets> budgets_from_json(const fs::path& path) {
   const auto json = nlohmann::json::parse(core::read_text(path), nullptr, false);
   if (json.is_discarded() || !json.is_object()) throw PolicyError("{}: is no JSON object", path.string());
   if (json.value("format", nlohmann::json()) != "evictlab-budgets") {
@@ -173,7 +173,7 @@ LayerBudgets hdf5_budgets(const trace::hdf5::File& file, const std::string& obje
   return budgets;
 }
 
-std::shared_ptr<const sim::GivenBudgets> budgets_from_hdf5(const fs::path& path, const trace::Source& trace) {
+std::shared_ptr<const sim::ImportedBudgets> budgets_from_hdf5(const fs::path& path, const trace::Source& trace) {
   const auto file = trace::hdf5::File::open(path);
   auto table = std::make_shared<BudgetTable>(path);
   if (file.exists("/budgets")) table->all = hdf5_budgets(file, "/budgets");
@@ -188,7 +188,7 @@ std::shared_ptr<const sim::GivenBudgets> budgets_from_hdf5(const fs::path& path,
 }
 
 // What one policy at one budget kept of each prompt, as scores (1 kept, 0 not) and budgets (how many).
-class KeptSets final : public sim::GivenScores, public sim::GivenBudgets {
+class KeptSets final : public sim::ImportedScores, public sim::ImportedBudgets {
  public:
   KeptSets(std::shared_ptr<const trace::RetentionReader> file, std::string name, Granularity granularity)
       : file_(std::move(file)), name_(std::move(name)), granularity_(granularity) {}
@@ -250,11 +250,11 @@ Granularity named_granularity(const trace::RetentionReader& file, const std::str
 
 }  // namespace
 
-std::shared_ptr<const sim::GivenScores> read_scores(const fs::path& path, const trace::Source& trace) {
+std::shared_ptr<const sim::ImportedScores> read_scores(const fs::path& path, const trace::Source& trace) {
   return std::make_shared<ScoresFile>(path, trace);
 }
 
-std::shared_ptr<const sim::GivenBudgets> read_budgets(const fs::path& path, const trace::Source& trace) {
+std::shared_ptr<const sim::ImportedBudgets> read_budgets(const fs::path& path, const trace::Source& trace) {
   return path.extension() == ".json" ? budgets_from_json(path) : budgets_from_hdf5(path, trace);
 }
 
@@ -271,8 +271,8 @@ std::vector<KeptRun> read_kept(const fs::path& path, const trace::Source& trace)
       sim::Policy policy;
       policy.name = "kept";
       policy.parameters = policy.changes = run.policy;
-      policy.scorer = sim::given_scorer(sets);
-      policy.allocator = sim::given_allocator(sets);
+      policy.scorer = sim::imported_scorer(sets);
+      policy.allocator = sim::imported_allocator(sets);
       policy.selector = sim::top_selector();
       policy.granularity = sets->granularity();
       runs.push_back({std::move(policy), run.budget});

@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "sim/policy/given.hpp"
+#include "sim/policy/imported.hpp"
 #include "trace/model.hpp"
 
 // Files with what a method written elsewhere scored, budgeted or kept (docs/importing.md has the formats).
@@ -12,11 +12,11 @@ namespace evictlab::cli {
 
 /// HDF5, /prompts/<id>/layers/<l>/scores [heads, n] (floating point), or /layers/<l>/scores for a trace of one prompt.
 /// heads = H, G or 1 says who has a kept set. Checks that every layer of the trace is there.
-std::shared_ptr<const sim::GivenScores> read_scores(const std::filesystem::path& path, const trace::Source& trace);
+std::shared_ptr<const sim::ImportedScores> read_scores(const std::filesystem::path& path, const trace::Source& trace);
 
 /// JSON {"format": "evictlab-budgets", "layers": [[positions per kept set], ...]}, one entry per layer of the model, or
 /// for single prompts {"prompts": {"<id>": {"layers": ...}}}; or HDF5 with /budgets [L, sets], /prompts/<id>/budgets.
-std::shared_ptr<const sim::GivenBudgets> read_budgets(const std::filesystem::path& path, const trace::Source& trace);
+std::shared_ptr<const sim::ImportedBudgets> read_budgets(const std::filesystem::path& path, const trace::Source& trace);
 
 /// What `replay --kept` wrote, as policies that keep just that: one per policy and budget in the file.
 struct KeptRun {

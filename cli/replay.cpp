@@ -81,19 +81,19 @@ std::vector<sim::Policy> asked_policies(const Options& options) {
 
 /// Puts the files of --scores and --budgets in the place of the parts that stand for them.
 void bind_given(const Options& options, const trace::Source& trace, std::vector<sim::Policy>& policies) {
-  sim::Given given;
+  sim::Imported given;
   if (const auto scores = options.optional_text("scores")) given.scores = read_scores(*scores, trace);
   if (const auto budgets = options.optional_text("budgets")) given.budgets = read_budgets(*budgets, trace);
   const auto unused = [&](bool is_given, bool (*wants)(const sim::Policy&)) {
     return is_given && std::none_of(policies.begin(), policies.end(), wants);
   };
-  if (unused(given.scores != nullptr, sim::wants_given_scores)) {
+  if (unused(given.scores != nullptr, sim::wants_imported_scores)) {
     throw core::InputError("replay: no policy uses --scores; ask for compose(scorer=given)");
   }
-  if (unused(given.budgets != nullptr, sim::wants_given_budgets)) {
+  if (unused(given.budgets != nullptr, sim::wants_imported_budgets)) {
     throw core::InputError("replay: no policy uses --budgets; ask for compose(allocator=given)");
   }
-  for (sim::Policy& policy : policies) policy = sim::bound(std::move(policy), given);
+  for (sim::Policy& policy : policies) policy = sim::with_imported(std::move(policy), given);
 }
 
 /// Adds the policies as --constrain forces them to be; returns which belong to which.

@@ -65,7 +65,8 @@ std::optional<LiveAgreement> agreement_with(const Retentions& replayed, const si
   for (std::size_t layer = 0; layer < live.layers.size(); ++layer) {
     const trace::RowMatrix* scores = importance[layer].scores.get();
     const bool fits = scores != nullptr && scores->rows() == live.layers[layer].sets();
-    const sim::Agreement one = sim::agreement(live.layers[layer], found->second.layers[layer], fits ? scores : nullptr);
+    const sim::Agreement one =
+        sim::retention_agreement(live.layers[layer], found->second.layers[layer], fits ? scores : nullptr);
     all.overlap += one.overlap / static_cast<double>(live.layers.size());
     all.mismatches += one.mismatches;
     if (one.margin) all.margin = std::max(all.margin.value_or(0.0), *one.margin);

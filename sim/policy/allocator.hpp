@@ -6,9 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "sim/policy/importance.hpp"
-#include "sim/policy/needs.hpp"
-#include "sim/policy/ranking.hpp"
+#include "sim/policy/types.hpp"
 
 namespace evictlab::sim {
 
@@ -28,11 +26,10 @@ struct AllocationRequest {
   Index capacity(const trace::LayerShape& shape) const { return static_cast<Index>(real_capacity(shape)); }
 };
 
-/// What an allocator wants to know of a layer that costs more than a glance and does not depend on the budget: found
-/// once per layer, for all budgets. Each allocator has a kind of its own.
-class LayerMeasure {
+/// Holds what an allocator computes of a layer once, for all budgets. Each kind of allocator derives its own.
+class LayerStatistics {
  public:
-  virtual ~LayerMeasure() = default;
+  virtual ~LayerStatistics() = default;
 };
 
 /// One layer as an allocator sees it.
@@ -41,7 +38,7 @@ struct LayerSummary {
   const Importance& importance;
   PositionRanges ranges;
   const Ranking* ranking = nullptr;  // at least to the ceiling; none where it depends on the budget, or is not made yet
-  std::shared_ptr<const LayerMeasure> measure = nullptr;  // of this allocator; none where it measures nothing
+  std::shared_ptr<const LayerStatistics> statistics = nullptr;  // of this allocator; none where it prepares nothing
 };
 
 /// What a user should know about how a policy went on a prompt: a published setting that had to be replaced, a budget
@@ -81,10 +78,10 @@ class Allocator {
   virtual Needs needs() const { return {}; }
   /// Whether it reads the scores of the policy's scorer.
   virtual bool needs_scores() const { return false; }
-  /// Measures a layer; handed back as LayerSummary::measure, which is null in the summary given here.
-  virtual std::shared_ptr<const LayerMeasure> measure(const LayerSummary& /*summary*/) const { return nullptr; }
-  /// Allocators of the same measures, with all that they depend on; empty: measures nothing.
-  virtual std::string measure_identity() const { return {}; }
+  /// Computes the statistics of a layer; handed back as LayerSummary::statistics, which is null in this summary.
+  virtual std::shared_ptr<const LayerStatistics> prepare(const LayerSummary& /*summary*/) const { return nullptr; }
+  /// Names the statistics with all that they depend on: allocators of the same name share them. Empty: prepares none.
+  virtual std::string statistics_identity() const { return {}; }
   /// Whether a layer's budgets can still change after it was observed.
   virtual bool revises() const { return false; }
   /// Whether any budget will do (`full`).

@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-#include "sim/policy/error.hpp"
+#include "sim/policy/types.hpp"
 #include "trace/model.hpp"
 
 namespace evictlab::sim {

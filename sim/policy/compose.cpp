@@ -7,7 +7,7 @@
 
 #include "core/text.hpp"
 #include "sim/policy/declarations.hpp"
-#include "sim/policy/given.hpp"
+#include "sim/policy/imported.hpp"
 
 namespace evictlab::sim {
 namespace {
@@ -20,7 +20,7 @@ bool is_exact(const Parameters& given) { return given.choice("exact") == "yes"; 
 
 // WindowKV's groups: one parameter for the allocator that budgets by them and the selector that shares in them.
 void declare_shared_layers(ParameterList& parameters, std::int64_t layers) {
-  parameters.integer("shared_layers", layers, {1, kMostPositions}, "successive layers of a group");
+  parameters.integer("shared_layers", layers, {1, kMaxPositions}, "successive layers of a group");
 }
 
 BlockRule block_rule_from(const Parameters& given) {
@@ -96,7 +96,7 @@ std::span<const PartInfo<Scorer>> scorers() {
        [](const Parameters& given) { return output_norm_scorer(granularity_from(given)); }},
       {"random", "chance",
        [](ParameterList& parameters) {
-         parameters.integer("seed", 1, {0, kMostPositions}, "of the random streams");
+         parameters.integer("seed", 1, {0, kMaxPositions}, "of the random streams");
        },
        [](const Parameters& given) { return random_scorer(static_cast<std::uint64_t>(given.integer("seed"))); }},
       {"recency", "the later, the larger (StreamingLLM)", declare_axis,
@@ -104,7 +104,7 @@ std::span<const PartInfo<Scorer>> scorers() {
       {"none", "earlier positions first", declare_axis,
        [](const Parameters&) { return std::shared_ptr<const Scorer>(); }},
       {"given", "scores made elsewhere (--scores FILE.h5)", declare_nothing,
-       [](const Parameters&) { return given_scorer(nullptr); }},
+       [](const Parameters&) { return imported_scorer(nullptr); }},
       {"future", "the attention the future really pays (oracle)", declare_axis,
        [](const Parameters& given) { return future_scorer(granularity_from(given)); }},
   };
@@ -140,7 +140,7 @@ std::span<const PartInfo<Allocator>> allocators() {
       {"global-counts", "layers compete for one budget, renewed every few layers (DynamicKV)",
        [](ParameterList& parameters) {
          parameters.number("radio_max", 10.0, {0.01, 1e6}, "most of the mean budget that a layer first keeps")
-             .integer("period", 4, {1, kMostPositions}, "layers between two divisions of the budget");
+             .integer("period", 4, {1, kMaxPositions}, "layers between two divisions of the budget");
          declare_exact(parameters);
        },
        [](const Parameters& given) {
@@ -150,7 +150,7 @@ std::span<const PartInfo<Allocator>> allocators() {
       {"layer-groups", "falling over groups of layers (WindowKV)",
        [](ParameterList& parameters) {
          declare_shared_layers(parameters, 8);
-         parameters.integer("beta", 14, {1, kMostPositions}, "how steeply budgets fall over the groups");
+         parameters.integer("beta", 14, {1, kMaxPositions}, "how steeply budgets fall over the groups");
          declare_exact(parameters);
        },
        [](const Parameters& given) {
@@ -162,7 +162,7 @@ std::span<const PartInfo<Allocator>> allocators() {
       {"hindsight", "the best there is for the ranking, by what the future attends to", declare_nothing,
        [](const Parameters&) { return hindsight_allocator(); }},
       {"given", "budgets made elsewhere (--budgets FILE)", declare_nothing,
-       [](const Parameters&) { return given_allocator(nullptr); }},
+       [](const Parameters&) { return imported_allocator(nullptr); }},
       {"guaranteed", "heads compete for what no head is guaranteed (kvpress AdaKV)", declare_floor_alpha,
        [](const Parameters& given) {
          return adaptive_allocator({.kind = AdaptiveKind::kTakeTop, .floor_alpha = given.number("floor_alpha")});
@@ -209,8 +209,8 @@ ParameterList compose_parameters(const KeyValues& given) {
   parameters.choice("scorer", names_of(scorers()), "what a position is worth")
       .choice("allocator", names_of(allocators()), "how many positions each layer and head keeps")
       .choice("selector", names_of(selectors()), "which positions these are");
-  parameters.integer("sinks", 0, {0, kMostPositions}, "first positions kept in any case")
-      .integer("window", 32, {0, kMostPositions}, "last positions kept in any case, and the queries that vote");
+  parameters.integer("sinks", 0, {0, kMaxPositions}, "first positions kept in any case")
+      .integer("window", 32, {0, kMaxPositions}, "last positions kept in any case, and the queries that vote");
   for (const auto& declare : {scorer.declare, allocator.declare, selector.declare}) {
     ParameterList own;
     declare(own);

@@ -11,7 +11,7 @@ namespace evictlab::sim {
 namespace {
 
 constexpr Index kMost = Index{1} << 31;
-constexpr Index kMostBlock = 4096;
+constexpr Index kMaxBlock = 4096;
 
 std::optional<Index> count(std::string_view text) {
   const auto value = core::parse_integer(core::trim(text));
@@ -37,8 +37,8 @@ Granularity parse_share(const std::string& policy, std::string_view text) {
 
 Index parse_block(const std::string& policy, std::string_view text) {
   const auto size = count(text);
-  if (size && *size >= 1 && *size <= kMostBlock) return *size;
-  throw PolicyError("policy '{}': blocks must be a whole number in 1..{}, got '{}'", policy, kMostBlock, text);
+  if (size && *size >= 1 && *size <= kMaxBlock) return *size;
+  throw PolicyError("policy '{}': blocks must be a whole number in 1..{}, got '{}'", policy, kMaxBlock, text);
 }
 
 void demand_word(const std::string& policy, const std::string& key, std::string_view text, std::string_view word) {

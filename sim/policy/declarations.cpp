@@ -1,13 +1,13 @@
 #include "sim/policy/declarations.hpp"
 
-#include "sim/policy/cake.hpp"
+#include "sim/policy/cake/formulas.hpp"
 #include "sim/policy/policy.hpp"
 
 namespace evictlab::sim {
 
 void declare_protection(ParameterList& parameters, std::int64_t sinks, std::int64_t window) {
-  parameters.integer("sinks", sinks, {0, kMostPositions}, "first positions kept in any case")
-      .integer("window", window, {0, kMostPositions}, "last positions kept in any case");
+  parameters.integer("sinks", sinks, {0, kMaxPositions}, "first positions kept in any case")
+      .integer("window", window, {0, kMaxPositions}, "last positions kept in any case");
 }
 
 Protection protection_from(const Parameters& parameters) {
@@ -37,11 +37,11 @@ void declare_pooling(ParameterList& parameters) {
 }
 
 void declare_window_scoring(ParameterList& parameters, const KeyValues& defaults) {
-  parameters.integer("window", 32, {1, kMostPositions}, "last queries that vote; their positions are kept");
+  parameters.integer("window", 32, {1, kMaxPositions}, "last queries that vote; their positions are kept");
   declare_pooling(parameters);
   parameters.choice("order", {"reduce-first", "pool-first"}, "whether heads are reduced before or after pooling");
   declare_reduction(parameters);
-  parameters.integer("sinks", 0, {0, kMostPositions}, "first positions kept in any case");
+  parameters.integer("sinks", 0, {0, kMaxPositions}, "first positions kept in any case");
   declare_axis(parameters);
   parameters.set_defaults(defaults);
 }
@@ -58,7 +58,7 @@ WindowScoring window_scoring_from(const Parameters& parameters) {
 KeyValues kvpress_scoring() { return {{"window", "64"}, {"kernel", "5"}, {"pooling", "avg"}, {"order", "pool-first"}}; }
 
 void declare_beta(ParameterList& parameters) {
-  parameters.integer("beta", 20, {1, kMostPositions}, "the last layer gets about 1/beta of the mean");
+  parameters.integer("beta", 20, {1, kMaxPositions}, "the last layer gets about 1/beta of the mean");
 }
 
 void declare_floor_alpha(ParameterList& parameters) {
@@ -69,7 +69,7 @@ void declare_floor_alpha(ParameterList& parameters) {
 void declare_adaptive(ParameterList& parameters) {
   declare_floor_alpha(parameters);
   parameters.choice("normalize", {"no", "yes"}, "weigh a head's scores by how concentrated they are")
-      .integer("skip", 0, {0, kMostPositions}, "first layers in which heads do not compete");
+      .integer("skip", 0, {0, kMaxPositions}, "first layers in which heads do not compete");
 }
 
 AdaptiveRule adaptive_rule_from(const Parameters& parameters) {
@@ -88,8 +88,8 @@ TwoStageRule two_stage_rule_from(const Parameters& parameters) {
 }
 
 void declare_lag_scoring(ParameterList& parameters) {
-  parameters.integer("sinks", 4, {0, kMostPositions}, "first positions, which score highest")
-      .integer("lag", 128, {2, kMostPositions}, "positions of a block")
+  parameters.integer("sinks", 4, {0, kMaxPositions}, "first positions, which score highest")
+      .integer("lag", 128, {2, kMaxPositions}, "positions of a block")
       .choice("cross", {"no", "yes"}, "whether blocks compete by score; else each ranks its own positions");
 }
 
@@ -101,7 +101,7 @@ LagScoring lag_scoring_from(const Parameters& parameters) {
 
 void declare_expected_scoring(ParameterList& parameters) {
   parameters.integer("future", 512, {1, 1 << 20}, "positions after the prompt that queries are expected at")
-      .integer("sinks", 4, {0, kMostPositions}, "first positions, which score highest")
+      .integer("sinks", 4, {0, kMaxPositions}, "first positions, which score highest")
       .choice("covariance", {"yes", "no"}, "whether queries scatter about their mean")
       .choice("values", {"yes", "no"}, "weigh by the norm of the value")
       .number("epsilon", 0.0, {0.0, 1.0}, "added to the attention before it is weighed");

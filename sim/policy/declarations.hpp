@@ -9,7 +9,7 @@
 
 namespace evictlab::sim {
 
-inline constexpr std::int64_t kMostPositions = std::int64_t{1} << 31;
+inline constexpr std::int64_t kMaxPositions = std::int64_t{1} << 31;
 
 /// "sinks" and "window": what is protected.
 void declare_protection(ParameterList& parameters, std::int64_t sinks, std::int64_t window);

@@ -8,9 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "sim/policy/importance.hpp"
-#include "sim/policy/needs.hpp"
-#include "sim/policy/retention.hpp"
+#include "sim/policy/types.hpp"
 
 // Eviction while generating, replayed over the recorded future queries. At step t the key of position n + t is
 // appended, query t attends to everything held then (keys that are gone take no part, the rest renormalises), and then

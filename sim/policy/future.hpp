@@ -1,6 +1,6 @@
 #pragma once
 
-#include "sim/policy/importance.hpp"
+#include "sim/policy/types.hpp"
 
 namespace evictlab::sim {
 

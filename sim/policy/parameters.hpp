@@ -7,7 +7,7 @@
 #include <variant>
 #include <vector>
 
-#include "sim/policy/error.hpp"
+#include "sim/policy/types.hpp"
 
 // What a policy can be told: every parameter is declared once, with its default, what it may be and
 // what it means. Parsing, checking, help and the canonical text in result tables all come from there.

@@ -7,19 +7,12 @@
 #include "results/role.hpp"
 #include "sim/policy/allocator.hpp"
 #include "sim/policy/decoding.hpp"
-#include "sim/policy/error.hpp"
 #include "sim/policy/scorer.hpp"
 #include "sim/policy/selector.hpp"
+#include "sim/policy/types.hpp"
 #include "trace/model.hpp"
 
 namespace evictlab::sim {
-
-/// Parts that do not fit together, or a policy that cannot do what is forced on it: in a list of policies it is left
-/// out with this reason.
-class ImpossiblePolicy : public PolicyError {
- public:
-  using PolicyError::PolicyError;
-};
 
 /// A point in scorer x allocator x selector, with what is protected and who shares a kept set. A value:
 /// copies share the parts, which never change.

@@ -2,8 +2,7 @@
 
 #include <string>
 
-#include "sim/policy/importance.hpp"
-#include "sim/policy/needs.hpp"
+#include "sim/policy/types.hpp"
 
 namespace evictlab::sim {
 

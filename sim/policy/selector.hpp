@@ -5,8 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "sim/policy/importance.hpp"
-#include "sim/policy/ranking.hpp"
+#include "sim/policy/types.hpp"
 
 namespace evictlab::sim {
 

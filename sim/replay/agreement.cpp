@@ -9,7 +9,8 @@
 
 namespace evictlab::sim {
 
-Agreement agreement(const LayerRetention& first, const LayerRetention& second, const trace::RowMatrix* scores) {
+Agreement retention_agreement(const LayerRetention& first, const LayerRetention& second,
+                              const trace::RowMatrix* scores) {
   if (first.sets() != second.sets()) throw std::invalid_argument("retentions of different numbers of kept sets");
   Agreement result;
   double overlaps = 0.0;

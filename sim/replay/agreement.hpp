@@ -2,7 +2,7 @@
 
 #include <optional>
 
-#include "sim/policy/retention.hpp"
+#include "sim/policy/types.hpp"
 
 namespace evictlab::sim {
 
@@ -17,6 +17,7 @@ struct Agreement {
 };
 
 /// `scores` [kept sets, n] of the first retention's ranking, or null.
-Agreement agreement(const LayerRetention& first, const LayerRetention& second, const trace::RowMatrix* scores);
+Agreement retention_agreement(const LayerRetention& first, const LayerRetention& second,
+                              const trace::RowMatrix* scores);
 
 }  // namespace evictlab::sim

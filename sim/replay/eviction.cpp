@@ -131,7 +131,7 @@ Index Eviction::ceiling(const trace::LayerView& layer, const Importance& importa
 void Eviction::observe(const trace::LayerView& layer) { observe(layer, score_layer(policy_, layer), nullptr); }
 
 void Eviction::observe(const trace::LayerView& layer, const Importance& importance,
-                       std::shared_ptr<const Ranking> ranking, std::shared_ptr<const LayerMeasure> measure) {
+                       std::shared_ptr<const Ranking> ranking, std::shared_ptr<const LayerStatistics> statistics) {
   if (static_cast<Index>(held_.size()) == request_.layers) throw std::logic_error("more layers than were announced");
   const PositionRanges ranges = policy_.ranges(layer.shape);
   if (!is_feasible(policy_, layer.shape, request_.slots)) {
@@ -144,7 +144,7 @@ void Eviction::observe(const trace::LayerView& layer, const Importance& importan
     ranking = rank_layer(policy_, layer.shape, importance, most);
   }
   const auto sets = static_cast<std::size_t>(set_count(policy_.granularity, layer.shape));
-  const auto budgets = allocation_->observe({layer, importance, ranges, ranking.get(), std::move(measure)});
+  const auto budgets = allocation_->observe({layer, importance, ranges, ranking.get(), std::move(statistics)});
   const auto own = budgets.last(sets);
   for (std::size_t set = 0; set < sets; ++set) {
     if (own[set] >= ranges.protected_count() || policy_.allocator->ignores_budget()) continue;

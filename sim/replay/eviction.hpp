@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "sim/policy/policy.hpp"
-#include "sim/policy/retention.hpp"
+#include "sim/policy/types.hpp"
 
 // Carrying a policy out, layer by layer in their order, on recorded or on live layers: score, rank, let the allocator
 // see the layer, keep the first of the ranking. What a kept set holds is a ranking and a count, so that any number of
@@ -63,7 +63,7 @@ class Eviction {
   /// The same with the layer scored already, and, where they are given, ranked at least as deep as ceiling() tells and
   /// measured for the policy's allocator.
   void observe(const trace::LayerView& layer, const Importance& importance, std::shared_ptr<const Ranking> ranking,
-               std::shared_ptr<const LayerMeasure> measure = nullptr);
+               std::shared_ptr<const LayerStatistics> statistics = nullptr);
   /// How many ranked candidates of a kept set observe() would look at.
   Index ceiling(const trace::LayerView& layer, const Importance& importance) const;
 

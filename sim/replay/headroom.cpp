@@ -9,7 +9,7 @@
 
 namespace evictlab::sim {
 
-void FutureOfAllLayers::add_layer(const trace::RowMatrix& shares, const PositionRanges& ranges) {
+void GlobalOracle::add_layer(const trace::RowMatrix& shares, const PositionRanges& ranges) {
   for (Index set = 0; set < shares.rows(); ++set) protected_ += protected_share(shares.row(set), ranges);
   const trace::RowMatrix candidates = shares.middleCols(ranges.candidates_begin, ranges.candidates());
   const std::span values(candidates.data(), static_cast<std::size_t>(candidates.size()));
@@ -22,7 +22,7 @@ void FutureOfAllLayers::add_layer(const trace::RowMatrix& shares, const Position
   shares_ = std::move(both);
 }
 
-std::vector<double> FutureOfAllLayers::best(std::span<const Index> counts) const {
+std::vector<double> GlobalOracle::best(std::span<const Index> counts) const {
   std::vector<double> masses;
   double mass = protected_;
   std::size_t summed = 0;
@@ -39,7 +39,7 @@ bool has_headroom(const Policy& policy, Index layers) {
 }
 
 std::vector<Headroom> headroom_of(std::span<const std::shared_ptr<const RankedGains>> layers,
-                                  const FutureOfAllLayers& future, std::span<const std::vector<Index>> runs,
+                                  const GlobalOracle& future, std::span<const std::vector<Index>> runs,
                                   Index query_heads) {
   std::vector<Index> totals;
   for (const auto& counts : runs) totals.push_back(std::accumulate(counts.begin(), counts.end(), Index{0}));

@@ -20,10 +20,10 @@ namespace evictlab::sim {
 
 /// What the future pays the positions of all layers, under one granularity and protection: the most that any number of
 /// slots retains, divided over all kept sets as the future wants.
-class FutureOfAllLayers {
+class GlobalOracle {
  public:
   /// At most `most` candidates will be asked for: no more are remembered.
-  explicit FutureOfAllLayers(Index most) : most_(most) {}
+  explicit GlobalOracle(Index most) : most_(most) {}
   void add_layer(const trace::RowMatrix& shares, const PositionRanges& ranges);
   /// With so many candidates over all sets and layers, for each of the rising `counts`; in future shares, protected
   /// positions included.
@@ -49,7 +49,7 @@ bool has_headroom(const Policy& policy, Index layers);
 /// Of runs that rank alike. `layers` are the curves of their rankings of all candidates, `future` is of their kept sets
 /// and protection, each run's counts [layers * sets] are the candidates held.
 std::vector<Headroom> headroom_of(std::span<const std::shared_ptr<const RankedGains>> layers,
-                                  const FutureOfAllLayers& future, std::span<const std::vector<Index>> runs,
+                                  const GlobalOracle& future, std::span<const std::vector<Index>> runs,
                                   Index query_heads);
 
 }  // namespace evictlab::sim

@@ -7,8 +7,8 @@
 #include "analysis/eviction_slots.hpp"
 #include "core/parallel.hpp"
 #include "core/select.hpp"
-#include "sim/policy/error.hpp"
 #include "sim/policy/future.hpp"
+#include "sim/policy/types.hpp"
 
 namespace evictlab::sim {
 namespace {

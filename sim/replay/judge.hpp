@@ -6,9 +6,8 @@
 #include <vector>
 
 #include "analysis/losses.hpp"
-#include "sim/policy/importance.hpp"
 #include "sim/policy/policy.hpp"
-#include "sim/policy/retention.hpp"
+#include "sim/policy/types.hpp"
 #include "sim/replay/eviction.hpp"
 
 namespace evictlab::sim {

@@ -172,10 +172,10 @@ PromptReplay::GroupLayer PromptReplay::prepare(const std::vector<std::size_t>& m
   }
   for (const std::size_t run : members) {
     const Policy& policy = *runs_[run].policy;
-    const std::string identity = policy.allocator->measure_identity();
-    if (identity.empty() || group.measures.contains(identity)) continue;
-    group.measures[identity] =
-        policy.allocator->measure({*group.seen, group.importance, policy.ranges(view.shape), group.ranking.get()});
+    const std::string identity = policy.allocator->statistics_identity();
+    if (identity.empty() || group.statistics.contains(identity)) continue;
+    group.statistics[identity] =
+        policy.allocator->prepare({*group.seen, group.importance, policy.ranges(view.shape), group.ranking.get()});
   }
   return group;
 }
@@ -227,7 +227,7 @@ void PromptReplay::find_headroom() {
     }
   }
   // The future once more: how much of it is to be remembered is known only now.
-  std::map<FutureKey, FutureOfAllLayers> futures;
+  std::map<FutureKey, GlobalOracle> futures;
   for (const auto& [key, largest] : most) futures.emplace(key, largest);
   if (!futures.empty()) {
     each_layer(trace::Field::kFutureMass, [&](const trace::LayerData& data, std::size_t) {
@@ -241,7 +241,7 @@ void PromptReplay::find_headroom() {
   core::parallel_for(groups_.size(), [&](std::size_t g) {
     const Group& group = groups_[g];
     if (group.gains.empty()) return;
-    const FutureOfAllLayers& future = futures.at(future_key(*runs_[group.runs.front()].policy));
+    const GlobalOracle& future = futures.at(future_key(*runs_[group.runs.front()].policy));
     const auto found = headroom_of(group.gains, future, counts[g], source_.model().query_heads);
     for (std::size_t i = 0; i < found.size(); ++i) runs_[group.runs[i]].headroom = found[i];
   });
@@ -251,9 +251,9 @@ void PromptReplay::observe(const GroupLayer& group, Run& run, std::size_t layer)
   Eviction& eviction = *run.eviction;
   const trace::LayerShape& shape = group.seen->shape;
   const double before = eviction.held_slots() + static_cast<double>(run.policy->ranges(shape).visible());
-  const auto measure = group.measures.find(run.policy->allocator->measure_identity());
+  const auto statistics = group.statistics.find(run.policy->allocator->statistics_identity());
   eviction.observe(*group.seen, group.importance, group.ranking,
-                   measure == group.measures.end() ? nullptr : measure->second);
+                   statistics == group.statistics.end() ? nullptr : statistics->second);
   run.trajectory.push_back({shape.layer, before, eviction.held_slots()});
   run.layers[layer].layer = shape.layer;
 }

@@ -60,8 +60,8 @@ class PromptReplay {
   struct GroupLayer {
     const trace::LayerView* seen = nullptr;
     Importance importance;
-    std::shared_ptr<const Ranking> ranking;                               // none where it depends on the budget
-    std::map<std::string, std::shared_ptr<const LayerMeasure>> measures;  // by measure_identity
+    std::shared_ptr<const Ranking> ranking;                                    // none where it depends on the budget
+    std::map<std::string, std::shared_ptr<const LayerStatistics>> statistics;  // by statistics_identity
   };
 
   // Calls work(layer, its index) for every layer in turn; reads the next one, and checks its hashes, meanwhile.

@@ -9,7 +9,7 @@
 #include "results/table.hpp"
 #include "sim/policy/budget.hpp"
 #include "sim/policy/policy.hpp"
-#include "sim/policy/retention.hpp"
+#include "sim/policy/types.hpp"
 
 // Replay: every policy at every budget on recorded prompts, judged by what the recorded future attends to.
 //

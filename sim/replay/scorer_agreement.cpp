@@ -15,15 +15,15 @@
 namespace evictlab::sim {
 namespace {
 
-struct Agreement {
+struct Foresight {
   double spearman = 0.0;
   double recall = 0.0;
 };
 
-Agreement agreement(const trace::RowMatrix& scores, const trace::RowMatrix& shares, const PositionRanges& ranges,
+Foresight foresight(const trace::RowMatrix& scores, const trace::RowMatrix& shares, const PositionRanges& ranges,
                     double top) {
   const auto count = static_cast<std::size_t>(analysis::top_count(ranges.candidates(), top));
-  Agreement result;
+  Foresight result;
   for (Index set = 0; set < scores.rows(); ++set) {
     const auto candidates = [&](const trace::RowMatrix& matrix) {
       return std::span(matrix.row(set).data() + ranges.candidates_begin, static_cast<std::size_t>(ranges.candidates()));
@@ -39,7 +39,7 @@ Agreement agreement(const trace::RowMatrix& scores, const trace::RowMatrix& shar
 }
 
 /// One layer's agreements, policy by policy; none where nothing is unprotected.
-std::vector<std::optional<Agreement>> layer_agreements(const trace::LayerData& data, std::span<const Policy> policies,
+std::vector<std::optional<Foresight>> layer_agreements(const trace::LayerData& data, std::span<const Policy> policies,
                                                        double top) {
   const trace::FutureView future = trace::future_view(data);
   const trace::LayerView view = trace::layer_view(data);
@@ -47,7 +47,7 @@ std::vector<std::optional<Agreement>> layer_agreements(const trace::LayerData& d
   with_future.future = &future;
   KnownScores known;
   std::map<Granularity, trace::RowMatrix> shares;
-  std::vector<std::optional<Agreement>> result;
+  std::vector<std::optional<Foresight>> result;
   for (const Policy& policy : policies) {
     const PositionRanges ranges = policy.ranges(data.shape);
     if (!policy.scorer || ranges.candidates() <= 0) {
@@ -59,7 +59,7 @@ std::vector<std::optional<Agreement>> layer_agreements(const trace::LayerData& d
     known.try_emplace(scorer_key(*policy.scorer), importance.scores);
     auto [entry, is_new] = shares.try_emplace(policy.granularity);
     if (is_new) entry->second = future_importance(data.shape, data.future_mass.view(), policy.granularity);
-    result.push_back(agreement(*importance.scores, entry->second, ranges, top));
+    result.push_back(foresight(*importance.scores, entry->second, ranges, top));
   }
   return result;
 }
@@ -81,7 +81,7 @@ results::Table scorer_table(const trace::Source& source, std::span<const Policy>
     const trace::PromptInfo& prompt = source.prompts()[p];
     core::throw_if_interrupted();
     if (prompt.future_length == 0) continue;
-    std::vector<std::vector<std::optional<Agreement>>> layers(prompt.layers.size());
+    std::vector<std::vector<std::optional<Foresight>>> layers(prompt.layers.size());
     core::parallel_for(layers.size(), [&](std::size_t i) {
       layers[i] = layer_agreements(source.layer(static_cast<Index>(p), prompt.layers[i], fields), policies, top);
     });

@@ -9,8 +9,8 @@
 #include <set>
 
 #include "core/text.hpp"
-#include "sim/policy/error.hpp"
 #include "sim/policy/registry.hpp"
+#include "sim/policy/types.hpp"
 
 namespace evictlab::sim {
 namespace {

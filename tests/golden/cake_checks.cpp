@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "checks.hpp"
-#include "sim/policy/cake.hpp"
+#include "sim/policy/cake/formulas.hpp"
 #include "sim/policy/decoding.hpp"
 
 namespace evictlab::golden {

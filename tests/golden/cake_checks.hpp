@@ -5,7 +5,7 @@
 
 #include "golden_file.hpp"
 #include "sim/policy/policy.hpp"
-#include "sim/policy/retention.hpp"
+#include "sim/policy/types.hpp"
 
 // What the cake family's files hold beyond kept positions and budgets.
 

@@ -8,7 +8,7 @@ LayerRetention first() { return {0, {2, 0, 1, 4}, {0, 3, 4}, {3, 1}}; }
 LayerRetention second() { return {0, {0, 1, 3, 4}, {0, 3, 4}, {3, 1}}; }
 
 TEST(Agreement, OverlapIsTheMeanOfSharesHeldByBoth) {
-  const Agreement found = agreement(first(), second(), nullptr);
+  const Agreement found = retention_agreement(first(), second(), nullptr);
   EXPECT_DOUBLE_EQ(found.overlap, 0.75);
   EXPECT_EQ(found.mismatches, 2);
   EXPECT_FALSE(found.margin);
@@ -18,11 +18,11 @@ TEST(Agreement, OverlapIsTheMeanOfSharesHeldByBoth) {
 TEST(Agreement, MarginIsHowFarMismatchedScoresLieApart) {
   trace::RowMatrix scores(2, 5);
   scores << 9, 9, 0.8F, 1.0F, 9, 9, 9, 9, 9, 9;
-  EXPECT_NEAR(agreement(first(), second(), &scores).margin.value(), 0.2, 1e-6);
+  EXPECT_NEAR(retention_agreement(first(), second(), &scores).margin.value(), 0.2, 1e-6);
 }
 
 TEST(Agreement, OrderDoesNotMatter) {
-  const Agreement found = agreement(first(), {0, {1, 2, 0, 4}, {0, 3, 4}, {3, 1}}, nullptr);
+  const Agreement found = retention_agreement(first(), {0, {1, 2, 0, 4}, {0, 3, 4}, {3, 1}}, nullptr);
   EXPECT_EQ(found.overlap, 1.0);
   EXPECT_EQ(found.mismatches, 0);
 }

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "core/parallel.hpp"
-#include "sim/policy/cake.hpp"
+#include "sim/policy/cake/formulas.hpp"
 #include "sim/policy/parts.hpp"
 #include "trace/layer.hpp"
 

@@ -3,8 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "sim/policy/error.hpp"
 #include "sim/policy/registry.hpp"
+#include "sim/policy/types.hpp"
 
 namespace evictlab::sim {
 namespace {

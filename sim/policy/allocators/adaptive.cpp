@@ -19,8 +19,8 @@
 #include <cmath>
 
 #include "core/select.hpp"
-#include "sim/policy/competition.hpp"
 #include "sim/policy/parts.hpp"
+#include "sim/policy/pooled_ranking.hpp"
 
 namespace evictlab::sim {
 namespace {
@@ -62,7 +62,7 @@ std::vector<Index> blended(const AdaptiveRule& rule, const LayerSummary& summary
   if (b > ranges.candidates()) return std::vector<Index>(static_cast<std::size_t>(sets), ranges.visible());
   const auto floor_slots = static_cast<Index>(static_cast<double>(b) * rule.floor_alpha);
   std::vector<Index> budgets = rule.normalize ? normalized_counts(summary, sets * b, b)
-                                              : competition_of(summary, TieOrder::kLowerFirst)->shares(sets * b);
+                                              : pooled_ranking_of(summary, TieOrder::kLowerFirst)->shares(sets * b);
   const auto adaptive = static_cast<float>(1.0 - rule.floor_alpha);
   for (Index& budget : budgets) {
     const float product = static_cast<float>(budget) * adaptive;
@@ -76,7 +76,7 @@ std::vector<Index> guaranteed(const AdaptiveRule& rule, const LayerSummary& summ
   const Index sets = summary.importance.scores->rows();
   const Index b = share - ranges.protected_count();
   if (b >= ranges.candidates()) return std::vector<Index>(static_cast<std::size_t>(sets), ranges.visible());
-  std::vector<Index> budgets = competition_of(summary, ties_of(rule.kind))->shares(sets * b, guarantee);
+  std::vector<Index> budgets = pooled_ranking_of(summary, ties_of(rule.kind))->shares(sets * b, guarantee);
   for (Index& budget : budgets) budget += ranges.protected_count();
   return budgets;
 }
@@ -131,13 +131,13 @@ class AdaptiveAllocator final : public Allocator {
                        static_cast<int>(rule_.kind), rule_.floor_alpha, rule_.normalize, rule_.skip);
   }
   bool needs_scores() const override { return true; }
-  std::string measure_identity() const override {
+  std::string statistics_identity() const override {
     if (rule_.normalize) return "";
     return ties_of(rule_.kind) == TieOrder::kLowerFirst ? "competition" : "competition(ties=higher)";
   }
-  std::shared_ptr<const LayerMeasure> measure(const LayerSummary& summary) const override {
+  std::shared_ptr<const LayerStatistics> prepare(const LayerSummary& summary) const override {
     if (rule_.normalize) return nullptr;
-    return std::make_shared<const Competition>(summary, ties_of(rule_.kind));
+    return std::make_shared<const PooledRanking>(summary, ties_of(rule_.kind));
   }
   std::shared_ptr<const Allocator> uniform_over_layers() const override {
     if (rule_.share.identity == uniform_share().identity) return nullptr;

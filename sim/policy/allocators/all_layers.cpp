@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "core/select.hpp"
-#include "sim/policy/competition.hpp"
 #include "sim/policy/parts.hpp"
+#include "sim/policy/pooled_ranking.hpp"
 
 namespace evictlab::sim {
 namespace {
@@ -19,7 +19,7 @@ class AllLayersAllocation final : public Allocation {
 
   std::span<const Index> observe(const LayerSummary& summary) override {
     const PositionRanges& ranges = summary.ranges;
-    layers_.push_back(competition_of(summary, TieOrder::kLowerFirst));
+    layers_.push_back(pooled_ranking_of(summary, TieOrder::kLowerFirst));
     const Index sets = layers_.back()->sets();
     const Index free_slots = sets * (request_.capacity(summary.layer.shape) - ranges.protected_count());
     total_ += free_slots;
@@ -51,7 +51,7 @@ class AllLayersAllocation final : public Allocation {
   AllocationRequest request_;
   Index total_ = 0;  // slots that are not protected
   bool finished_ = false;
-  std::vector<std::shared_ptr<const Competition>> layers_;
+  std::vector<std::shared_ptr<const PooledRanking>> layers_;
   std::vector<Index> protected_;  // by layer, positions per kept set
   std::vector<Index> budgets_;    // [layers so far * sets]
 };
@@ -61,9 +61,9 @@ class AllLayersAllocator final : public Allocator {
   std::string identity() const override { return "all-layers"; }
   bool needs_scores() const override { return true; }
   bool revises() const override { return true; }
-  std::string measure_identity() const override { return "competition"; }
-  std::shared_ptr<const LayerMeasure> measure(const LayerSummary& summary) const override {
-    return std::make_shared<const Competition>(summary, TieOrder::kLowerFirst);
+  std::string statistics_identity() const override { return "competition"; }
+  std::shared_ptr<const LayerStatistics> prepare(const LayerSummary& summary) const override {
+    return std::make_shared<const PooledRanking>(summary, TieOrder::kLowerFirst);
   }
   std::shared_ptr<const Allocator> uniform_over_layers() const override {
     return adaptive_allocator({.floor_alpha = 0.0});

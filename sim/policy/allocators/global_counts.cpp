@@ -28,8 +28,8 @@
 
 #include "core/select.hpp"
 #include "sim/policy/arithmetic.hpp"
-#include "sim/policy/competition.hpp"
 #include "sim/policy/parts.hpp"
+#include "sim/policy/pooled_ranking.hpp"
 
 namespace evictlab::sim {
 namespace {
@@ -89,7 +89,7 @@ class GlobalCountsAllocation final : public Allocation {
 
   // Its best scores: as many as later updates can ask for.
   void remember(const LayerSummary& summary) {
-    const auto competition = competition_of(summary, TieOrder::kLowerFirst);
+    const auto competition = pooled_ranking_of(summary, TieOrder::kLowerFirst);
     const Index wanted = std::min(base_ * sets_ * request_.layers, competition->candidates());
     scores_.push_back({competition->scores(wanted), static_cast<std::size_t>(wanted), competition->candidates()});
   }
@@ -161,9 +161,9 @@ class GlobalCountsAllocator final : public Allocator {
                        rule_.bounded);
   }
   bool needs_scores() const override { return true; }
-  std::string measure_identity() const override { return "competition"; }
-  std::shared_ptr<const LayerMeasure> measure(const LayerSummary& summary) const override {
-    return std::make_shared<const Competition>(summary, TieOrder::kLowerFirst);
+  std::string statistics_identity() const override { return "competition"; }
+  std::shared_ptr<const LayerStatistics> prepare(const LayerSummary& summary) const override {
+    return std::make_shared<const PooledRanking>(summary, TieOrder::kLowerFirst);
   }
   bool revises() const override { return true; }
   bool repeats_recent() const override { return !rule_.bounded; }

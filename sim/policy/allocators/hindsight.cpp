@@ -10,7 +10,7 @@ namespace evictlab::sim {
 namespace {
 
 std::shared_ptr<const RankedGains> gains_of(const LayerSummary& summary, Granularity granularity) {
-  if (auto known = std::dynamic_pointer_cast<const RankedGains>(summary.measure)) return known;
+  if (auto known = std::dynamic_pointer_cast<const RankedGains>(summary.statistics)) return known;
   const trace::RowMatrix shares = future_importance(summary.layer.shape, summary.layer.future->mass, granularity);
   return std::make_shared<const RankedGains>(shares, *summary.ranking, summary.ranges);
 }

@@ -13,7 +13,7 @@ namespace evictlab::sim {
 PolicyDefinition chunkkv() {
   ParameterList parameters;
   declare_window_scoring(parameters, kvpress_scoring());
-  parameters.integer("chunk", 20, {1, kMostPositions}, "positions kept together");
+  parameters.integer("chunk", 20, {1, kMaxPositions}, "positions kept together");
   return {.description = "keeps whole chunks that the last prompt queries attend to, the same for all heads of a layer",
           .source = "NVIDIA/kvpress@8bb29b9",
           .parameters = parameters,

@@ -66,13 +66,13 @@ PolicyDefinition dynamickv() {
   std::vector<std::string> models = {"none"};
   for (const PublishedSetting& setting : kPublished) models.emplace_back(setting.model);
   ParameterList parameters;
-  parameters.integer("window", 8, {1, kMostPositions}, "last queries that vote; their positions are kept")
+  parameters.integer("window", 8, {1, kMaxPositions}, "last queries that vote; their positions are kept")
       .integer("kernel", 7, {1, 255, true}, "positions pooled over")
       .choice("pooling", {"model", "max", "avg"}, "what a position gets of its neighbours; model: as published for it")
       .choice("model", models, "whose published pooling and radio_max to use")
       .number("radio_max", 0.0, {0.0, 1e6}, "most of the mean budget that a layer first keeps; 0: the model's")
-      .integer("period", 4, {1, kMostPositions}, "layers between two divisions of the budget")
-      .integer("sinks", 0, {0, kMostPositions}, "first positions kept in any case")
+      .integer("period", 4, {1, kMaxPositions}, "layers between two divisions of the budget")
+      .integer("sinks", 0, {0, kMaxPositions}, "first positions kept in any case")
       .choice("axis", {"query", "kv"}, "who has a kept set of its own: each query head or each kv head");
   declare_reduction(parameters);
   return {.description = "keeps what the last prompt queries attend to, with layers competing for one budget",

@@ -24,8 +24,8 @@ PolicyDefinition simlayerkv() {
   ParameterList parameters;
   parameters.choice("model", {"llama3", "llama2", "mistral", "qwen", "none"}, "whose published threshold; none: 1")
       .number("threshold", 0.0, {0.0, 1.0}, "of the attention on first and recent positions; 0: the model's, 1: off")
-      .integer("initial", 4, {0, kMostPositions}, "first positions that a lazy layer keeps")
-      .integer("recent", 1024, {1, kMostPositions}, "recent positions looked at; a lazy layer keeps recent - last")
+      .integer("initial", 4, {0, kMaxPositions}, "first positions that a lazy layer keeps")
+      .integer("recent", 1024, {1, kMaxPositions}, "recent positions looked at; a lazy layer keeps recent - last")
       .integer("last", 1, {1, 4096}, "last queries looked at");
   return {.description = "keeps everything, but only first and recent positions in layers that attend to little else",
           .source = "NVIDIA/kvpress@8bb29b9",

@@ -43,11 +43,11 @@ PolicyDefinition windowkv() {
   parameters.choice("strategy", {"task", "max", "average"}, "what a block is worth; task: as its kind of task asks for")
       .choice("task", {"qa", "other"}, "question answering (max) or another (average)")
       .integer("block", 8, {1, 4096}, "positions kept together")
-      .integer("shared_layers", 8, {1, kMostPositions}, "successive layers that keep the same positions")
-      .integer("beta", 14, {1, kMostPositions}, "how steeply budgets fall over the groups")
-      .integer("suffix", 0, {0, kMostPositions}, "last queries that vote, kept; 0: 32 for max, 16 for average")
+      .integer("shared_layers", 8, {1, kMaxPositions}, "successive layers that keep the same positions")
+      .integer("beta", 14, {1, kMaxPositions}, "how steeply budgets fall over the groups")
+      .integer("suffix", 0, {0, kMaxPositions}, "last queries that vote, kept; 0: 32 for max, 16 for average")
       .integer("top", 4, {1, 4096}, "largest values of a block that count (max)")
-      .integer("sinks", 0, {0, kMostPositions}, "first positions kept in any case");
+      .integer("sinks", 0, {0, kMaxPositions}, "first positions kept in any case");
   return {.description = "keeps whole blocks that the last prompt queries attend to, the same for groups of layers",
           .source = "optim996/WindowKV@7513467",
           .parameters = parameters,

@@ -11,8 +11,8 @@
 
 #include <cmath>
 
-#include "sim/policy/error.hpp"
 #include "sim/policy/parts.hpp"
+#include "sim/policy/types.hpp"
 
 namespace evictlab::sim {
 namespace {

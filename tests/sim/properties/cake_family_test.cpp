@@ -9,7 +9,7 @@
 #include <numeric>
 
 #include "../random_layers.hpp"
-#include "sim/policy/cake.hpp"
+#include "sim/policy/cake/formulas.hpp"
 #include "sim/policy/parts.hpp"
 
 namespace evictlab::sim {

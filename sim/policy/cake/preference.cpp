@@ -19,15 +19,15 @@
 #include <cmath>
 #include <numeric>
 
-#include "sim/policy/cake.hpp"
-#include "sim/policy/error.hpp"
+#include "sim/policy/cake/formulas.hpp"
 #include "sim/policy/parts.hpp"
+#include "sim/policy/types.hpp"
 
 namespace evictlab::sim {
 namespace {
 
-struct SpreadMeasure final : LayerMeasure {
-  explicit SpreadMeasure(const analysis::AttentionSpread& found) : spread(found) {}
+struct SpreadStatistics final : LayerStatistics {
+  explicit SpreadStatistics(const analysis::AttentionSpread& found) : spread(found) {}
   analysis::AttentionSpread spread;
 };
 
@@ -122,7 +122,7 @@ class PreferenceAllocation final : public Allocation {
   }
 
   double preference_of(const LayerSummary& summary) const {
-    const auto* known = dynamic_cast<const SpreadMeasure*>(summary.measure.get());
+    const auto* known = dynamic_cast<const SpreadStatistics*>(summary.statistics.get());
     const analysis::AttentionSpread spread =
         known != nullptr ? known->spread : cake_spread(summary.layer, rule_.window);
     const double preference = cake_preference(spread, temperatures_.tau1, temperatures_.tau2);
@@ -177,9 +177,9 @@ class PreferenceAllocator final : public Allocator {
                        rule_.model, rule_.tau1, rule_.tau2, rule_.cascading, rule_.exact);
   }
   Needs needs() const override { return {trace::Field::kWindowAttention, rule_.window, false}; }
-  std::string measure_identity() const override { return fmt::format("spread(window={})", rule_.window); }
-  std::shared_ptr<const LayerMeasure> measure(const LayerSummary& summary) const override {
-    return std::make_shared<const SpreadMeasure>(cake_spread(summary.layer, rule_.window));
+  std::string statistics_identity() const override { return fmt::format("spread(window={})", rule_.window); }
+  std::shared_ptr<const LayerStatistics> prepare(const LayerSummary& summary) const override {
+    return std::make_shared<const SpreadStatistics>(cake_spread(summary.layer, rule_.window));
   }
   bool revises() const override { return true; }
   std::shared_ptr<const Allocator> uniform_over_layers() const override { return uniform_allocator(); }

@@ -12,9 +12,9 @@
 namespace evictlab::sim {
 
 /// Scores made elsewhere. Thread-safe.
-class GivenScores {
+class ImportedScores {
  public:
-  virtual ~GivenScores() = default;
+  virtual ~ImportedScores() = default;
   /// Where they are from: two of the same name are the same.
   virtual std::string name() const = 0;
   virtual Granularity granularity() const = 0;
@@ -23,28 +23,28 @@ class GivenScores {
 };
 
 /// Budgets made elsewhere. Thread-safe.
-class GivenBudgets {
+class ImportedBudgets {
  public:
-  virtual ~GivenBudgets() = default;
+  virtual ~ImportedBudgets() = default;
   /// Positions per kept set of one layer, protected ones included: one, or one per set. Throws PolicyError when there
   /// are none.
   virtual std::vector<Index> positions(const std::string& prompt, const trace::LayerShape& shape) const = 0;
 };
 
-struct Given {
-  std::shared_ptr<const GivenScores> scores;
-  std::shared_ptr<const GivenBudgets> budgets;
+struct Imported {
+  std::shared_ptr<const ImportedScores> scores;
+  std::shared_ptr<const ImportedBudgets> budgets;
 };
 
 /// The parts that stand for what is given, until bound.
-std::shared_ptr<const Scorer> given_scorer(std::shared_ptr<const GivenScores> scores);
-std::shared_ptr<const Allocator> given_allocator(std::shared_ptr<const GivenBudgets> budgets);
+std::shared_ptr<const Scorer> imported_scorer(std::shared_ptr<const ImportedScores> scores);
+std::shared_ptr<const Allocator> imported_allocator(std::shared_ptr<const ImportedBudgets> budgets);
 
 /// Whether a policy has a part that stands for something given.
-bool wants_given_scores(const Policy& policy);
-bool wants_given_budgets(const Policy& policy);
+bool wants_imported_scores(const Policy& policy);
+bool wants_imported_budgets(const Policy& policy);
 /// The policy with what is given in its place; one that wants nothing stays as it is. Throws PolicyError when it wants
 /// what is not given; ImpossiblePolicy when the parts do not fit.
-Policy bound(Policy policy, const Given& given);
+Policy with_imported(Policy policy, const Imported& given);
 
 }  // namespace evictlab::sim

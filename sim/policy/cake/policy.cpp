@@ -18,7 +18,7 @@ namespace evictlab::sim {
 
 PolicyDefinition cake() {
   ParameterList parameters;
-  parameters.integer("window", 32, {2, kMostPositions}, "last queries that vote; their positions are kept");
+  parameters.integer("window", 32, {2, kMaxPositions}, "last queries that vote; their positions are kept");
   declare_mean_variance(parameters);
   declare_preference(parameters);
   declare_decode(parameters);

@@ -1,4 +1,4 @@
-#include "sim/policy/competition.hpp"
+#include "sim/policy/pooled_ranking.hpp"
 
 #include <algorithm>
 #include <numeric>
@@ -6,14 +6,14 @@
 #include "core/select.hpp"
 
 namespace evictlab::sim {
-Competition::Competition(const LayerSummary& summary, TieOrder ties)
+PooledRanking::PooledRanking(const LayerSummary& summary, TieOrder ties)
     : matrix_(summary.importance.scores),
       ranges_(summary.ranges),
       ties_(ties),
       sets_(matrix_->rows()),
       candidates_(sets_ * ranges_.candidates()) {}
 
-void Competition::sort_to(Index count) const {
+void PooledRanking::sort_to(Index count) const {
   if (scores_ && static_cast<Index>(scores_->size()) >= std::min(count, candidates_)) return;
   // Sorting anew for every deeper budget would cost as much as there are budgets: go twice as deep then.
   const auto depth = static_cast<std::size_t>(std::min(candidates_, scores_ ? 2 * count : count));
@@ -33,21 +33,21 @@ void Competition::sort_to(Index count) const {
   scores_ = std::move(scores);
 }
 
-std::shared_ptr<const std::vector<std::uint16_t>> Competition::owners(Index count) const {
+std::shared_ptr<const std::vector<std::uint16_t>> PooledRanking::owners(Index count) const {
   const std::lock_guard lock(mutex_);
   sort_to(count);
   return owners_;
 }
 
-std::shared_ptr<const std::vector<float>> Competition::scores(Index count) const {
+std::shared_ptr<const std::vector<float>> PooledRanking::scores(Index count) const {
   const std::lock_guard lock(mutex_);
   sort_to(count);
   return scores_;
 }
 
-std::vector<Index> Competition::shares(Index count) const { return shares(count, 0); }
+std::vector<Index> PooledRanking::shares(Index count) const { return shares(count, 0); }
 
-std::vector<Index> Competition::shares(Index count, Index guarantee) const {
+std::vector<Index> PooledRanking::shares(Index count, Index guarantee) const {
   std::vector<Index> counts(static_cast<std::size_t>(sets_), std::min(guarantee, ranges_.candidates()));
   count = std::min(std::max<Index>(count, 0), candidates_);
   Index left = count - std::accumulate(counts.begin(), counts.end(), Index{0});
@@ -65,9 +65,9 @@ std::vector<Index> Competition::shares(Index count, Index guarantee) const {
   return counts;
 }
 
-std::shared_ptr<const Competition> competition_of(const LayerSummary& summary, TieOrder ties) {
-  if (auto known = std::dynamic_pointer_cast<const Competition>(summary.measure)) return known;
-  return std::make_shared<const Competition>(summary, ties);
+std::shared_ptr<const PooledRanking> pooled_ranking_of(const LayerSummary& summary, TieOrder ties) {
+  if (auto known = std::dynamic_pointer_cast<const PooledRanking>(summary.statistics)) return known;
+  return std::make_shared<const PooledRanking>(summary, ties);
 }
 
 }  // namespace evictlab::sim

@@ -1,16 +1,40 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "core/error.hpp"
 #include "trace/layer.hpp"
 
-// The words policies are made of: who shares a kept set, what is kept in any case, what is ranked.
+// The words policies are made of: who shares a kept set, what is kept in any case, what is ranked, what is left.
 
 namespace evictlab::sim {
 
 using trace::Index;
+
+/// Reports a policy, a parameter or a budget that does not exist, is out of range, or does not fit the trace.
+class PolicyError : public core::InputError {
+ public:
+  using core::InputError::InputError;
+};
+
+/// Reports parts that do not fit together, or a constraint that a policy cannot meet: a list of policies leaves such a
+/// policy out with this reason.
+class ImpossiblePolicy : public PolicyError {
+ public:
+  using PolicyError::PolicyError;
+};
+
+/// Says what a part of a policy reads of a prompt. Checked against a trace before anything runs.
+struct Needs {
+  trace::Fields fields;
+  Index window_rows = 0;  // the last so many rows of window_attention
+  bool future = false;    // reads what policies must not see: the oracle alone
+};
 
 /// Who shares a kept set: each query head has its own, each kv head, or all heads of a layer.
 enum class Granularity { kQueryHead, kKvHead, kLayer };
@@ -63,6 +87,33 @@ struct Importance {
   std::shared_ptr<const trace::RowMatrix> scores;
   /// [kept sets, n]: a second opinion, of the policy's refiner; none without one.
   std::shared_ptr<const trace::RowMatrix> refinement;
+};
+
+/// The candidates of every kept set of a layer in the order in which a selector prefers them. What a budget keeps is a
+/// prefix: later cuts need no scores, and one ranking serves every budget.
+struct Ranking {
+  std::vector<std::vector<std::int32_t>> order;  // [kept sets][at most the ceiling]
+};
+
+/// The kept positions of one layer, in storage order: protected sinks, then the selected by falling
+/// importance, then the protected recent ones; a set that loses nothing stays in the order of time. A method
+/// that stores a position more than once (DynamicKV's code can) lists it so.
+struct LayerRetention {
+  Index layer = 0;                      // of the model
+  std::vector<std::int32_t> positions;  // of all sets, one after the other
+  std::vector<std::int64_t> offsets;    // [sets + 1]
+  std::vector<std::int32_t> budgets;    // [sets]: as allocated; a set may hold fewer
+
+  Index sets() const { return static_cast<Index>(budgets.size()); }
+  std::span<const std::int32_t> kept(Index set) const;
+  /// Each position once.
+  std::vector<std::int32_t> kept_ascending(Index set) const;
+};
+
+/// What a policy leaves of one prompt: the outcome of an eviction.
+struct Retention {
+  Granularity granularity = Granularity::kKvHead;
+  std::vector<LayerRetention> layers;  // in the order observed
 };
 
 }  // namespace evictlab::sim

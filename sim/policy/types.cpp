@@ -1,4 +1,4 @@
-#include "sim/policy/importance.hpp"
+#include "sim/policy/types.hpp"
 
 #include <fmt/format.h>
 
@@ -79,6 +79,20 @@ PositionRanges::PositionRanges(const trace::LayerShape& shape, const Protection&
   if (candidates_end < prompt_length) candidates_end -= candidates_end % block;
   candidates_begin = std::min(candidates_begin, prompt_length);
   candidates_end = std::max(candidates_begin, candidates_end);
+}
+
+std::span<const std::int32_t> LayerRetention::kept(Index set) const {
+  const auto index = static_cast<std::size_t>(set);
+  const auto begin = static_cast<std::size_t>(offsets[index]);
+  return std::span(positions).subspan(begin, static_cast<std::size_t>(offsets[index + 1]) - begin);
+}
+
+std::vector<std::int32_t> LayerRetention::kept_ascending(Index set) const {
+  const auto stored = kept(set);
+  std::vector<std::int32_t> ascending(stored.begin(), stored.end());
+  std::sort(ascending.begin(), ascending.end());
+  ascending.erase(std::unique(ascending.begin(), ascending.end()), ascending.end());
+  return ascending;
 }
 
 }  // namespace evictlab::sim

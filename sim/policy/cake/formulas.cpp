@@ -1,4 +1,4 @@
-#include "sim/policy/cake.hpp"
+#include "sim/policy/cake/formulas.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "sim/policy/competition.hpp"
+#include "sim/policy/pooled_ranking.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -42,9 +42,9 @@ trace::RowMatrix scores_of_two_sets() {
   return scores;
 }
 
-TEST(Competition, CountsWhoHasTheBestCandidatesAndOfEqualOnesTheLowerSetFirst) {
+TEST(PooledRanking, CountsWhoHasTheBestCandidatesAndOfEqualOnesTheLowerSetFirst) {
   const TwoSets layer(scores_of_two_sets());
-  const Competition competition(layer.summary({1, 1}), TieOrder::kLowerFirst);
+  const PooledRanking competition(layer.summary({1, 1}), TieOrder::kLowerFirst);
   EXPECT_EQ(competition.candidates(), 8);
   EXPECT_THAT(competition.shares(0), ElementsAre(0, 0));
   EXPECT_THAT(competition.shares(1), ElementsAre(1, 0));  // 5
@@ -54,30 +54,30 @@ TEST(Competition, CountsWhoHasTheBestCandidatesAndOfEqualOnesTheLowerSetFirst) {
   EXPECT_THAT(competition.shares(100), ElementsAre(4, 4));
 }
 
-TEST(Competition, TheOtherTieOrderGivesEqualOnesToTheHigherSet) {
+TEST(PooledRanking, TheOtherTieOrderGivesEqualOnesToTheHigherSet) {
   const TwoSets layer(scores_of_two_sets());
-  const Competition competition(layer.summary({1, 1}), TieOrder::kHigherFirst);
+  const PooledRanking competition(layer.summary({1, 1}), TieOrder::kHigherFirst);
   EXPECT_THAT(competition.shares(3), ElementsAre(1, 2));  // 5 4 | 3 of set 1
   EXPECT_THAT(competition.shares(4), ElementsAre(2, 2));
 }
 
-TEST(Competition, AGuaranteeGoesToEverySetBeforeTheRestIsCompetedFor) {
+TEST(PooledRanking, AGuaranteeGoesToEverySetBeforeTheRestIsCompetedFor) {
   const TwoSets layer(scores_of_two_sets());
-  const Competition competition(layer.summary({1, 1}), TieOrder::kLowerFirst);
+  const PooledRanking competition(layer.summary({1, 1}), TieOrder::kLowerFirst);
   EXPECT_THAT(competition.shares(4, 2), ElementsAre(2, 2));  // nothing is left
   EXPECT_THAT(competition.shares(5, 1), ElementsAre(3, 2));  // 5 and 4 are guaranteed; then 3 3 3
   EXPECT_THAT(competition.shares(5, 2), ElementsAre(3, 2));  // 5 3 and 4 3; then set 0's other 3
 }
 
-TEST(Competition, WhatIsAskedForFirstDoesNotChangeWhatIsToldLater) {
+TEST(PooledRanking, WhatIsAskedForFirstDoesNotChangeWhatIsToldLater) {
   std::mt19937 random(7);
   trace::RowMatrix scores(3, 200);
   for (float& score : scores.reshaped()) score = static_cast<float>(random() % 50);
   const TwoSets layer(scores);
   for (const TieOrder ties : {TieOrder::kLowerFirst, TieOrder::kHigherFirst}) {
-    const Competition rising(layer.summary({2, 5}), ties);
+    const PooledRanking rising(layer.summary({2, 5}), ties);
     for (const Index count : {1, 3, 40, 41, 300, 579}) {
-      const Competition fresh(layer.summary({2, 5}), ties);
+      const PooledRanking fresh(layer.summary({2, 5}), ties);
       EXPECT_EQ(rising.shares(count), fresh.shares(count)) << count;
       EXPECT_EQ(rising.shares(count, 10), fresh.shares(count, 10)) << count;
     }

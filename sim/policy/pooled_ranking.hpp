@@ -18,9 +18,9 @@ enum class TieOrder { kLowerFirst, kHigherFirst };
 
 /// The candidates of all kept sets of a layer in one falling order of their scores, sorted as deep as anyone asks.
 /// Thread-safe.
-class Competition final : public LayerMeasure {
+class PooledRanking final : public LayerStatistics {
  public:
-  Competition(const LayerSummary& summary, TieOrder ties);
+  PooledRanking(const LayerSummary& summary, TieOrder ties);
 
   Index sets() const { return sets_; }
   /// All there are.
@@ -47,7 +47,7 @@ class Competition final : public LayerMeasure {
   mutable std::shared_ptr<const std::vector<float>> scores_;
 };
 
-/// The competition that an allocator measured, or, where nobody did, a new one.
-std::shared_ptr<const Competition> competition_of(const LayerSummary& summary, TieOrder ties);
+/// The ranking that an allocator prepared, or, where none did, a new one.
+std::shared_ptr<const PooledRanking> pooled_ranking_of(const LayerSummary& summary, TieOrder ties);
 
 }  // namespace evictlab::sim

@@ -1,4 +1,4 @@
-#include "sim/policy/given.hpp"
+#include "sim/policy/imported.hpp"
 
 #include <algorithm>
 
@@ -7,9 +7,9 @@ namespace {
 
 constexpr const char* kIdentity = "given";
 
-class GivenScorer final : public Scorer {
+class ImportedScorer final : public Scorer {
  public:
-  explicit GivenScorer(std::shared_ptr<const GivenScores> scores) : scores_(std::move(scores)) {}
+  explicit ImportedScorer(std::shared_ptr<const ImportedScores> scores) : scores_(std::move(scores)) {}
   std::string identity() const override {
     return scores_ ? std::string(kIdentity) + " by " + scores_->name() : std::string(kIdentity);
   }
@@ -21,19 +21,19 @@ class GivenScorer final : public Scorer {
   }
 
  private:
-  std::shared_ptr<const GivenScores> scores_;
+  std::shared_ptr<const ImportedScores> scores_;
 };
 
-class GivenAllocator final : public Allocator {
+class ImportedAllocator final : public Allocator {
  public:
-  explicit GivenAllocator(std::shared_ptr<const GivenBudgets> budgets) : budgets_(std::move(budgets)) {}
+  explicit ImportedAllocator(std::shared_ptr<const ImportedBudgets> budgets) : budgets_(std::move(budgets)) {}
   std::string identity() const override { return budgets_ ? "given budgets" : kIdentity; }
   bool ignores_budget() const override { return true; }
   std::unique_ptr<Allocation> begin(const AllocationRequest& request) const override {
     if (!budgets_) throw PolicyError("compose(allocator=given) needs budgets (--budgets FILE)");
     class Work final : public Allocation {
      public:
-      Work(const AllocationRequest& request, std::shared_ptr<const GivenBudgets> given)
+      Work(const AllocationRequest& request, std::shared_ptr<const ImportedBudgets> given)
           : request_(request), given_(std::move(given)) {}
       Index ceiling(const LayerSummary& summary) const override {
         const std::vector<Index> own = positions(summary);
@@ -66,37 +66,37 @@ class GivenAllocator final : public Allocator {
       }
 
       AllocationRequest request_;
-      std::shared_ptr<const GivenBudgets> given_;
+      std::shared_ptr<const ImportedBudgets> given_;
       std::vector<Index> budgets_all_;
     };
     return std::make_unique<Work>(request, budgets_);
   }
 
  private:
-  std::shared_ptr<const GivenBudgets> budgets_;
+  std::shared_ptr<const ImportedBudgets> budgets_;
 };
 
 }  // namespace
 
-std::shared_ptr<const Scorer> given_scorer(std::shared_ptr<const GivenScores> scores) {
-  return std::make_shared<GivenScorer>(std::move(scores));
+std::shared_ptr<const Scorer> imported_scorer(std::shared_ptr<const ImportedScores> scores) {
+  return std::make_shared<ImportedScorer>(std::move(scores));
 }
-std::shared_ptr<const Allocator> given_allocator(std::shared_ptr<const GivenBudgets> budgets) {
-  return std::make_shared<GivenAllocator>(std::move(budgets));
+std::shared_ptr<const Allocator> imported_allocator(std::shared_ptr<const ImportedBudgets> budgets) {
+  return std::make_shared<ImportedAllocator>(std::move(budgets));
 }
 
-bool wants_given_scores(const Policy& policy) { return policy.scorer && policy.scorer->identity() == kIdentity; }
-bool wants_given_budgets(const Policy& policy) { return policy.allocator->identity() == kIdentity; }
+bool wants_imported_scores(const Policy& policy) { return policy.scorer && policy.scorer->identity() == kIdentity; }
+bool wants_imported_budgets(const Policy& policy) { return policy.allocator->identity() == kIdentity; }
 
-Policy bound(Policy policy, const Given& given) {
-  if (wants_given_scores(policy)) {
+Policy with_imported(Policy policy, const Imported& given) {
+  if (wants_imported_scores(policy)) {
     if (!given.scores) throw PolicyError("policy '{}' needs scores (--scores FILE.h5)", policy.label());
-    policy.scorer = given_scorer(given.scores);
+    policy.scorer = imported_scorer(given.scores);
     policy.granularity = given.scores->granularity();
   }
-  if (wants_given_budgets(policy)) {
+  if (wants_imported_budgets(policy)) {
     if (!given.budgets) throw PolicyError("policy '{}' needs budgets (--budgets FILE)", policy.label());
-    policy.allocator = given_allocator(given.budgets);
+    policy.allocator = imported_allocator(given.budgets);
   }
   check_parts(policy);
   return policy;
