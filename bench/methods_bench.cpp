@@ -66,7 +66,8 @@ std::vector<sim::Policy> distinct_scorers(const char* list) {
       one.scorer = scorer;
       one.granularity = scorer->granularity();
       one.protection = policy.protection;
-      if (scorer == policy.scorer && !policy.allocator->statistics_identity().empty()) one.allocator = policy.allocator;
+      if (scorer == policy.scorer && !policy.allocator->traits().statistics.identity.empty())
+        one.allocator = policy.allocator;
       alone.push_back(std::move(one));
     }
   }
@@ -94,7 +95,7 @@ void evict_all(benchmark::State& state) {
   const std::vector<sim::Policy> policies = sim::make_policies(kAllMethods);
   const auto key = [](const sim::Policy& policy) {
     return (policy.scorer ? policy.scorer->identity() : "") + (policy.refiner ? policy.refiner->identity() : "") +
-           policy.allocator->statistics_identity() + policy.protection.text();
+           policy.allocator->traits().statistics.identity + policy.protection.text();
   };
   for (auto _ : state) {
     std::vector<sim::Eviction> evictions;

@@ -21,7 +21,7 @@
 #include "core/parallel.hpp"
 #include "core/select.hpp"
 #include "sim/policy/cake/formulas.hpp"
-#include "sim/policy/parts.hpp"
+#include "sim/policy/scorer.hpp"
 #include "trace/layer.hpp"
 
 namespace {
@@ -76,7 +76,7 @@ trace::RowMatrix scores_for(const sim::Scorer& scorer) {
 
 void snapkv(benchmark::State& state) {
   core::set_threads(static_cast<std::size_t>(state.range(0)));
-  const auto scorer = sim::window_attention_scorer({});
+  const auto scorer = sim::make_scorer({"window"});
   trace::RowMatrix scores = scores_for(*scorer);
   for (auto _ : state) {
     scorer->score(trace::layer_view(next_layer()), scores);
@@ -95,8 +95,8 @@ void score(benchmark::State& state, const sim::Scorer& scorer) {
     benchmark::DoNotOptimize(scores.data());
   }
 }
-void mean_variance(benchmark::State& state) { score(state, *sim::mean_variance_scorer({})); }
-void window_blocks(benchmark::State& state) { score(state, *sim::window_blocks_scorer({})); }
+void mean_variance(benchmark::State& state) { score(state, *sim::make_scorer({"mean-variance"})); }
+void window_blocks(benchmark::State& state) { score(state, *sim::make_scorer({"window-blocks"})); }
 
 void cake_measure(benchmark::State& state) {
   core::set_threads(static_cast<std::size_t>(state.range(0)));

@@ -208,7 +208,7 @@ class Adviser {
     const sim::Policy& policy = policy_of(found);
     const auto at = std::ranges::find(grid, found.budget, &sim::Budget::text);
     Choice choice{policy, *at, found};
-    if (at == grid.begin() || policy.allocator->ignores_budget()) return choice;
+    if (at == grid.begin() || policy.allocator->traits().ignores_budget) return choice;
     const auto below = std::prev(at)->to_slots(trace_.model(), 0);
     const auto finer = budget_range(below, at->to_slots(trace_.model(), 0), "lin", kRefined);
     const auto runs = results::costed_runs(replayed(trace_, {policy}, finer, "refining").replay, measure_);
@@ -276,7 +276,7 @@ int run_advise(const Arguments& arguments) {
   // An engine that loads one set of budgets gives every prompt the same: what does that lose?
   const auto budgets = mean_budgets(replayed(*trace, {choice.policy}, {choice.budget}, "dividing").budgets, *trace);
   sim::Policy fixed = choice.policy;
-  fixed.allocator = sim::imported_allocator(std::make_shared<StaticBudgets>(budgets));
+  fixed.allocator = sim::make_imported_allocator(std::make_shared<StaticBudgets>(budgets));
   const auto fixed_runs =
       results::costed_runs(replayed(*trace, {fixed}, {choice.budget}, "checking").replay, adviser.measure());
 

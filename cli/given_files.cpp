@@ -8,7 +8,6 @@
 #include <optional>
 
 #include "core/file.hpp"
-#include "sim/policy/parts.hpp"
 #include "trace/io/hdf5/file.hpp"
 #include "trace/io/retention_file.hpp"
 
@@ -271,9 +270,9 @@ std::vector<KeptRun> read_kept(const fs::path& path, const trace::Source& trace)
       sim::Policy policy;
       policy.name = "kept";
       policy.parameters = policy.changes = run.policy;
-      policy.scorer = sim::imported_scorer(sets);
-      policy.allocator = sim::imported_allocator(sets);
-      policy.selector = sim::top_selector();
+      policy.scorer = sim::make_imported_scorer(sets);
+      policy.allocator = sim::make_imported_allocator(sets);
+      policy.selector = sim::make_selector({"top"});
       policy.granularity = sets->granularity();
       runs.push_back({std::move(policy), run.budget});
     }

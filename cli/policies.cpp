@@ -31,10 +31,8 @@ void print_parameters(const std::vector<sim::Parameter>& parameters) {
 template <typename Part>
 void print_parts(const char* kind, std::span<const sim::PartInfo<Part>> parts) {
   for (const auto& part : parts) {
-    std::cout << fmt::format("    {}={:<20} {}\n", kind, part.name, part.description);
-    sim::ParameterList own;
-    part.declare(own);
-    for (const sim::Parameter& parameter : own.all()) {
+    std::cout << fmt::format("    {}={:<20} {}\n", kind, part.name, part.definition.description);
+    for (const sim::Parameter& parameter : part.definition.parameters.all()) {
       std::cout << fmt::format("        {:<24} {} ({})\n",
                                parameter.name + "=" + sim::value_text(parameter.default_value), parameter.help,
                                sim::allowed_text(parameter));
@@ -49,6 +47,7 @@ void print_policy(const sim::PolicyInfo& policy) {
   std::cout << "\n    " << definition.description << '\n';
   if (definition.source != "own") std::cout << "    after " << definition.source << '\n';
   if (definition.parameters_for) {
+    print_parameters({definition.parameters.at("sinks"), definition.parameters.at("window")});
     print_parts("scorer", sim::scorers());
     print_parts("allocator", sim::allocators());
     print_parts("selector", sim::selectors());
@@ -84,9 +83,9 @@ template <typename Part>
 Json json_of(std::span<const sim::PartInfo<Part>> parts) {
   Json list = Json::array();
   for (const auto& part : parts) {
-    sim::ParameterList own;
-    part.declare(own);
-    list.push_back({{"name", part.name}, {"description", part.description}, {"parameters", json_of(own)}});
+    list.push_back({{"name", part.name},
+                    {"description", part.definition.description},
+                    {"parameters", json_of(part.definition.parameters)}});
   }
   return list;
 }
@@ -104,6 +103,7 @@ Json json_of(const sim::PolicyInfo& policy) {
                {"needs", needs_of(policy)}, {"parameters", json_of(definition.parameters)},
                {"variants", variants}};
   if (definition.parameters_for) {
+    print_parameters({definition.parameters.at("sinks"), definition.parameters.at("window")});
     json["scorers"] = json_of(sim::scorers());
     json["allocators"] = json_of(sim::allocators());
     json["selectors"] = json_of(sim::selectors());

@@ -102,7 +102,7 @@ std::vector<results::ConstrainedPair> add_constrained(const std::string& text, s
   std::vector<results::ConstrainedPair> pairs;
   const std::size_t free_count = policies.size();
   for (std::size_t i = 0; i < free_count; ++i) {
-    if (policies[i].allocator->ignores_budget()) continue;
+    if (policies[i].allocator->traits().ignores_budget) continue;
     try {
       sim::Policy constrained =
           sim::make_policy(sim::with_defaults(sim::parse_policy(policies[i].text()), constraints));
@@ -196,8 +196,8 @@ std::vector<Plan> plans(const Options& options, const trace::Source& trace,
   std::vector<sim::Policy> asked = asked_policies(options);
   bind_given(options, trace, asked);
   if (const auto constraints = options.optional_text("constrain")) pairs = add_constrained(*constraints, asked);
-  const bool any_budget = std::all_of(asked.begin(), asked.end(),
-                                      [](const sim::Policy& policy) { return policy.allocator->ignores_budget(); });
+  const bool any_budget = std::all_of(
+      asked.begin(), asked.end(), [](const sim::Policy& policy) { return policy.allocator->traits().ignores_budget; });
   std::vector<sim::Budget> budgets = options.has("budget") || !any_budget ? sim::parse_budgets(options.text("budget"))
                                                                           : std::vector{sim::Budget::ratio(1.0)};
   result.push_back({usable_policies(asked, trace), std::move(budgets)});

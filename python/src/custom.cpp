@@ -72,17 +72,19 @@ const Array& array_called(const std::string& name) {
 
 bool is_flat(const Array& array) { return trace::field_shape(array.field, trace::LayerShape{}).two_dimensional; }
 
+std::string identity_of(const std::string& name, const py::object& function) {
+  return "python " + name + std::to_string(reinterpret_cast<std::uintptr_t>(function.ptr()));
+}
+
 class PythonScorer final : public sim::Scorer {
  public:
   PythonScorer(std::string name, py::object function, const std::vector<std::string>& needs, Index window,
                Granularity granularity)
       : name_(std::move(name)), function_(shared(std::move(function))), granularity_(granularity), window_(window) {
     for (const std::string& need : needs) arrays_.push_back(&array_called(need));
+    set_identity(identity_of(name_, *function_));
   }
 
-  std::string identity() const override {
-    return "python " + name_ + std::to_string(reinterpret_cast<std::uintptr_t>(function_->ptr()));
-  }
   Granularity granularity() const override { return granularity_; }
   sim::Needs needs() const override {
     sim::Needs needs;
@@ -146,12 +148,9 @@ class PythonScorer final : public sim::Scorer {
 class PythonAllocator final : public sim::Allocator {
  public:
   PythonAllocator(std::string name, py::object function)
-      : name_(std::move(name)), function_(shared(std::move(function))) {}
-
-  std::string identity() const override {
-    return "python " + name_ + std::to_string(reinterpret_cast<std::uintptr_t>(function_->ptr()));
+      : Allocator({.reads_scores = true}), name_(std::move(name)), function_(shared(std::move(function))) {
+    set_identity(identity_of(name_, *function_));
   }
-  bool needs_scores() const override { return true; }
 
   std::unique_ptr<sim::Allocation> begin(const sim::AllocationRequest& request) const override {
     class Work final : public sim::Allocation {

@@ -1,16 +1,20 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "sim/policy/part.hpp"
 #include "sim/policy/types.hpp"
 
 namespace evictlab::sim {
 
-/// What an allocator is told about the prompt before its first layer.
+/// Tells an allocator about the prompt before its first layer.
 struct AllocationRequest {
   Index layers = 0;    // how many will be observed
   double slots = 0.0;  // per kv head, averaged over these layers; protected positions count
@@ -32,7 +36,7 @@ class LayerStatistics {
   virtual ~LayerStatistics() = default;
 };
 
-/// One layer as an allocator sees it.
+/// Shows one layer to an allocator.
 struct LayerSummary {
   const trace::LayerView& layer;
   const Importance& importance;
@@ -41,15 +45,15 @@ struct LayerSummary {
   std::shared_ptr<const LayerStatistics> statistics = nullptr;  // of this allocator; none where it prepares nothing
 };
 
-/// What a user should know about how a policy went on a prompt: a published setting that had to be replaced, a budget
+/// Tells the user something about a policy's run on a prompt: a published setting that had to be replaced, a budget
 /// that was lost.
 struct Note {
   std::string text;    // the same for every prompt
   double slots = 0.0;  // per kv head, over all layers, where the text is about some
 };
 
-/// An allocator at work on one prompt. Layers come in order, each once; nothing of a layer may be kept
-/// but what later budgets need.
+/// Divides the budget of one prompt over its layers, which come in order, each once. Keeps nothing of a layer but what
+/// later budgets need.
 class Allocation {
  public:
   virtual ~Allocation() = default;
@@ -65,34 +69,65 @@ class Allocation {
   /// Whether layers are cut to the budgets last given. If not, these are only recorded: a method that evicts after
   /// the last layer holds all before, and CAKE's code evicts nothing of a short prompt, whatever its budget.
   virtual bool evicts() const { return true; }
+  /// A kept set is given `missing` positions more than it has left, and protects `recent` last ones: how many of these
+  /// it stores once more. None, but for DynamicKV's code.
+  virtual Index repeats(Index /*missing*/, Index /*recent*/) const { return 0; }
   /// After the last layer.
   virtual std::vector<Note> notes() const { return {}; }
 };
 
-/// Says how many positions each layer and head may keep. Immutable; begin() starts its work on a prompt.
-class Allocator {
- public:
-  virtual ~Allocator() = default;
-  virtual std::string identity() const = 0;
-  /// What it reads beyond the importance.
-  virtual Needs needs() const { return {}; }
-  /// Whether it reads the scores of the policy's scorer.
-  virtual bool needs_scores() const { return false; }
-  /// Computes the statistics of a layer; handed back as LayerSummary::statistics, which is null in this summary.
-  virtual std::shared_ptr<const LayerStatistics> prepare(const LayerSummary& /*summary*/) const { return nullptr; }
-  /// Names the statistics with all that they depend on: allocators of the same name share them. Empty: prepares none.
-  virtual std::string statistics_identity() const { return {}; }
-  /// Whether a layer's budgets can still change after it was observed.
-  virtual bool revises() const { return false; }
-  /// Whether any budget will do (`full`).
-  virtual bool ignores_budget() const { return false; }
-  /// Whether a set given more than it has left repeats its last protected positions, as DynamicKV's code does.
-  virtual bool repeats_recent() const { return false; }
-  /// The fewest positions per kept set it can work with, when so many are protected.
-  virtual Index least_capacity(Index protected_count) const { return std::max<Index>(1, protected_count); }
-  /// The same kind of allocation with an equal share for every layer; null when layers are equal anyway.
-  virtual std::shared_ptr<const Allocator> uniform_over_layers() const { return nullptr; }
-  virtual std::unique_ptr<Allocation> begin(const AllocationRequest& request) const = 0;
+/// Computes what allocators want to know of a layer, once for all budgets.
+struct StatisticsRecipe {
+  std::string identity = {};  // with all that the statistics depend on: allocators of the same share them; empty: none
+  /// Of a layer whose summary has no statistics yet.
+  std::function<std::shared_ptr<const LayerStatistics>(const LayerSummary&)> prepare = nullptr;
 };
+
+/// Says what an allocator needs and what it does, whatever the prompt.
+struct AllocatorTraits {
+  Needs needs = {};             // what it reads beyond the importance
+  bool reads_scores = false;    // of the policy's scorer
+  bool revises = false;         // a layer's budgets can still change after it was observed
+  bool ignores_budget = false;  // any budget will do (`full`)
+  Index least_free = 0;         // positions per kept set that it needs besides the protected ones
+  /// The allocator that gives every layer an equal share and is else the same; no name: layers are equal anyway.
+  PartChoice equal_layers = {};
+  /// What is protected where that is the method itself, so that nothing else can be protected instead.
+  std::optional<Protection> protection = std::nullopt;
+  StatisticsRecipe statistics = {};
+};
+
+/// Says how many positions each layer and head may keep. Immutable; begin() starts its work on a prompt.
+class Allocator : public Part {
+ public:
+  explicit Allocator(AllocatorTraits traits = {}) : traits_(std::move(traits)) {}
+  const AllocatorTraits& traits() const { return traits_; }
+  /// The fewest positions per kept set it can work with, when so many are protected.
+  Index least_capacity(Index protected_count) const { return std::max<Index>(1, protected_count + traits_.least_free); }
+  virtual std::unique_ptr<Allocation> begin(const AllocationRequest& request) const = 0;
+
+ private:
+  AllocatorTraits traits_;
+};
+
+/// The rule of an allocator without parameters.
+struct NoRule {};
+
+/// Begins work of one kind by a rule: all that most allocators do.
+template <typename Work, typename Rule>
+class RuleAllocator final : public Allocator {
+ public:
+  RuleAllocator(AllocatorTraits traits, Rule rule) : Allocator(std::move(traits)), rule_(std::move(rule)) {}
+  std::unique_ptr<Allocation> begin(const AllocationRequest& request) const override {
+    return std::make_unique<Work>(request, rule_);
+  }
+
+ private:
+  Rule rule_;
+};
+template <typename Work, typename Rule>
+std::unique_ptr<Allocator> rule_allocator(AllocatorTraits traits, Rule rule) {
+  return std::make_unique<RuleAllocator<Work, Rule>>(std::move(traits), std::move(rule));
+}
 
 }  // namespace evictlab::sim

@@ -11,7 +11,7 @@ namespace evictlab::sim {
 
 using trace::Index;
 
-/// How much a policy may hold. The unit is stored slots: key-value pairs per layer, divided by the kv
+/// Limits how much a policy may hold. The unit is stored slots: key-value pairs per layer, divided by the kv
 /// heads, averaged over layers; protected positions count. So equal budgets are equal bytes.
 class Budget {
  public:

@@ -1,28 +1,17 @@
 #pragma once
 
-#include <functional>
-#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "sim/policy/parameters.hpp"
-#include "sim/policy/policy.hpp"
+#include "sim/policy/part.hpp"
 
 // compose(scorer=...,allocator=...,selector=...): any scorer with any allocator and selector that its data allow, so
 // that it can be told which part of a method earns its gain. The parts' parameters are compose's own.
 
 namespace evictlab::sim {
 
-/// One part that compose offers.
-template <typename Part>
-struct PartInfo {
-  std::string name;         // "pyramid"
-  std::string description;  // one line
-  std::function<void(ParameterList&)> declare;
-  std::function<std::shared_ptr<const Part>(const Parameters&)> make;
-};
-
+/// The parts that compose offers.
 std::span<const PartInfo<Scorer>> scorers();
 std::span<const PartInfo<Allocator>> allocators();
 std::span<const PartInfo<Selector>> selectors();
@@ -33,7 +22,5 @@ std::vector<std::string> compose_matrix();
 
 /// What compose takes with the parts that are asked for, or with its defaults: their parameters, each once.
 ParameterList compose_parameters(const KeyValues& given);
-/// The composed policy. Throws ImpossiblePolicy where the parts do not go together.
-Policy composed_policy(const Parameters& given);
 
 }  // namespace evictlab::sim

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "core/text.hpp"
-#include "sim/policy/parts.hpp"
 
 namespace evictlab::sim {
 namespace {
@@ -91,16 +90,17 @@ PolicySpec with_defaults(PolicySpec spec, const KeyValues& defaults) {
 
 Policy constrained(Policy policy, const Constraints& constraints) {
   policy.authors_unit = constraints.authors_unit;
-  if (policy.allocator->ignores_budget() && !policy.fixed_protection && !policy.scorer) return policy;  // full
+  const AllocatorTraits traits = policy.allocator->traits();
+  if (traits.ignores_budget && !traits.protection && !policy.scorer) return policy;  // full
   if (constraints.protection) {
-    if (policy.fixed_protection) {
+    if (traits.protection) {
       throw ImpossiblePolicy("policy '{}': which positions it protects is the method itself, so no others can be",
                              policy.name);
     }
     policy.protection = *constraints.protection;
   }
-  if (constraints.uniform_layers) {
-    if (auto uniform = policy.allocator->uniform_over_layers()) policy.allocator = std::move(uniform);
+  if (constraints.uniform_layers && !traits.equal_layers.name.empty()) {
+    policy.allocator = make_allocator(traits.equal_layers);
   }
   if (constraints.share && *constraints.share != policy.granularity) {
     if (*constraints.share < policy.granularity) {
@@ -116,7 +116,7 @@ Policy constrained(Policy policy, const Constraints& constraints) {
       throw ImpossiblePolicy("policy '{}': {} cannot select in blocks of {}", policy.name, policy.selector->identity(),
                              constraints.block);
     }
-    policy.selector = block_selector({.size = constraints.block});
+    policy.selector = make_selector({"blocks", {{"block", constraints.block}}});
     policy.block = constraints.block;
   }
   return policy;

@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <string>
 #include <vector>
 
+#include "sim/policy/part.hpp"
 #include "sim/policy/types.hpp"
 
 // Eviction while generating, replayed over the recorded future queries. At step t the key of position n + t is
@@ -17,7 +17,7 @@
 
 namespace evictlab::sim {
 
-/// One kept set at the end of the prompt.
+/// Describes one kept set at the end of the prompt.
 struct DecodeStart {
   const trace::LayerView& layer;
   PositionRanges ranges;
@@ -30,7 +30,7 @@ struct DecodeStart {
   const trace::RowMatrix* future_attention = nullptr;
 };
 
-/// A rule at work on one kept set.
+/// Applies a rule to one kept set, step by step.
 class DecodeState {
  public:
   virtual ~DecodeState() = default;
@@ -41,11 +41,9 @@ class DecodeState {
   virtual void forget(std::size_t index) = 0;
 };
 
-/// What leaves a kept set while the answer is generated. Immutable.
-class DecodeRule {
+/// Decides what leaves a kept set while the answer is generated. Immutable.
+class DecodeRule : public Part {
  public:
-  virtual ~DecodeRule() = default;
-  virtual std::string identity() const = 0;
   /// What it reads beyond queries and keys.
   virtual trace::Fields fields() const { return {}; }
   /// Whether it reads what no rule can know.
@@ -53,7 +51,7 @@ class DecodeRule {
   virtual std::unique_ptr<DecodeState> begin(const DecodeStart& start) const = 0;
 };
 
-/// What became of one layer's kept sets.
+/// Records what became of one layer's kept sets.
 struct DecodedLayer {
   /// [sets][n + T]: the first future step whose query no longer finds the position; T if it is never evicted, 0 if it
   /// was not kept after the prompt. Position n + t is there from step t on.
@@ -67,20 +65,5 @@ struct DecodedLayer {
 DecodedLayer decode_layer(const DecodeRule& rule, const trace::LayerView& layer, const trace::FutureView& future,
                           Granularity granularity, const PositionRanges& ranges, const Protection& protection,
                           const LayerRetention& kept);
-
-/// CAKE's rule (antgroup/cakekv@c4675ce): the new query's attention, without the last `recent` entries, averaged over
-/// kernel neighbours in storage order, mean over the set's heads; the best stay, in falling order, then the last ones.
-std::shared_ptr<const DecodeRule> cake_decode_rule(Index kernel);
-/// The original H2O (arXiv:2306.14048, algorithm 1): the attention each position has been paid so far, by prompt and
-/// future queries, summed over the set's heads; the least outside the recent ones leaves. `recent_part` of the limit is
-/// recent, and at least what is protected.
-std::shared_ptr<const DecodeRule> h2o_decode_rule(double recent_part);
-/// TOVA (arXiv:2401.06104): what the new query pays least, mean over the set's heads, leaves.
-std::shared_ptr<const DecodeRule> tova_decode_rule();
-/// StreamingLLM (arXiv:2309.17453): the oldest position behind the sinks leaves.
-std::shared_ptr<const DecodeRule> streaming_decode_rule();
-/// The oracle, greedily: what the queries still to come pay least leaves. Not quite the best there is
-/// (analysis/eviction_slots.hpp), against which regret is measured.
-std::shared_ptr<const DecodeRule> hindsight_decode_rule();
 
 }  // namespace evictlab::sim

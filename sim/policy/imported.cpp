@@ -5,13 +5,12 @@
 namespace evictlab::sim {
 namespace {
 
-constexpr const char* kIdentity = "given";
+constexpr const char* kUnbound = "given";
 
 class ImportedScorer final : public Scorer {
  public:
-  explicit ImportedScorer(std::shared_ptr<const ImportedScores> scores) : scores_(std::move(scores)) {}
-  std::string identity() const override {
-    return scores_ ? std::string(kIdentity) + " by " + scores_->name() : std::string(kIdentity);
+  explicit ImportedScorer(std::shared_ptr<const ImportedScores> scores) : scores_(std::move(scores)) {
+    set_identity(scores_ ? std::string(kUnbound) + " by " + scores_->name() : kUnbound);
   }
   Needs needs() const override { return {}; }
   Granularity granularity() const override { return scores_ ? scores_->granularity() : Granularity::kKvHead; }
@@ -26,15 +25,16 @@ class ImportedScorer final : public Scorer {
 
 class ImportedAllocator final : public Allocator {
  public:
-  explicit ImportedAllocator(std::shared_ptr<const ImportedBudgets> budgets) : budgets_(std::move(budgets)) {}
-  std::string identity() const override { return budgets_ ? "given budgets" : kIdentity; }
-  bool ignores_budget() const override { return true; }
+  explicit ImportedAllocator(std::shared_ptr<const ImportedBudgets> budgets)
+      : Allocator({.ignores_budget = true}), budgets_(std::move(budgets)) {
+    set_identity(budgets_ ? "given budgets" : kUnbound);
+  }
   std::unique_ptr<Allocation> begin(const AllocationRequest& request) const override {
     if (!budgets_) throw PolicyError("compose(allocator=given) needs budgets (--budgets FILE)");
     class Work final : public Allocation {
      public:
-      Work(const AllocationRequest& request, std::shared_ptr<const ImportedBudgets> given)
-          : request_(request), given_(std::move(given)) {}
+      Work(const AllocationRequest& request, std::shared_ptr<const ImportedBudgets> imported)
+          : request_(request), imported_(std::move(imported)) {}
       Index ceiling(const LayerSummary& summary) const override {
         const std::vector<Index> own = positions(summary);
         return *std::max_element(own.begin(), own.end());
@@ -50,7 +50,7 @@ class ImportedAllocator final : public Allocator {
       std::vector<Index> positions(const LayerSummary& summary) const {
         const trace::LayerShape& shape = summary.layer.shape;
         const auto sets = static_cast<std::size_t>(set_count(request_.granularity, shape));
-        std::vector<Index> own = given_->positions(std::string(summary.layer.prompt), shape);
+        std::vector<Index> own = imported_->positions(std::string(summary.layer.prompt), shape);
         if (own.size() == 1) own.resize(sets, own.front());
         if (own.size() != sets) {
           throw PolicyError("the budgets given for layer {} are for {} kept sets; the policy has {}", shape.layer,
@@ -66,7 +66,7 @@ class ImportedAllocator final : public Allocator {
       }
 
       AllocationRequest request_;
-      std::shared_ptr<const ImportedBudgets> given_;
+      std::shared_ptr<const ImportedBudgets> imported_;
       std::vector<Index> budgets_all_;
     };
     return std::make_unique<Work>(request, budgets_);
@@ -78,25 +78,35 @@ class ImportedAllocator final : public Allocator {
 
 }  // namespace
 
-std::shared_ptr<const Scorer> imported_scorer(std::shared_ptr<const ImportedScores> scores) {
+std::shared_ptr<const Scorer> make_imported_scorer(std::shared_ptr<const ImportedScores> scores) {
   return std::make_shared<ImportedScorer>(std::move(scores));
 }
-std::shared_ptr<const Allocator> imported_allocator(std::shared_ptr<const ImportedBudgets> budgets) {
+std::shared_ptr<const Allocator> make_imported_allocator(std::shared_ptr<const ImportedBudgets> budgets) {
   return std::make_shared<ImportedAllocator>(std::move(budgets));
 }
 
-bool wants_imported_scores(const Policy& policy) { return policy.scorer && policy.scorer->identity() == kIdentity; }
-bool wants_imported_budgets(const Policy& policy) { return policy.allocator->identity() == kIdentity; }
+ScorerDefinition imported_scorer() {
+  return {.description = "scores made elsewhere (--scores FILE.h5)",
+          .make = [](const Parameters&) { return std::make_unique<ImportedScorer>(nullptr); }};
+}
 
-Policy with_imported(Policy policy, const Imported& given) {
+AllocatorDefinition imported_allocator() {
+  return {.description = "budgets made elsewhere (--budgets FILE)",
+          .make = [](const Parameters&) { return std::make_unique<ImportedAllocator>(nullptr); }};
+}
+
+bool wants_imported_scores(const Policy& policy) { return policy.scorer && policy.scorer->identity() == kUnbound; }
+bool wants_imported_budgets(const Policy& policy) { return policy.allocator->identity() == kUnbound; }
+
+Policy with_imported(Policy policy, const Imported& imported) {
   if (wants_imported_scores(policy)) {
-    if (!given.scores) throw PolicyError("policy '{}' needs scores (--scores FILE.h5)", policy.label());
-    policy.scorer = imported_scorer(given.scores);
-    policy.granularity = given.scores->granularity();
+    if (!imported.scores) throw PolicyError("policy '{}' needs scores (--scores FILE.h5)", policy.label());
+    policy.scorer = make_imported_scorer(imported.scores);
+    policy.granularity = imported.scores->granularity();
   }
   if (wants_imported_budgets(policy)) {
-    if (!given.budgets) throw PolicyError("policy '{}' needs budgets (--budgets FILE)", policy.label());
-    policy.allocator = imported_allocator(given.budgets);
+    if (!imported.budgets) throw PolicyError("policy '{}' needs budgets (--budgets FILE)", policy.label());
+    policy.allocator = make_imported_allocator(imported.budgets);
   }
   check_parts(policy);
   return policy;

@@ -7,11 +7,12 @@
 #include "sim/policy/policy.hpp"
 
 // A method written elsewhere: its scores, its budgets or its kept sets are brought in and allocated, selected and
-// judged by the same code. compose(scorer=given) and compose(allocator=given) stand for them until they are bound.
+// judged by the same code. compose(scorer=given) and compose(allocator=given) stand for them until with_imported() puts
+// them in.
 
 namespace evictlab::sim {
 
-/// Scores made elsewhere. Thread-safe.
+/// Reads scores that were made elsewhere. Thread-safe.
 class ImportedScores {
  public:
   virtual ~ImportedScores() = default;
@@ -22,7 +23,7 @@ class ImportedScores {
   virtual trace::RowMatrix scores(const std::string& prompt, const trace::LayerShape& shape) const = 0;
 };
 
-/// Budgets made elsewhere. Thread-safe.
+/// Reads budgets that were made elsewhere. Thread-safe.
 class ImportedBudgets {
  public:
   virtual ~ImportedBudgets() = default;
@@ -36,15 +37,15 @@ struct Imported {
   std::shared_ptr<const ImportedBudgets> budgets;
 };
 
-/// The parts that stand for what is given, until bound.
-std::shared_ptr<const Scorer> imported_scorer(std::shared_ptr<const ImportedScores> scores);
-std::shared_ptr<const Allocator> imported_allocator(std::shared_ptr<const ImportedBudgets> budgets);
+/// The parts that read what is imported.
+std::shared_ptr<const Scorer> make_imported_scorer(std::shared_ptr<const ImportedScores> scores);
+std::shared_ptr<const Allocator> make_imported_allocator(std::shared_ptr<const ImportedBudgets> budgets);
 
-/// Whether a policy has a part that stands for something given.
+/// Whether a policy has a part that stands for something imported.
 bool wants_imported_scores(const Policy& policy);
 bool wants_imported_budgets(const Policy& policy);
-/// The policy with what is given in its place; one that wants nothing stays as it is. Throws PolicyError when it wants
-/// what is not given; ImpossiblePolicy when the parts do not fit.
-Policy with_imported(Policy policy, const Imported& given);
+/// Puts what is imported in its place; a policy that wants nothing stays as it is. Throws PolicyError when it wants
+/// what is missing; ImpossiblePolicy when the parts do not fit.
+Policy with_imported(Policy policy, const Imported& imported);
 
 }  // namespace evictlab::sim

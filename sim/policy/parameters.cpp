@@ -52,11 +52,58 @@ std::string value_text(const ParameterValue& value) {
   return std::visit([](const auto& held) { return fmt::format("{}", held); }, value);
 }
 
+std::string with_parameters(const std::string& name, const std::string& parameters) {
+  return parameters.empty() ? name : fmt::format("{}({})", name, parameters);
+}
+
+bool ParameterList::declares(std::string_view name) const {
+  return std::any_of(parameters_.begin(), parameters_.end(),
+                     [&](const Parameter& parameter) { return parameter.name == name; });
+}
+
+const Parameter& ParameterList::at(std::string_view name) const {
+  for (const Parameter& parameter : parameters_) {
+    if (parameter.name == name) return parameter;
+  }
+  throw std::logic_error("parameter '" + std::string(name) + "' is not declared");
+}
+
+Parameter& ParameterList::find(std::string_view name) { return const_cast<Parameter&>(at(name)); }
+
 ParameterList& ParameterList::add(Parameter parameter) {
-  const bool taken = std::any_of(parameters_.begin(), parameters_.end(),
-                                 [&](const Parameter& other) { return other.name == parameter.name; });
-  if (taken) throw std::logic_error("parameter '" + parameter.name + "' is declared twice");
+  if (declares(parameter.name)) throw std::logic_error("parameter '" + parameter.name + "' is declared twice");
   parameters_.push_back(std::move(parameter));
+  return *this;
+}
+
+ParameterList& ParameterList::insert_before(std::string_view name, Parameter parameter) {
+  if (declares(parameter.name)) throw std::logic_error("parameter '" + parameter.name + "' is declared twice");
+  parameters_.insert(parameters_.begin() + (&find(name) - parameters_.data()), std::move(parameter));
+  return *this;
+}
+
+ParameterList& ParameterList::add(const ParameterList& others) {
+  for (const Parameter& other : others.all()) {
+    if (!declares(other.name)) parameters_.push_back(other);
+  }
+  return *this;
+}
+
+ParameterList& ParameterList::remove(std::string_view name) {
+  parameters_.erase(parameters_.begin() + (&find(name) - parameters_.data()));
+  return *this;
+}
+
+ParameterList& ParameterList::zero_means(std::string_view name, const std::string& meaning) {
+  Parameter& parameter = find(name);
+  if (auto* integers = std::get_if<IntegerRange>(&parameter.allowed)) {
+    integers->minimum = 0;
+    parameter.default_value = std::int64_t{0};
+  } else {
+    std::get<NumberRange>(parameter.allowed).minimum = 0.0;
+    parameter.default_value = 0.0;
+  }
+  parameter.help += "; 0: " + meaning;
   return *this;
 }
 
@@ -74,23 +121,12 @@ ParameterList& ParameterList::choice(std::string name, std::vector<std::string> 
   return add({std::move(name), std::move(first), Choices{std::move(choices)}, std::move(help)});
 }
 
-ParameterList& ParameterList::add_missing(const ParameterList& others) {
-  for (const Parameter& other : others.all()) {
-    const bool taken = std::any_of(parameters_.begin(), parameters_.end(),
-                                   [&](const Parameter& own) { return own.name == other.name; });
-    if (!taken) parameters_.push_back(other);
-  }
-  return *this;
-}
-
 ParameterList& ParameterList::set_defaults(const KeyValues& defaults) {
   for (const auto& [name, text] : defaults) {
-    const auto found = std::find_if(parameters_.begin(), parameters_.end(),
-                                    [&name = name](const Parameter& parameter) { return parameter.name == name; });
-    if (found == parameters_.end()) throw std::logic_error("parameter '" + name + "' is not declared");
-    auto value = std::visit([&text = text](const auto& allowed) { return parse(text, allowed); }, found->allowed);
+    Parameter& parameter = find(name);
+    auto value = std::visit([&text = text](const auto& allowed) { return parse(text, allowed); }, parameter.allowed);
     if (!value) throw std::logic_error("parameter '" + name + "' cannot default to '" + text + "'");
-    found->default_value = std::move(*value);
+    parameter.default_value = std::move(*value);
   }
   return *this;
 }
@@ -105,17 +141,23 @@ Parameters::Parameters(std::string owner, const ParameterList& declared, const K
 }
 
 void Parameters::set(const KeyValues& given) {
+  std::vector<const Parameter*> seen;
   for (const auto& [key, text] : given) {
-    const auto found = std::find_if(declared_.begin(), declared_.end(),
-                                    [&key = key](const Parameter& parameter) { return parameter.name == key; });
+    const auto found = std::find_if(declared_.begin(), declared_.end(), [&key = key](const Parameter& parameter) {
+      return parameter.name == key || parameter.alias == key;
+    });
     if (found == declared_.end()) {
-      if (declared_.empty()) throw PolicyError("policy '{}' takes no parameters, got '{}'", owner_, key);
+      if (declared_.empty()) throw PolicyError("{} takes no parameters, got '{}'", owner_, key);
       std::vector<std::string> names;
       for (const Parameter& parameter : declared_) names.push_back(parameter.name);
-      throw PolicyError("policy '{}' has no parameter '{}'{}", owner_, key, core::suggestion(key, names));
+      throw PolicyError("{} has no parameter '{}'{}", owner_, key, core::suggestion(key, names));
     }
+    if (!found->alias.empty() && std::find(seen.begin(), seen.end(), &*found) != seen.end()) {
+      throw PolicyError("{}: {} is given twice, also as {}", owner_, found->name, found->alias);
+    }
+    seen.push_back(&*found);
     auto value = std::visit([&text = text](const auto& allowed) { return parse(text, allowed); }, found->allowed);
-    if (!value) throw PolicyError("policy '{}': {} must be {}, got '{}'", owner_, key, allowed_text(*found), text);
+    if (!value) throw PolicyError("{}: {} must be {}, got '{}'", owner_, key, allowed_text(*found), text);
     values_[static_cast<std::size_t>(found - declared_.begin())] = std::move(*value);
   }
 }
@@ -129,7 +171,7 @@ const ParameterValue& Parameters::value(std::string_view name) const {
   for (std::size_t i = 0; i < declared_.size(); ++i) {
     if (declared_[i].name == name) return values_[i];
   }
-  throw std::logic_error("policy '" + owner_ + "' reads the parameter '" + std::string(name) + "' it does not declare");
+  throw std::logic_error(owner_ + " reads the parameter '" + std::string(name) + "' it does not declare");
 }
 
 std::int64_t Parameters::integer(std::string_view name) const { return std::get<std::int64_t>(value(name)); }

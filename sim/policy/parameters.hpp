@@ -9,7 +9,7 @@
 
 #include "sim/policy/types.hpp"
 
-// What a policy can be told: every parameter is declared once, with its default, what it may be and
+// What a policy, or a part of one, can be told: every parameter is declared once, with its default, what it may be and
 // what it means. Parsing, checking, help and the canonical text in result tables all come from there.
 
 namespace evictlab::sim {
@@ -36,17 +36,20 @@ struct Parameter {
   std::string name;
   ParameterValue default_value;
   std::variant<IntegerRange, NumberRange, Choices> allowed;
-  std::string help;  // one line: what it means, its unit
+  std::string help;        // one line: what it means, its unit
+  std::string alias = {};  // another name it is accepted under, that of its authors' code, say
 };
 
 /// "an odd whole number in 1..255", "a number in 0..1", "one of max, avg".
 std::string allowed_text(const Parameter& parameter);
 /// As it is written after "name=".
 std::string value_text(const ParameterValue& value);
+/// "name(parameters)", or the name alone without parameters.
+std::string with_parameters(const std::string& name, const std::string& parameters);
 
 using KeyValues = std::vector<std::pair<std::string, std::string>>;
 
-/// A policy's parameters in the order they are shown.
+/// Declares parameters, in the order they are shown.
 class ParameterList {
  public:
   ParameterList& integer(std::string name, std::int64_t default_value, IntegerRange range, std::string help);
@@ -54,28 +57,41 @@ class ParameterList {
   /// The first choice is the default.
   ParameterList& choice(std::string name, std::vector<std::string> choices, std::string help);
 
+  /// std::logic_error for a name that is declared already.
+  ParameterList& add(Parameter parameter);
+  ParameterList& insert_before(std::string_view name, Parameter parameter);
   /// Declares what another list has and this one has not.
-  ParameterList& add_missing(const ParameterList& others);
+  ParameterList& add(const ParameterList& others);
+  /// Takes a parameter away.
+  ParameterList& remove(std::string_view name);
+  /// Lets a number be 0, which is then its default and means something else: "0: the model's".
+  ParameterList& zero_means(std::string_view name, const std::string& meaning);
   /// Other defaults for parameters declared already; std::logic_error when they are not allowed.
   ParameterList& set_defaults(const KeyValues& defaults);
 
   const std::vector<Parameter>& all() const { return parameters_; }
+  bool declares(std::string_view name) const;
+  /// std::logic_error for a name that is not declared.
+  const Parameter& at(std::string_view name) const;
 
  private:
-  ParameterList& add(Parameter parameter);
+  Parameter& find(std::string_view name);
   std::vector<Parameter> parameters_;
 };
 
-/// A value for each declared parameter: the one given, or the default.
+/// Holds a value for each declared parameter: the one given, or the default.
 class Parameters {
  public:
-  /// `owner` is whose parameters they are, for messages. `defaults` replace the declared ones (a variant's).
-  /// Throws PolicyError for a key that is not declared (with the nearest one that is) and for a value that is
-  /// not allowed.
+  /// `owner` is whose parameters they are, for messages: "policy 'snapkv'". `defaults` replace the declared ones (a
+  /// variant's). Throws PolicyError for a key that is not declared (with the nearest one that is) and for a value that
+  /// is not allowed.
   Parameters(std::string owner, const ParameterList& declared, const KeyValues& given, const KeyValues& defaults = {});
 
+  const std::string& owner() const { return owner_; }
   bool declares(std::string_view name) const;
-  /// The value of a declared parameter of that type; std::logic_error for any other name.
+  /// The value of a declared parameter; std::logic_error for any other name.
+  const ParameterValue& value(std::string_view name) const;
+  /// The same where it is of that type.
   std::int64_t integer(std::string_view name) const;
   double number(std::string_view name) const;
   const std::string& choice(std::string_view name) const;
@@ -88,7 +104,6 @@ class Parameters {
  private:
   /// Replaces values by those given.
   void set(const KeyValues& given);
-  const ParameterValue& value(std::string_view name) const;
   std::string join(bool changed_only) const;
 
   std::string owner_;

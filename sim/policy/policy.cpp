@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "sim/policy/common_parameters.hpp"
+
 namespace evictlab::sim {
 namespace {
 
@@ -9,14 +11,10 @@ Needs merged(const Needs& a, const Needs& b) {
   return {a.fields | b.fields, std::max(a.window_rows, b.window_rows), a.future || b.future};
 }
 
-std::string with_parameters(const std::string& name, const std::string& parameters) {
-  return parameters.empty() ? name : fmt::format("{}({})", name, parameters);
-}
-
 }  // namespace
 
 Needs Policy::needs() const {
-  Needs needs = allocator->needs();
+  Needs needs = allocator->traits().needs;
   for (const auto& part : {scorer, refiner}) {
     if (part) needs = merged(needs, part->needs());
   }
@@ -26,6 +24,23 @@ Needs Policy::needs() const {
 
 std::string Policy::text() const { return with_parameters(name, parameters); }
 std::string Policy::label() const { return with_parameters(name, changes); }
+
+Policy assembled(const Parameters& given, const PolicyParts& parts) {
+  Policy policy;
+  policy.scorer = make_scorer(parts.scorer, &given);
+  policy.refiner = make_scorer(parts.refiner, &given);
+  policy.allocator = make_allocator(parts.allocator, &given);
+  policy.selector = make_selector(parts.selector, &given);
+  if (given.declares("decode") && is_yes(given, "decode")) policy.decoding = make_decoder(parts.decoder, &given);
+  policy.protection = policy.allocator->traits().protection.value_or(parts.protection);
+  if (policy.scorer) policy.granularity = policy.scorer->granularity();
+  if (!policy.scorer && given.declares("axis")) policy.granularity = granularity_from(given);
+  if (parts.per_layer) policy.granularity = Granularity::kLayer;
+  for (auto* scorer : {&policy.scorer, &policy.refiner}) {
+    if (parts.per_layer && *scorer) *scorer = shared_scorer(*scorer, Granularity::kLayer);
+  }
+  return policy;
+}
 
 void check_parts(const Policy& policy) {
   for (const auto& part : {policy.scorer, policy.refiner}) {
@@ -41,7 +56,7 @@ void check_parts(const Policy& policy) {
           policy.name, part->unscored_tail(), policy.protection.recent);
     }
   }
-  if (policy.allocator->needs_scores() && !policy.scorer) {
+  if (policy.allocator->traits().reads_scores && !policy.scorer) {
     throw ImpossiblePolicy("policy '{}': {} divides the budget by scores, but there is no scorer", policy.name,
                            policy.allocator->identity());
   }
@@ -49,11 +64,11 @@ void check_parts(const Policy& policy) {
     throw ImpossiblePolicy("policy '{}': {} needs a scorer and a second one that refines it", policy.name,
                            policy.selector->identity());
   }
-  if (policy.selector->ranking_depends_on_budget() && policy.allocator->revises()) {
+  if (policy.selector->ranking_depends_on_budget() && policy.allocator->traits().revises) {
     throw ImpossiblePolicy("policy '{}': {} ranks for one budget, but {} still changes a layer's budget after ranking",
                            policy.name, policy.selector->identity(), policy.allocator->identity());
   }
-  if (policy.selector->layers_sharing(64) > 1 && policy.allocator->revises()) {
+  if (policy.selector->sharing(64).layers > 1 && policy.allocator->traits().revises) {
     throw ImpossiblePolicy("policy '{}': {} shares what one layer selected with the next, but {} still changes budgets",
                            policy.name, policy.selector->identity(), policy.allocator->identity());
   }
@@ -84,7 +99,7 @@ void check_needs(const Policy& policy, const trace::PromptInfo& prompt) {
 }
 
 bool is_feasible(const Policy& policy, const trace::LayerShape& shape, double slots) {
-  if (policy.allocator->ignores_budget()) return true;
+  if (policy.allocator->traits().ignores_budget) return true;
   const Index least = policy.allocator->least_capacity(policy.ranges(shape).protected_count());
   return policy.request(shape.layers, slots).capacity(shape) >= least;
 }

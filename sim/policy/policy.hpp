@@ -14,8 +14,8 @@
 
 namespace evictlab::sim {
 
-/// A point in scorer x allocator x selector, with what is protected and who shares a kept set. A value:
-/// copies share the parts, which never change.
+/// Combines a scorer, an allocator and a selector with what is protected and who shares a kept set. A value: copies
+/// share the parts, which never change.
 struct Policy {
   std::string name;        // "snapkv"
   std::string parameters;  // canonical: all of them, "window=32,kernel=7,..."; may be empty
@@ -29,8 +29,6 @@ struct Policy {
   std::shared_ptr<const Selector> selector;
   std::shared_ptr<const DecodeRule> decoding;  // none: nothing more is evicted after the prompt
   Protection protection;
-  /// What is protected is the method itself, so nothing else can be protected instead.
-  bool fixed_protection = false;
   Granularity granularity = Granularity::kKvHead;
   Index block = 1;            // positions stored, and so kept, together; blocks start at multiples of it
   bool authors_unit = false;  // budgets are in the unit of the method's source
@@ -49,6 +47,20 @@ struct Policy {
   /// "snapkv" or "snapkv(kernel=5)": short, for people.
   std::string label() const;
 };
+
+/// Names the parts of a policy.
+struct PolicyParts {
+  PartChoice scorer = {"none"};
+  PartChoice refiner = {"none"};
+  PartChoice allocator = {"uniform"};
+  PartChoice selector = {"top"};
+  PartChoice decoder = {};     // used when the policy's parameter "decode" is yes
+  Protection protection = {};  // where the allocator does not protect something itself
+  bool per_layer = false;      // all heads of a layer share a kept set, whatever the scorer scores for
+};
+/// Puts a policy together. A parameter that is not set here has the value of the policy's parameter of the same name
+/// where it has one, else the part's default. Throws ImpossiblePolicy for values that a part does not take.
+Policy assembled(const Parameters& given, const PolicyParts& parts);
 
 /// Throws ImpossiblePolicy when the parts do not fit together, saying why.
 void check_parts(const Policy& policy);

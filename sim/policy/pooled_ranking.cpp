@@ -70,4 +70,9 @@ std::shared_ptr<const PooledRanking> pooled_ranking_of(const LayerSummary& summa
   return std::make_shared<const PooledRanking>(summary, ties);
 }
 
+StatisticsRecipe pooled_ranking_statistics(TieOrder ties) {
+  return {ties == TieOrder::kLowerFirst ? "pooled-ranking(ties=lower)" : "pooled-ranking(ties=higher)",
+          [ties](const LayerSummary& summary) { return std::make_shared<const PooledRanking>(summary, ties); }};
+}
+
 }  // namespace evictlab::sim

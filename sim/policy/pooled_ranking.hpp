@@ -16,7 +16,7 @@ namespace evictlab::sim {
 /// Which of equal scores comes first. Candidates are counted set by set, in each by position.
 enum class TieOrder { kLowerFirst, kHigherFirst };
 
-/// The candidates of all kept sets of a layer in one falling order of their scores, sorted as deep as anyone asks.
+/// Ranks the candidates of all kept sets of a layer together, by falling scores, as deep as anyone asks.
 /// Thread-safe.
 class PooledRanking final : public LayerStatistics {
  public:
@@ -49,5 +49,8 @@ class PooledRanking final : public LayerStatistics {
 
 /// The ranking that an allocator prepared, or, where none did, a new one.
 std::shared_ptr<const PooledRanking> pooled_ranking_of(const LayerSummary& summary, TieOrder ties);
+
+/// For allocators that look budgets up in it.
+StatisticsRecipe pooled_ranking_statistics(TieOrder ties);
 
 }  // namespace evictlab::sim

@@ -26,6 +26,26 @@ void pool_maximum(Eigen::RowVectorXd& near, Index kernel) {
 
 }  // namespace
 
+ParameterList pooling_parameters() {
+  ParameterList parameters;
+  return parameters.integer("kernel", 7, {1, 255, true}, "positions pooled over")
+      .choice("pooling", {"max", "avg"}, "what a position gets of its neighbours");
+}
+
+Pooling pooling_from(const Parameters& parameters) {
+  return parameters.choice("pooling") == "avg" ? Pooling::kAverage : Pooling::kMax;
+}
+
+Parameter reduction_parameter() {
+  return {"reduction", std::string("mean"), Choices{{"mean", "max", "sum"}},
+          "over the query heads of a kv head (axis=kv)"};
+}
+
+Reduction reduction_from(const Parameters& parameters) {
+  const std::string& name = parameters.choice("reduction");
+  return name == "mean" ? Reduction::kMean : name == "max" ? Reduction::kMax : Reduction::kSum;
+}
+
 Eigen::RowVectorXd pooled(const Eigen::RowVectorXd& values, Index kernel, Pooling pooling) {
   if (kernel == 1) return values;
   const Index reach = kernel / 2;

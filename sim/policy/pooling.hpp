@@ -4,9 +4,19 @@
 
 #include <functional>
 
-#include "sim/policy/parts.hpp"
+#include "sim/policy/parameters.hpp"
 
 namespace evictlab::sim {
+
+enum class Pooling { kMax, kAverage };
+/// "kernel" and "pooling", as scorers declare them.
+ParameterList pooling_parameters();
+Pooling pooling_from(const Parameters& parameters);
+
+enum class Reduction { kMean, kMax, kSum };
+/// "reduction": mean (default), max or sum over the query heads of a kv head.
+Parameter reduction_parameter();
+Reduction reduction_from(const Parameters& parameters);
 
 /// What each position gets of its neighbours: stride 1, kernel/2 positions to either side. The average counts its zero
 /// padding (the divisor is always the kernel), as torch's avg_pool1d does, so both ends are damped; the maximum ignores

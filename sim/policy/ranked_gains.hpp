@@ -8,9 +8,9 @@
 
 namespace evictlab::sim {
 
-/// What a layer's kept sets gain, position by position, when they keep the first of a ranking: the curves that the best
-/// allocation for a given ranking divides slots by (analysis/allocation.hpp). In units of future shares, which add up
-/// to retained mass times the query heads.
+/// Tells what a layer's kept sets gain, position by position, when they keep the first of a ranking: the curves that
+/// the best allocation for that ranking divides slots by (analysis/allocation.hpp). In units of future shares, which
+/// add up to retained mass times the query heads.
 class RankedGains final : public LayerStatistics {
  public:
   /// `shares` [sets, n] (future_importance), `ranking` of all candidates.

@@ -67,7 +67,7 @@ Policy make_policy(const PolicySpec& spec) {
   const PolicyInfo& info = find_policy(spec.name);
   const PolicyDefinition& definition = info.definition;
   auto [own, constraints] = take_constraints(spec);
-  const Parameters parameters(info.name,
+  const Parameters parameters("policy '" + info.name + "'",
                               definition.parameters_for ? definition.parameters_for(own) : definition.parameters, own,
                               variant_defaults(definition, own));
   Policy policy = definition.build(parameters);

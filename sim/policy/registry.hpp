@@ -13,14 +13,14 @@
 
 namespace evictlab::sim {
 
-/// One of the sources that a policy can follow, where they differ.
+/// Names one of the sources that a policy can follow, where they differ.
 struct Variant {
   std::string name;    // "kvpress"
   std::string source;  // "NVIDIA/kvpress@8bb29b9"
   KeyValues defaults;  // of parameters, where they differ from the first variant's
 };
 
-/// What a file in policies/ says of its policy.
+/// Describes a policy: what a file in policies/ says of it.
 struct PolicyDefinition {
   std::string description;  // one line
   std::string source;       // whose code or paper the default variant follows
@@ -35,7 +35,7 @@ struct PolicyDefinition {
   std::function<Policy(const Parameters&)> build;
 };
 
-/// A policy as it is listed.
+/// Lists a policy with its name and paper.
 struct PolicyInfo {
   std::string name;
   std::string paper;  // "arXiv:2404.14469"; empty where there is none
@@ -56,7 +56,7 @@ const PolicyInfo& find_policy(std::string_view name);
 Policy make_policy(const PolicySpec& spec);
 Policy make_policy(std::string_view text);
 
-/// What a list of policies is made with.
+/// Sets how a list of policies is made.
 struct MakeOptions {
   std::string variant;    // of those that have it; empty: each policy's first
   KeyValues constraints;  // for those that do not set them (sim/policy/constraints.hpp)

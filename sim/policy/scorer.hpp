@@ -1,18 +1,15 @@
 #pragma once
 
-#include <string>
+#include <memory>
 
+#include "sim/policy/part.hpp"
 #include "sim/policy/types.hpp"
 
 namespace evictlab::sim {
 
 /// Gives one importance per (kept set, prompt position). Immutable: the same layer gives the same scores.
-class Scorer {
+class Scorer : public Part {
  public:
-  virtual ~Scorer() = default;
-  /// Name and every parameter that matters: two scorers of the same identity give the same scores, so
-  /// that policies compared side by side are scored once.
-  virtual std::string identity() const = 0;
   virtual Needs needs() const = 0;
   /// What the rows of `scores` are.
   virtual Granularity granularity() const = 0;
@@ -22,5 +19,8 @@ class Scorer {
   /// n - unscored_tail(). Never called with views that needs() asks for missing.
   virtual void score(const trace::LayerView& layer, trace::RowMatrix& scores) const = 0;
 };
+
+/// Averages the scores of another scorer for fewer kept sets.
+std::shared_ptr<const Scorer> shared_scorer(std::shared_ptr<const Scorer> scorer, Granularity granularity);
 
 }  // namespace evictlab::sim

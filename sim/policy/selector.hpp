@@ -2,14 +2,14 @@
 
 #include <cstdint>
 #include <span>
-#include <string>
 #include <vector>
 
+#include "sim/policy/part.hpp"
 #include "sim/policy/types.hpp"
 
 namespace evictlab::sim {
 
-/// One kept set to be ranked.
+/// Asks for the ranking of one kept set.
 struct RankRequest {
   const PositionRanges& ranges;
   const Importance& importance;
@@ -20,22 +20,24 @@ struct RankRequest {
   double capacity = 0.0;  // positions per kept set before any allocation, protected ones included, not rounded
 };
 
-/// Which positions a kept set holds, given importance and budget. Immutable.
-class Selector {
+/// Says which layers hold what another layer selected.
+struct LayerSharing {
+  Index layers = 1;  // so many successive ones hold what the first of them selects
+  /// A first layer that keeps nothing but what is protected leaves what an earlier one selected to those after it.
+  bool keeps_older = false;
+};
+
+/// Chooses the positions that a kept set holds, given importance and budget. Immutable.
+class Selector : public Part {
  public:
-  virtual ~Selector() = default;
-  virtual std::string identity() const = 0;
   /// Whether the ranking changes with the budget. If not, one ranking serves every budget.
   virtual bool ranking_depends_on_budget() const { return false; }
   /// Whether it reads what the policy's refiner says.
   virtual bool needs_refinement() const { return false; }
   /// Positions that are kept or evicted together; a ranking of blocks is never cut short.
   virtual Index block() const { return 1; }
-  /// In a model of so many layers, how many successive ones hold what the first of them selects.
-  virtual Index layers_sharing(Index /*layers*/) const { return 1; }
-  /// Whether a layer that keeps nothing but what is protected leaves what an earlier layer selected to the next ones,
-  /// as WindowKV's code does.
-  virtual bool leaves_older_selection() const { return false; }
+  /// In a model of so many layers.
+  virtual LayerSharing sharing(Index /*layers*/) const { return {}; }
   /// Ranks the candidates of one kept set. Equal scores: lower position first, unless the method says otherwise.
   virtual std::vector<std::int32_t> rank(const RankRequest& request) const = 0;
   /// How many of the first of a set's ranked candidates are kept when `slots` are left for them; at

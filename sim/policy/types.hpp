@@ -55,7 +55,7 @@ Index set_of(Granularity granularity, const trace::LayerShape& shape, Index quer
 /// Stored slots per kv head when the layer's sets hold `positions` positions together.
 double stored_slots(Granularity granularity, const trace::LayerShape& shape, Index positions);
 
-/// Positions kept whatever their importance: the first `sinks` and the last `recent` of the prompt.
+/// Protects positions whatever their importance: the first `sinks` and the last `recent` of the prompt.
 struct Protection {
   Index sinks = 0;
   Index recent = 0;
@@ -80,8 +80,8 @@ struct PositionRanges {
   Index protected_count() const { return visible() - candidates(); }
 };
 
-/// What a scorer thinks of one layer's positions; larger is kept first. Policies with a scorer in common share the
-/// matrix.
+/// Holds what a scorer thinks of one layer's positions; larger is kept first. Policies with a scorer in common share
+/// the matrix.
 struct Importance {
   /// [kept sets, n]. Finite at every candidate, NaN where nothing was scored. None without a scorer.
   std::shared_ptr<const trace::RowMatrix> scores;
@@ -89,13 +89,13 @@ struct Importance {
   std::shared_ptr<const trace::RowMatrix> refinement;
 };
 
-/// The candidates of every kept set of a layer in the order in which a selector prefers them. What a budget keeps is a
-/// prefix: later cuts need no scores, and one ranking serves every budget.
+/// Holds the candidates of every kept set of a layer in the order in which a selector prefers them. What a budget keeps
+/// is a prefix: later cuts need no scores, and one ranking serves every budget.
 struct Ranking {
   std::vector<std::vector<std::int32_t>> order;  // [kept sets][at most the ceiling]
 };
 
-/// The kept positions of one layer, in storage order: protected sinks, then the selected by falling
+/// Holds the kept positions of one layer, in storage order: protected sinks, then the selected by falling
 /// importance, then the protected recent ones; a set that loses nothing stays in the order of time. A method
 /// that stores a position more than once (DynamicKV's code can) lists it so.
 struct LayerRetention {
@@ -110,7 +110,7 @@ struct LayerRetention {
   std::vector<std::int32_t> kept_ascending(Index set) const;
 };
 
-/// What a policy leaves of one prompt: the outcome of an eviction.
+/// Holds what a policy leaves of one prompt: the outcome of an eviction.
 struct Retention {
   Granularity granularity = Granularity::kKvHead;
   std::vector<LayerRetention> layers;  // in the order observed

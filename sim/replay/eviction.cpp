@@ -67,7 +67,7 @@ trace::RowMatrix raw_scores(const Scorer& scorer, const trace::LayerView& layer)
 }
 
 Importance score_layer(const Policy& policy, const trace::LayerView& layer, const KnownScores& known) {
-  check_layer(policy, policy.allocator->needs(), layer);
+  check_layer(policy, policy.allocator->traits().needs, layer);
   return {scores_of(policy, policy.scorer, layer, known), scores_of(policy, policy.refiner, layer, known)};
 }
 
@@ -147,7 +147,7 @@ void Eviction::observe(const trace::LayerView& layer, const Importance& importan
   const auto budgets = allocation_->observe({layer, importance, ranges, ranking.get(), std::move(statistics)});
   const auto own = budgets.last(sets);
   for (std::size_t set = 0; set < sets; ++set) {
-    if (own[set] >= ranges.protected_count() || policy_.allocator->ignores_budget()) continue;
+    if (own[set] >= ranges.protected_count() || policy_.allocator->traits().ignores_budget) continue;
     throw PolicyError("policy '{}' protects {} positions of layer {}, more than the {} its budget leaves a kept set",
                       policy_.name, ranges.protected_count(), layer.shape.layer, own[set]);
   }
@@ -158,7 +158,7 @@ void Eviction::observe(const trace::LayerView& layer, const Importance& importan
                  .counts = std::vector<Index>(sets, 0),
                  .repeated = std::vector<std::vector<std::int32_t>>(sets),
                  .budgets = {own.begin(), own.end()}};
-  const Index sharing = policy_.selector->layers_sharing(request_.layers);
+  const Index sharing = policy_.selector->sharing(request_.layers).layers;
   held.shared = sharing > 1 && static_cast<Index>(held_.size()) % sharing != 0 && !keeps_all(held);
   if (held.shared) {
     take_selection(held);
@@ -223,7 +223,7 @@ void Eviction::take_selection(HeldLayer& layer) const {
 void Eviction::share_selection() {
   const HeldLayer& latest = held_.back();
   const bool selects = std::ranges::any_of(latest.counts, [](Index count) { return count > 0; });
-  if (selects || !policy_.selector->leaves_older_selection()) {
+  if (selects || !policy_.selector->sharing(request_.layers).keeps_older) {
     selection_ = Selection{latest.ranking, latest.counts, latest.ranges};
   }
 }
@@ -249,9 +249,8 @@ void Eviction::cut(HeldLayer& layer) const {
     const Index slots = std::clamp<Index>(layer.budgets[set] - ranges.protected_count(), 0, ranges.candidates());
     auto& repeated = layer.repeated[set];
     const Index stored = count + static_cast<Index>(repeated.size());
-    if (policy_.allocator->repeats_recent() && slots > stored && stored < ranges.candidates()) {
-      // What is stored ends with the protected positions, and the code takes its first `slots` entries.
-      const Index more = std::min(slots - stored, ranges.prompt_length - ranges.candidates_end);
+    if (slots > stored && stored < ranges.candidates()) {
+      const Index more = allocation_->repeats(slots - stored, ranges.prompt_length - ranges.candidates_end);
       for (Index i = 0; i < more; ++i) repeated.push_back(static_cast<std::int32_t>(ranges.candidates_end + i));
     } else if (!layer.shared && slots < stored) {
       const auto ranked = std::span(layer.ranking->order[set]).first(static_cast<std::size_t>(count));
@@ -262,7 +261,7 @@ void Eviction::cut(HeldLayer& layer) const {
 }
 
 void Eviction::release(std::size_t index) {
-  if (policy_.allocator->revises()) throw std::logic_error("a layer was let go that may still be revised");
+  if (policy_.allocator->traits().revises) throw std::logic_error("a layer was let go that may still be revised");
   held_[index].ranking.reset();
   released_[index] = true;
 }

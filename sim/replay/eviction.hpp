@@ -32,7 +32,7 @@ Importance score_layer(const Policy& policy, const trace::LayerView& layer, cons
 std::shared_ptr<const Ranking> rank_layer(const Policy& policy, const trace::LayerShape& shape,
                                           const Importance& importance, Index ceiling);
 
-/// What one layer's kept sets hold: what is protected, and the first of a ranking's candidates.
+/// Holds one layer's kept sets: what is protected, and the first of a ranking's candidates.
 struct HeldLayer {
   trace::LayerShape shape;
   PositionRanges ranges;
@@ -51,7 +51,7 @@ struct HeldLayer {
   LayerRetention positions() const;
 };
 
-/// One policy at one budget at work on one prompt. The policy must outlive it.
+/// Evicts by one policy at one budget from one prompt. The policy must outlive it.
 class Eviction {
  public:
   /// `layers` will be observed; `slots` per kv head averaged over them, protected positions included. A fraction

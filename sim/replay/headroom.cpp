@@ -35,7 +35,7 @@ std::vector<double> GlobalOracle::best(std::span<const Index> counts) const {
 
 bool has_headroom(const Policy& policy, Index layers) {
   return !policy.selector->ranking_depends_on_budget() && policy.selector->block() == 1 &&
-         policy.selector->layers_sharing(layers) == 1 && !policy.decoding;
+         policy.selector->sharing(layers).layers == 1 && !policy.decoding;
 }
 
 std::vector<Headroom> headroom_of(std::span<const std::shared_ptr<const RankedGains>> layers,

@@ -18,8 +18,8 @@
 
 namespace evictlab::sim {
 
-/// What the future pays the positions of all layers, under one granularity and protection: the most that any number of
-/// slots retains, divided over all kept sets as the future wants.
+/// Bounds what any policy retains: pools what the future pays the positions of all layers, under one granularity and
+/// protection, and says how much any number of slots retains of it at most.
 class GlobalOracle {
  public:
   /// At most `most` candidates will be asked for: no more are remembered.

@@ -33,7 +33,7 @@ KeptOverlap::KeptOverlap(std::span<const Budget> budgets, Index query_heads)
               "overlap"}) {}
 
 void KeptOverlap::add(const RetentionRecord& record) {
-  if (record.policy.allocator->ignores_budget() || record.budget.text() != budget_) return;
+  if (record.policy.allocator->traits().ignores_budget || record.budget.text() != budget_) return;
   if (record.prompt.id != prompt_) {
     compare();
     prompt_ = record.prompt.id;

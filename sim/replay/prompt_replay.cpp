@@ -60,7 +60,7 @@ void PromptReplay::work(const std::function<void()>& layer_done) {
   });
   bool revised = false;
   for (Run& run : runs_) {
-    if (!run.feasible || !run.policy->allocator->revises()) continue;
+    if (!run.feasible || !run.policy->allocator->traits().revises) continue;
     run.eviction->settle();
     run.trajectory.back().after = run.eviction->held_slots();
     revised = true;
@@ -172,10 +172,10 @@ PromptReplay::GroupLayer PromptReplay::prepare(const std::vector<std::size_t>& m
   }
   for (const std::size_t run : members) {
     const Policy& policy = *runs_[run].policy;
-    const std::string identity = policy.allocator->statistics_identity();
+    const std::string identity = policy.allocator->traits().statistics.identity;
     if (identity.empty() || group.statistics.contains(identity)) continue;
-    group.statistics[identity] =
-        policy.allocator->prepare({*group.seen, group.importance, policy.ranges(view.shape), group.ranking.get()});
+    group.statistics[identity] = policy.allocator->traits().statistics.prepare(
+        {*group.seen, group.importance, policy.ranges(view.shape), group.ranking.get()});
   }
   return group;
 }
@@ -251,7 +251,7 @@ void PromptReplay::observe(const GroupLayer& group, Run& run, std::size_t layer)
   Eviction& eviction = *run.eviction;
   const trace::LayerShape& shape = group.seen->shape;
   const double before = eviction.held_slots() + static_cast<double>(run.policy->ranges(shape).visible());
-  const auto statistics = group.statistics.find(run.policy->allocator->statistics_identity());
+  const auto statistics = group.statistics.find(run.policy->allocator->traits().statistics.identity);
   eviction.observe(*group.seen, group.importance, group.ranking,
                    statistics == group.statistics.end() ? nullptr : statistics->second);
   run.trajectory.push_back({shape.layer, before, eviction.held_slots()});
@@ -263,7 +263,7 @@ void PromptReplay::judge(const trace::LayerData& data, std::size_t layer, bool r
   std::vector<Run*> prefixes;
   std::vector<JudgedLayer> held;
   for (Run& run : runs_) {
-    if (!run.feasible || run.policy->allocator->revises() != revising) continue;
+    if (!run.feasible || run.policy->allocator->traits().revises != revising) continue;
     judged.push_back(&run);
     if (run.policy->decoding) continue;
     prefixes.push_back(&run);

@@ -100,7 +100,7 @@ Request cake(const Context& c) {
 }
 
 Request dynamickv(const Context& c) {
-  return {fmt::format("dynamickv(window={},kernel={},pooling={},radio_max={},axis=query)", c.integer("window_size"),
+  return {fmt::format("dynamickv(window={},kernel={},pooling={},ratio_max={},axis=query)", c.integer("window_size"),
                       c.integer("kernel_size"), c.pooling("pooling"), c.number("radio_max")),
           c.slots(c.integer("max_capacity_prompt"))};
 }

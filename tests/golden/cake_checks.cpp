@@ -140,7 +140,7 @@ std::string compare_decoding(const File& file, const Case& golden, const sim::Po
   if (dimensions.size() != 3 || dimensions[0] != views.size()) return "decode_evicted is not [layers, steps, heads]";
   const auto evicted = file.read<std::int32_t>(golden.path + "/decode_evicted");
   const auto kept = file.read<std::uint8_t>(golden.path + "/decode_kept");
-  const auto rule = sim::cake_decode_rule(5);  // the code's kernel
+  const auto rule = sim::make_decoder({"cake", {{"kernel", 5}}});  // the code's kernel
   for (std::size_t l = 0; l < views.size(); ++l) {
     const DecodeInputs inputs(file, views[l], static_cast<Index>(dimensions[1]));
     const sim::DecodedLayer decoded =

@@ -100,7 +100,7 @@ TEST_P(EveryPolicy, KeepsPositionsInSightOnceEachWithinItsBudget) {
         ASSERT_FALSE(kept.empty());
         ASSERT_GE(kept.front(), ranges.first_visible);
         ASSERT_LT(kept.back(), kLength);
-        if (!policy.allocator->ignores_budget() && !kExceptions.uneven.contains(policy.name)) {
+        if (!policy.allocator->traits().ignores_budget && !kExceptions.uneven.contains(policy.name)) {
           ASSERT_LE(static_cast<Index>(kept.size()), set_capacity(policy.granularity, shape, slots));
         }
         for (Index j = ranges.first_visible; j < kLength; ++j) {

@@ -58,17 +58,17 @@ class OneHead {
 
 TEST(Tova, WhatTheNewQueryPaysLeastLeavesEvenWhenItIsTheNewest) {
   // Of 1, 2, 3 (weights 2 : 4 : 8) and the new 4 (1/2), 4 leaves, as 5 and 6 after it.
-  const DecodedLayer open = OneHead().decode(tova_decode_rule(), {}, {1, 2, 3}, 3);
+  const DecodedLayer open = OneHead().decode(make_decoder({"tova"}), {}, {1, 2, 3}, 3);
   EXPECT_THAT(open.evicted[0], ElementsAre(4, 5, 6));
   EXPECT_THAT(open.stored[0], ElementsAre(1, 2, 3));
   // The last one protected, position 1 leaves; then of 2, 3, 4 it is 4, no longer the last; then 5.
-  const DecodedLayer last = OneHead().decode(tova_decode_rule(), {0, 1}, {1, 2, 3}, 3);
+  const DecodedLayer last = OneHead().decode(make_decoder({"tova"}), {0, 1}, {1, 2, 3}, 3);
   EXPECT_THAT(last.evicted[0], ElementsAre(1, 4, 5));
   EXPECT_THAT(last.until[0], ElementsAre(0, 1, 3, 3, 2, 3, 3));  // 1 is found by query 0 alone; 4 by 0 and 1
 }
 
 TEST(StreamingLlm, TheOldestBehindTheSinksLeaves) {
-  const DecodedLayer decoded = OneHead().decode(streaming_decode_rule(), {1, 0}, {0, 2, 3}, 3);
+  const DecodedLayer decoded = OneHead().decode(make_decoder({"streaming-llm"}), {1, 0}, {0, 2, 3}, 3);
   EXPECT_THAT(decoded.evicted[0], ElementsAre(2, 3, 4));
   EXPECT_THAT(decoded.stored[0], ElementsAre(0, 5, 6));
 }
@@ -76,27 +76,28 @@ TEST(StreamingLlm, TheOldestBehindTheSinksLeaves) {
 TEST(H2o, WhatHasBeenPaidLeastSoFarLeavesOutsideTheRecentHalf) {
   // Stored 0, 3 with mass 3 each, limit 2, recent half: 1. Query 0 sees 0, 3, 4 with 1 : 8 : 1/2, so 0 has 3.105, 3
   // has 3.842, and 4 is recent: 0 leaves. Query 1 sees 3, 4, 5: 4 has at most 1.1, so 4 leaves; then 5.
-  const DecodedLayer decoded = OneHead().decode(h2o_decode_rule(0.5), {}, {0, 3}, 2);
+  const DecodedLayer decoded = OneHead().decode(make_decoder({"h2o", {{"recent_part", 0.5}}}), {}, {0, 3}, 2);
   EXPECT_THAT(decoded.evicted[0], ElementsAre(0, 4, 5));
   // Without anything recent the new position, paid least, leaves at once.
-  EXPECT_THAT(OneHead().decode(h2o_decode_rule(0.0), {}, {0, 3}, 2).evicted[0], ElementsAre(4, 5, 6));
+  EXPECT_THAT(OneHead().decode(make_decoder({"h2o", {{"recent_part", 0.0}}}), {}, {0, 3}, 2).evicted[0],
+              ElementsAre(4, 5, 6));
 }
 
 TEST(Cake, TheNewQueryPooledOverStorageOrderDecidesAndTheLastStoredStay) {
   // Recorded 3 with a window of 1: two chosen. Stored 3, 0, 2 (the last is the window) and the new 4: scored are
   // 3, 0, 2 with 8 : 1 : 4, averaged over 3 with zeros outside: 9 : 13 : 5, so 0 and 3 stay, in this order, then 4.
-  const DecodedLayer pooled = OneHead().decode(cake_decode_rule(3), {0, 1}, {3, 0, 2}, 3);
+  const DecodedLayer pooled = OneHead().decode(make_decoder({"cake", {{"kernel", 3}}}), {0, 1}, {3, 0, 2}, 3);
   EXPECT_EQ(pooled.evicted[0][0], 2);
   // Without neighbours 8 : 1 : 4: 0 leaves; then of 3, 2, 4 it is 4, which has left the window; then 5.
-  const DecodedLayer alone = OneHead().decode(cake_decode_rule(1), {0, 1}, {3, 0, 2}, 3);
+  const DecodedLayer alone = OneHead().decode(make_decoder({"cake", {{"kernel", 1}}}), {0, 1}, {3, 0, 2}, 3);
   EXPECT_THAT(alone.evicted[0], ElementsAre(0, 4, 5));
   EXPECT_THAT(alone.stored[0], ElementsAre(3, 2, 6));
 }
 
 TEST(Cake, ASetBelowItsRecordedBudgetGrowsFirstAndAnEarlyExitIsCutAtOnce) {
-  const DecodedLayer grows = OneHead().decode(cake_decode_rule(1), {0, 1}, {3, 0}, 4);
+  const DecodedLayer grows = OneHead().decode(make_decoder({"cake", {{"kernel", 1}}}), {0, 1}, {3, 0}, 4);
   EXPECT_THAT(grows.evicted[0], ElementsAre(-1, -1, 5));  // five stored at the third step; of 4 and 5 alike, 5
-  const DecodedLayer cut = OneHead().decode(cake_decode_rule(1), {0, 1}, {0, 1, 2, 3}, 2);
+  const DecodedLayer cut = OneHead().decode(make_decoder({"cake", {{"kernel", 1}}}), {0, 1}, {0, 1, 2, 3}, 2);
   EXPECT_EQ(cut.evicted[0][0], -1);  // three leave at once
   EXPECT_THAT(cut.until[0], ElementsAre(1, 1, 1, 3, 2, 3, 3));
 }

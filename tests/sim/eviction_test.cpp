@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "sim/policy/parts.hpp"
 #include "sim/policy/registry.hpp"
 #include "trace/synthetic.hpp"
 
@@ -15,8 +14,7 @@ using ::testing::ElementsAre;
 // Splits the total over the layers seen so far: every new layer takes from those before it (cascading).
 class EqualShares final : public Allocator {
  public:
-  std::string identity() const override { return "equal-shares"; }
-  bool revises() const override { return true; }
+  EqualShares() : Allocator({.revises = true}) {}
   std::unique_ptr<Allocation> begin(const AllocationRequest& request) const override {
     class Work final : public Allocation {
      public:
@@ -47,12 +45,10 @@ class EqualShares final : public Allocator {
 Policy cascading(Granularity granularity = Granularity::kKvHead) {
   Policy policy;
   policy.name = "cascading";
-  WindowScoring scoring;
-  scoring.window = 8;
-  scoring.granularity = granularity;
-  policy.scorer = window_attention_scorer(scoring);
+  const char* axis = granularity == Granularity::kQueryHead ? "query" : "kv";
+  policy.scorer = make_scorer({"window", {{"window", 8}, {"axis", axis}}});
   policy.allocator = std::make_shared<EqualShares>();
-  policy.selector = top_selector();
+  policy.selector = make_selector({"top"});
   policy.protection = {2, 8};
   policy.granularity = granularity;
   return policy;
@@ -102,7 +98,7 @@ TEST(Eviction, WithScoresThatDoNotChangeACascadeEndsAtOneCutsSets) {
   const Layers layers = synthetic_layers();
   const Policy cascade = cascading();
   Policy one_shot = cascade;
-  one_shot.allocator = uniform_allocator();
+  one_shot.allocator = make_allocator({"uniform"});
   const Retention a = evict(cascade, layers.views, 20);
   const Retention b = evict(one_shot, layers.views, 20);
   for (std::size_t layer = 0; layer < 3; ++layer) {
@@ -129,7 +125,6 @@ TEST(Eviction, ALayerScoredAndRankedElsewhereGivesTheSame) {
 // Leaves one candidate unscored.
 class Forgetful final : public Scorer {
  public:
-  std::string identity() const override { return "forgetful"; }
   Needs needs() const override { return {}; }
   Granularity granularity() const override { return Granularity::kKvHead; }
   void score(const trace::LayerView&, trace::RowMatrix& scores) const override {
@@ -149,7 +144,6 @@ TEST(Eviction, AScorerThatForgetsACandidateIsFound) {
 
 class BudgetBoundSelector final : public Selector {
  public:
-  std::string identity() const override { return "budget-bound"; }
   bool ranking_depends_on_budget() const override { return true; }
   std::vector<std::int32_t> rank(const RankRequest&) const override { return {}; }
   Index prefix(std::span<const std::int32_t>, const PositionRanges&, Index) const override { return 0; }

@@ -12,7 +12,8 @@
 
 #include "core/parallel.hpp"
 #include "sim/policy/cake/formulas.hpp"
-#include "sim/policy/parts.hpp"
+#include "sim/policy/pooling.hpp"
+#include "sim/policy/scorer.hpp"
 #include "trace/layer.hpp"
 
 namespace evictlab::sim {
@@ -98,16 +99,18 @@ double pool(Index kernel, Pooling pooling, Index j, const std::function<double(I
 }
 
 TEST(LongRows, WindowAttentionIsItsFormula) {
-  for (const Granularity granularity : {Granularity::kKvHead, Granularity::kLayer}) {
+  for (const char* axis : {"kv", "query"}) {
     for (const Pooling pooling : {Pooling::kMax, Pooling::kAverage}) {
       for (const Reduction reduction : {Reduction::kMean, Reduction::kMax, Reduction::kSum}) {
         for (const bool pool_first : {false, true}) {
-          const auto scorer = window_attention_scorer({.window = kWindow,
-                                                       .kernel = 3,
-                                                       .pooling = pooling,
-                                                       .pool_first = pool_first,
-                                                       .reduction = reduction,
-                                                       .granularity = granularity});
+          const char* names[] = {"mean", "max", "sum"};
+          const auto scorer = make_scorer({"window",
+                                           {{"window", kWindow},
+                                            {"kernel", 3},
+                                            {"pooling", pooling == Pooling::kMax ? "max" : "avg"},
+                                            {"order", pool_first ? "pool-first" : "reduce-first"},
+                                            {"reduction", names[static_cast<int>(reduction)]},
+                                            {"axis", axis}}});
           expect_scores(*scorer, [&](Index first_head, Index heads, Index j) {
             const auto vote = [](Index h, Index i) { return weights().sum(h, i) / static_cast<double>(kWindow); };
             if (pool_first) {
@@ -125,7 +128,7 @@ TEST(LongRows, WindowAttentionIsItsFormula) {
 }
 
 TEST(LongRows, MeanVarianceIsItsFormula) {
-  const auto scorer = mean_variance_scorer({.window = kWindow, .kernel = 5, .gamma = 200.0});
+  const auto scorer = make_scorer({"mean-variance", {{"window", kWindow}, {"kernel", 5}, {"gamma", 200.0}}});
   const auto indicator = [](Index h, Index i) {
     const Eigen::ArrayXd column = weights().heads[static_cast<std::size_t>(h)].col(i).cast<double>();
     return column.mean() + 200.0 * (column - column.mean()).square().sum() / (kWindow - 1);
@@ -139,7 +142,7 @@ TEST(LongRows, MeanVarianceIsItsFormula) {
 // Blocks of 24 are counted from position 0, so the first and the last one are seen in part.
 TEST(LongRows, WindowBlocksAreTheirFormula) {
   for (const Index top : {0, 3, 30}) {
-    const auto scorer = window_blocks_scorer({.window = kWindow, .block = 24, .top = top});
+    const auto scorer = make_scorer({"window-blocks", {{"window", kWindow}, {"block", 24}, {"top", top}}});
     expect_scores(*scorer, [&](Index, Index, Index j) {
       const Index first = weights().first;
       const Index begin = std::max<Index>(0, (first + j) / 24 * 24 - first);
@@ -160,7 +163,7 @@ TEST(LongRows, WindowBlocksAreTheirFormula) {
 }
 
 TEST(LongRows, LastQueryIsTheMeanOverTheHeads) {
-  const trace::RowMatrix scores = scores_of(*last_query_scorer());
+  const trace::RowMatrix scores = scores_of(*make_scorer({"last-query"}));
   for (Index j = 0; j < kLength; ++j) {
     double sum = 0.0;
     for (Index h = 0; h < kHeads; ++h) {
@@ -188,10 +191,9 @@ TEST(LongRows, SpreadIsItsFormula) {
 
 TEST(LongRows, NothingDependsOnTheNumberOfThreads) {
   const std::shared_ptr<const Scorer> scorers[] = {
-      window_attention_scorer({.window = kWindow, .pool_first = true, .granularity = Granularity::kLayer}),
-      window_attention_scorer({.window = kWindow, .pooling = Pooling::kAverage}),
-      mean_variance_scorer({.window = kWindow, .granularity = Granularity::kLayer}),
-      window_blocks_scorer({.window = kWindow})};
+      make_scorer({"window", {{"window", kWindow}, {"order", "pool-first"}}}),
+      make_scorer({"window", {{"window", kWindow}, {"pooling", "avg"}, {"axis", "query"}}}),
+      make_scorer({"mean-variance", {{"window", kWindow}}}), make_scorer({"window-blocks", {{"window", kWindow}}})};
   for (const auto& scorer : scorers) {
     const trace::RowMatrix alone = scores_of(*scorer, 1);
     const trace::RowMatrix together = scores_of(*scorer, 5);

@@ -15,7 +15,7 @@ ParameterList declared() {
   return list;
 }
 
-Parameters make(const KeyValues& given) { return {"snapkv", declared(), given}; }
+Parameters make(const KeyValues& given) { return {"policy 'snapkv'", declared(), given}; }
 
 std::string error_of(const KeyValues& given) {
   try {
@@ -67,7 +67,7 @@ TEST(Parameters, BothEndsOfARangeAreAllowed) {
 TEST(Parameters, APolicyWithoutParametersSaysSo) {
   EXPECT_THAT(
       [] {
-        Parameters("full", ParameterList(), {{"window", "3"}});
+        Parameters("policy 'full'", ParameterList(), {{"window", "3"}});
       },
       ::testing::ThrowsMessage<PolicyError>("policy 'full' takes no parameters, got 'window'"));
 }

@@ -11,7 +11,6 @@
 #include <sstream>
 
 #include "core/parallel.hpp"
-#include "sim/policy/parts.hpp"
 #include "sim/policy/registry.hpp"
 #include "sim/replay/eviction.hpp"
 #include "trace/synthetic.hpp"
@@ -426,8 +425,7 @@ TEST(Replay, LayersOutOfSightOfAPositionNeitherHoldNorLoseIt) {
 // A cascade whose every layer ends with the same number of slots.
 class Halving final : public Allocator {
  public:
-  std::string identity() const override { return "halving"; }
-  bool revises() const override { return true; }
+  Halving() : Allocator({.revises = true}) {}
   std::unique_ptr<Allocation> begin(const AllocationRequest& request) const override {
     class Work final : public Allocation {
      public:

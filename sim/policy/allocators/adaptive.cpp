@@ -13,13 +13,12 @@
 // capacity; the rest competes. The total is exactly N K. It evicts from the bottom, so that of equal scores at the cut
 // the higher position stays; CriticalAdaKV takes from the top, where the lower one does.
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "core/select.hpp"
-#include "sim/policy/parts.hpp"
+#include "sim/policy/allocators/layer_share.hpp"
+#include "sim/policy/common_parameters.hpp"
 #include "sim/policy/pooled_ranking.hpp"
 
 namespace evictlab::sim {
@@ -27,9 +26,14 @@ namespace {
 
 using Scores = trace::RowMatrix;
 
-TieOrder ties_of(AdaptiveKind kind) {
-  return kind == AdaptiveKind::kEvictBottom ? TieOrder::kHigherFirst : TieOrder::kLowerFirst;
-}
+struct AdaptiveRule {
+  LayerShare share = uniform_share();
+  bool guarantees = false;  // a part of a set's capacity; else the counts are blended with the uniform share
+  TieOrder ties = TieOrder::kLowerFirst;
+  double floor_alpha = 0.2;  // the guaranteed part, or the weight of the uniform share; 0..1
+  bool normalize = false;    // blend: weigh a set's scores by how concentrated they are
+  Index skip = 0;            // so many first layers are uniform
+};
 
 // Multiplies each row by the share of its sum that its b highest scores hold.
 void normalize_rows(Scores& scores, Index b) {
@@ -76,7 +80,7 @@ std::vector<Index> guaranteed(const AdaptiveRule& rule, const LayerSummary& summ
   const Index sets = summary.importance.scores->rows();
   const Index b = share - ranges.protected_count();
   if (b >= ranges.candidates()) return std::vector<Index>(static_cast<std::size_t>(sets), ranges.visible());
-  std::vector<Index> budgets = pooled_ranking_of(summary, ties_of(rule.kind))->shares(sets * b, guarantee);
+  std::vector<Index> budgets = pooled_ranking_of(summary, rule.ties)->shares(sets * b, guarantee);
   for (Index& budget : budgets) budget += ranges.protected_count();
   return budgets;
 }
@@ -87,21 +91,21 @@ class AdaptiveAllocation final : public Allocation {
 
   Index ceiling(const LayerSummary& summary) const override {
     const auto sets = set_count(request_.granularity, summary.layer.shape);
-    const Index b = rule_.share.positions(request_, summary, layer_) - summary.ranges.protected_count();
+    const Index b = rule_.share(request_, summary, layer_) - summary.ranges.protected_count();
     if (b >= summary.ranges.candidates()) return summary.ranges.visible();
     return std::min(summary.ranges.visible(), summary.ranges.protected_count() + sets * b + 1);
   }
 
   std::span<const Index> observe(const LayerSummary& summary) override {
-    const Index share = std::min(rule_.share.positions(request_, summary, layer_),
+    const Index share = std::min(rule_.share(request_, summary, layer_),
                                  summary.ranges.visible() + 1);  // more than all is still told from all
     if (layer_ < rule_.skip) {
       const auto sets = static_cast<std::size_t>(set_count(request_.granularity, summary.layer.shape));
       budgets_.insert(budgets_.end(), sets, std::min(share, summary.ranges.visible()));
     } else {
-      const std::vector<Index> own = rule_.kind == AdaptiveKind::kBlend
-                                         ? blended(rule_, summary, share)
-                                         : guaranteed(rule_, summary, share, guarantee(share, summary.ranges));
+      const std::vector<Index> own = rule_.guarantees
+                                         ? guaranteed(rule_, summary, share, guarantee(share, summary.ranges))
+                                         : blended(rule_, summary, share);
       budgets_.insert(budgets_.end(), own.begin(), own.end());
     }
     ++layer_;
@@ -122,45 +126,68 @@ class AdaptiveAllocation final : public Allocation {
   std::vector<Index> budgets_;
 };
 
-class AdaptiveAllocator final : public Allocator {
- public:
-  explicit AdaptiveAllocator(AdaptiveRule rule) : rule_(std::move(rule)) {}
+std::unique_ptr<Allocator> allocator_by(const AdaptiveRule& rule, PartChoice equal_layers = {}) {
+  AllocatorTraits traits{.reads_scores = true, .equal_layers = std::move(equal_layers)};
+  if (!rule.normalize) traits.statistics = pooled_ranking_statistics(rule.ties);
+  return rule_allocator<AdaptiveAllocation>(std::move(traits), rule);
+}
 
-  std::string identity() const override {
-    return fmt::format("adaptive(share={},kind={},floor_alpha={},normalize={},skip={})", rule_.share.identity,
-                       static_cast<int>(rule_.kind), rule_.floor_alpha, rule_.normalize, rule_.skip);
-  }
-  bool needs_scores() const override { return true; }
-  std::string statistics_identity() const override {
-    if (rule_.normalize) return "";
-    return ties_of(rule_.kind) == TieOrder::kLowerFirst ? "competition" : "competition(ties=higher)";
-  }
-  std::shared_ptr<const LayerStatistics> prepare(const LayerSummary& summary) const override {
-    if (rule_.normalize) return nullptr;
-    return std::make_shared<const PooledRanking>(summary, ties_of(rule_.kind));
-  }
-  std::shared_ptr<const Allocator> uniform_over_layers() const override {
-    if (rule_.share.identity == uniform_share().identity) return nullptr;
-    AdaptiveRule uniform = rule_;
-    uniform.share = uniform_share();
-    return std::make_shared<AdaptiveAllocator>(uniform);
-  }
-  std::unique_ptr<Allocation> begin(const AllocationRequest& request) const override {
-    return std::make_unique<AdaptiveAllocation>(request, rule_);
-  }
+AdaptiveRule blending_rule_from(const Parameters& given) {
+  return {.floor_alpha = given.number("floor_alpha"),
+          .normalize = is_yes(given, "normalize"),
+          .skip = given.integer("skip")};
+}
 
- private:
-  AdaptiveRule rule_;
-};
+Parameter skip_parameter() {
+  return {"skip", std::int64_t{0}, IntegerRange{0, kMaxPositions}, "first layers in which heads do not compete"};
+}
+
+ParameterList blending_parameters() {
+  ParameterList parameters;
+  return parameters.add(floor_alpha_parameter())
+      .add(yes_no_parameter("normalize", false, "weigh a head's scores by how concentrated they are"))
+      .add(skip_parameter());
+}
 
 }  // namespace
 
-Index guaranteed_positions(double capacity, double floor_alpha) {
-  return static_cast<Index>(std::floor(capacity) * floor_alpha);
+AllocatorDefinition adaptive_allocator() {
+  return {.description = "heads of a layer compete (Ada-KV)",
+          .parameters = blending_parameters(),
+          .make = [](const Parameters& given) { return allocator_by(blending_rule_from(given)); }};
 }
 
-std::shared_ptr<const Allocator> adaptive_allocator(const AdaptiveRule& rule) {
-  return std::make_shared<AdaptiveAllocator>(rule);
+AllocatorDefinition adaptive_pyramid_allocator() {
+  ParameterList parameters = blending_parameters();
+  parameters.add(beta_parameter());
+  return {.description = "falling over the layers, heads compete (Ada-Pyramid)",
+          .parameters = parameters,
+          .make = [](const Parameters& given) {
+            AdaptiveRule rule = blending_rule_from(given);
+            rule.share = pyramid_share(PyramidRule::kAdaKv, given.integer("beta"));
+            PartChoice equal_layers{"adaptive"};
+            for (const char* name : {"floor_alpha", "normalize", "skip"}) {
+              equal_layers.settings.emplace_back(name, given.value(name));
+            }
+            return allocator_by(rule, equal_layers);
+          }};
+}
+
+AllocatorDefinition guaranteed_allocator() {
+  ParameterList parameters;
+  parameters.add(floor_alpha_parameter());
+  ParameterList settings;
+  settings.choice("ties", {"lower", "higher"}, "which position stays of equal scores at the cut").add(skip_parameter());
+  return {
+      .description = "heads compete for what no head is guaranteed (kvpress AdaKV)",
+      .parameters = parameters,
+      .settings = settings,
+      .make = [](const Parameters& given) {
+        return allocator_by({.guarantees = true,
+                             .ties = given.choice("ties") == "higher" ? TieOrder::kHigherFirst : TieOrder::kLowerFirst,
+                             .floor_alpha = given.number("floor_alpha"),
+                             .skip = given.integer("skip")});
+      }};
 }
 
 }  // namespace evictlab::sim

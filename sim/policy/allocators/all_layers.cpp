@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "core/select.hpp"
-#include "sim/policy/parts.hpp"
 #include "sim/policy/pooled_ranking.hpp"
 
 namespace evictlab::sim {
@@ -13,7 +12,7 @@ namespace {
 
 class AllLayersAllocation final : public Allocation {
  public:
-  explicit AllLayersAllocation(const AllocationRequest& request) : request_(request) {}
+  AllLayersAllocation(const AllocationRequest& request, NoRule /*rule*/) : request_(request) {}
 
   Index ceiling(const LayerSummary& summary) const override { return summary.ranges.visible(); }
 
@@ -56,25 +55,17 @@ class AllLayersAllocation final : public Allocation {
   std::vector<Index> budgets_;    // [layers so far * sets]
 };
 
-class AllLayersAllocator final : public Allocator {
- public:
-  std::string identity() const override { return "all-layers"; }
-  bool needs_scores() const override { return true; }
-  bool revises() const override { return true; }
-  std::string statistics_identity() const override { return "competition"; }
-  std::shared_ptr<const LayerStatistics> prepare(const LayerSummary& summary) const override {
-    return std::make_shared<const PooledRanking>(summary, TieOrder::kLowerFirst);
-  }
-  std::shared_ptr<const Allocator> uniform_over_layers() const override {
-    return adaptive_allocator({.floor_alpha = 0.0});
-  }
-  std::unique_ptr<Allocation> begin(const AllocationRequest& request) const override {
-    return std::make_unique<AllLayersAllocation>(request);
-  }
-};
-
 }  // namespace
 
-std::shared_ptr<const Allocator> all_layers_allocator() { return std::make_shared<AllLayersAllocator>(); }
+AllocatorDefinition all_layers_allocator() {
+  return {.description = "heads of all layers compete for one budget, after the last layer",
+          .make = [](const Parameters&) {
+            return rule_allocator<AllLayersAllocation>({.reads_scores = true,
+                                                        .revises = true,
+                                                        .equal_layers = {"adaptive", {{"floor_alpha", 0.0}}},
+                                                        .statistics = pooled_ranking_statistics(TieOrder::kLowerFirst)},
+                                                       NoRule{});
+          }};
+}
 
 }  // namespace evictlab::sim

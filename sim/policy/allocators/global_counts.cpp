@@ -1,7 +1,7 @@
 // DynamicKV's division of the budget over layers (Zhou et al. 2024, arXiv:2412.14838, algorithm 1): after every
 // `period` layers the best scores of all layers so far are taken together, and each layer gets its share of them. With
 // base = capacity
-// - protected, N sets and m candidates in each of the L layers, a layer first keeps bs = min(int(radio_max base), m);
+// - protected, N sets and m candidates in each of the L layers, a layer first keeps bs = min(int(ratio_max base), m);
 // then, after layer l with M = l + 1 layers seen,
 //
 //   count_i = how many of the base N M best of all scores are layer i's
@@ -27,12 +27,18 @@
 #include <numeric>
 
 #include "core/select.hpp"
-#include "sim/policy/arithmetic.hpp"
-#include "sim/policy/parts.hpp"
+#include "sim/policy/allocators/layer_share.hpp"
+#include "sim/policy/common_parameters.hpp"
 #include "sim/policy/pooled_ranking.hpp"
 
 namespace evictlab::sim {
 namespace {
+
+struct GlobalCountsRule {
+  double ratio_max = 10.0;  // a layer first keeps at most this times the mean budget
+  Index period = 4;         // layers between two divisions
+  bool bounded = false;     // the paper's form: no layer grows, and the last layer ends a period too
+};
 
 class GlobalCountsAllocation final : public Allocation {
  public:
@@ -68,6 +74,8 @@ class GlobalCountsAllocation final : public Allocation {
   }
   // Between two divisions nothing is cut: cutting again would repeat more positions.
   bool evicts() const override { return evicts_; }
+  // What is stored ends with the protected positions, and the code takes its first entries, as many as it is given.
+  Index repeats(Index missing, Index recent) const override { return rule_.bounded ? 0 : std::min(missing, recent); }
 
   std::vector<Note> notes() const override {
     const Index tail = request_.layers % rule_.period;
@@ -83,7 +91,7 @@ class GlobalCountsAllocation final : public Allocation {
     return std::max<Index>(0, request_.capacity(summary.layer.shape) - summary.ranges.protected_count());
   }
   Index first_budget(const LayerSummary& summary) const {
-    const auto most = static_cast<Index>(rule_.radio_max * static_cast<double>(base(summary)));
+    const auto most = static_cast<Index>(rule_.ratio_max * static_cast<double>(base(summary)));
     return std::min(most, summary.ranges.candidates());
   }
 
@@ -153,34 +161,27 @@ class GlobalCountsAllocation final : public Allocation {
   std::vector<Index> budgets_;                // [layers so far * sets]
 };
 
-class GlobalCountsAllocator final : public Allocator {
- public:
-  explicit GlobalCountsAllocator(const GlobalCountsRule& rule) : rule_(rule) {}
-  std::string identity() const override {
-    return fmt::format("global-counts(radio_max={},period={},bounded={})", rule_.radio_max, rule_.period,
-                       rule_.bounded);
-  }
-  bool needs_scores() const override { return true; }
-  std::string statistics_identity() const override { return "competition"; }
-  std::shared_ptr<const LayerStatistics> prepare(const LayerSummary& summary) const override {
-    return std::make_shared<const PooledRanking>(summary, TieOrder::kLowerFirst);
-  }
-  bool revises() const override { return true; }
-  bool repeats_recent() const override { return !rule_.bounded; }
-  Index least_capacity(Index protected_count) const override { return protected_count + 1; }
-  std::shared_ptr<const Allocator> uniform_over_layers() const override { return uniform_allocator(); }
-  std::unique_ptr<Allocation> begin(const AllocationRequest& request) const override {
-    return std::make_unique<GlobalCountsAllocation>(request, rule_);
-  }
-
- private:
-  GlobalCountsRule rule_;
-};
-
 }  // namespace
 
-std::shared_ptr<const Allocator> global_counts_allocator(const GlobalCountsRule& rule) {
-  return std::make_shared<GlobalCountsAllocator>(rule);
+AllocatorDefinition global_counts_allocator() {
+  ParameterList parameters;
+  parameters
+      .add({"ratio_max", 10.0, NumberRange{0.01, 1e6}, "most of the mean budget that a layer first keeps", "radio_max"})
+      .integer("period", 4, {1, kMaxPositions}, "layers between two divisions of the budget")
+      .add(exact_parameter());
+  return {.description = "layers compete for one budget, renewed every few layers (DynamicKV)",
+          .parameters = parameters,
+          .make = [](const Parameters& given) {
+            return rule_allocator<GlobalCountsAllocation>(
+                {.reads_scores = true,
+                 .revises = true,
+                 .least_free = 1,
+                 .equal_layers = {"uniform"},
+                 .statistics = pooled_ranking_statistics(TieOrder::kLowerFirst)},
+                GlobalCountsRule{.ratio_max = given.number("ratio_max"),
+                                 .period = given.integer("period"),
+                                 .bounded = is_yes(given, "exact")});
+          }};
 }
 
 }  // namespace evictlab::sim

@@ -3,7 +3,6 @@
 // concave; analysis/allocation.hpp says how close the division is to the best.
 
 #include "sim/policy/future.hpp"
-#include "sim/policy/parts.hpp"
 #include "sim/policy/ranked_gains.hpp"
 
 namespace evictlab::sim {
@@ -17,7 +16,7 @@ std::shared_ptr<const RankedGains> gains_of(const LayerSummary& summary, Granula
 
 class HindsightAllocation final : public Allocation {
  public:
-  explicit HindsightAllocation(const AllocationRequest& request) : request_(request) {}
+  HindsightAllocation(const AllocationRequest& request, NoRule /*rule*/) : request_(request) {}
 
   Index ceiling(const LayerSummary& summary) const override { return summary.ranges.visible(); }
 
@@ -46,19 +45,14 @@ class HindsightAllocation final : public Allocation {
   std::vector<Index> protected_, budgets_;  // [layers so far * sets]: positions
 };
 
-class HindsightAllocator final : public Allocator {
- public:
-  std::string identity() const override { return "hindsight"; }
-  Needs needs() const override { return {trace::Field::kFutureMass, 0, true}; }
-  bool revises() const override { return true; }
-  std::shared_ptr<const Allocator> uniform_over_layers() const override { return uniform_allocator(); }
-  std::unique_ptr<Allocation> begin(const AllocationRequest& request) const override {
-    return std::make_unique<HindsightAllocation>(request);
-  }
-};
-
 }  // namespace
 
-std::shared_ptr<const Allocator> hindsight_allocator() { return std::make_shared<HindsightAllocator>(); }
+AllocatorDefinition hindsight_allocator() {
+  return {
+      .description = "the best there is for the ranking, by what the future attends to", .make = [](const Parameters&) {
+        return rule_allocator<HindsightAllocation>(
+            {.needs = {trace::Field::kFutureMass, 0, true}, .revises = true, .equal_layers = {"uniform"}}, NoRule{});
+      }};
+}
 
 }  // namespace evictlab::sim

@@ -12,11 +12,17 @@
 
 #include <cmath>
 
-#include "sim/policy/arithmetic.hpp"
-#include "sim/policy/parts.hpp"
+#include "sim/policy/allocators/layer_share.hpp"
+#include "sim/policy/common_parameters.hpp"
 
 namespace evictlab::sim {
 namespace {
+
+struct LayerGroupsRule {
+  Index group = 8;  // layers of a group
+  Index beta = 14;
+  bool exact = false;  // the paper's form
+};
 
 class LayerGroupsAllocation final : public Allocation {
  public:
@@ -66,32 +72,21 @@ class LayerGroupsAllocation final : public Allocation {
   std::vector<Index> budgets_;
 };
 
-class LayerGroupsAllocator final : public Allocator {
- public:
-  explicit LayerGroupsAllocator(const LayerGroupsRule& rule) : rule_(rule) {}
-  std::string identity() const override {
-    return fmt::format("layer-groups(group={},beta={},exact={})", rule_.group, rule_.beta, rule_.exact);
-  }
-  std::shared_ptr<const Allocator> uniform_over_layers() const override { return uniform_allocator(); }
-  std::unique_ptr<Allocation> begin(const AllocationRequest& request) const override {
-    return std::make_unique<LayerGroupsAllocation>(request, rule_);
-  }
-
- private:
-  LayerGroupsRule rule_;
-};
-
 }  // namespace
 
-Index layers_in_group(Index layers, Index wanted) {
-  if (wanted > 0 && layers % wanted == 0 && layers / wanted >= 2) return wanted;
-  Index group = std::max<Index>(1, layers / 4);
-  while (layers % group != 0) --group;
-  return group;
-}
-
-std::shared_ptr<const Allocator> layer_groups_allocator(const LayerGroupsRule& rule) {
-  return std::make_shared<LayerGroupsAllocator>(rule);
+AllocatorDefinition layer_groups_allocator() {
+  ParameterList parameters;
+  parameters.add(shared_layers_parameter(8))
+      .integer("beta", 14, {1, kMaxPositions}, "how steeply budgets fall over the groups")
+      .add(exact_parameter());
+  return {.description = "falling over groups of layers (WindowKV)",
+          .parameters = parameters,
+          .make = [](const Parameters& given) {
+            return rule_allocator<LayerGroupsAllocation>({.equal_layers = {"uniform"}},
+                                                         LayerGroupsRule{.group = given.integer("shared_layers"),
+                                                                         .beta = given.integer("beta"),
+                                                                         .exact = is_yes(given, "exact")});
+          }};
 }
 
 }  // namespace evictlab::sim

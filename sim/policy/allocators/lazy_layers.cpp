@@ -7,12 +7,18 @@
 //
 // Whatever the budget. As in NVIDIA/kvpress: threshold 1 never evicts; nor does it for n <= initial + recent + last.
 
-#include <fmt/format.h>
-
-#include "sim/policy/parts.hpp"
+#include "sim/policy/allocator.hpp"
+#include "sim/policy/common_parameters.hpp"
 
 namespace evictlab::sim {
 namespace {
+
+struct LazyRule {
+  double threshold = 0.9;  // of attention on the first and most recent positions; 1: no layer is lazy
+  Index initial = 4;
+  Index recent = 1024;
+  Index last = 1;  // queries looked at
+};
 
 class LazyAllocation final : public Allocation {
  public:
@@ -51,27 +57,31 @@ class LazyAllocation final : public Allocation {
   std::vector<Index> budgets_;
 };
 
-class LazyAllocator final : public Allocator {
- public:
-  explicit LazyAllocator(const LazyRule& rule) : rule_(rule) {}
-  std::string identity() const override {
-    return fmt::format("lazy-layers(threshold={},initial={},recent={},last={})", rule_.threshold, rule_.initial,
-                       rule_.recent, rule_.last);
-  }
-  Needs needs() const override {
-    return {trace::Field::kWindowAttention, rule_.threshold < 1.0 ? rule_.last : Index{0}, false};
-  }
-  bool ignores_budget() const override { return true; }
-  std::unique_ptr<Allocation> begin(const AllocationRequest& request) const override {
-    return std::make_unique<LazyAllocation>(request, rule_);
-  }
-
- private:
-  LazyRule rule_;
-};
-
 }  // namespace
 
-std::shared_ptr<const Allocator> lazy_allocator(const LazyRule& rule) { return std::make_shared<LazyAllocator>(rule); }
+AllocatorDefinition lazy_layers_allocator() {
+  ParameterList parameters;
+  parameters.number("threshold", 0.9, {0.0, 1.0}, "of the attention on first and recent positions; 1: no layer is lazy")
+      .integer("initial", 4, {0, kMaxPositions}, "first positions that a lazy layer keeps")
+      .integer("recent", 1024, {1, kMaxPositions}, "recent positions looked at; a lazy layer keeps recent - last")
+      .integer("last", 1, {1, 4096}, "last queries looked at");
+  return {.description = "everything, or only what is protected in layers that attend to little else (SimLayerKV)",
+          .parameters = parameters,
+          .offered = false,
+          .make = [](const Parameters& given) {
+            const LazyRule rule{.threshold = given.number("threshold"),
+                                .initial = given.integer("initial"),
+                                .recent = given.integer("recent"),
+                                .last = given.integer("last")};
+            if (rule.last > rule.recent) {
+              throw PolicyError("{}: last must be at most recent ({}), got {}", given.owner(), rule.recent, rule.last);
+            }
+            return rule_allocator<LazyAllocation>(
+                {.needs = {trace::Field::kWindowAttention, rule.threshold < 1.0 ? rule.last : Index{0}, false},
+                 .ignores_budget = true,
+                 .protection = Protection{rule.initial, rule.recent - rule.last}},
+                rule);
+          }};
+}
 
 }  // namespace evictlab::sim

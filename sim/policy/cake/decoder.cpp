@@ -5,8 +5,6 @@
 //
 // pooled in the order of storage, and kept are the hh entries of largest a, in falling order, then the last w stored.
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <numeric>
 
@@ -16,9 +14,9 @@
 namespace evictlab::sim {
 namespace {
 
-class CakeState final : public DecodeState {
+class CakeDecodeState final : public DecodeState {
  public:
-  CakeState(const DecodeStart& start, Index kernel)
+  CakeDecodeState(const DecodeStart& start, Index kernel)
       : kernel_(kernel),
         recent_(start.ranges.prompt_length - start.ranges.candidates_end),
         chosen_(std::max<Index>(0, start.limit - recent_)) {}
@@ -52,12 +50,11 @@ class CakeState final : public DecodeState {
   std::vector<std::int32_t> next_;
 };
 
-class CakeRule final : public DecodeRule {
+class CakeDecodeRule final : public DecodeRule {
  public:
-  explicit CakeRule(Index kernel) : kernel_(kernel) {}
-  std::string identity() const override { return fmt::format("cake(kernel={})", kernel_); }
+  explicit CakeDecodeRule(Index kernel) : kernel_(kernel) {}
   std::unique_ptr<DecodeState> begin(const DecodeStart& start) const override {
-    return std::make_unique<CakeState>(start, kernel_);
+    return std::make_unique<CakeDecodeState>(start, kernel_);
   }
 
  private:
@@ -66,6 +63,12 @@ class CakeRule final : public DecodeRule {
 
 }  // namespace
 
-std::shared_ptr<const DecodeRule> cake_decode_rule(Index kernel) { return std::make_shared<CakeRule>(kernel); }
+DecoderDefinition cake_decoder() {
+  ParameterList parameters;
+  parameters.integer("kernel", 5, {1, 255, true}, "positions averaged over");
+  return {.description = "the new query's attention, averaged over neighbours in storage order (CAKE)",
+          .parameters = parameters,
+          .make = [](const Parameters& given) { return std::make_unique<CakeDecodeRule>(given.integer("kernel")); }};
+}
 
 }  // namespace evictlab::sim

@@ -26,7 +26,7 @@ struct PublishedTemperatures {
   Index capacity;
   CakeTemperatures temperatures;
 };
-constexpr PublishedTemperatures kPublished[] = {
+constexpr PublishedTemperatures kPublishedTemperatures[] = {
     {"llama3.1-8b-128k", 1024, {1.6, 0.4}},    {"llama3.1-8b-128k", 128, {1.6, 0.6}},
     {"llama2-7b-chat-4k", 1024, {1.9, 1.8}},   {"llama2-7b-chat-4k", 128, {0.9, 2.3}},
     {"llama2-13b-chat-4k", 1024, {0.5, 0.4}},  {"llama2-13b-chat-4k", 128, {1.8, 2.0}},
@@ -117,14 +117,14 @@ std::vector<Index> divisor_budgets(std::span<const double> weights, Index total,
 
 std::vector<std::string> cake_models() {
   std::vector<std::string> models;
-  for (const PublishedTemperatures& row : kPublished) {
+  for (const PublishedTemperatures& row : kPublishedTemperatures) {
     if (std::find(models.begin(), models.end(), row.model) == models.end()) models.emplace_back(row.model);
   }
   return models;
 }
 
 std::optional<CakeTemperatures> cake_temperatures(std::string_view model, Index capacity) {
-  for (const PublishedTemperatures& row : kPublished) {
+  for (const PublishedTemperatures& row : kPublishedTemperatures) {
     if (row.model == model && row.capacity == capacity) return row.temperatures;
   }
   return {};

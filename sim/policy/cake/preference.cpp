@@ -19,12 +19,21 @@
 #include <cmath>
 #include <numeric>
 
+#include "sim/policy/allocator.hpp"
 #include "sim/policy/cake/formulas.hpp"
-#include "sim/policy/parts.hpp"
-#include "sim/policy/types.hpp"
+#include "sim/policy/common_parameters.hpp"
 
 namespace evictlab::sim {
 namespace {
+
+struct PreferenceRule {
+  Index window = 32;           // rows that preferences are computed from
+  std::string model = "none";  // whose published temperatures are used where they are not given
+  double tau1 = 0.0;           // 0: the model's
+  double tau2 = 0.0;
+  bool cascading = true;  // divides anew after every layer; else once, after the last
+  bool exact = false;     // D'Hondt's divisors over all slots; else the authors' rounding of what is not protected
+};
 
 struct SpreadStatistics final : LayerStatistics {
   explicit SpreadStatistics(const analysis::AttentionSpread& found) : spread(found) {}
@@ -168,33 +177,39 @@ class PreferenceAllocation final : public Allocation {
   std::vector<Index> budgets_;                                                // [layers so far * sets]
 };
 
-class PreferenceAllocator final : public Allocator {
- public:
-  explicit PreferenceAllocator(const PreferenceRule& rule) : rule_(rule) {}
-
-  std::string identity() const override {
-    return fmt::format("preference(window={},model={},tau1={},tau2={},cascading={},exact={})", rule_.window,
-                       rule_.model, rule_.tau1, rule_.tau2, rule_.cascading, rule_.exact);
-  }
-  Needs needs() const override { return {trace::Field::kWindowAttention, rule_.window, false}; }
-  std::string statistics_identity() const override { return fmt::format("spread(window={})", rule_.window); }
-  std::shared_ptr<const LayerStatistics> prepare(const LayerSummary& summary) const override {
-    return std::make_shared<const SpreadStatistics>(cake_spread(summary.layer, rule_.window));
-  }
-  bool revises() const override { return true; }
-  std::shared_ptr<const Allocator> uniform_over_layers() const override { return uniform_allocator(); }
-  std::unique_ptr<Allocation> begin(const AllocationRequest& request) const override {
-    return std::make_unique<PreferenceAllocation>(request, rule_);
-  }
-
- private:
-  PreferenceRule rule_;
-};
+AllocatorTraits traits_of(const PreferenceRule& rule) {
+  return {.needs = {trace::Field::kWindowAttention, rule.window, false},
+          .revises = true,
+          .equal_layers = {"uniform"},
+          .statistics = {fmt::format("spread(window={})", rule.window),
+                         [window = rule.window](const LayerSummary& summary) {
+                           return std::make_shared<const SpreadStatistics>(cake_spread(summary.layer, window));
+                         }}};
+}
 
 }  // namespace
 
-std::shared_ptr<const Allocator> preference_allocator(const PreferenceRule& rule) {
-  return std::make_shared<PreferenceAllocator>(rule);
+AllocatorDefinition preference_allocator() {
+  std::vector<std::string> models = {"none"};
+  for (std::string& model : cake_models()) models.push_back(std::move(model));
+  ParameterList parameters;
+  parameters.add(voting_window_parameter(32, 0))
+      .number("tau1", 0.0, {0.0, 1e6}, "temperature of the dispersion; 0: the model's at this budget, or 1")
+      .number("tau2", 0.0, {0.0, 1e6}, "temperature of the shift; 0: the model's at this budget, or 1")
+      .choice("model", models, "whose published temperatures to use")
+      .add(yes_no_parameter("cascading", true, "evict after every layer, or once after the last"))
+      .add(exact_parameter());
+  return {.description = "layers by attention entropy and temporal variance, cascading (CAKE)",
+          .parameters = parameters,
+          .make = [](const Parameters& given) {
+            const PreferenceRule rule{.window = given.integer("window"),
+                                      .model = given.choice("model"),
+                                      .tau1 = given.number("tau1"),
+                                      .tau2 = given.number("tau2"),
+                                      .cascading = is_yes(given, "cascading"),
+                                      .exact = is_yes(given, "exact")};
+            return rule_allocator<PreferenceAllocation>(traits_of(rule), rule);
+          }};
 }
 
 }  // namespace evictlab::sim

@@ -2,8 +2,6 @@
 // recent positions stay. Equal scores: the higher position leaves. What is scored tells H2O, TOVA, StreamingLLM and the
 // oracle apart.
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "sim/policy/decoding.hpp"
@@ -80,9 +78,7 @@ class EvictLowestState final : public DecodeState {
 
 class EvictLowestRule final : public DecodeRule {
  public:
-  EvictLowestRule(std::string name, LowestOf what, double recent_part)
-      : name_(std::move(name)), what_(what), recent_part_(recent_part) {}
-  std::string identity() const override { return fmt::format("{}(recent_part={})", name_, recent_part_); }
+  explicit EvictLowestRule(LowestOf what, double recent_part = 0.0) : what_(what), recent_part_(recent_part) {}
   trace::Fields fields() const override {
     return what_ == LowestOf::kAccumulatedMass ? trace::Fields(trace::Field::kAttentionMass) : trace::Fields();
   }
@@ -92,24 +88,40 @@ class EvictLowestRule final : public DecodeRule {
   }
 
  private:
-  std::string name_;
   LowestOf what_;
   double recent_part_;
 };
 
 }  // namespace
 
-std::shared_ptr<const DecodeRule> h2o_decode_rule(double recent_part) {
-  return std::make_shared<EvictLowestRule>("h2o", LowestOf::kAccumulatedMass, recent_part);
+// The original H2O (arXiv:2306.14048, algorithm 1): the attention each position has been paid so far, by prompt and
+// future queries, summed over the set's heads.
+DecoderDefinition h2o_decoder() {
+  ParameterList parameters;
+  parameters.number("recent_part", 0.0, {0.0, 1.0}, "of the budget that the most recent positions have in any case");
+  return {.description = "the position of least accumulated attention leaves (H2O)",
+          .parameters = parameters,
+          .make = [](const Parameters& given) {
+            return std::make_unique<EvictLowestRule>(LowestOf::kAccumulatedMass, given.number("recent_part"));
+          }};
 }
-std::shared_ptr<const DecodeRule> tova_decode_rule() {
-  return std::make_shared<EvictLowestRule>("tova", LowestOf::kLastQuery, 0.0);
+
+// TOVA (arXiv:2401.06104): the mean over the set's heads.
+DecoderDefinition tova_decoder() {
+  return {.description = "what the new query pays least leaves (TOVA)",
+          .make = [](const Parameters&) { return std::make_unique<EvictLowestRule>(LowestOf::kLastQuery); }};
 }
-std::shared_ptr<const DecodeRule> streaming_decode_rule() {
-  return std::make_shared<EvictLowestRule>("streaming-llm", LowestOf::kPosition, 0.0);
+
+// StreamingLLM (arXiv:2309.17453).
+DecoderDefinition streaming_decoder() {
+  return {.description = "the oldest position behind the sinks leaves (StreamingLLM)",
+          .make = [](const Parameters&) { return std::make_unique<EvictLowestRule>(LowestOf::kPosition); }};
 }
-std::shared_ptr<const DecodeRule> hindsight_decode_rule() {
-  return std::make_shared<EvictLowestRule>("hindsight", LowestOf::kFutureMass, 0.0);
+
+// The oracle, greedily. Not quite the best there is (analysis/eviction_slots.hpp), against which regret is measured.
+DecoderDefinition hindsight_decoder() {
+  return {.description = "what the queries still to come pay least leaves",
+          .make = [](const Parameters&) { return std::make_unique<EvictLowestRule>(LowestOf::kFutureMass); }};
 }
 
 }  // namespace evictlab::sim

@@ -7,58 +7,48 @@
 // as it is quoted, has it the other way round); budgets come from pooled scores without the window's columns. The
 // totals the code arrives at (int and rint drop some) are kept.
 
-#include "sim/policy/declarations.hpp"
+#include "sim/policy/common_parameters.hpp"
 #include "sim/policy/registry.hpp"
 
 namespace evictlab::sim {
 namespace {
 
-ParameterList adaptive_parameters() {
-  ParameterList parameters;
-  declare_window_scoring(parameters);
-  declare_adaptive(parameters);
-  return parameters;
+ParameterList adaptive_parameters(const char* allocator) {
+  ParameterList parameters = window_voting_parameters();
+  return parameters.add(allocator_parameters(allocator));
 }
 
-Policy adaptive_policy(const Parameters& given, LayerShare share) {
-  Policy policy;
-  policy.granularity = granularity_from(given);
-  policy.scorer = window_attention_scorer(window_scoring_from(given));
-  AdaptiveRule rule = adaptive_rule_from(given);
-  rule.share = std::move(share);
-  policy.selector = top_selector();
-  if (given.choice(kVariantParameter) == "kvpress") {
-    rule.kind = AdaptiveKind::kEvictBottom;
-    policy.selector = guaranteed_selector(rule.floor_alpha);
-  }
-  policy.allocator = adaptive_allocator(rule);
-  policy.protection = protection_from(given);
-  return policy;
+Policy adaptive_policy(const Parameters& given, const PolicyParts& parts) {
+  PolicyParts all = parts;
+  all.scorer = {"window"};
+  all.protection = protection_from(given);
+  return assembled(given, all);
 }
 
 }  // namespace
 
 PolicyDefinition ada_snapkv() {
   return {
-      .description = "keeps what the last prompt queries attend to, more in heads that attend more widely",
+      .description = "snapkv with the heads of a layer competing for its budget",
       .source = "FFY0/AdaKV@efe4e2e",
-      .parameters = adaptive_parameters(),
+      .parameters = adaptive_parameters("adaptive"),
       .variants = {{"adakv", "FFY0/AdaKV@efe4e2e", {}},
                    {"kvcache-factory", "Zefan-Cai/KVCache-Factory@c97f9d7", {{"window", "8"}, {"normalize", "yes"}}},
                    {"kvpress", "NVIDIA/kvpress@8bb29b9", kvpress_scoring()}},
-      .build = [](const Parameters& given) { return adaptive_policy(given, uniform_share()); }};
+      .build = [](const Parameters& given) {
+        if (given.choice(kVariantParameter) != "kvpress") return adaptive_policy(given, {.allocator = {"adaptive"}});
+        return adaptive_policy(given,
+                               {.allocator = {"guaranteed", {{"ties", "higher"}, {"skip", given.integer("skip")}}},
+                                .selector = {"guaranteed"}});
+      }};
 }
 
 PolicyDefinition ada_pyramid() {
-  ParameterList parameters = adaptive_parameters();
-  declare_beta(parameters);
-  return {.description = "as ada-snapkv, with more for lower layers as pyramidkv",
+  return {.description = "ada-snapkv with the layer budgets of pyramidkv",
           .source = "FFY0/AdaKV@efe4e2e",
-          .parameters = parameters,
+          .parameters = adaptive_parameters("adaptive-pyramid"),
           .variants = {{"adakv", "FFY0/AdaKV@efe4e2e", {}}},
-          .build = [](const Parameters& given) {
-            return adaptive_policy(given, pyramid_share(PyramidRule::kAdaKv, given.integer("beta")));
-          }};
+          .build = [](const Parameters& given) { return adaptive_policy(given, {.allocator = {"adaptive-pyramid"}}); }};
 }
 
 }  // namespace evictlab::sim

@@ -5,29 +5,25 @@
 // kept, rounded down, at least one, so that the number of positions is a multiple of the chunk give or take the last,
 // partial one. Deviation: a prompt shorter than a chunk is kept whole, where kvpress falls back to SnapKV.
 
-#include "sim/policy/declarations.hpp"
+#include "sim/policy/common_parameters.hpp"
 #include "sim/policy/registry.hpp"
 
 namespace evictlab::sim {
 
 PolicyDefinition chunkkv() {
-  ParameterList parameters;
-  declare_window_scoring(parameters, kvpress_scoring());
+  ParameterList parameters = window_voting_parameters(kvpress_scoring());
   parameters.integer("chunk", 20, {1, kMaxPositions}, "positions kept together");
-  return {.description = "keeps whole chunks that the last prompt queries attend to, the same for all heads of a layer",
+  return {.description =
+              "keeps chunks of positions by the mean of their window attention, the same for all heads of a layer",
           .source = "NVIDIA/kvpress@8bb29b9",
           .parameters = parameters,
           .build = [](const Parameters& given) {
-            WindowScoring scoring = window_scoring_from(given);
-            scoring.score_window = true;
-            Policy policy;
-            policy.granularity = Granularity::kLayer;
-            policy.scorer = shared_scorer(window_attention_scorer(scoring), policy.granularity);
-            policy.allocator = uniform_allocator();
-            policy.selector =
-                block_selector({.size = given.integer("chunk"), .by_mean = true, .count = BlockCount::kShareOfAll});
-            policy.protection.sinks = given.integer("sinks");
-            return policy;
+            return assembled(
+                given,
+                {.scorer = {"window", {{"score_window", "yes"}}},
+                 .selector = {"blocks", {{"block", given.integer("chunk")}, {"worth", "mean"}, {"count", "share"}}},
+                 .protection = {.sinks = given.integer("sinks")},
+                 .per_layer = true});
           }};
 }
 

@@ -6,30 +6,23 @@
 // them: they are in the first stage, so that they are kept unless the budget is hardly larger than the window.
 // Deviation: with grouped queries score and norm are two means over the group, not the mean of their products.
 
-#include "sim/policy/declarations.hpp"
+#include "sim/policy/common_parameters.hpp"
 #include "sim/policy/registry.hpp"
 
 namespace evictlab::sim {
 namespace {
 
 ParameterList critical_parameters() {
-  ParameterList parameters;
-  declare_window_scoring(parameters, kvpress_scoring());
-  declare_two_stage(parameters);
-  return parameters;
+  ParameterList parameters = window_voting_parameters(kvpress_scoring());
+  return parameters.add(selector_parameters("two-stage"));
 }
 
-Policy critical_policy(const Parameters& given, const TwoStageRule& rule) {
-  Policy policy;
-  policy.granularity = granularity_from(given);
-  WindowScoring scoring = window_scoring_from(given);
-  scoring.score_window = true;
-  policy.scorer = window_attention_scorer(scoring);
-  policy.refiner = output_norm_scorer(policy.granularity);
-  policy.selector = two_stage_selector(rule);
-  policy.allocator = uniform_allocator();
-  policy.protection.sinks = given.integer("sinks");
-  return policy;
+Policy critical_policy(const Parameters& given, const PartChoice& allocator, const PartChoice& selector) {
+  return assembled(given, {.scorer = {"window", {{"score_window", "yes"}}},
+                           .refiner = {"output-norm"},
+                           .allocator = allocator,
+                           .selector = selector,
+                           .protection = {.sinks = given.integer("sinks")}});
 }
 
 }  // namespace
@@ -39,23 +32,19 @@ PolicyDefinition criticalkv() {
           .source = "NVIDIA/kvpress@8bb29b9",
           .parameters = critical_parameters(),
           .variants = {{"kvpress", "NVIDIA/kvpress@8bb29b9", {}}},
-          .build = [](const Parameters& given) { return critical_policy(given, two_stage_rule_from(given)); }};
+          .build = [](const Parameters& given) { return critical_policy(given, {"uniform"}, {"two-stage"}); }};
 }
 
 PolicyDefinition critical_adakv() {
   ParameterList parameters = critical_parameters();
-  declare_floor_alpha(parameters);
+  parameters.add(allocator_parameters("guaranteed"));
   return {.description = "as criticalkv, with the heads of a layer competing for its budget",
           .source = "NVIDIA/kvpress@8bb29b9",
           .parameters = parameters,
           .variants = {{"kvpress", "NVIDIA/kvpress@8bb29b9", {}}},
           .build = [](const Parameters& given) {
-            TwoStageRule rule = two_stage_rule_from(given);
-            rule.own_budget = true;
-            rule.floor_alpha = given.number("floor_alpha");
-            Policy policy = critical_policy(given, rule);
-            policy.allocator = adaptive_allocator({.kind = AdaptiveKind::kTakeTop, .floor_alpha = rule.floor_alpha});
-            return policy;
+            return critical_policy(given, {"guaranteed"},
+                                   {"two-stage", {{"budget", "own"}, {"floor_alpha", given.number("floor_alpha")}}});
           }};
 }
 

@@ -1,6 +1,5 @@
 // Everything is kept: retained mass 1, loss 0, whatever the budget. The upper end of the scale.
 
-#include "sim/policy/parts.hpp"
 #include "sim/policy/registry.hpp"
 
 namespace evictlab::sim {
@@ -10,12 +9,7 @@ PolicyDefinition full() {
           .source = "own",
           .role = results::Role::kCeiling,
           .parameters = {},
-          .build = [](const Parameters&) {
-            Policy policy;
-            policy.allocator = everything_allocator();
-            policy.selector = top_selector();
-            return policy;
-          }};
+          .build = [](const Parameters& given) { return assembled(given, {.allocator = {"everything"}}); }};
 }
 
 }  // namespace evictlab::sim

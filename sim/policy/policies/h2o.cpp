@@ -6,7 +6,7 @@
 // decode=yes goes on as the original does: accumulated attention, of which the least leaves at every step.
 // Deviation of all at prefill: the paper evicts greedily at every step from the first token on.
 
-#include "sim/policy/declarations.hpp"
+#include "sim/policy/common_parameters.hpp"
 #include "sim/policy/registry.hpp"
 
 namespace evictlab::sim {
@@ -15,11 +15,8 @@ namespace evictlab::sim {
 constexpr double kRecentPart = 0.5;
 
 PolicyDefinition h2o() {
-  ParameterList parameters;
-  declare_protection(parameters, 0, 32);
-  declare_reduction(parameters);
-  declare_axis(parameters);
-  declare_decode(parameters);
+  ParameterList parameters = protection_parameters(0, 32);
+  parameters.add(scorer_parameters("mass")).add(decode_parameter());
   return {.description = "keeps the positions that all prompt queries attend to most, and the last ones",
           .source = "Zefan-Cai/KVCache-Factory@c97f9d7",
           .parameters = parameters,
@@ -28,16 +25,12 @@ PolicyDefinition h2o() {
                        {"h2o", "FMInference/H2O", {{"window", "0"}, {"reduction", "sum"}}}},
           .build = [](const Parameters& given) {
             const std::string& variant = given.choice(kVariantParameter);
-            Policy policy;
-            policy.granularity = granularity_from(given);
-            policy.scorer = attention_mass_scorer({.reduction = reduction_from(given),
-                                                   .granularity = policy.granularity,
-                                                   .per_observer = variant == "kvpress"});
-            policy.allocator = uniform_allocator();
-            policy.selector = variant == "h2o" ? recent_first_selector(kRecentPart) : top_selector();
-            policy.protection = protection_from(given);
-            if (decodes(given)) policy.decoding = h2o_decode_rule(variant == "h2o" ? kRecentPart : 0.0);
-            return policy;
+            const bool halves = variant == "h2o";
+            return assembled(given, {.scorer = {"mass", {{"per_observer", variant == "kvpress" ? "yes" : "no"}}},
+                                     .selector = halves ? PartChoice{"recent-first", {{"recent_part", kRecentPart}}}
+                                                        : PartChoice{"top"},
+                                     .decoder = {"h2o", {{"recent_part", halves ? kRecentPart : 0.0}}},
+                                     .protection = protection_from(given)});
           }};
 }
 

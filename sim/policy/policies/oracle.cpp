@@ -3,40 +3,35 @@
 // none with the same slots per layer, with over=layers none with the same slots in all. It is not optimal for the exact
 // loss of the layer's output. It protects nothing unless told to.
 
-#include "sim/policy/declarations.hpp"
+#include "sim/policy/common_parameters.hpp"
 #include "sim/policy/registry.hpp"
 
 namespace evictlab::sim {
 namespace {
 
-std::shared_ptr<const Allocator> allocator_over(const std::string& over) {
-  if (over == "heads") return adaptive_allocator({.floor_alpha = 0.0});
-  if (over == "layers") return all_layers_allocator();
-  return uniform_allocator();
+PartChoice allocator_over(const std::string& over) {
+  if (over == "heads") return {"adaptive", {{"floor_alpha", 0.0}}};
+  if (over == "layers") return {"all-layers"};
+  return {"uniform"};
 }
 
 }  // namespace
 
 PolicyDefinition oracle() {
-  ParameterList parameters;
-  declare_protection(parameters, 0, 0);
-  declare_axis(parameters);
+  ParameterList parameters = protection_parameters(0, 0);
+  parameters.add(scorer_parameters("future"));
   parameters.choice("over", {"nothing", "heads", "layers"},
                     "what slots are divided over as the future wants: the heads of a layer, all heads of all layers");
-  declare_decode(parameters);
+  parameters.add(decode_parameter());
   return {.description = "keeps what the future really attends to: the most mass that can be retained",
           .source = "own",
           .role = results::Role::kCeiling,
           .parameters = parameters,
           .build = [](const Parameters& given) {
-            Policy policy;
-            policy.granularity = granularity_from(given);
-            policy.scorer = future_scorer(policy.granularity);
-            policy.allocator = allocator_over(given.choice("over"));
-            policy.selector = top_selector();
-            policy.protection = protection_from(given);
-            if (decodes(given)) policy.decoding = hindsight_decode_rule();
-            return policy;
+            return assembled(given, {.scorer = {"future"},
+                                     .allocator = allocator_over(given.choice("over")),
+                                     .decoder = {"hindsight"},
+                                     .protection = protection_from(given)});
           }};
 }
 

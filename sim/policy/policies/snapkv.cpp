@@ -8,29 +8,23 @@
 // Deviations from the paper: it keeps a share of the prompt where all code keeps a constant number; the original
 // code defaults to average pooling with k = 5.
 
-#include "sim/policy/declarations.hpp"
+#include "sim/policy/common_parameters.hpp"
 #include "sim/policy/registry.hpp"
 
 namespace evictlab::sim {
 
 PolicyDefinition snapkv() {
-  ParameterList parameters;
-  declare_window_scoring(parameters);
-  return {.description = "keeps what the last prompt queries attend to, pooled, and these last positions",
-          .source = "FFY0/AdaKV@efe4e2e",
-          .parameters = parameters,
-          .variants = {{"adakv", "FFY0/AdaKV@efe4e2e", {}},
-                       {"kvcache-factory", "Zefan-Cai/KVCache-Factory@c97f9d7", {{"window", "8"}}},
-                       {"kvpress", "NVIDIA/kvpress@8bb29b9", kvpress_scoring()}},
-          .build = [](const Parameters& given) {
-            Policy policy;
-            policy.granularity = granularity_from(given);
-            policy.scorer = window_attention_scorer(window_scoring_from(given));
-            policy.allocator = uniform_allocator();
-            policy.selector = top_selector();
-            policy.protection = protection_from(given);
-            return policy;
-          }};
+  return {
+      .description =
+          "scores positions by pooled attention of the last prompt queries; the same number in every layer and head",
+      .source = "FFY0/AdaKV@efe4e2e",
+      .parameters = window_voting_parameters(),
+      .variants = {{"adakv", "FFY0/AdaKV@efe4e2e", {}},
+                   {"kvcache-factory", "Zefan-Cai/KVCache-Factory@c97f9d7", {{"window", "8"}}},
+                   {"kvpress", "NVIDIA/kvpress@8bb29b9", kvpress_scoring()}},
+      .build = [](const Parameters& given) {
+        return assembled(given, {.scorer = {"window"}, .protection = protection_from(given)});
+      }};
 }
 
 }  // namespace evictlab::sim

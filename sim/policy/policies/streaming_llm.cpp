@@ -7,16 +7,14 @@
 // Deviations: positions keep their original encoding, as in these code bases; the paper re-assigns
 // positions inside the cache. AdaKV requires a capacity above 8; here it must only hold the sinks.
 
-#include "sim/policy/declarations.hpp"
+#include "sim/policy/common_parameters.hpp"
 #include "sim/policy/registry.hpp"
 
 namespace evictlab::sim {
 
 PolicyDefinition streaming_llm() {
-  ParameterList parameters;
-  declare_protection(parameters, 4, 0);
-  declare_axis(parameters);
-  declare_decode(parameters);
+  ParameterList parameters = protection_parameters(4, 0);
+  parameters.add(axis_parameter()).add(decode_parameter());
   return {.description = "keeps the first positions and the most recent ones",
           .source = "FFY0/AdaKV@efe4e2e",
           .parameters = parameters,
@@ -24,16 +22,10 @@ PolicyDefinition streaming_llm() {
                        {"kvcache-factory", "Zefan-Cai/KVCache-Factory@c97f9d7", {{"sinks", "0"}, {"window", "64"}}},
                        {"kvpress", "NVIDIA/kvpress@8bb29b9", {}}},
           .build = [](const Parameters& given) {
-            Policy policy;
-            // Without a scorer earlier positions come first.
             const bool earliest = given.choice(kVariantParameter) == "kvcache-factory";
-            policy.granularity = granularity_from(given);
-            if (!earliest) policy.scorer = recency_scorer(policy.granularity);
-            policy.allocator = uniform_allocator();
-            policy.selector = top_selector();
-            policy.protection = protection_from(given);
-            if (decodes(given)) policy.decoding = streaming_decode_rule();
-            return policy;
+            return assembled(given, {.scorer = {earliest ? "none" : "recency"},
+                                     .decoder = {"streaming-llm"},
+                                     .protection = protection_from(given)});
           }};
 }
 

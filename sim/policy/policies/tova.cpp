@@ -4,28 +4,21 @@
 // The default follows NVIDIA/kvpress, where the last position always stays; in the original code it competes. They
 // agree unless the last position scores below the cut.
 
-#include "sim/policy/declarations.hpp"
+#include "sim/policy/common_parameters.hpp"
 #include "sim/policy/registry.hpp"
 
 namespace evictlab::sim {
 
 PolicyDefinition tova() {
-  ParameterList parameters;
-  declare_protection(parameters, 0, 1);
-  declare_decode(parameters);
+  ParameterList parameters = protection_parameters(0, 1);
+  parameters.add(decode_parameter());
   return {.description = "keeps what the last prompt query attends to, the same positions for all heads of a layer",
           .source = "NVIDIA/kvpress@8bb29b9",
           .parameters = parameters,
           .variants = {{"kvpress", "NVIDIA/kvpress@8bb29b9", {}}, {"tova", "schwartz-lab-NLP/TOVA", {{"window", "0"}}}},
           .build = [](const Parameters& given) {
-            Policy policy;
-            policy.granularity = Granularity::kLayer;
-            policy.scorer = last_query_scorer();
-            policy.allocator = uniform_allocator();
-            policy.selector = top_selector();
-            policy.protection = protection_from(given);
-            if (decodes(given)) policy.decoding = tova_decode_rule();
-            return policy;
+            return assembled(given,
+                             {.scorer = {"last-query"}, .decoder = {"tova"}, .protection = protection_from(given)});
           }};
 }
 

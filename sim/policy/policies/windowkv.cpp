@@ -9,7 +9,7 @@
 // whose layers do not make at least two whole groups of shared_layers uses groups of a quarter of its layers, or the
 // next smaller divisor, and says so.
 
-#include "sim/policy/declarations.hpp"
+#include "sim/policy/common_parameters.hpp"
 #include "sim/policy/registry.hpp"
 
 namespace evictlab::sim {
@@ -19,19 +19,12 @@ Policy windowkv_policy(const Parameters& given) {
   const std::string& strategy = given.choice("strategy");
   const bool by_largest = strategy == "max" || (strategy == "task" && given.choice("task") == "qa");
   const bool paper = given.choice(kVariantParameter) == "paper";
-  const Index group = given.integer("shared_layers");
   const Index suffix = given.integer("suffix") > 0 ? given.integer("suffix") : by_largest ? 32 : 16;
-  Policy policy;
-  policy.granularity = Granularity::kLayer;
-  policy.scorer = window_blocks_scorer(
-      {.window = suffix, .block = given.integer("block"), .top = by_largest ? given.integer("top") : 0});
-  policy.allocator = layer_groups_allocator({.group = group, .beta = given.integer("beta"), .exact = paper});
-  policy.selector =
-      block_selector({.size = given.integer("block"),
-                      .by_mean = false,
-                      .count = paper ? BlockCount::kFitting : BlockCount::kAllButDropped,
-                      .layers_sharing = [group](Index layers) { return layers_in_group(layers, group); }});
-  policy.protection = {given.integer("sinks"), suffix};
+  const Index top = by_largest ? given.integer("top") : 0;
+  Policy policy = assembled(given, {.scorer = {"window-blocks", {{"window", suffix}, {"top", top}}},
+                                    .allocator = {"layer-groups", {{"exact", paper ? "yes" : "no"}}},
+                                    .selector = {"blocks", {{"count", paper ? "fitting" : "all-but-dropped"}}},
+                                    .protection = {given.integer("sinks"), suffix}});
   policy.uncounted = suffix;
   return policy;
 }
@@ -39,15 +32,17 @@ Policy windowkv_policy(const Parameters& given) {
 }  // namespace
 
 PolicyDefinition windowkv() {
+  const ParameterList& scoring = scorer_parameters("window-blocks");
+  const ParameterList& groups = allocator_parameters("layer-groups");
   ParameterList parameters;
   parameters.choice("strategy", {"task", "max", "average"}, "what a block is worth; task: as its kind of task asks for")
       .choice("task", {"qa", "other"}, "question answering (max) or another (average)")
-      .integer("block", 8, {1, 4096}, "positions kept together")
-      .integer("shared_layers", 8, {1, kMaxPositions}, "successive layers that keep the same positions")
-      .integer("beta", 14, {1, kMaxPositions}, "how steeply budgets fall over the groups")
+      .add(scoring.at("block"))
+      .add(groups.at("shared_layers"))
+      .add(groups.at("beta"))
       .integer("suffix", 0, {0, kMaxPositions}, "last queries that vote, kept; 0: 32 for max, 16 for average")
-      .integer("top", 4, {1, 4096}, "largest values of a block that count (max)")
-      .integer("sinks", 0, {0, kMaxPositions}, "first positions kept in any case");
+      .add(scoring.at("top"))
+      .add(sinks_parameter());
   return {.description = "keeps whole blocks that the last prompt queries attend to, the same for groups of layers",
           .source = "optim996/WindowKV@7513467",
           .parameters = parameters,

@@ -7,12 +7,11 @@
 //
 // and the sinks one more than the best, as NVIDIA/kvpress computes it. 1/sqrt(d) is the layer's attention scale.
 
-#include <fmt/format.h>
-
 #include <cmath>
 
-#include "sim/policy/parts.hpp"
-#include "sim/policy/types.hpp"
+#include "sim/policy/common_parameters.hpp"
+#include "sim/policy/part.hpp"
+#include "sim/policy/scorer.hpp"
 
 namespace evictlab::sim {
 namespace {
@@ -43,16 +42,17 @@ Matrix mean_rotation(Index d, double theta, Index first, Index count) {
 
 class ExpectedAttentionScorer final : public Scorer {
  public:
-  explicit ExpectedAttentionScorer(const ExpectedScoring& scoring) : scoring_(scoring) {}
+  explicit ExpectedAttentionScorer(const Parameters& given)
+      : future_(given.integer("future")),
+        sinks_(given.integer("sinks")),
+        covariance_(is_yes(given, "covariance")),
+        values_(is_yes(given, "values")),
+        epsilon_(given.number("epsilon")) {}
 
-  std::string identity() const override {
-    return fmt::format("expected-attention(future={},sinks={},covariance={},values={},epsilon={})", scoring_.future,
-                       scoring_.sinks, scoring_.covariance, scoring_.values, scoring_.epsilon);
-  }
   Needs needs() const override {
     trace::Fields fields = trace::Field::kKeys | trace::Field::kQueryMean;
-    if (scoring_.values) fields |= trace::Field::kValues;
-    if (scoring_.covariance) fields |= trace::Field::kQueryCovariance;
+    if (values_) fields |= trace::Field::kValues;
+    if (covariance_) fields |= trace::Field::kQueryCovariance;
     return {fields, 0, false};
   }
   Granularity granularity() const override { return Granularity::kKvHead; }
@@ -65,11 +65,10 @@ class ExpectedAttentionScorer final : public Scorer {
           shape.layer);
     }
     const Index n = shape.prompt_length;
-    const Index first = std::max(shape.first_visible(), std::min(scoring_.sinks, n));
+    const Index first = std::max(shape.first_visible(), std::min(sinks_, n));
     const Index count = n - first;
-    const Matrix rotation = *shape.rope_theta > 0.0
-                                ? mean_rotation(shape.head_dim, *shape.rope_theta, n, scoring_.future)
-                                : Matrix::Identity(shape.head_dim, shape.head_dim);
+    const Matrix rotation = *shape.rope_theta > 0.0 ? mean_rotation(shape.head_dim, *shape.rope_theta, n, future_)
+                                                    : Matrix::Identity(shape.head_dim, shape.head_dim);
     for (Index head = 0; head < scores.rows() && count > 0; ++head) {
       const Matrix keys = layer.keys.row_range(first, count).copy_head(head).cast<double>();
       Eigen::VectorXd expected = Eigen::VectorXd::Zero(count);
@@ -77,9 +76,9 @@ class ExpectedAttentionScorer final : public Scorer {
         expected += weights(layer, rotation, keys, head * shape.group_size() + i);
       }
       expected /= static_cast<double>(shape.group_size());
-      if (scoring_.values) {
+      if (values_) {
         const Matrix values = layer.values.row_range(first, count).copy_head(head).cast<double>();
-        expected = (expected.array() + scoring_.epsilon) * values.rowwise().norm().array();
+        expected = (expected.array() + epsilon_) * values.rowwise().norm().array();
       }
       scores.row(head).segment(first, count) = expected.transpose().cast<float>();
     }
@@ -92,7 +91,7 @@ class ExpectedAttentionScorer final : public Scorer {
     const double scale = layer.shape.attention_scale;
     const Eigen::VectorXd mean = rotation * layer.query_mean.copy_head(head).row(0).transpose().cast<double>();
     Eigen::VectorXd logits = scale * (keys * mean);
-    if (scoring_.covariance) {
+    if (covariance_) {
       const Matrix covariance = rotation * layer.query_covariance.copy_head(head).cast<double>() * rotation.transpose();
       logits += scale * scale / 2.0 * (keys * covariance).cwiseProduct(keys).rowwise().sum();
     }
@@ -100,13 +99,25 @@ class ExpectedAttentionScorer final : public Scorer {
     return weight / weight.sum();
   }
 
-  ExpectedScoring scoring_;
+  Index future_;  // positions that the rotation is averaged over
+  Index sinks_;   // kept before all others
+  bool covariance_;
+  bool values_;  // weigh by the value's norm
+  double epsilon_;
 };
 
 }  // namespace
 
-std::shared_ptr<const Scorer> expected_attention_scorer(const ExpectedScoring& scoring) {
-  return std::make_shared<ExpectedAttentionScorer>(scoring);
+ScorerDefinition expected_attention_scorer() {
+  ParameterList parameters;
+  parameters.integer("future", 512, {1, 1 << 20}, "positions after the prompt that queries are expected at")
+      .integer("sinks", 4, {0, kMaxPositions}, "first positions, which score highest")
+      .add(yes_no_parameter("covariance", true, "whether queries scatter about their mean"))
+      .add(yes_no_parameter("values", true, "weigh by the norm of the value"))
+      .number("epsilon", 0.0, {0.0, 1.0}, "added to the attention before it is weighed");
+  return {.description = "what queries like the prompt's would attend to (expected attention)",
+          .parameters = parameters,
+          .make = [](const Parameters& given) { return std::make_unique<ExpectedAttentionScorer>(given); }};
 }
 
 }  // namespace evictlab::sim

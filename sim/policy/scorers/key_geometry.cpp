@@ -7,12 +7,13 @@
 
 #include <algorithm>
 
-#include "sim/policy/parts.hpp"
+#include "sim/policy/part.hpp"
+#include "sim/policy/scorer.hpp"
 
 namespace evictlab::sim {
 namespace {
 
-using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+using KeyMatrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
 class KeyScorer : public Scorer {
  public:
@@ -23,29 +24,23 @@ class KeyScorer : public Scorer {
     const Index first = layer.shape.first_visible();
     const Index count = layer.shape.prompt_length - first;
     for (Index head = 0; head < scores.rows(); ++head) {
-      const Matrix keys = layer.keys.row_range(first, count).copy_head(head).cast<double>();
+      const KeyMatrix keys = layer.keys.row_range(first, count).copy_head(head).cast<double>();
       scores.row(head).segment(first, count) = score_keys(keys).transpose().cast<float>();
     }
   }
 
  private:
-  virtual Eigen::VectorXd score_keys(const Matrix& keys) const = 0;
+  virtual Eigen::VectorXd score_keys(const KeyMatrix& keys) const = 0;
 };
 
 class SmallNormScorer final : public KeyScorer {
- public:
-  std::string identity() const override { return "key-norm"; }
-
  private:
-  Eigen::VectorXd score_keys(const Matrix& keys) const override { return -keys.rowwise().norm(); }
+  Eigen::VectorXd score_keys(const KeyMatrix& keys) const override { return -keys.rowwise().norm(); }
 };
 
 class KeyDifferenceScorer final : public KeyScorer {
- public:
-  std::string identity() const override { return "key-difference"; }
-
  private:
-  Eigen::VectorXd score_keys(const Matrix& keys) const override {
+  Eigen::VectorXd score_keys(const KeyMatrix& keys) const override {
     constexpr double kLeastNorm = 1e-12;
     constexpr double kLeastProduct = 1e-8;
     const Eigen::VectorXd norms = keys.rowwise().norm();
@@ -58,7 +53,14 @@ class KeyDifferenceScorer final : public KeyScorer {
 
 }  // namespace
 
-std::shared_ptr<const Scorer> key_norm_scorer() { return std::make_shared<SmallNormScorer>(); }
-std::shared_ptr<const Scorer> key_difference_scorer() { return std::make_shared<KeyDifferenceScorer>(); }
+ScorerDefinition key_norm_scorer() {
+  return {.description = "small keys (knorm)",
+          .make = [](const Parameters&) { return std::make_unique<SmallNormScorer>(); }};
+}
+
+ScorerDefinition key_difference_scorer() {
+  return {.description = "keys unlike the others (KeyDiff)",
+          .make = [](const Parameters&) { return std::make_unique<KeyDifferenceScorer>(); }};
+}
 
 }  // namespace evictlab::sim

@@ -8,13 +8,13 @@
 // is left after it score 1. A prompt shorter than sinks + 2 lag keeps sinks and the most recent. As in NVIDIA/kvpress;
 // ranks repeat in every block, so ties between blocks are the rule.
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
-#include "sim/policy/parts.hpp"
+#include "sim/policy/common_parameters.hpp"
+#include "sim/policy/part.hpp"
+#include "sim/policy/scorer.hpp"
 
 namespace evictlab::sim {
 namespace {
@@ -46,11 +46,9 @@ void replace_by_ranks(Eigen::ArrayXd& values) {
 
 class LagScorer final : public Scorer {
  public:
-  explicit LagScorer(const LagScoring& scoring) : scoring_(scoring) {}
+  explicit LagScorer(const Parameters& given)
+      : sinks_(given.integer("sinks")), lag_(given.integer("lag")), cross_(is_yes(given, "cross")) {}
 
-  std::string identity() const override {
-    return fmt::format("lag(sinks={},lag={},cross={})", scoring_.sinks, scoring_.lag, scoring_.cross);
-  }
   Needs needs() const override { return {trace::Field::kKeys | trace::Field::kValues, 0, false}; }
   Granularity granularity() const override { return Granularity::kKvHead; }
 
@@ -60,34 +58,44 @@ class LagScorer final : public Scorer {
     for (Index head = 0; head < scores.rows(); ++head) {
       auto row = scores.row(head).segment(first, count);
       row.setOnes();
-      const Index after_sinks = count - scoring_.sinks;
-      if (after_sinks < 2 * scoring_.lag) {
+      const Index after_sinks = count - sinks_;
+      if (after_sinks < 2 * lag_) {
         for (Index j = 0; j < after_sinks; ++j) {
-          row[scoring_.sinks + j] = static_cast<float>(static_cast<double>(j) / static_cast<double>(after_sinks));
+          row[sinks_ + j] = static_cast<float>(static_cast<double>(j) / static_cast<double>(after_sinks));
         }
         continue;
       }
       const auto part = [&](const trace::TensorView& view, Index begin) -> Array {
-        return view.row_range(first + begin, scoring_.lag).copy_head(head).cast<double>().array();
+        return view.row_range(first + begin, lag_).copy_head(head).cast<double>().array();
       };
-      for (Index block = 0; block + 1 < after_sinks / scoring_.lag; ++block) {
-        const Index begin = scoring_.sinks + block * scoring_.lag;
-        const Index next = begin + scoring_.lag;
+      for (Index block = 0; block + 1 < after_sinks / lag_; ++block) {
+        const Index begin = sinks_ + block * lag_;
+        const Index next = begin + lag_;
         Eigen::ArrayXd score = (relative_spread(part(layer.keys, begin), part(layer.keys, next)) +
                                 relative_spread(part(layer.values, begin), part(layer.values, next))) /
                                2.0;
-        if (!scoring_.cross) replace_by_ranks(score);
-        row.segment(begin, scoring_.lag) = score.transpose().cast<float>().matrix();
+        if (!cross_) replace_by_ranks(score);
+        row.segment(begin, lag_) = score.transpose().cast<float>().matrix();
       }
     }
   }
 
  private:
-  LagScoring scoring_;
+  Index sinks_;
+  Index lag_;   // positions of a block
+  bool cross_;  // blocks compete by score; else each ranks its own positions
 };
 
 }  // namespace
 
-std::shared_ptr<const Scorer> lag_scorer(const LagScoring& scoring) { return std::make_shared<LagScorer>(scoring); }
+ScorerDefinition lag_scorer() {
+  ParameterList parameters;
+  parameters.integer("sinks", 4, {0, kMaxPositions}, "first positions, which score highest")
+      .integer("lag", 128, {2, kMaxPositions}, "positions of a block")
+      .add(yes_no_parameter("cross", false, "whether blocks compete by score; else each ranks its own positions"));
+  return {.description = "relative to the next block (LagKV)",
+          .parameters = parameters,
+          .make = [](const Parameters& given) { return std::make_unique<LagScorer>(given); }};
+}
 
 }  // namespace evictlab::sim

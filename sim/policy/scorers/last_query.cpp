@@ -2,14 +2,14 @@
 // (TOVA: Oren et al. 2024, arXiv:2401.06104, section 3).
 
 #include "analysis/stored_rows.hpp"
-#include "sim/policy/parts.hpp"
+#include "sim/policy/part.hpp"
+#include "sim/policy/scorer.hpp"
 
 namespace evictlab::sim {
 namespace {
 
 class LastQueryScorer final : public Scorer {
  public:
-  std::string identity() const override { return "last-query"; }
   Needs needs() const override { return {trace::Field::kWindowAttention, 1, false}; }
   Granularity granularity() const override { return Granularity::kLayer; }
 
@@ -25,6 +25,9 @@ class LastQueryScorer final : public Scorer {
 
 }  // namespace
 
-std::shared_ptr<const Scorer> last_query_scorer() { return std::make_shared<LastQueryScorer>(); }
+ScorerDefinition last_query_scorer() {
+  return {.description = "attention of the last prompt query, one set per layer (TOVA)",
+          .make = [](const Parameters&) { return std::make_unique<LastQueryScorer>(); }};
+}
 
 }  // namespace evictlab::sim

@@ -4,9 +4,9 @@
 //
 // from the recorded norms. The mean over the group is NVIDIA/kvpress' choice.
 
-#include <fmt/format.h>
-
-#include "sim/policy/parts.hpp"
+#include "sim/policy/common_parameters.hpp"
+#include "sim/policy/part.hpp"
+#include "sim/policy/scorer.hpp"
 
 namespace evictlab::sim {
 namespace {
@@ -15,9 +15,6 @@ class OutputNormScorer final : public Scorer {
  public:
   explicit OutputNormScorer(Granularity granularity) : granularity_(granularity) {}
 
-  std::string identity() const override {
-    return fmt::format("output-norm(granularity={})", granularity_name(granularity_));
-  }
   Needs needs() const override { return {trace::Field::kOutputNorms, 0, false}; }
   Granularity granularity() const override { return granularity_; }
 
@@ -40,8 +37,12 @@ class OutputNormScorer final : public Scorer {
 
 }  // namespace
 
-std::shared_ptr<const Scorer> output_norm_scorer(Granularity granularity) {
-  return std::make_shared<OutputNormScorer>(granularity);
+ScorerDefinition output_norm_scorer() {
+  ParameterList parameters;
+  parameters.add(axis_parameter());
+  return {.description = "what a value can move the layer's output (CriticalKV's second stage)",
+          .parameters = parameters,
+          .make = [](const Parameters& given) { return std::make_unique<OutputNormScorer>(granularity_from(given)); }};
 }
 
 }  // namespace evictlab::sim

@@ -1,19 +1,15 @@
-// Scores that do not look at attention: recency and chance.
+// Scores by the order of time alone: the most recent position first, or, without any scores, the earliest.
 
-#include <random>
-
-#include "core/random.hpp"
-#include "sim/policy/parts.hpp"
+#include "sim/policy/common_parameters.hpp"
+#include "sim/policy/part.hpp"
+#include "sim/policy/scorer.hpp"
 
 namespace evictlab::sim {
 namespace {
 
-using core::SplitMix64;
-
 class RecencyScorer final : public Scorer {
  public:
   explicit RecencyScorer(Granularity granularity) : granularity_(granularity) {}
-  std::string identity() const override { return "recency"; }
   Needs needs() const override { return {}; }
   Granularity granularity() const override { return granularity_; }
   void score(const trace::LayerView& /*layer*/, trace::RowMatrix& scores) const override {
@@ -25,57 +21,23 @@ class RecencyScorer final : public Scorer {
   Granularity granularity_;
 };
 
-// Every (seed, prompt length, layer, kv head) has a SplitMix64 stream of its own, so that draws depend
-// neither on the order of layers and prompts nor on threads. One draw per position: 24 bits / 2^24.
-class RandomScorer final : public Scorer {
- public:
-  explicit RandomScorer(std::uint64_t seed) : seed_(seed) {}
-  std::string identity() const override { return "random(seed=" + std::to_string(seed_) + ")"; }
-  Needs needs() const override { return {}; }
-  Granularity granularity() const override { return Granularity::kKvHead; }
-  void score(const trace::LayerView& layer, trace::RowMatrix& scores) const override {
-    const auto number = [](Index value) { return static_cast<std::uint64_t>(value); };
-    for (Index head = 0; head < scores.rows(); ++head) {
-      std::uint64_t state = SplitMix64(seed_).next();
-      for (const Index part : {layer.shape.prompt_length, layer.shape.layer, head}) {
-        state = SplitMix64::mix(state + SplitMix64::kIncrement * (number(part) + 1));
-      }
-      SplitMix64 random(state);
-      for (Index j = 0; j < scores.cols(); ++j) scores(head, j) = static_cast<float>(random.next() >> 40U) * 0x1p-24F;
-    }
-  }
-
- private:
-  std::uint64_t seed_;
-};
-
-// torch.rand on the CPU after manual_seed: the low 24 bits of each draw of a Mersenne twister, kv head after kv head. A
-// generator begun anew in every layer gives every layer the same numbers.
-class TorchRandomScorer final : public Scorer {
- public:
-  explicit TorchRandomScorer(std::uint64_t seed) : seed_(seed) {}
-  std::string identity() const override { return "torch-random(seed=" + std::to_string(seed_) + ")"; }
-  Needs needs() const override { return {}; }
-  Granularity granularity() const override { return Granularity::kKvHead; }
-  void score(const trace::LayerView& /*layer*/, trace::RowMatrix& scores) const override {
-    std::mt19937 generator(static_cast<std::mt19937::result_type>(seed_));
-    for (float& score : scores.reshaped<Eigen::RowMajor>()) {
-      score = static_cast<float>(generator() & 0xFFFFFFU) * 0x1p-24F;
-    }
-  }
-
- private:
-  std::uint64_t seed_;
-};
-
 }  // namespace
 
-std::shared_ptr<const Scorer> torch_random_scorer(std::uint64_t seed) {
-  return std::make_shared<TorchRandomScorer>(seed);
+ScorerDefinition recency_scorer() {
+  ParameterList parameters;
+  parameters.add(axis_parameter());
+  return {.description = "the later, the larger (StreamingLLM)",
+          .parameters = parameters,
+          .make = [](const Parameters& given) { return std::make_unique<RecencyScorer>(granularity_from(given)); }};
 }
-std::shared_ptr<const Scorer> recency_scorer(Granularity granularity) {
-  return std::make_shared<RecencyScorer>(granularity);
+
+// Selectors take candidates without scores in the order of time.
+ScorerDefinition no_scorer() {
+  ParameterList parameters;
+  parameters.add(axis_parameter());
+  return {.description = "earlier positions first", .parameters = parameters, .make = [](const Parameters&) {
+            return std::unique_ptr<Scorer>();
+          }};
 }
-std::shared_ptr<const Scorer> random_scorer(std::uint64_t seed) { return std::make_shared<RandomScorer>(seed); }
 
 }  // namespace evictlab::sim

@@ -11,46 +11,47 @@
 // the window's own positions max + 1 instead of leaving them out of the competition.
 // In a layer with a sliding window only visible positions take part.
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "analysis/window_statistics.hpp"
 #include "core/parallel.hpp"
-#include "sim/policy/parts.hpp"
+#include "sim/policy/common_parameters.hpp"
+#include "sim/policy/part.hpp"
 #include "sim/policy/pooling.hpp"
+#include "sim/policy/scorer.hpp"
 
 namespace evictlab::sim {
 namespace {
 
-constexpr Index kPositionsOfTask = 8192;
+constexpr Index kWindowPositionsOfTask = 8192;
 
 class WindowAttentionScorer final : public Scorer {
  public:
-  explicit WindowAttentionScorer(const WindowScoring& scoring) : scoring_(scoring) {}
+  explicit WindowAttentionScorer(const Parameters& given)
+      : window_(given.integer("window")),
+        kernel_(given.integer("kernel")),
+        pooling_(pooling_from(given)),
+        pool_first_(given.choice("order") == "pool-first"),
+        reduction_(reduction_from(given)),
+        granularity_(granularity_from(given)),
+        score_window_(is_yes(given, "score_window")) {}
 
-  std::string identity() const override {
-    return fmt::format("window-attention(window={},kernel={},pooling={},order={},reduction={},granularity={},tail={})",
-                       scoring_.window, scoring_.kernel, static_cast<int>(scoring_.pooling),
-                       scoring_.pool_first ? "pool-first" : "reduce-first", static_cast<int>(scoring_.reduction),
-                       granularity_name(scoring_.granularity), scoring_.score_window);
-  }
-  Needs needs() const override { return {trace::Field::kWindowAttention, scoring_.window, false}; }
-  Granularity granularity() const override { return scoring_.granularity; }
-  Index unscored_tail() const override { return scoring_.score_window ? 0 : scoring_.window; }
+  Needs needs() const override { return {trace::Field::kWindowAttention, window_, false}; }
+  Granularity granularity() const override { return granularity_; }
+  Index unscored_tail() const override { return score_window_ ? 0 : window_; }
 
   void score(const trace::LayerView& layer, trace::RowMatrix& scores) const override {
     const trace::LayerShape& shape = layer.shape;
     const Index first = shape.first_visible();
-    const Index count = shape.prompt_length - scoring_.window - first;
+    const Index count = shape.prompt_length - window_ - first;
     const Index heads = shape.query_heads / scores.rows();
-    const Index averaged = scoring_.window * (scoring_.reduction == Reduction::kMean ? heads : 1);
+    const Index averaged = window_ * (reduction_ == Reduction::kMean ? heads : 1);
     core::parallel_for(static_cast<std::size_t>(count > 0 ? scores.rows() : 0), [&](std::size_t index) {
       const auto set = static_cast<Index>(index);
       const Eigen::RowVectorXd sums = pooled_sums(layer.window_attention, set * heads, heads, first, count);
       scores.row(set).segment(first, count) = (sums / static_cast<double>(averaged)).cast<float>();
     });
-    if (!scoring_.score_window) return;
+    if (!score_window_) return;
     const float best = count > 0 ? scores.middleCols(first, count).maxCoeff() : 0.0F;
     scores.rightCols(shape.prompt_length - std::max(first, first + count)).setConstant(best + 1.0F);
   }
@@ -59,39 +60,56 @@ class WindowAttentionScorer final : public Scorer {
   // The scores of a set but for what they are averaged over, which neither pooling nor reducing minds.
   Eigen::RowVectorXd pooled_sums(const trace::TensorView& attention, Index first_head, Index heads, Index first,
                                  Index count) const {
-    if (!scoring_.pool_first && scoring_.reduction != Reduction::kMax) {
-      return pooled(sum_of_heads(attention, first_head, heads, first, count), scoring_.kernel, scoring_.pooling);
+    if (!pool_first_ && reduction_ != Reduction::kMax) {
+      return pooled(sum_of_heads(attention, first_head, heads, first, count), kernel_, pooling_);
     }
-    const Reduction reduction = scoring_.reduction == Reduction::kMax ? Reduction::kMax : Reduction::kSum;
+    const Reduction reduction = reduction_ == Reduction::kMax ? Reduction::kMax : Reduction::kSum;
     const Eigen::RowVectorXd votes = reduced(heads, reduction, [&](Index i) {
       const Eigen::RowVectorXd sums = sum_of_heads(attention, first_head + i, 1, first, count);
-      return scoring_.pool_first ? pooled(sums, scoring_.kernel, scoring_.pooling) : sums;
+      return pool_first_ ? pooled(sums, kernel_, pooling_) : sums;
     });
-    return scoring_.pool_first ? votes : pooled(votes, scoring_.kernel, scoring_.pooling);
+    return pool_first_ ? votes : pooled(votes, kernel_, pooling_);
   }
 
   // Over the window's rows of successive heads; threads share the positions.
   Eigen::RowVectorXd sum_of_heads(const trace::TensorView& attention, Index first_head, Index heads, Index first,
                                   Index count) const {
     Eigen::RowVectorXd sums = Eigen::RowVectorXd::Zero(count);
-    core::parallel_for(static_cast<std::size_t>((count - 1) / kPositionsOfTask + 1), [&](std::size_t task) {
-      const Index begin = static_cast<Index>(task) * kPositionsOfTask;
-      const Index positions = std::min(kPositionsOfTask, count - begin);
+    core::parallel_for(static_cast<std::size_t>((count - 1) / kWindowPositionsOfTask + 1), [&](std::size_t task) {
+      const Index begin = static_cast<Index>(task) * kWindowPositionsOfTask;
+      const Index positions = std::min(kWindowPositionsOfTask, count - begin);
       for (Index head = first_head; head < first_head + heads; ++head) {
-        analysis::add_window_sums(attention, head, scoring_.window, first + begin,
+        analysis::add_window_sums(attention, head, window_, first + begin,
                                   {sums.data() + begin, static_cast<std::size_t>(positions)});
       }
     });
     return sums;
   }
 
-  WindowScoring scoring_;
+  Index window_;  // the last queries; their own positions are not scored
+  Index kernel_;
+  Pooling pooling_;
+  bool pool_first_;      // pools each query head before reducing; else reduces first
+  Reduction reduction_;  // over the query heads of a kv head; not used per query head
+  Granularity granularity_;
+  bool score_window_;
 };
 
 }  // namespace
 
-std::shared_ptr<const Scorer> window_attention_scorer(const WindowScoring& scoring) {
-  return std::make_shared<WindowAttentionScorer>(scoring);
+ScorerDefinition window_attention_scorer() {
+  ParameterList parameters;
+  parameters.add(voting_window_parameter(32))
+      .add(pooling_parameters())
+      .choice("order", {"reduce-first", "pool-first"}, "whether heads are reduced before or after pooling")
+      .add(reduction_parameter())
+      .add(axis_parameter());
+  ParameterList settings;
+  settings.add(yes_no_parameter("score_window", false, "score the window's own positions one more than the best"));
+  return {.description = "attention of the last prompt queries, pooled (SnapKV)",
+          .parameters = parameters,
+          .settings = settings,
+          .make = [](const Parameters& given) { return std::make_unique<WindowAttentionScorer>(given); }};
 }
 
 }  // namespace evictlab::sim

@@ -2,30 +2,47 @@
 // the best of its candidates' scores; equal blocks: the earlier first. Within a block positions stay in the order of
 // time. Blocks are counted from position 0; the first and the last of a set's candidates may be parts of one.
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <limits>
 #include <numeric>
 
 #include "core/select.hpp"
-#include "sim/policy/parts.hpp"
+#include "sim/policy/allocators/layer_share.hpp"
+#include "sim/policy/common_parameters.hpp"
+#include "sim/policy/selector.hpp"
 
 namespace evictlab::sim {
 namespace {
+
+// How many blocks a budget keeps.
+enum class BlockCount {
+  kFitting,       // as many whole ones as fit
+  kShareOfAll,    // the budget's share of all blocks, rounded down, at least one (ChunkKV)
+  kAllButDropped  // all but ceil(excess / size), which can overshoot; none when that drops all (WindowKV)
+};
+BlockCount block_count_from(const Parameters& given) {
+  const std::string& count = given.choice("count");
+  return count == "share"             ? BlockCount::kShareOfAll
+         : count == "all-but-dropped" ? BlockCount::kAllButDropped
+                                      : BlockCount::kFitting;
+}
+
+struct BlockRule {
+  Index size = 16;
+  bool by_mean = false;  // worth of a block: the mean of its scores, or the best
+  BlockCount count = BlockCount::kFitting;
+  Index shared_layers = 1;  // layers of a group that share what is selected
+};
 
 class BlockSelector final : public Selector {
  public:
   explicit BlockSelector(const BlockRule& rule) : rule_(rule) {}
 
-  std::string identity() const override {
-    return fmt::format("blocks(size={},worth={},count={},layers={})", rule_.size, rule_.by_mean ? "mean" : "best",
-                       static_cast<int>(rule_.count), rule_.layers_sharing ? "shared" : "own");
-  }
   Index block() const override { return rule_.size; }
-  Index layers_sharing(Index layers) const override { return rule_.layers_sharing ? rule_.layers_sharing(layers) : 1; }
-
-  bool leaves_older_selection() const override { return rule_.count == BlockCount::kAllButDropped; }
+  LayerSharing sharing(Index layers) const override {
+    return {.layers = rule_.shared_layers > 1 ? layers_in_group(layers, rule_.shared_layers) : 1,
+            .keeps_older = rule_.count == BlockCount::kAllButDropped};
+  }
 
   std::vector<std::int32_t> rank(const RankRequest& request) const override {
     const PositionRanges& ranges = request.ranges;
@@ -107,6 +124,22 @@ class BlockSelector final : public Selector {
 
 }  // namespace
 
-std::shared_ptr<const Selector> block_selector(const BlockRule& rule) { return std::make_shared<BlockSelector>(rule); }
+SelectorDefinition blocks_selector() {
+  ParameterList parameters;
+  parameters.integer("block", 16, {1, kMaxPositions}, "positions of a block")
+      .choice("worth", {"best", "mean"}, "what a block is worth: its best score or their mean")
+      .add(shared_layers_parameter(1));
+  ParameterList settings;
+  settings.choice("count", {"fitting", "share", "all-but-dropped"}, "how many blocks a budget keeps");
+  return {.description = "the best blocks of successive positions",
+          .parameters = parameters,
+          .settings = settings,
+          .make = [](const Parameters& given) {
+            return std::make_unique<BlockSelector>(BlockRule{.size = given.integer("block"),
+                                                             .by_mean = given.choice("worth") == "mean",
+                                                             .count = block_count_from(given),
+                                                             .shared_layers = given.integer("shared_layers")});
+          }};
+}
 
 }  // namespace evictlab::sim

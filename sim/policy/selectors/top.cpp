@@ -4,15 +4,14 @@
 #include <algorithm>
 
 #include "core/select.hpp"
-#include "sim/policy/parts.hpp"
+#include "sim/policy/part.hpp"
+#include "sim/policy/selector.hpp"
 
 namespace evictlab::sim {
 namespace {
 
 class TopSelector final : public Selector {
  public:
-  std::string identity() const override { return "top"; }
-
   std::vector<std::int32_t> rank(const RankRequest& request) const override {
     const auto& [ranges, importance, set, ceiling, slots, capacity] = request;
     const Index count = std::min(ceiling, ranges.candidates());
@@ -37,6 +36,9 @@ class TopSelector final : public Selector {
 
 }  // namespace
 
-std::shared_ptr<const Selector> top_selector() { return std::make_shared<TopSelector>(); }
+SelectorDefinition top_selector() {
+  return {.description = "the best positions one by one",
+          .make = [](const Parameters&) { return std::make_unique<TopSelector>(); }};
+}
 
 }  // namespace evictlab::sim

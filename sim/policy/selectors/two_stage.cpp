@@ -8,13 +8,13 @@
 //
 // Guaranteed: the guaranteed ones come first, ties to the lower position; the others after them, ties to the higher.
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "core/select.hpp"
-#include "sim/policy/parts.hpp"
+#include "sim/policy/allocators/layer_share.hpp"
+#include "sim/policy/part.hpp"
+#include "sim/policy/selector.hpp"
 
 namespace evictlab::sim {
 namespace {
@@ -54,14 +54,17 @@ class BudgetedSelector : public Selector {
   }
 };
 
+struct TwoStageRule {
+  double first_stage = 0.5;  // part of the budget that the first stage fills; 0..1
+  double epsilon = 1e-4;
+  bool own_budget = false;   // of the set's own budget (CriticalAdaKV) or of the capacity before allocation
+  double floor_alpha = 0.0;  // the first stage takes at least this part of the capacity
+};
+
 class TwoStageSelector final : public BudgetedSelector {
  public:
   explicit TwoStageSelector(const TwoStageRule& rule) : rule_(rule) {}
 
-  std::string identity() const override {
-    return fmt::format("two-stage(first_stage={},epsilon={},budget={},floor_alpha={})", rule_.first_stage,
-                       rule_.epsilon, rule_.own_budget ? "own" : "capacity", rule_.floor_alpha);
-  }
   bool needs_refinement() const override { return true; }
 
   std::vector<std::int32_t> rank(const RankRequest& request) const override {
@@ -94,8 +97,6 @@ class GuaranteedSelector final : public BudgetedSelector {
  public:
   explicit GuaranteedSelector(double floor_alpha) : floor_alpha_(floor_alpha) {}
 
-  std::string identity() const override { return fmt::format("guaranteed(floor_alpha={})", floor_alpha_); }
-
   std::vector<std::int32_t> rank(const RankRequest& request) const override {
     const auto scores = candidates_of(*request.importance.scores, request);
     const Index count = beyond_protection(guaranteed_positions(request.capacity, floor_alpha_), request.ranges);
@@ -114,8 +115,6 @@ class GuaranteedSelector final : public BudgetedSelector {
 class RecentFirstSelector final : public BudgetedSelector {
  public:
   explicit RecentFirstSelector(double recent_part) : recent_part_(recent_part) {}
-
-  std::string identity() const override { return fmt::format("recent-first(part={})", recent_part_); }
 
   std::vector<std::int32_t> rank(const RankRequest& request) const override {
     const PositionRanges& ranges = request.ranges;
@@ -137,16 +136,44 @@ class RecentFirstSelector final : public BudgetedSelector {
 
 }  // namespace
 
-std::shared_ptr<const Selector> recent_first_selector(double recent_part) {
-  return std::make_shared<RecentFirstSelector>(recent_part);
+SelectorDefinition two_stage_selector() {
+  ParameterList parameters;
+  parameters.number("first_stage", 0.5, {0.0, 1.0}, "part of the budget that importance alone fills")
+      .number("epsilon", 1e-4, {0.0, 1.0}, "added to the importance before it is multiplied by the norm");
+  ParameterList settings;
+  settings.choice("budget", {"capacity", "own"}, "of which the first stage is a part: before or after allocation")
+      .number("floor_alpha", 0.0, {0.0, 1.0}, "part of the capacity that the first stage takes at least");
+  return {.description = "half by score, the rest by score times the norm of the value's output (CriticalKV)",
+          .parameters = parameters,
+          .settings = settings,
+          .make = [](const Parameters& given) {
+            return std::make_unique<TwoStageSelector>(TwoStageRule{.first_stage = given.number("first_stage"),
+                                                                   .epsilon = given.number("epsilon"),
+                                                                   .own_budget = given.choice("budget") == "own",
+                                                                   .floor_alpha = given.number("floor_alpha")});
+          }};
 }
 
-std::shared_ptr<const Selector> two_stage_selector(const TwoStageRule& rule) {
-  return std::make_shared<TwoStageSelector>(rule);
+SelectorDefinition guaranteed_selector() {
+  ParameterList parameters;
+  parameters.add(floor_alpha_parameter());
+  return {.description = "the guaranteed positions first, of others with equal scores the higher (kvpress AdaKV)",
+          .parameters = parameters,
+          .offered = false,
+          .make = [](const Parameters& given) {
+            return std::make_unique<GuaranteedSelector>(given.number("floor_alpha"));
+          }};
 }
 
-std::shared_ptr<const Selector> guaranteed_selector(double floor_alpha) {
-  return std::make_shared<GuaranteedSelector>(floor_alpha);
+SelectorDefinition recent_first_selector() {
+  ParameterList parameters;
+  parameters.number("recent_part", 0.5, {0.0, 1.0}, "of the budget, for the last positions");
+  return {.description = "the last positions first, then the best (the original H2O)",
+          .parameters = parameters,
+          .offered = false,
+          .make = [](const Parameters& given) {
+            return std::make_unique<RecentFirstSelector>(given.number("recent_part"));
+          }};
 }
 
 }  // namespace evictlab::sim

@@ -10,7 +10,6 @@
 
 #include "../random_layers.hpp"
 #include "sim/policy/cake/formulas.hpp"
-#include "sim/policy/parts.hpp"
 
 namespace evictlab::sim {
 namespace {
@@ -257,7 +256,7 @@ TEST(DynamicKv, EveryUpdateDividesTheWholeModelsBudget) {  // D1
     for (const Index base : {5, 9, 16}) {
       const Course course = follow(layers, dynamickv(""), static_cast<double>(base + kWindow), kWindow);
       for (const std::size_t stage : {3U, 7U}) EXPECT_EQ(sum_of(course.budgets[stage]), base * 8);
-      // Between updates a new layer has radio_max times the mean.
+      // Between updates a new layer has ratio_max times the mean.
       EXPECT_EQ(course.budgets[5][5], std::min<Index>(10 * base, 150 - kWindow));
     }
   }
@@ -344,7 +343,7 @@ TEST(DynamicKv, IdenticalLayersGetAboutEqualBudgets) {  // D5
   const trace::Tensor first = layers.data().front().window_attention;
   layers.change([&](trace::LayerData& layer) { layer.window_attention = first; });
   const Course course = follow(layers, dynamickv("kernel=1"), 20 + kWindow, kWindow);
-  // Steps of L / radio_max = 0.8 slots, and of the whole numbers; the last layer gets what rounding leaves.
+  // Steps of L / ratio_max = 0.8 slots, and of the whole numbers; the last layer gets what rounding leaves.
   for (std::size_t l = 0; l < 7; ++l) EXPECT_NEAR(static_cast<double>(course.budgets.back()[l]), 20.0, 2.0);
   EXPECT_NEAR(static_cast<double>(course.budgets.back()[7]), 20.0, 8.0);
 }

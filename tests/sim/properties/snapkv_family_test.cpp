@@ -11,7 +11,6 @@
 
 #include "../random_layers.hpp"
 #include "analysis/losses.hpp"
-#include "sim/policy/parts.hpp"
 #include "sim/policy/pooling.hpp"
 
 namespace evictlab::sim {

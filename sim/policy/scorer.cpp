@@ -1,20 +1,17 @@
-// Fewer kept sets than a scorer scores for: the mean of the scores of those that now share one. What a deployment with
-// one block table per layer, or per kv head, makes of a method that selects more finely.
+#include "sim/policy/scorer.hpp"
 
 #include <fmt/format.h>
-
-#include "sim/policy/parts.hpp"
 
 namespace evictlab::sim {
 namespace {
 
+// Averages the scores of kept sets that now share one: what a deployment with one block table per layer, or per kv
+// head, makes of a method that selects more finely.
 class SharedScorer final : public Scorer {
  public:
   SharedScorer(std::shared_ptr<const Scorer> scorer, Granularity granularity)
-      : scorer_(std::move(scorer)), granularity_(granularity) {}
-
-  std::string identity() const override {
-    return fmt::format("{} shared per {}", scorer_->identity(), granularity_words(granularity_));
+      : scorer_(std::move(scorer)), granularity_(granularity) {
+    set_identity(fmt::format("{} shared per {}", scorer_->identity(), granularity_words(granularity_)));
   }
   Needs needs() const override { return scorer_->needs(); }
   Granularity granularity() const override { return granularity_; }

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <functional>
+
+#include "sim/policy/allocator.hpp"
+
+// What allocators have in common that give the layers shares of the budget.
+
+namespace evictlab::sim {
+
+/// What a layer's kept sets get each, before heads compete: positions, protected ones included; may be more than there
+/// are.
+using LayerShare = std::function<Index(const AllocationRequest&, const LayerSummary&, Index layer)>;
+/// The same in every layer.
+LayerShare uniform_share();
+/// Whose arithmetic a pyramid follows (allocators/layer_share.cpp has all three).
+enum class PyramidRule { kAdaKv, kKvCacheFactory, kKvPress };
+/// Falling linearly over the layers, steeper with a larger beta >= 1.
+LayerShare pyramid_share(PyramidRule rule, Index beta);
+/// "beta": how steeply a pyramid falls.
+Parameter beta_parameter();
+
+/// "floor_alpha": what is not left to competition between heads.
+Parameter floor_alpha_parameter();
+/// How many positions a kept set of this capacity is guaranteed before the heads of its layer compete, as kvpress
+/// counts them, for the allocator that guarantees them and the selectors that put them first: int(int(capacity) *
+/// floor_alpha).
+Index guaranteed_positions(double capacity, double floor_alpha);
+
+/// `wanted` when that divides the layers into at least two groups, else the largest divisor up to a quarter of them.
+Index layers_in_group(Index layers, Index wanted);
+/// "shared_layers": successive layers of a group, for the allocator that budgets by groups and the selector that shares
+/// in them.
+Parameter shared_layers_parameter(std::int64_t layers);
+
+/// a // b as the authors' Python computes it, b > 0. Whole numbers: rounded towards minus infinity.
+Index floor_division(Index a, Index b);
+/// Numbers: not always floor(a / b), since the remainder is taken exactly first.
+double floor_division(double a, double b);
+
+}  // namespace evictlab::sim
