@@ -83,11 +83,7 @@ void read_manifests(const fs::path& directory, plots::ReportContent& content, st
 void measure(const trace::TraceReader& trace, const Options& options, plots::ReportContent& content) {
   const AnalysisTables analysis = analysis_tables(trace, AnalysisSettings::defaults());
   plots::ResultTables& tables = content.tables;
-  analysis.each([&](const std::string& name, const results::Table& made) {
-    plots::ResultTables::each(tables, [&](const std::string& wanted, std::optional<results::Table>& table) {
-      if (wanted == name) table = made;
-    });
-  });
+  analysis.each([&](const std::string& name, const results::Table& table) { tables[name] = table; });
   const auto without_future = std::ranges::find(trace.prompts(), trace::Index{0}, &trace::PromptInfo::future_length);
   if (without_future != trace.prompts().end()) {
     content.no_replay =
@@ -103,11 +99,11 @@ void measure(const trace::TraceReader& trace, const Options& options, plots::Rep
   sim::KeptOverlap kept_overlap(budgets, trace.model().query_heads);
   replay.retention = [&](const sim::RetentionRecord& record) { kept_overlap.add(record); };
   sim::ReplayResult result = sim::replay(trace, policies, budgets, replay);
-  tables.replay = std::move(result.replay);
-  tables.budgets = std::move(result.budgets);
-  tables.positions = std::move(result.positions);
-  tables.spans = std::move(result.spans);
-  tables.kept_overlap = kept_overlap.finish();
+  tables["replay"] = std::move(result.replay);
+  tables["budgets"] = std::move(result.budgets);
+  tables["positions"] = std::move(result.positions);
+  tables["spans"] = std::move(result.spans);
+  tables["kept_overlap"] = kept_overlap.finish();
 }
 
 /// A token's text, or its number where no tokenizer is at hand.
@@ -121,13 +117,14 @@ std::function<std::string(std::int32_t)> token_text(const Options& options, cons
 void add_look(const trace::TraceReader& trace, const Options& options, plots::ReportContent& content) {
   constexpr std::size_t kMostPolicies = 10;
   constexpr std::size_t kMostBudgets = 3;
-  if (!content.tables.replay) {
+  const results::Table* const replay = plots::find_table(content.tables, "replay");
+  if (replay == nullptr) {
     content.no_look =
         content.no_replay.empty() ? "There is no replay whose policies it could show." : content.no_replay;
     return;
   }
   LookSettings settings;
-  for (const plots::Series& series : plots::series_of(*content.tables.replay)) {
+  for (const plots::Series& series : plots::series_of(*replay)) {
     const std::string& name = series.key.policy;
     if (name == "full" || name == "protect-only" || settings.policies.size() == kMostPolicies) continue;
     try {
@@ -145,13 +142,14 @@ void add_look(const trace::TraceReader& trace, const Options& options, plots::Re
     return;
   }
   std::string budgets;
-  for (const std::string& budget : plots::spread(plots::requested_budgets(*content.tables.replay), kMostBudgets)) {
+  for (const std::string& budget : plots::spread(plots::requested_budgets(*replay), kMostBudgets)) {
     budgets += (budgets.empty() ? "" : ",") + budget;
   }
   settings.budgets = sim::parse_budgets(budgets);
   const ModelTokenizer tokenizer(options.has("model") ? options.path("model") : fs::path());
   settings.text = token_text(options, tokenizer);
-  content.look = make_look(trace, settings, content.tables.spans);
+  const results::Table* const spans = plots::find_table(content.tables, "spans");
+  content.look = make_look(trace, settings, spans ? std::optional(*spans) : std::nullopt);
 }
 
 }  // namespace
@@ -205,7 +203,7 @@ int run_report(const Arguments& arguments) {
   }
   for (const plots::Figure& figure : plots::all_figures(content.tables)) {
     core::throw_if_interrupted();
-    content.drawings.push_back({figure.name, plots::draw_svg(figure)});
+    content.drawings.push_back({figure.section, figure.name, plots::draw_svg(figure)});
   }
   Outputs::make_parent(page);
   core::write_text(page, plots::report_page(content));

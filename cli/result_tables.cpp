@@ -19,13 +19,12 @@ plots::ResultTables read_result_tables(const fs::path& results) {
   const fs::path directory = named ? results.parent_path() : results;
   plots::ResultTables tables;
   std::vector<std::string> looked_for;
-  plots::ResultTables::each(tables, [&](const std::string& name, std::optional<results::Table>& table) {
+  for (const std::string& name : plots::figure_tables()) {
     looked_for.push_back(name + ".csv");
-    table = read(named && name == "replay" ? results : directory / looked_for.back());
-  });
-  bool any = false;
-  plots::ResultTables::each(tables, [&](const std::string&, const auto& table) { any = any || table.has_value(); });
-  if (!any) throw core::InputError("{}: holds none of {}", results.string(), fmt::join(looked_for, ", "));
+    auto table = read(named && name == "replay" ? results : directory / looked_for.back());
+    if (table) tables.emplace(name, std::move(*table));
+  }
+  if (tables.empty()) throw core::InputError("{}: holds none of {}", results.string(), fmt::join(looked_for, ", "));
   return tables;
 }
 

@@ -191,6 +191,8 @@ std::optional<Figure> head_figure(const Table& table, const std::string& request
 
 }  // namespace
 
+/// Each layer's share of the budget, relative to an even split, per policy ("layer_budgets"); what each head gets under
+/// the policies that do not treat all heads alike ("head_budgets").
 std::vector<Figure> budget_figures(const Table& table) {
   const Budgets budgets = read(table);
   if (table.rows() == 0) return {};

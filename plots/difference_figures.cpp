@@ -77,6 +77,7 @@ std::string axes(const std::string& x_label, const std::string& y_label) {
 
 }  // namespace
 
+/// A - B by layer, and by task how far the preferences over layers lie apart ("differences").
 std::vector<Figure> difference_figures(const Table& table) {
   const Differences all = read(table);
   std::vector<Quantity> drawn;

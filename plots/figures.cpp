@@ -1,34 +1,51 @@
 #include "plots/figures.hpp"
 
+#include <algorithm>
 #include <iterator>
 
 namespace evictlab::plots {
+namespace {
+
+struct FigureEntry {
+  const char* section;
+  const char* table;
+  std::vector<Figure> (*draw)(const results::Table&);
+};
+
+constexpr FigureEntry kFigures[] = {
+#define FIGURE(section, table, function) {#section, #table, function},
+#include "plots/figures.def"
+#undef FIGURE
+};
+
+}  // namespace
+
+const results::Table* find_table(const ResultTables& tables, std::string_view name) {
+  const auto found = tables.find(name);
+  return found == tables.end() ? nullptr : &found->second;
+}
+
+const std::vector<std::string>& figure_tables() {
+  static const std::vector<std::string> kNames = [] {
+    std::vector<std::string> names;
+    for (const FigureEntry& entry : kFigures) {
+      if (std::ranges::find(names, entry.table) == names.end()) names.emplace_back(entry.table);
+    }
+    return names;
+  }();
+  return kNames;
+}
 
 std::vector<Figure> all_figures(const ResultTables& tables) {
   std::vector<Figure> figures;
-  const auto add = [&figures](const std::optional<results::Table>& table, auto make) {
-    if (!table) return;
-    std::vector<Figure> made = make(*table);
-    std::move(made.begin(), made.end(), std::back_inserter(figures));
-  };
-  add(tables.replay, loss_figures);
-  add(tables.replay, bound_figures);
-  add(tables.spans, needle_figures);
-  add(tables.budgets, budget_figures);
-  add(tables.positions, position_figures);
-  add(tables.kept_overlap, kept_overlap_figures);
-  add(tables.tasks, layer_figures);
-  add(tables.attention, attention_figures);
-  add(tables.concentration, concentration_figures);
-  add(tables.overlap, overlap_figures);
-  add(tables.future, future_figures);
-  add(tables.maps, picture_figures);
-  add(tables.scorers, scorer_figures);
-  add(tables.differences, difference_figures);
-  add(tables.outcomes, outcome_figures);
-  add(tables.calibration, calibration_figures);
-  add(tables.predictions, prediction_figures);
-  add(tables.needles, needle_accuracy_figures);
+  for (const FigureEntry& entry : kFigures) {
+    const results::Table* const table = find_table(tables, entry.table);
+    if (table == nullptr) continue;
+    for (Figure& figure : entry.draw(*table)) {
+      figure.section = entry.section;
+      figures.push_back(std::move(figure));
+    }
+  }
   return figures;
 }
 

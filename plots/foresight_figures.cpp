@@ -20,6 +20,7 @@ constexpr double kMostSteps = 64;
 
 }  // namespace
 
+/// How long the window's choice lasts, layer by future query ("foresight").
 std::vector<Figure> future_figures(const Table& table) {
   const std::size_t prompt = table.column("prompt");
   const std::size_t layer = table.column("layer");
@@ -60,59 +61,6 @@ std::vector<Figure> future_figures(const Table& table) {
                                                  layer_axis(first.last_y())));
   }
   canvas.add_color_scale("share of the query's top set", 0, 1, "0,0.2");
-  return {canvas.finish()};
-}
-
-std::vector<Figure> scorer_figures(const Table& table) {
-  const std::size_t prompt = table.column("prompt");
-  const std::size_t layer = table.column("layer");
-  const std::size_t policy = table.column("policy");
-  const std::size_t parameters = table.column("parameters");
-  if (table.rows() == 0) return {};
-  struct Column {
-    const char* name;
-    const char* title;
-    CellMap map = {};
-  };
-  Column columns[] = {{"recall", "Recall of the future's top set"}, {"spearman", "Rank correlation (Spearman)"}};
-  const std::vector<Series> series = series_of(table);
-  std::map<PolicyKey, double> rows;
-  std::vector<std::string> names;
-  for (auto one = series.rbegin(); one != series.rend(); ++one) {  // the first on top
-    rows[one->key] = static_cast<double>(names.size());
-    names.push_back(one->label);
-  }
-  std::set<std::string> prompts;
-  for (std::size_t r = 0; r < table.rows(); ++r) {
-    prompts.insert(table.text(r, prompt));
-    const double row = rows.at({table.text(r, policy), table.text(r, parameters)});
-    for (Column& column : columns) {
-      if (const auto value = table.number(r, table.column(column.name))) {
-        column.map.add(index_at(table, r, layer).value_or(0), row, *value);
-      }
-    }
-  }
-  const double last_layer = columns[0].map.last_x();
-  Canvas canvas({.name = "scorers",
-                 .title = "How well scorers foresee what the future attends to",
-                 .caption = mean_over(prompts.size(), false) + " and kept sets; 0 = chance for the correlation",
-                 .panels = 2,
-                 .columns = 2,
-                 .panel_width = map_size(last_layer) + 40,
-                 .panel_height = std::max(160, 30 * static_cast<int>(names.size())),
-                 .left = 60 + name_width(names),
-                 .color_scale_width = 150});
-  // One scale for both, up to the best there is.
-  const double best = std::max(columns[0].map.highest(), columns[1].map.highest());
-  const double top = std::ceil(std::clamp(best, 0.1, 1.0) * 10) / 10;
-  for (const Column& column : columns) {
-    canvas.add_panel(
-        column.title,
-        sequential_palette() + fmt::format("set cbrange [0:{:.9g}]\n", top) +
-            map_panel(canvas.add_data(column.map.lines([](double value) { return std::clamp(value, 0.0, 1.0); })),
-                      layer_axis(last_layer), {"", static_cast<double>(names.size()) - 1, names}));
-  }
-  canvas.add_color_scale("(below 0 as 0)", 0, top, "0,0.1");
   return {canvas.finish()};
 }
 

@@ -21,6 +21,7 @@ struct Figure {
   int width = 0;     // pixels
   int height = 0;
   std::string script;
+  std::string section = {};  // of the report, as figures.def says; empty before all_figures() sets it
 };
 
 /// A text as a gnuplot string that stands for itself.

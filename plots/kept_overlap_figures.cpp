@@ -13,6 +13,7 @@ namespace evictlab::plots {
 
 using results::Table;
 
+/// How much of what two policies keep is the same, policies against policies ("kept_overlap").
 std::vector<Figure> kept_overlap_figures(const Table& table) {
   if (table.rows() == 0) return {};
   // Both columns of policies, so that the last one has a label too.

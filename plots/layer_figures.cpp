@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
 #include <span>
 
 #include "plots/canvas.hpp"
@@ -47,13 +46,13 @@ std::string layer_lines_axes(const TaskValues& values, const char* label, const 
 Style all_style() { return {"#000000", 7, "solid", 2.6}; }
 
 /// Panels of lines over layers, a line per task, the mean over all prompts in black with its intervals.
-std::optional<Figure> lines_by_task(const TaskValues& values, std::string name, std::string title,
-                                    std::span<const Quantity> quantities) {
+std::vector<Figure> lines_by_task(const TaskValues& values, std::string name, std::string title,
+                                  std::span<const Quantity> quantities) {
   std::vector<Quantity> drawn;
   for (const Quantity& quantity : quantities) {
     if (!values.at(quantity.name, kAllTasks).empty()) drawn.push_back(quantity);
   }
-  if (drawn.empty()) return std::nullopt;
+  if (drawn.empty()) return {};
   const bool several = values.tasks().size() > 1;
   Canvas::Legend legend{{task_label(values, kAllTasks), all_style()}};
   for (std::size_t t = 0; several && t < values.tasks().size(); ++t) {
@@ -80,16 +79,42 @@ std::optional<Figure> lines_by_task(const TaskValues& values, std::string name, 
     canvas.add_panel(quantity.title, layer_lines_axes(values, quantity.label, "[0:*]") + "plot " + joined(plots));
   }
   canvas.add_legend();
-  return canvas.finish();
+  return {canvas.finish()};
 }
 
-/// Tasks x layers, each cell relative to an even split over the layers.
-std::optional<Figure> shares_by_task(const TaskValues& values) {
+}  // namespace
+
+/// What sets layers apart: dispersion, shift and the papers' preferences over layers, a line per task ("layers").
+std::vector<Figure> layer_figures(const Table& tasks) {
+  constexpr Quantity kPreferences[] = {
+      {"dispersion_normalized", "Dispersion (CAKE's H, normalised)", "share of the most there can be"},
+      {"shift_normalized", "Shift (CAKE's V per head)", "summed variance"},
+      {"preference_share", "CAKE's preference", "share of the budget"},
+      {"retained_share", "DynamicKV's retained share", "share of the largest scores"},
+      {"lazy_mass", "Last query on first and recent (lazy)", "attention"},
+      {"window_hit_rate", "Foreseen by the window (SnapKV)", "share of the future's top set"}};
+  return lines_by_task(TaskValues(tasks), "layers", "What sets the layers apart", kPreferences);
+}
+
+/// What the heads of a layer have in common, a line per task ("heads").
+std::vector<Figure> head_figures(const Table& tasks) {
+  constexpr Quantity kHeads[] = {{"head_spread", "Spread of need over heads", "coefficient of variation"},
+                                 {"group_cost", "Cost of one kept set per kv group", "attention mass"},
+                                 {"group_overlap", "Overlap inside kv groups", "Jaccard index"},
+                                 {"head_overlap", "Overlap between kv groups", "Jaccard index"},
+                                 {"run_length", "Runs of top positions", "positions"}};
+  return lines_by_task(TaskValues(tasks), "heads", "What the heads of a layer have in common", kHeads);
+}
+
+/// Tasks x layers, where there are several tasks: which layers each asks for, relative to an even split over the layers
+/// ("layer_shares_by_task").
+std::vector<Figure> layer_share_figures(const Table& tasks) {
+  const TaskValues values(tasks);
   constexpr Quantity kShares[] = {{"preference_share", "CAKE's preference", ""},
                                   {"retained_share", "DynamicKV's retained share", ""}};
   std::vector<std::string> names;
   for (const std::string& task : values.tasks()) names.push_back(task_label(values, task));
-  if (names.size() < 2) return std::nullopt;
+  if (names.size() < 2) return {};
   const double kLimit = 2;  // powers of two
   const auto shown = [kLimit](double ratio) {
     return ratio > 0 ? std::clamp(std::log2(ratio), -kLimit, kLimit) : -kLimit;
@@ -116,11 +141,12 @@ std::optional<Figure> shares_by_task(const TaskValues& values) {
                                                 {"", static_cast<double>(names.size()) - 1, names}));
   }
   canvas.add_color_scale("times an even split", -kLimit, kLimit, "('≤ 1/4' -2, '1/2' -1, '1' 0, '2' 1, '≥ 4' 2)");
-  return canvas.finish();
+  return {canvas.finish()};
 }
 
-/// Stacked areas: where each layer's attention goes, averaged over its heads.
-std::optional<Figure> attention_split(const TaskValues& values) {
+/// Stacked areas: where each layer's attention goes, averaged over its heads ("attention_split").
+std::vector<Figure> attention_split_figures(const Table& tasks) {
+  const TaskValues values(tasks);
   struct Part {
     const char* name;
     const char* label;
@@ -130,7 +156,7 @@ std::optional<Figure> attention_split(const TaskValues& values) {
                              {"recent_mass", "recent positions", "#56B4E9"},
                              {"heavy_mass", "heavy hitters", "#E69F00"},
                              {"rest_mass", "everything else", "#DDDDDD"}};
-  if (values.at(kParts[0].name, kAllTasks).empty()) return std::nullopt;
+  if (values.at(kParts[0].name, kAllTasks).empty()) return {};
   Canvas::Legend legend;
   for (const Part& part : kParts) legend.emplace_back(part.label, Style{part.color, 0, "solid", 12});
   Canvas canvas({.name = "attention_split",
@@ -156,11 +182,12 @@ std::optional<Figure> attention_split(const TaskValues& values) {
   canvas.add_panel("", layer_lines_axes(values, "share of attention", "[0:1]") + "set xrange [-0.6:" +
                            fmt::format("{:.9g}", values.last_layer() + 0.6) + "]\nplot " + joined(plots));
   canvas.add_legend();
-  return canvas.finish();
+  return {canvas.finish()};
 }
 
-/// LMBA: how many positions each layer's heads need for a share of their attention.
-std::optional<Figure> minimum_budget(const TaskValues& values) {
+/// How many positions each layer's heads need for a share of their attention (LMBA; "minimum_budget").
+std::vector<Figure> minimum_budget_figures(const Table& tasks) {
+  const TaskValues values(tasks);
   struct Share {
     const char* name;
     const char* label;
@@ -183,38 +210,13 @@ std::optional<Figure> minimum_budget(const TaskValues& values) {
   for (const Share& share : shares) {
     const TaskValues::ByLayer& by_layer = values.at(share.name, kAllTasks);
     // Both layers.csv and attention.csv have the column: the same means.
-    if (by_layer.empty()) return std::nullopt;
+    if (by_layer.empty()) return {};
     const auto drawn = line_with_bars(canvas.add_data(points_of(by_layer, 1.0)), share.style);
     plots.insert(plots.end(), drawn.begin(), drawn.end());
   }
   canvas.add_panel("", layer_lines_axes(values, "positions", "[0.8:*]") + "set logscale y 10\nplot " + joined(plots));
   canvas.add_legend();
-  return canvas.finish();
-}
-
-}  // namespace
-
-std::vector<Figure> layer_figures(const Table& tasks) {
-  const TaskValues values(tasks);
-  constexpr Quantity kPreferences[] = {
-      {"dispersion_normalized", "Dispersion (CAKE's H, normalised)", "share of the most there can be"},
-      {"shift_normalized", "Shift (CAKE's V per head)", "summed variance"},
-      {"preference_share", "CAKE's preference", "share of the budget"},
-      {"retained_share", "DynamicKV's retained share", "share of the largest scores"},
-      {"lazy_mass", "Last query on first and recent (lazy)", "attention"},
-      {"window_hit_rate", "Foreseen by the window (SnapKV)", "share of the future's top set"}};
-  constexpr Quantity kHeads[] = {{"head_spread", "Spread of need over heads", "coefficient of variation"},
-                                 {"group_cost", "Cost of one kept set per kv group", "attention mass"},
-                                 {"group_overlap", "Overlap inside kv groups", "Jaccard index"},
-                                 {"head_overlap", "Overlap between kv groups", "Jaccard index"},
-                                 {"run_length", "Runs of top positions", "positions"}};
-  std::vector<Figure> figures;
-  for (auto& figure : {lines_by_task(values, "layers", "What sets the layers apart", kPreferences),
-                       shares_by_task(values), attention_split(values), minimum_budget(values),
-                       lines_by_task(values, "heads", "What the heads of a layer have in common", kHeads)}) {
-    if (figure) figures.push_back(*figure);
-  }
-  return figures;
+  return {canvas.finish()};
 }
 
 }  // namespace evictlab::plots

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <iterator>
 #include <map>
-#include <optional>
 #include <set>
 
 #include "plots/canvas.hpp"
@@ -87,12 +86,13 @@ void draw_panel(const Panel& panel, const Range& slots, const Range& losses, Can
   canvas.add_panel(panel.title, commands + joined(plots));
 }
 
-// `shared`: panels of one measure have one scale, so that they can be compared; otherwise each has its own.
-std::optional<Figure> draw_figure(std::string name, std::string title, std::string caption,
-                                  const std::vector<Panel>& panels, bool shared) {
+// None when no panel has a line. `shared`: panels of one measure have one scale, so that they can be compared;
+// otherwise each has its own.
+std::vector<Figure> draw_figure(std::string name, std::string title, std::string caption,
+                                const std::vector<Panel>& panels, bool shared) {
   std::vector<Panel> drawn;
   std::ranges::copy_if(panels, std::back_inserter(drawn), [](const Panel& panel) { return !panel.lines.empty(); });
-  if (drawn.empty()) return std::nullopt;
+  if (drawn.empty()) return {};
   Range slots;
   std::vector<Range> losses(drawn.size());
   Canvas::Legend legend;
@@ -120,33 +120,32 @@ std::optional<Figure> draw_figure(std::string name, std::string title, std::stri
                  .legend = legend});
   for (std::size_t i = 0; i < drawn.size(); ++i) draw_panel(drawn[i], slots, losses[shared ? 0 : i], canvas);
   canvas.add_legend();
-  return canvas.finish();
+  return {canvas.finish()};
 }
 
 }  // namespace
 
+/// Losses by budget over all prompts ("loss"): attention mass lost and, where measured, relative output loss against
+/// the slots held, with 95 % bootstrap intervals, the range between random and oracle shaded. A point is drawn only if
+/// the policy was measured on every prompt at that budget.
 std::vector<Figure> loss_figures(const Table& table) {
   const ReplayLosses replay(table);
   const std::vector<Series> series = series_of(table);
-  std::vector<Figure> figures;
-  const auto add = [&figures](std::optional<Figure> figure) {
-    if (figure) figures.push_back(std::move(*figure));
-  };
   std::vector<Panel> panels;
   for (const Measure* measure : {&kMassLost, &kOutputLoss}) {
-    if (replay.measured(*measure)) {
-      panels.push_back(make_panel(replay, series, *measure, measure->title, replay.prompts()));
-    }
+    if (!replay.measured(*measure)) continue;
+    panels.push_back(make_panel(replay, series, *measure, measure->title, replay.prompts()));
   }
-  add(draw_figure("loss", "What eviction loses, by budget",
-                  mean_over(replay.prompts().size(), true) + "; grey: between oracle and random", panels, false));
-  if (replay.measured(kRegret)) {
-    add(draw_figure("regret", "What a better choice of positions would retain more",
-                    mean_over(replay.prompts().size(), true),
-                    {make_panel(replay, series, kRegret, "", replay.prompts())}, false));
-  }
-  if (replay.prompts_by_task().size() < 2) return figures;
+  return draw_figure("loss", "What eviction loses, by budget",
+                     mean_over(replay.prompts().size(), true) + "; grey: between oracle and random", panels, false);
+}
 
+/// The same losses, a panel per task, where there are several ("loss_by_task_mass", "loss_by_task_output").
+std::vector<Figure> loss_by_task_figures(const Table& table) {
+  const ReplayLosses replay(table);
+  if (replay.prompts_by_task().size() < 2) return {};
+  const std::vector<Series> series = series_of(table);
+  std::vector<Figure> figures;
   for (const Measure* measure : {&kMassLost, &kOutputLoss}) {
     if (!replay.measured(*measure)) continue;
     std::vector<Panel> by_task;
@@ -155,12 +154,23 @@ std::vector<Figure> loss_figures(const Table& table) {
                                    fmt::format("{} (n = {})", task.empty() ? "no task" : task, prompts.size()),
                                    prompts));
     }
-    add(draw_figure(measure == &kMassLost ? "loss_by_task_mass" : "loss_by_task_output",
+    const auto drawn =
+        draw_figure(measure == &kMassLost ? "loss_by_task_mass" : "loss_by_task_output",
                     fmt::format("{} by task and budget", measure->title),
                     "mean over the n prompts of each task, 95 % bootstrap intervals; grey: between oracle and random",
-                    by_task, true));
+                    by_task, true);
+    figures.insert(figures.end(), drawn.begin(), drawn.end());
   }
   return figures;
+}
+
+/// What the oracle retains more with the same counts, by budget ("regret").
+std::vector<Figure> regret_figures(const Table& table) {
+  const ReplayLosses replay(table);
+  if (!replay.measured(kRegret)) return {};
+  return draw_figure("regret", "What a better choice of positions would retain more",
+                     mean_over(replay.prompts().size(), true),
+                     {make_panel(replay, series_of(table), kRegret, "", replay.prompts())}, false);
 }
 
 }  // namespace evictlab::plots

@@ -126,6 +126,8 @@ Figure by_layer(const Needles& needles, const std::vector<Series>& series, const
 
 }  // namespace
 
+/// Needle positions kept, at the middle budget, by depth and prompt length ("needles"), and by layer
+/// ("needles_by_layer"), per policy.
 std::vector<Figure> needle_figures(const Table& spans) {
   if (spans.rows() == 0) return {};
   const std::string budget = spread(requested_budgets(spans), 1).front();
@@ -135,6 +137,8 @@ std::vector<Figure> needle_figures(const Table& spans) {
   return {by_depth(needles, series, budget), by_layer(needles, series, budget)};
 }
 
+/// Accuracy by depth and prompt length at the middle budget, beside the share of the needle's positions that replay
+/// says is kept, per policy ("needle_accuracy").
 std::vector<Figure> needle_accuracy_figures(const Table& table) {
   if (table.rows() == 0) return {};
   const std::string budget = spread(requested_budgets(table), 1).front();

@@ -111,6 +111,7 @@ void draw_panel(const Quantity& quantity, const std::vector<std::pair<Series, st
 
 }  // namespace
 
+/// Divergence from the full cache and accuracy against the slots held, over all prompts ("outcomes").
 std::vector<Figure> outcome_figures(const Table& table) {
   const Outcomes outcomes = read(table);
   std::vector<std::pair<const Quantity*, std::vector<std::pair<Series, std::vector<Point>>>>> panels;

@@ -86,8 +86,8 @@ std::string layer_plot(const results::Table& table, int columns) {
 
 std::string terminal_plots(const ResultTables& tables, int columns) {
   std::string text;
-  if (tables.replay) text += loss_plot(*tables.replay, columns);
-  if (tables.tasks) text += layer_plot(*tables.tasks, columns);
+  if (const results::Table* const replay = find_table(tables, "replay")) text += loss_plot(*replay, columns);
+  if (const results::Table* const tasks = find_table(tables, "tasks")) text += layer_plot(*tasks, columns);
   return text;
 }
 

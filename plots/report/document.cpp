@@ -15,11 +15,11 @@ namespace {
 
 namespace mustache = kainjow::mustache;
 
-/// A part of the page: what is said, the table, the figures; `missing` says why, when there is none of them.
+/// A section of the page: sentences, a table, and the figures that figures.def lists under its id. `missing` says why,
+/// when there is none of them.
 struct Section {
   const char* id;
   const char* heading;
-  std::vector<std::string> figures;
   std::string missing;
   Sentences sentences = {};
   SmallTable table = {};
@@ -31,44 +31,28 @@ std::vector<Section> sections(const ReportContent& content) {
     return content.no_replay.empty() ? std::string(why) : content.no_replay;
   };
   std::vector<Section> all = {
-      {"loss",
-       "What eviction costs",
-       {"loss", "loss_by_task_mass", "loss_by_task_output", "regret", "bounds"},
+      {"loss", "What eviction costs",
        unless_replayed("No replay.csv is there, or none of its policies could be measured on every prompt.")},
       {"needles",
        "Where needles are lost",
-       {"needles", "needles_by_layer"},
        unless_replayed("No spans.csv is there, or no prompt marks a span called needle."),
        {},
        needle_findings(tables)},
-      {"patterns",
-       "How layers and heads attend",
-       {"layers", "attention", "attention_split", "attention_maps", "minimum_budget", "heads", "mass_curves",
-        "concentration", "layer_overlap"},
-       "No table of analyze is there.",
-       pattern_findings(tables)},
-      {"tasks",
-       "What each task asks of the layers",
-       {"layer_shares_by_task", "attention_by_task"},
-       "This needs tasks.csv and attention.csv with at least two tasks.",
+      {"patterns", "How layers and heads attend", "No table of analyze is there.", pattern_findings(tables)},
+      {"tasks", "What each task asks of the layers", "This needs tasks.csv and attention.csv with at least two tasks.",
        task_findings(tables)},
       {"budgets",
        "Where the budget goes",
-       {"layer_budgets", "head_budgets", "kept_positions", "kept_overlap"},
        unless_replayed("No budgets.csv or positions.csv is there."),
        {},
        budget_findings(tables)},
-      {"foresight",
-       "How far the future can be foreseen",
-       {"foresight", "scorers"},
-       "This needs future queries, recorded in the full tier."},
+      {"foresight", "How far the future can be foreseen", "This needs future queries, recorded in the full tier."},
       {"live",
        "Prediction against outcome",
-       {"outcomes", "calibration", "predictions", "needle_accuracy"},
        "No tables of evictlab validate are there: what becomes of the model's answers was not measured.",
        {},
        calibration_findings(tables)},
-      {"differences", "What differs between two recordings", {"differences"}, ""}};
+      {"differences", "What differs between two recordings", ""}};
   return all;
 }
 
@@ -102,12 +86,11 @@ mustache::data table_data(const SmallTable& table) {
 /// Nothing for a section that is empty and has no reason to give.
 void add_section(const Section& section, const std::vector<Drawing>& drawings, mustache::data& parts) {
   mustache::data figures{mustache::data::type::list};
-  for (const std::string& name : section.figures) {
-    const auto found = std::ranges::find(drawings, name, &Drawing::name);
-    if (found == drawings.end()) continue;
+  for (const Drawing& drawing : drawings) {
+    if (drawing.section != section.id) continue;
     mustache::data figure;
-    figure.set("name", name);
-    figure.set("svg", inline_svg(found->svg, name + "-"));
+    figure.set("name", drawing.name);
+    figure.set("svg", inline_svg(drawing.svg, drawing.name + "-"));
     figures << figure;
   }
   const bool empty = figures.is_empty_list() && section.sentences.empty() && section.table.rows.empty();
@@ -145,15 +128,14 @@ SmallTable choices(const std::vector<BudgetAnswer>& answers) {
 }
 
 void set_answers(mustache::data& page, const ReportContent& content) {
-  const std::vector<BudgetAnswer> answers =
-      content.tables.replay ? budget_answers(*content.tables.replay) : std::vector<BudgetAnswer>{};
+  const results::Table* const replay = find_table(content.tables, "replay");
+  const std::vector<BudgetAnswer> answers = replay ? budget_answers(*replay) : std::vector<BudgetAnswer>{};
   std::vector<std::string> sentences;
   for (const BudgetAnswer& answer : answers) sentences.push_back(sentence(answer));
   mustache::data tables{mustache::data::type::list};
   if (answers.empty()) {
-    const char* const why = content.tables.replay
-                                ? "The replay compares no policies but controls, the oracle or the full cache."
-                                : "No replay.csv is there; evictlab replay or sweep writes it.";
+    const char* const why = replay ? "The replay compares no policies but controls, the oracle or the full cache."
+                                   : "No replay.csv is there; evictlab replay or sweep writes it.";
     page.set("no_answer", fmt::format("Left out. {}", content.no_replay.empty() ? why : content.no_replay.c_str()));
   } else {
     tables << table_data(choices(answers));

@@ -12,6 +12,7 @@ namespace evictlab::plots {
 
 /// A figure as it was drawn.
 struct Drawing {
+  std::string section;  // of the page, as figures.def says
   std::string name;
   std::string svg;
 };

@@ -93,8 +93,8 @@ std::map<std::string, std::string> task_of_prompt(const Table& replay) {
 
 Sentences pattern_findings(const ResultTables& tables) {
   Sentences sentences;
-  if (tables.tasks) {
-    const TaskValues values(*tables.tasks);
+  if (const Table* const tasks = find_table(tables, "tasks")) {
+    const TaskValues values(*tasks);
     const auto& dispersion = values.at("dispersion_normalized", kAllTasks);
     const auto& shift = values.at("shift_normalized", kAllTasks);
     if (!dispersion.empty() && !shift.empty()) {
@@ -110,8 +110,9 @@ Sentences pattern_findings(const ResultTables& tables) {
                                       percent(most->second.mean), most->first));
     }
   }
-  if (!tables.attention) return sentences;
-  const Table& table = *tables.attention;
+  const Table* const attention = find_table(tables, "attention");
+  if (attention == nullptr) return sentences;
+  const Table& table = *attention;
   const auto kind = find_column(table, "kind");
   if (!kind) return sentences;
   // The kind that a head is of on most prompts.
@@ -132,8 +133,9 @@ Sentences pattern_findings(const ResultTables& tables) {
 
 Sentences task_findings(const ResultTables& tables) {
   Sentences sentences;
-  if (!tables.tasks) return sentences;
-  const TaskValues values(*tables.tasks);
+  const Table* const found_tasks = find_table(tables, "tasks");
+  if (found_tasks == nullptr) return sentences;
+  const TaskValues values(*found_tasks);
   if (values.tasks().size() < 2) return sentences;
   struct Share {
     const char* quantity;
@@ -168,10 +170,12 @@ Sentences task_findings(const ResultTables& tables) {
 }
 
 SmallTable budget_findings(const ResultTables& tables) {
-  if (!tables.budgets || tables.budgets->rows() == 0) return {};
-  const Table& table = *tables.budgets;
+  const Table* const budgets = find_table(tables, "budgets");
+  if (budgets == nullptr || budgets->rows() == 0) return {};
+  const Table& table = *budgets;
   const std::string budget = spread(requested_budgets(table), 1).front();
-  const auto tasks = tables.replay ? task_of_prompt(*tables.replay) : std::map<std::string, std::string>{};
+  const Table* const replay = find_table(tables, "replay");
+  const auto tasks = replay ? task_of_prompt(*replay) : std::map<std::string, std::string>{};
   std::map<PolicyKey, std::map<std::string, std::map<int, double>>> slots;  // policy -> prompt -> layer -> slots
   for (std::size_t r = 0; r < table.rows(); ++r) {
     const auto count = table.number(r, table.column("slots"));
@@ -218,8 +222,9 @@ SmallTable budget_findings(const ResultTables& tables) {
 }
 
 SmallTable needle_findings(const ResultTables& tables) {
-  if (!tables.spans || tables.spans->rows() == 0) return {};
-  const Table& table = *tables.spans;
+  const Table* const spans = find_table(tables, "spans");
+  if (spans == nullptr || spans->rows() == 0) return {};
+  const Table& table = *spans;
   const std::string budget = spread(requested_budgets(table), 1).front();
   struct Kept {
     Mean all;
@@ -264,8 +269,9 @@ SmallTable needle_findings(const ResultTables& tables) {
 }
 
 SmallTable calibration_findings(const ResultTables& tables) {
-  if (!tables.calibration) return {};
-  const Table& table = *tables.calibration;
+  const Table* const calibration = find_table(tables, "calibration");
+  if (calibration == nullptr) return {};
+  const Table& table = *calibration;
   SmallTable result{.caption =
                         "How replay's measures order policies as the running model's divergence from its full cache "
                         "does: Kendall's tau-b, mean over budgets (1: the same order)",

@@ -23,8 +23,8 @@ struct SmallTable {
 /// From tasks.csv and attention.csv: which layers are dispersed and which shift, and what kinds of heads there are.
 Sentences pattern_findings(const ResultTables& tables);
 
-/// From tasks.csv: which layers each task prefers by CAKE's and by DynamicKV's measure, and how much lies in other layers
-/// between the two tasks that differ most.
+/// From tasks.csv: which layers each task prefers by CAKE's and by DynamicKV's measure, and how much lies in other
+/// layers between the two tasks that differ most.
 Sentences task_findings(const ResultTables& tables);
 
 /// From budgets.csv, and the tasks of replay.csv, at the middle budget: how unevenly each policy divides it over the

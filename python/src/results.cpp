@@ -12,9 +12,9 @@ namespace {
 /// Draws what {table's name: {column: values}} gives: [(name, SVG)]; of the figures, the one called `only`.
 py::list draw(const py::dict& given, const std::string& only) {
   plots::ResultTables tables;
-  plots::ResultTables::each(tables, [&](const std::string& name, std::optional<results::Table>& table) {
-    if (given.contains(name)) table = table_of(given[py::str(name)].cast<py::dict>());
-  });
+  for (const std::string& name : plots::figure_tables()) {
+    if (given.contains(name)) tables.emplace(name, table_of(given[py::str(name)].cast<py::dict>()));
+  }
   std::vector<plots::Figure> figures = plots::all_figures(tables);
   if (!only.empty()) std::erase_if(figures, [&](const plots::Figure& figure) { return figure.name != only; });
   py::list drawn;

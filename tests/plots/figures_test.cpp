@@ -1,5 +1,4 @@
 #include "plots/figures.hpp"
-#include "plots/canvas.hpp"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -8,6 +7,7 @@
 #include <set>
 #include <string>
 
+#include "plots/canvas.hpp"
 #include "plots/series.hpp"
 #include "plots/style.hpp"
 
@@ -90,11 +90,24 @@ TEST(LossFigures, SplitByTaskWhenThereAreSeveral) {
   Table table = replay_table();
   add_run(table, "a", "needle", "snapkv", 64, 0.5, 0.25);
   add_run(table, "b", "copy", "snapkv", 64, 0.75, 0.125);
-  const std::vector<Figure> figures = loss_figures(table);
-  ASSERT_THAT(names_of(figures), ElementsAre("loss", "loss_by_task_mass", "loss_by_task_output"));
-  EXPECT_THAT(figures[1].script, HasSubstr("needle (n = 1)"));
-  EXPECT_THAT(figures[1].script, HasSubstr("\n64 0.5 0.5 0.5\n"));
-  EXPECT_THAT(figures[2].script, HasSubstr("\n64 0.125 0.125 0.125\n"));
+  const std::vector<Figure> figures = loss_by_task_figures(table);
+  ASSERT_THAT(names_of(figures), ElementsAre("loss_by_task_mass", "loss_by_task_output"));
+  EXPECT_THAT(figures[0].script, HasSubstr("needle (n = 1)"));
+  EXPECT_THAT(figures[0].script, HasSubstr("\n64 0.5 0.5 0.5\n"));
+  EXPECT_THAT(figures[1].script, HasSubstr("\n64 0.125 0.125 0.125\n"));
+}
+
+TEST(AllFigures, AreDrawnFromTheTablesThatAreThereAndKnowTheirSection) {
+  Table replay = replay_table();
+  add_run(replay, "a", "needle", "snapkv", 64, 0.5);
+  Table overlap({"prompt", "task", "layer", "other_layer", "overlap"});
+  overlap.add_row({std::string("a"), std::string(), std::int64_t{1}, std::int64_t{0}, 0.25});
+  const std::vector<Figure> figures = all_figures({{"overlap", overlap}, {"replay", replay}, {"unknown", overlap}});
+  ASSERT_THAT(names_of(figures), ElementsAre("loss", "layer_overlap"));
+  EXPECT_EQ(figures[0].section, "loss");
+  EXPECT_EQ(figures[1].section, "patterns");
+  EXPECT_THAT(figure_tables(), testing::Contains("kept_overlap"));
+  EXPECT_THAT(all_figures({}), ElementsAre());
 }
 
 TEST(LossFigures, FullCacheAloneGivesNoFigureSinceItLosesNothing) {
@@ -177,11 +190,13 @@ TEST(LayerFigures, DrawALineForEveryTaskAndTheMeanWithItsIntervals) {
     add("kv", layer, 0.5, 3);
   }
   const std::vector<Figure> figures = layer_figures(table);
-  ASSERT_THAT(names_of(figures), ElementsAre("layers", "layer_shares_by_task"));
+  ASSERT_THAT(names_of(figures), ElementsAre("layers"));
   EXPECT_THAT(figures[0].script, HasSubstr("0 0.75 0.625 0.875\n1 0.25 0.125 0.375\n"));
   EXPECT_THAT(figures[0].script, HasSubstr("'kv (n = 3)'"));
   // Of two layers an even split is 1/2 each: twice that is 2^1; nothing is at most a quarter; 1 is even.
-  EXPECT_THAT(figures[1].script, HasSubstr("0 0 1\n0 1 0\n1 0 -2\n1 1 0\n"));
+  const std::vector<Figure> shares = layer_share_figures(table);
+  ASSERT_THAT(names_of(shares), ElementsAre("layer_shares_by_task"));
+  EXPECT_THAT(shares[0].script, HasSubstr("0 0 1\n0 1 0\n1 0 -2\n1 1 0\n"));
 }
 
 TEST(ConcentrationFigures, DrawACurveForEveryLayerAndAMapOfItsHeads) {
@@ -199,14 +214,14 @@ TEST(ConcentrationFigures, DrawACurveForEveryLayerAndAMapOfItsHeads) {
   EXPECT_THAT(figures[1].script, HasSubstr("'10 %%' 1"));
 }
 
-TEST(OverlapFigures, NeedMoreThanOneLayer) {
+TEST(LayerOverlapFigures, NeedMoreThanOneLayer) {
   Table table({"prompt", "task", "layer", "other_layer", "overlap"});
   table.add_row({std::string("a"), std::string(), std::int64_t{0}, std::int64_t{0}, 1.0});
-  EXPECT_THAT(overlap_figures(table), ElementsAre());
+  EXPECT_THAT(layer_overlap_figures(table), ElementsAre());
   table.add_row({std::string("a"), std::string(), std::int64_t{1}, std::int64_t{0}, 0.25});
   table.add_row({std::string("b"), std::string(), std::int64_t{1}, std::int64_t{0}, 0.75});
-  ASSERT_THAT(names_of(overlap_figures(table)), ElementsAre("layer_overlap"));
-  EXPECT_THAT(overlap_figures(table)[0].script, HasSubstr("\n0 1 0.5\n"));
+  ASSERT_THAT(names_of(layer_overlap_figures(table)), ElementsAre("layer_overlap"));
+  EXPECT_THAT(layer_overlap_figures(table)[0].script, HasSubstr("\n0 1 0.5\n"));
 }
 
 TEST(FutureFigures, PoolManyStepsInsteadOfDroppingThem) {
@@ -346,7 +361,7 @@ TEST(LogarithmicTics, AreAtOneTwoAndFiveWhereDecadesAreFew) {
   EXPECT_EQ(logarithmic_tics("y", 1.0, 1000.0), "set ytics norotate auto\n");
 }
 
-TEST(PictureFigures, ShowTheFirstPromptALayerAPanelOnALogarithmicScale) {
+TEST(AttentionMapFigures, ShowTheFirstPromptALayerAPanelOnALogarithmicScale) {
   Table table({"prompt", "task", "prompt_length", "layer", "query", "depth_bin", "attention"});
   for (const std::string prompt : {"a", "b"}) {
     for (std::int64_t layer = 0; layer < 2; ++layer) {
@@ -357,7 +372,7 @@ TEST(PictureFigures, ShowTheFirstPromptALayerAPanelOnALogarithmicScale) {
       }
     }
   }
-  const std::vector<Figure> figures = picture_figures(table);
+  const std::vector<Figure> figures = attention_map_figures(table);
   ASSERT_THAT(names_of(figures), ElementsAre("attention_maps"));
   EXPECT_THAT(figures[0].script, HasSubstr("(a, 100 positions)"));
   EXPECT_THAT(figures[0].script, HasSubstr("0.25 0 -1\n0.25 1 -1\n0.75 0 -3\n0.75 1 -3\n"));

@@ -41,7 +41,7 @@ std::size_t longest_line(const std::string& text) {
 }
 
 TEST(TerminalPlots, ShowLossByBudgetWithALetterPerPolicyWithinTheWidth) {
-  const std::string text = terminal_plots({.replay = replay()}, 80);
+  const std::string text = terminal_plots({{"replay", replay()}}, 80);
   EXPECT_THAT(text, HasSubstr("Attention mass lost (one prompt)"));
   EXPECT_THAT(text, HasSubstr("snapkv"));
   EXPECT_THAT(text, HasSubstr("cake"));
@@ -49,11 +49,11 @@ TEST(TerminalPlots, ShowLossByBudgetWithALetterPerPolicyWithinTheWidth) {
   EXPECT_THAT(text, HasSubstr("B"));
   EXPECT_THAT(text, Not(HasSubstr("full"))) << "nothing lost has no place on a logarithmic axis";
   EXPECT_LE(longest_line(text), 80U);
-  EXPECT_GT(longest_line(terminal_plots({.replay = replay()}, 120)), 80U);
+  EXPECT_GT(longest_line(terminal_plots({{"replay", replay()}}, 120)), 80U);
 }
 
 TEST(TerminalPlots, ShowTheLayersSharesOfTheBudget) {
-  const std::string text = terminal_plots({.tasks = tasks()}, 80);
+  const std::string text = terminal_plots({{"tasks", tasks()}}, 80);
   EXPECT_THAT(text, HasSubstr("Each layer's share of the budget (mean over 3 prompts)"));
   EXPECT_THAT(text, HasSubstr("CAKE"));
   EXPECT_THAT(text, Not(HasSubstr("DynamicKV")));
@@ -61,7 +61,7 @@ TEST(TerminalPlots, ShowTheLayersSharesOfTheBudget) {
 
 TEST(TerminalPlots, AreEmptyWhereThereIsNothingToShow) {
   EXPECT_EQ(terminal_plots({}, 80), "");
-  EXPECT_EQ(terminal_plots({.replay = results::Table(replay().columns())}, 80), "");
+  EXPECT_EQ(terminal_plots({{"replay", results::Table(replay().columns())}}, 80), "");
 }
 
 }  // namespace

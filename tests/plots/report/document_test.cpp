@@ -33,11 +33,11 @@ TEST(ReportPage, SaysWhyAPartIsLeftOut) {
 
 TEST(ReportPage, HoldsFiguresTablesAndTheLook) {
   ReportContent content;
-  content.tables.replay = results::Table::from_csv(
+  content.tables["replay"] = results::Table::from_csv(
       "prompt,task,policy,parameters,budget_requested,slots_held,layer,retained_mass\n"
       "p,kv,snapkv,,64,64,all,0.75\np,kv,h2o,,64,64,all,0.5\n",
       "replay.csv");
-  content.drawings = {{"loss", "<?xml?><svg id=\"x\"><use href='#x'/></svg>"}};
+  content.drawings = {{"loss", "loss", "<?xml?><svg id=\"x\"><use href='#x'/></svg>"}};
   content.look = Look{.policies = {"snapkv"}, .budgets = {"64"}, .choice = "These <two>.", .prompts = {}};
   const std::string page = report_page(content);
   EXPECT_THAT(page, HasSubstr("<svg id=\"loss-x\"><use href='#loss-x'/></svg>"));

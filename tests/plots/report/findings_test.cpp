@@ -21,14 +21,14 @@ results::Table tasks(const std::string& rows) {
 
 TEST(PatternFindings, NameTheLayersThatStandOut) {
   const auto sentences = pattern_findings(
-      {.attention = table("prompt,task,layer,head,kind\na,t,0,0,local\nb,t,0,0,local\na,t,0,1,retrieval\n"
-                          "b,t,0,1,retrieval\n"),
-       .tasks = tasks("all,layers,dispersion_normalized,0,0.9,0.9,0.9,2\n"
-                      "all,layers,dispersion_normalized,1,0.7,0.7,0.7,2\n"
-                      "all,layers,dispersion_normalized,2,0.1,0.1,0.1,2\n"
-                      "all,layers,shift_normalized,0,0.1,0.1,0.1,2\n"
-                      "all,layers,shift_normalized,2,0.5,0.5,0.5,2\n"
-                      "all,attention,sink_mass,1,0.25,0.25,0.25,2\n")});
+      {{"attention", table("prompt,task,layer,head,kind\na,t,0,0,local\nb,t,0,0,local\na,t,0,1,retrieval\n"
+                           "b,t,0,1,retrieval\n")},
+       {"tasks", tasks("all,layers,dispersion_normalized,0,0.9,0.9,0.9,2\n"
+                       "all,layers,dispersion_normalized,1,0.7,0.7,0.7,2\n"
+                       "all,layers,dispersion_normalized,2,0.1,0.1,0.1,2\n"
+                       "all,layers,shift_normalized,0,0.1,0.1,0.1,2\n"
+                       "all,layers,shift_normalized,2,0.5,0.5,0.5,2\n"
+                       "all,attention,sink_mass,1,0.25,0.25,0.25,2\n")}});
   ASSERT_THAT(sentences, SizeIs(3));
   EXPECT_THAT(sentences[0], HasSubstr("most dispersed in layers 0, 1"));
   EXPECT_THAT(sentences[0], HasSubstr("shifts most from query to query in layer 2"));
@@ -38,18 +38,18 @@ TEST(PatternFindings, NameTheLayersThatStandOut) {
 
 TEST(TaskFindings, SayHowMuchOfTheBudgetWouldMoveBetweenTasks) {
   // kv: 0.75 to layer 0; copy: 0.25: half the budget moves.
-  const auto sentences = task_findings({.tasks = tasks("all,layers,preference_share,0,0.5,0.5,0.5,2\n"
-                                                       "kv,layers,preference_share,0,0.75,0.75,0.75,1\n"
-                                                       "kv,layers,preference_share,1,0.25,0.25,0.25,1\n"
-                                                       "copy,layers,preference_share,0,0.25,0.25,0.25,1\n"
-                                                       "copy,layers,preference_share,1,0.75,0.75,0.75,1\n")});
+  const auto sentences = task_findings({{"tasks", tasks("all,layers,preference_share,0,0.5,0.5,0.5,2\n"
+                                                        "kv,layers,preference_share,0,0.75,0.75,0.75,1\n"
+                                                        "kv,layers,preference_share,1,0.25,0.25,0.25,1\n"
+                                                        "copy,layers,preference_share,0,0.25,0.25,0.25,1\n"
+                                                        "copy,layers,preference_share,1,0.75,0.75,0.75,1\n")}});
   ASSERT_THAT(sentences, SizeIs(1));
   EXPECT_THAT(sentences[0], HasSubstr("CAKE would give most to layer 0 for kv; layer 1 for copy"));
   EXPECT_THAT(sentences[0], HasSubstr("50 % of the budget would move"));
 }
 
 TEST(TaskFindings, NeedTwoTasks) {
-  EXPECT_THAT(task_findings({.tasks = tasks("kv,layers,preference_share,0,1,1,1,1\n")}), IsEmpty());
+  EXPECT_THAT(task_findings({{"tasks", tasks("kv,layers,preference_share,0,1,1,1,1\n")}}), IsEmpty());
 }
 
 TEST(BudgetFindings, TellUnevenPoliciesAndWhatTasksMove) {
@@ -57,7 +57,8 @@ TEST(BudgetFindings, TellUnevenPoliciesAndWhatTasksMove) {
       "prompt,policy,parameters,budget_requested,layer,head,slots\n"
       "a,cake,,64,0,0,96\na,cake,,64,1,0,32\nb,cake,,64,0,0,64\nb,cake,,64,1,0,64\n"
       "a,snapkv,,64,0,0,64\na,snapkv,,64,1,0,64\nb,snapkv,,64,0,0,64\nb,snapkv,,64,1,0,64\n";
-  const SmallTable found = budget_findings({.replay = table("prompt,task\na,kv\nb,copy\n"), .budgets = table(budgets)});
+  const SmallTable found =
+      budget_findings({{"replay", table("prompt,task\na,kv\nb,copy\n")}, {"budgets", table(budgets)}});
   // Shares of layer 0: 0.75 and 0.5, so 0.625 = 1.25 times even; between the tasks a quarter moves. snapkv is even.
   ASSERT_THAT(found.rows, SizeIs(1));
   EXPECT_THAT(found.rows[0], ElementsAre("cake", "0", "1.25", "1", "0.75", "25.0"));
@@ -71,7 +72,7 @@ TEST(NeedleFindings, TellWhereNeedlesAreLost) {
       "b,needle,100,0.9,h2o,,64,0,needle,0.5\nb,needle,100,0.9,h2o,,64,1,needle,1\nb,needle,100,0.9,h2o,,64,all,needle,"
       "0.75\n"
       "b,needle,100,0.9,h2o,,64,all,question,1\n";
-  const SmallTable found = needle_findings({.spans = table(spans)});
+  const SmallTable found = needle_findings({{"spans", table(spans)}});
   ASSERT_THAT(found.rows, SizeIs(1));
   EXPECT_THAT(found.rows[0], ElementsAre("h2o", "50", "25", "-", "75", "0", "25"));
 }
