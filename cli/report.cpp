@@ -18,6 +18,7 @@
 #include "core/text.hpp"
 #include "plots/report/document.hpp"
 #include "plots/series.hpp"
+#include "results/rows.hpp"
 #include "sim/policy/registry.hpp"
 #include "sim/replay/kept_overlap.hpp"
 #include "sim/replay/replay.hpp"
@@ -142,7 +143,7 @@ void add_look(const trace::TraceReader& trace, const Options& options, plots::Re
     return;
   }
   std::string budgets;
-  for (const std::string& budget : plots::spread(plots::requested_budgets(*replay), kMostBudgets)) {
+  for (const std::string& budget : results::spread(results::requested_budgets(*replay), kMostBudgets)) {
     budgets += (budgets.empty() ? "" : ",") + budget;
   }
   settings.budgets = sim::parse_budgets(budgets);

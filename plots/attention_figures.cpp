@@ -1,5 +1,3 @@
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <map>
 #include <set>
@@ -11,6 +9,7 @@
 #include "plots/figures.hpp"
 #include "plots/maps.hpp"
 #include "plots/series.hpp"
+#include "results/rows.hpp"
 
 namespace evictlab::plots {
 namespace {
@@ -33,18 +32,13 @@ struct HeadMap {
 
 /// Maps of one quantity by task; all under "" where tasks are not told apart.
 std::map<std::string, HeadMap> head_maps(const Table& table, const HeadQuantity& quantity, bool by_task) {
-  const std::size_t prompt = table.column("prompt");
-  const std::size_t task = table.column("task");
-  const std::size_t layer = table.column("layer");
-  const std::size_t head = table.column("head");
-  const std::size_t value_column = table.column(quantity.column);
   std::map<std::string, HeadMap> maps;
-  for (std::size_t r = 0; r < table.rows(); ++r) {
-    HeadMap& map = maps[by_task ? table.text(r, task) : std::string()];
-    map.prompts.insert(table.text(r, prompt));
-    const double x = index_at(table, r, head).value_or(0);
-    const double y = index_at(table, r, layer).value_or(0);
-    if (const auto value = table.number(r, value_column)) map.cells.add(x, y, *value);
+  for (const results::RowView row : results::RowsOf(table)) {
+    HeadMap& map = maps[by_task ? row.text("task") : std::string()];
+    map.prompts.insert(row.prompt());
+    const double x = row.index("head").value_or(0);
+    const double y = row.index("layer").value_or(0);
+    if (const auto value = row.number(quantity.column)) map.cells.add(x, y, *value);
   }
   return maps;
 }
@@ -93,8 +87,7 @@ std::vector<Figure> attention_by_task_figures(const Table& table) {
   std::vector<std::pair<std::string, CellMap>> maps;
   for (auto& [task, map] : by_task) {
     if (map.cells.empty()) continue;
-    maps.emplace_back(fmt::format("{} (n = {})", task.empty() ? "no task" : task, map.prompts.size()),
-                      std::move(map.cells));
+    maps.emplace_back(task_label(task, map.prompts.size()), std::move(map.cells));
   }
   if (maps.empty()) return {};
   return {draw_head_maps("attention_by_task", "Normalized attention entropy by task",

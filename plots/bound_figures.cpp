@@ -8,53 +8,90 @@
 #include "plots/canvas.hpp"
 #include "plots/figures.hpp"
 #include "plots/series.hpp"
+#include "results/measures.hpp"
+#include "results/run_table.hpp"
 
 namespace evictlab::plots {
 namespace {
 
-using results::Table;
+using results::Measure;
+using results::Run;
 
 struct Bound {
-  const char* column;
-  const char* label;
+  Measure measure;
   Style style;
 };
 
+const std::array<Bound, 4>& bounds() {
+  static const std::array<Bound, 4> kBounds = {{{Measure::kAdaBound, {"#D55E00", 9, "solid", 2}},
+                                                {Measure::kHeadBound, {"#E69F00", 7, "solid", 2}},
+                                                {Measure::kKeptMaxBound, {"#0072B2", 5, "solid", 2}},
+                                                {Measure::kValueBound, {"#009E73", 13, "solid", 2}}}};
+  return kBounds;
+}
+
+/// Runs that lose anything, by budget: the ratios of a bound to the exact loss are taken of them.
+std::map<std::string, std::vector<Run>> lossy_runs(const results::Table& table) {
+  std::map<std::string, std::vector<Run>> runs;
+  for (Run& run : results::runs_over_layers(table)) {
+    if (!run.slots_held || run[Measure::kExactLoss].value_or(0) <= 1e-9) continue;
+    std::vector<Run>& own = runs[run.budget_text];
+    own.push_back(std::move(run));
+  }
+  return runs;
+}
+
+double mean_slots(const std::vector<Run>& runs) {
+  double sum = 0;
+  for (const Run& run : runs) sum += *run.slots_held;
+  return sum / static_cast<double>(runs.size());
+}
+
+/// By prompt: the mean over policies of ln(bound / exact), so that ratios average as ratios.
+std::map<std::string, double> log_ratios(const std::vector<Run>& runs, Measure bound) {
+  std::map<std::string, std::pair<double, int>> sums;
+  for (const Run& run : runs) {
+    const auto value = run[bound];
+    if (!value || *value <= 0) continue;
+    auto& [sum, count] = sums[run.prompt];
+    sum += std::log(*value / *run[Measure::kExactLoss]);
+    ++count;
+  }
+  std::map<std::string, double> means;
+  for (const auto& [prompt, sum] : sums) means[prompt] = sum.first / sum.second;
+  return means;
+}
+
+/// Lines "slots ratio low high" of one bound, a budget each.
+std::string bound_line(const std::map<std::string, std::vector<Run>>& runs, Measure bound) {
+  std::map<double, std::string> points;  // by slots
+  for (const auto& [budget, own] : runs) {
+    const std::map<std::string, double> logs = log_ratios(own, bound);
+    if (logs.empty()) continue;
+    const results::Interval ratio = estimate(logs);
+    const double slots = mean_slots(own);
+    points[slots] = fmt::format("{:.9g} {:.9g} {:.9g} {:.9g}\n", slots, std::exp(ratio.mean), std::exp(ratio.low),
+                                std::exp(ratio.high));
+  }
+  std::string lines;
+  for (const auto& [slots, line] : points) lines += line;
+  return lines;
+}
+
 }  // namespace
 
-std::vector<Figure> bound_figures(const Table& table) {
-  const std::array<Bound, 4> bounds = {{{"ada_bound", "Ada-KV bound", {"#D55E00", 9, "solid", 2}},
-                                        {"head_bound", "per-head bound", {"#E69F00", 7, "solid", 2}},
-                                        {"keptmax_bound", "kept-max bound", {"#0072B2", 5, "solid", 2}},
-                                        {"value_bound", "value-aware bound", {"#009E73", 13, "solid", 2}}}};
-  if (!find_column(table, "exact_loss")) return {};
-  const std::size_t prompt = table.column("prompt");
-  const std::size_t budget = table.column("budget_requested");
-  const std::size_t layer = table.column("layer");
-  const std::size_t slots = table.column("slots_held");
-  const std::size_t exact = table.column("exact_loss");
-  // By bound, budget and prompt: the mean over policies of ln(bound / exact), so that ratios average as ratios.
-  std::array<std::map<std::string, std::map<std::string, std::pair<double, int>>>, 4> logs;
-  std::map<std::string, std::pair<double, int>> held;
+/// How far the bounds are above the exact loss, by budget ("bounds"). Of full-tier recordings.
+std::vector<Figure> bound_figures(const results::Table& table) {
+  const std::map<std::string, std::vector<Run>> runs = lossy_runs(table);
+  if (runs.empty()) return {};
   std::set<std::string> prompts;
-  for (std::size_t r = 0; r < table.rows(); ++r) {
-    const auto loss = table.number(r, exact);
-    const auto at = table.number(r, slots);
-    if (table.text(r, layer) != "all" || !loss || !at || *loss <= 1e-9) continue;
-    prompts.insert(table.text(r, prompt));
-    held[table.text(r, budget)].first += *at;
-    ++held[table.text(r, budget)].second;
-    for (std::size_t b = 0; b < bounds.size(); ++b) {
-      const auto value = table.number(r, table.column(bounds[b].column));
-      if (!value || *value <= 0) continue;
-      auto& [sum, count] = logs[b][table.text(r, budget)][table.text(r, prompt)];
-      sum += std::log(*value / *loss);
-      ++count;
-    }
+  for (const auto& [budget, own] : runs) {
+    for (const Run& run : own) prompts.insert(run.prompt);
   }
-  if (prompts.empty()) return {};
   Canvas::Legend legend;
-  for (const Bound& bound : bounds) legend.emplace_back(bound.label, bound.style);
+  for (const Bound& bound : bounds()) {
+    legend.emplace_back(std::string(results::info(bound.measure).label), bound.style);
+  }
   Canvas canvas({.name = "bounds",
                  .title = "How far the bounds are above the exact loss",
                  .caption = mean_over(prompts.size(), true) + "; geometric mean over policies",
@@ -63,20 +100,10 @@ std::vector<Figure> bound_figures(const Table& table) {
                  .panel_height = 380,
                  .legend = legend});
   std::vector<std::string> plots;
-  for (std::size_t b = 0; b < bounds.size(); ++b) {
-    std::map<double, std::string> points;  // by slots
-    for (const auto& [requested, by_prompt] : logs[b]) {
-      std::map<std::string, double> means;
-      for (const auto& [name, mean] : by_prompt) means[name] = mean.first / mean.second;
-      const results::Interval ratio = estimate(means);
-      const double x = held.at(requested).first / held.at(requested).second;
-      points[x] = fmt::format("{:.9g} {:.9g} {:.9g} {:.9g}\n", x, std::exp(ratio.mean), std::exp(ratio.low),
-                              std::exp(ratio.high));
-    }
-    std::string lines;
-    for (const auto& [x, line] : points) lines += line;
-    if (lines.empty()) continue;
-    const auto drawn = line_with_bars(canvas.add_data(lines), bounds[b].style);
+  for (const Bound& bound : bounds()) {
+    const std::string line = bound_line(runs, bound.measure);
+    if (line.empty()) continue;
+    const auto drawn = line_with_bars(canvas.add_data(line), bound.style);
     plots.insert(plots.end(), drawn.begin(), drawn.end());
   }
   canvas.add_panel("", fmt::format("set xlabel 'slots held per layer and kv head' offset 0,0.3 textcolor rgb '{0}'\n"

@@ -12,10 +12,13 @@
 #include "plots/figures.hpp"
 #include "plots/maps.hpp"
 #include "plots/series.hpp"
+#include "results/rows.hpp"
 
 namespace evictlab::plots {
 namespace {
 
+using results::PolicyKey;
+using results::RowView;
 using results::Table;
 
 using ByLayer = std::map<double, double>;  // slots of all heads, by layer
@@ -26,19 +29,13 @@ struct Budgets {
   std::set<std::string> prompts;
 };
 
-Budgets read(const Table& table) {
-  const std::size_t prompt = table.column("prompt");
-  const std::size_t policy = table.column("policy");
-  const std::size_t parameters = table.column("parameters");
-  const std::size_t budget = table.column("budget_requested");
-  const std::size_t layer = table.column("layer");
-  const std::size_t slots = table.column("slots");
+Budgets read_budgets(const Table& table) {
   Budgets budgets;
-  for (std::size_t r = 0; r < table.rows(); ++r) {
-    budgets.prompts.insert(table.text(r, prompt));
-    ByLayer& by_layer =
-        budgets.held[table.text(r, budget)][{table.text(r, policy), table.text(r, parameters)}][table.text(r, prompt)];
-    by_layer[index_at(table, r, layer).value_or(0)] += table.number(r, slots).value_or(0);
+  for (const RowView row : results::RowsOf(table)) {
+    const std::string prompt = row.prompt();
+    budgets.prompts.insert(prompt);
+    ByLayer& by_layer = budgets.held[row.budget()][row.policy()][prompt];
+    by_layer[row.index("layer").value_or(0)] += row.number("slots").value_or(0);
   }
   return budgets;
 }
@@ -132,38 +129,38 @@ void draw_panel(const std::string& budget, const Lines& lines, Canvas& canvas) {
   canvas.add_panel(fmt::format("budget {}", budget), commands + joined(plots));
 }
 
-/// Slots of each kept set relative to its layer's mean, for the policies that do not treat all alike.
-std::optional<Figure> head_figure(const Table& table, const std::string& requested) {
-  const std::size_t prompt = table.column("prompt");
-  const std::size_t policy = table.column("policy");
-  const std::size_t parameters = table.column("parameters");
-  const std::size_t budget = table.column("budget_requested");
-  const std::size_t layer = table.column("layer");
-  const std::size_t head = table.column("head");
-  const std::size_t slots = table.column("slots");
-  // By policy, prompt and layer: the sets' slots.
-  std::map<PolicyKey, std::map<std::pair<std::string, double>, std::map<double, double>>> held;
+/// The slots of a layer's kept sets, by prompt and layer.
+using SetsByPlace = std::map<std::pair<std::string, double>, std::map<double, double>>;
+
+/// Slots relative to the layer's mean, kept sets (x) by layers (y); nothing where no layer's sets differ.
+std::optional<CellMap> head_map(const SetsByPlace& places) {
+  CellMap map;
+  bool uneven = false;
+  for (const auto& [place, slots_by_set] : places) {
+    double mean = 0;
+    for (const auto& [set, slots] : slots_by_set) mean += slots / static_cast<double>(slots_by_set.size());
+    for (const auto& [set, slots] : slots_by_set) {
+      map.add(set, place.second, mean > 0 ? slots / mean : 1);
+      uneven = uneven || std::abs(slots - mean) > 1.0;  // more than rounding
+    }
+  }
+  return uneven ? std::optional(map) : std::nullopt;
+}
+
+/// What each kept set gets of its layer's slots, for the policies that do not treat all alike.
+std::optional<Figure> head_figure(const Table& table, const std::string& budget) {
+  std::map<PolicyKey, SetsByPlace> held;
   std::set<std::string> prompts;
-  for (std::size_t r = 0; r < table.rows(); ++r) {
-    if (table.text(r, budget) != requested) continue;
-    prompts.insert(table.text(r, prompt));
-    held[{table.text(r, policy), table.text(r, parameters)}]
-        [{table.text(r, prompt), index_at(table, r, layer).value_or(0)}][index_at(table, r, head).value_or(0)] =
-            table.number(r, slots).value_or(0);
+  for (const RowView row : results::RowsOf(table)) {
+    if (row.budget() != budget) continue;
+    const std::string prompt = row.prompt();
+    prompts.insert(prompt);
+    held[row.policy()][{prompt, row.index("layer").value_or(0)}][row.index("head").value_or(0)] =
+        row.number("slots").value_or(0);
   }
   std::vector<std::pair<Series, CellMap>> drawn;
   for (const Series& one : series_of(table)) {
-    CellMap map;
-    bool uneven = false;
-    for (const auto& [place, by_head] : held[one.key]) {
-      double mean = 0;
-      for (const auto& [number, count] : by_head) mean += count / static_cast<double>(by_head.size());
-      for (const auto& [number, count] : by_head) {
-        map.add(number, place.second, mean > 0 ? count / mean : 1);
-        uneven = uneven || std::abs(count - mean) > 1.0;  // more than rounding
-      }
-    }
-    if (uneven) drawn.emplace_back(one, std::move(map));
+    if (const auto map = head_map(held[one.key])) drawn.emplace_back(one, *map);
   }
   if (drawn.empty()) return std::nullopt;
   const double kLimit = 2;  // powers of two
@@ -171,15 +168,14 @@ std::optional<Figure> head_figure(const Table& table, const std::string& request
     return ratio > 0 ? std::clamp(std::log2(ratio), -kLimit, kLimit) : -kLimit;
   };
   const CellMap& first = drawn.front().second;
-  Canvas canvas(
-      {.name = "head_budgets",
-       .title = fmt::format("How policies share a layer's budget among its kept sets, at budget {}", requested),
-       .caption = mean_over(prompts.size(), false) + "; relative to an even split inside the layer",
-       .panels = static_cast<int>(drawn.size()),
-       .columns = static_cast<int>(std::min<std::size_t>(drawn.size(), 3)),
-       .panel_width = std::max(map_size(first.last_x()), 280),
-       .panel_height = map_size(first.last_y()),
-       .color_scale_width = 150});
+  Canvas canvas({.name = "head_budgets",
+                 .title = fmt::format("How policies share a layer's budget among its kept sets, at budget {}", budget),
+                 .caption = mean_over(prompts.size(), false) + "; relative to an even split inside the layer",
+                 .panels = static_cast<int>(drawn.size()),
+                 .columns = static_cast<int>(std::min<std::size_t>(drawn.size(), 3)),
+                 .panel_width = std::max(map_size(first.last_x()), 280),
+                 .panel_height = map_size(first.last_y()),
+                 .color_scale_width = 150});
   for (const auto& [one, map] : drawn) {
     canvas.add_panel(one.label, diverging_palette() + fmt::format("set cbrange [{}:{}]\n", -kLimit, kLimit) +
                                     map_panel(canvas.add_data(map.lines(shown)),
@@ -194,11 +190,11 @@ std::optional<Figure> head_figure(const Table& table, const std::string& request
 /// Each layer's share of the budget, relative to an even split, per policy ("layer_budgets"); what each head gets under
 /// the policies that do not treat all heads alike ("head_budgets").
 std::vector<Figure> budget_figures(const Table& table) {
-  const Budgets budgets = read(table);
   if (table.rows() == 0) return {};
-  std::vector<std::string> requested = spread(requested_budgets(table), 4);
+  const Budgets budgets = read_budgets(table);
+  std::vector<std::string> requested = results::spread(results::requested_budgets(table), 4);
   const Lines lines = lines_of(budgets, requested, series_of(table));
-  if (lines.series.empty()) requested = spread(requested, 1);  // all alike: one panel says it
+  if (lines.series.empty()) requested = results::spread(requested, 1);  // all alike: one panel says it
 
   Canvas canvas({.name = "layer_budgets",
                  .title = "How policies share a budget among the layers",
@@ -211,8 +207,7 @@ std::vector<Figure> budget_figures(const Table& table) {
   for (const std::string& budget : requested) draw_panel(budget, lines, canvas);
   canvas.add_legend();
   std::vector<Figure> figures{canvas.finish()};
-  if (auto heads = head_figure(table, spread(requested_budgets(table), 1).front()))
-    figures.push_back(std::move(*heads));
+  if (auto heads = head_figure(table, results::middle_budget(table))) figures.push_back(std::move(*heads));
   return figures;
 }
 

@@ -9,10 +9,12 @@
 #include "plots/figures.hpp"
 #include "plots/maps.hpp"
 #include "plots/series.hpp"
+#include "results/rows.hpp"
 
 namespace evictlab::plots {
 namespace {
 
+using results::RowView;
 using results::Table;
 
 struct Concentration {
@@ -22,25 +24,20 @@ struct Concentration {
   std::set<std::string> prompts;
 };
 
-Concentration read(const Table& table) {
-  const std::size_t prompt = table.column("prompt");
-  const std::size_t layer = table.column("layer");
-  const std::size_t head = table.column("head");
-  const std::size_t fraction = table.column("fraction");
-  const std::size_t mass = table.column("mass");
+Concentration read_concentration(const Table& table) {
   std::set<double> fractions;
-  for (std::size_t r = 0; r < table.rows(); ++r) fractions.insert(table.number(r, fraction).value_or(0));
+  for (const RowView row : results::RowsOf(table)) fractions.insert(row.number("fraction").value_or(0));
   Concentration result;
   result.fractions.assign(fractions.begin(), fractions.end());
-  for (std::size_t r = 0; r < table.rows(); ++r) {
-    const auto value = table.number(r, mass);
-    if (!value) continue;
-    const double number = index_at(table, r, layer).value_or(0);
-    const double share = table.number(r, fraction).value_or(0);
-    const auto place = std::ranges::lower_bound(result.fractions, share) - result.fractions.begin();
-    result.heads[number].add(static_cast<double>(place), index_at(table, r, head).value_or(0), *value);
-    result.by_layer[number][share].add(0, 0, *value);
-    result.prompts.insert(table.text(r, prompt));
+  for (const RowView row : results::RowsOf(table)) {
+    const auto mass = row.number("mass");
+    if (!mass) continue;
+    const double layer = row.index("layer").value_or(0);
+    const double fraction = row.number("fraction").value_or(0);
+    const auto place = std::ranges::lower_bound(result.fractions, fraction) - result.fractions.begin();
+    result.heads[layer].add(static_cast<double>(place), row.index("head").value_or(0), *mass);
+    result.by_layer[layer][fraction].add(0, 0, *mass);
+    result.prompts.insert(row.prompt());
   }
   return result;
 }
@@ -119,7 +116,7 @@ Figure curves_figure(const Concentration& data) {
 
 /// Attention held by the most attended positions, per layer ("mass_curves") and head ("concentration").
 std::vector<Figure> concentration_figures(const Table& table) {
-  const Concentration data = read(table);
+  const Concentration data = read_concentration(table);
   if (data.heads.empty()) return {};
   return {curves_figure(data), heads_figure(data)};
 }

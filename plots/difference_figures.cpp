@@ -7,8 +7,8 @@
 #include "plots/canvas.hpp"
 #include "plots/figures.hpp"
 #include "plots/maps.hpp"
-#include "plots/series.hpp"
-#include "plots/task_values.hpp"
+#include "results/rows.hpp"
+#include "results/task_values.hpp"
 
 namespace evictlab::plots {
 namespace {
@@ -38,30 +38,27 @@ struct Differences {
   std::string prompts;
 };
 
-Differences read(const Table& table) {
-  const std::size_t task = table.column("task");
-  const std::size_t quantity = table.column("quantity");
-  const std::size_t layer = table.column("layer_a");
+Differences read_differences(const Table& table) {
   Differences all;
-  for (std::size_t r = 0; r < table.rows(); ++r) {
-    const auto value = table.number(r, table.column("difference"));
-    const auto low = table.number(r, table.column("low"));
-    const auto high = table.number(r, table.column("high"));
+  for (const results::RowView row : results::RowsOf(table)) {
+    const auto value = row.number("difference");
+    const auto low = row.number("low");
+    const auto high = row.number("high");
     if (!value || !low || !high) continue;
     const std::string numbers = fmt::format("{:.9g} {:.9g} {:.9g}\n", *value, *low, *high);
-    const std::string name = table.text(r, task);
-    const std::string a = table.text(r, table.column("prompts_a"));
-    const std::string b = table.text(r, table.column("prompts_b"));
-    if (table.text(r, quantity) == kDistance) {
-      all.tasks.push_back(fmt::format("{} (n = {})", name, a == b ? a : a + ", " + b));
+    const std::string task = row.text("task");
+    const std::string quantity = row.text("quantity");
+    const std::string a = row.text("prompts_a");
+    const std::string b = row.text("prompts_b");
+    if (quantity == kDistance) {
+      all.tasks.push_back(fmt::format("{} (n = {})", task, a == b ? a : a + ", " + b));
       all.distances.push_back(numbers);
-      if (name == kAllTasks) {
-        all.prompts = table.text(r, table.column("paired")) == "yes"
-                          ? fmt::format("the {} prompts that both have, in pairs", a)
-                          : fmt::format("{} prompts of A, {} others of B", a, b);
+      if (task == results::kAllTasks) {
+        all.prompts = row.text("paired") == "yes" ? fmt::format("the {} prompts that both have, in pairs", a)
+                                                  : fmt::format("{} prompts of A, {} others of B", a, b);
       }
-    } else if (const auto x = index_at(table, r, layer); x && name == kAllTasks) {
-      all.points[table.text(r, quantity)] += fmt::format("{:.9g} {}", *x, numbers);
+    } else if (const auto x = row.index("layer_a"); x && task == results::kAllTasks) {
+      all.points[quantity] += fmt::format("{:.9g} {}", *x, numbers);
       all.last_layer = std::max(all.last_layer, *x);
     }
   }
@@ -79,7 +76,7 @@ std::string axes(const std::string& x_label, const std::string& y_label) {
 
 /// A - B by layer, and by task how far the preferences over layers lie apart ("differences").
 std::vector<Figure> difference_figures(const Table& table) {
-  const Differences all = read(table);
+  const Differences all = read_differences(table);
   std::vector<Quantity> drawn;
   for (const Quantity& quantity : kQuantities) {
     if (all.points.contains(quantity.name)) drawn.push_back(quantity);

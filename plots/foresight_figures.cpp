@@ -9,10 +9,12 @@
 #include "plots/figures.hpp"
 #include "plots/maps.hpp"
 #include "plots/series.hpp"
+#include "results/rows.hpp"
 
 namespace evictlab::plots {
 namespace {
 
+using results::RowView;
 using results::Table;
 
 // Steps beyond this are pooled into as many bins, each the mean of its steps.
@@ -22,9 +24,6 @@ constexpr double kMostSteps = 64;
 
 /// How long the window's choice lasts, layer by future query ("foresight").
 std::vector<Figure> future_figures(const Table& table) {
-  const std::size_t prompt = table.column("prompt");
-  const std::size_t layer = table.column("layer");
-  const std::size_t step = table.column("step");
   struct Column {
     const char* name;
     const char* title;
@@ -33,15 +32,14 @@ std::vector<Figure> future_figures(const Table& table) {
   Column columns[] = {{"hit_rate", "In the window's top set"}, {"drift", "Not in the first query's top set"}};
   std::set<std::string> prompts;
   double last_step = 0;
-  for (std::size_t r = 0; r < table.rows(); ++r) last_step = std::max(last_step, index_at(table, r, step).value_or(0));
+  for (const RowView row : results::RowsOf(table)) last_step = std::max(last_step, row.index("step").value_or(0));
   const double pooled = std::max(1.0, std::ceil((last_step + 1) / kMostSteps));
-  for (std::size_t r = 0; r < table.rows(); ++r) {
-    prompts.insert(table.text(r, prompt));
+  for (const RowView row : results::RowsOf(table)) {
+    prompts.insert(row.prompt());
     for (Column& column : columns) {
-      const auto value = table.number(r, table.column(column.name));
+      const auto value = row.number(column.name);
       if (!value) continue;
-      column.map.add(std::floor(index_at(table, r, step).value_or(0) / pooled), index_at(table, r, layer).value_or(0),
-                     *value);
+      column.map.add(std::floor(row.index("step").value_or(0) / pooled), row.index("layer").value_or(0), *value);
     }
   }
   if (columns[0].map.empty()) return {};

@@ -8,22 +8,20 @@
 #include "plots/figures.hpp"
 #include "plots/maps.hpp"
 #include "plots/series.hpp"
-#include "plots/task_values.hpp"
+#include "results/task_values.hpp"
 
 namespace evictlab::plots {
 namespace {
 
+using results::kAllTasks;
 using results::Table;
+using results::TaskValues;
 
 struct Quantity {
   const char* name;
   const char* title;
   const char* label;
 };
-
-std::string task_label(const TaskValues& values, const std::string& task) {
-  return fmt::format("{} (n = {})", task.empty() ? "no task" : task, values.prompts(task));
-}
 
 /// Values below `least`, which a logarithmic axis cannot show, are drawn there.
 std::string points_of(const TaskValues::ByLayer& by_layer, double least = -1e300) {
@@ -54,9 +52,9 @@ std::vector<Figure> lines_by_task(const TaskValues& values, std::string name, st
   }
   if (drawn.empty()) return {};
   const bool several = values.tasks().size() > 1;
-  Canvas::Legend legend{{task_label(values, kAllTasks), all_style()}};
+  Canvas::Legend legend{{task_label(kAllTasks, values.prompts(kAllTasks)), all_style()}};
   for (std::size_t t = 0; several && t < values.tasks().size(); ++t) {
-    legend.emplace_back(task_label(values, values.tasks()[t]), task_style(t));
+    legend.emplace_back(task_label(values.tasks()[t], values.prompts(values.tasks()[t])), task_style(t));
   }
   Canvas canvas({.name = std::move(name),
                  .title = std::move(title),
@@ -113,7 +111,7 @@ std::vector<Figure> layer_share_figures(const Table& tasks) {
   constexpr Quantity kShares[] = {{"preference_share", "CAKE's preference", ""},
                                   {"retained_share", "DynamicKV's retained share", ""}};
   std::vector<std::string> names;
-  for (const std::string& task : values.tasks()) names.push_back(task_label(values, task));
+  for (const std::string& task : values.tasks()) names.push_back(task_label(task, values.prompts(task)));
   if (names.size() < 2) return {};
   const double kLimit = 2;  // powers of two
   const auto shown = [kLimit](double ratio) {

@@ -6,6 +6,7 @@
 #include "plots/figures.hpp"
 #include "plots/maps.hpp"
 #include "plots/series.hpp"
+#include "results/rows.hpp"
 
 namespace evictlab::plots {
 
@@ -13,17 +14,13 @@ using results::Table;
 
 /// Which layers look at the same positions: the overlap of their top sets ("layer_overlap").
 std::vector<Figure> layer_overlap_figures(const Table& table) {
-  const std::size_t prompt = table.column("prompt");
-  const std::size_t layer = table.column("layer");
-  const std::size_t other = table.column("other_layer");
-  const std::size_t overlap = table.column("overlap");
   CellMap map;
   std::set<std::string> prompts;
-  for (std::size_t r = 0; r < table.rows(); ++r) {
-    const auto value = table.number(r, overlap);
-    if (!value) continue;
-    map.add(index_at(table, r, other).value_or(0), index_at(table, r, layer).value_or(0), *value);
-    prompts.insert(table.text(r, prompt));
+  for (const results::RowView row : results::RowsOf(table)) {
+    const auto overlap = row.number("overlap");
+    if (!overlap) continue;
+    map.add(row.index("other_layer").value_or(0), row.index("layer").value_or(0), *overlap);
+    prompts.insert(row.prompt());
   }
   if (map.empty() || map.last_y() < 1) return {};
   Canvas canvas({.name = "layer_overlap",

@@ -13,9 +13,20 @@
 namespace evictlab::plots {
 namespace {
 
+using results::Measure;
+using results::Role;
 using results::Table;
 
 using Point = ReplayLosses::Point;
+
+/// A loss that has panels of its own: over all prompts, and by task.
+struct DrawnLoss {
+  Measure measure;
+  const char* title;
+  const char* by_task;  // name of the figure
+};
+constexpr DrawnLoss kLosses[] = {{Measure::kRetainedMass, "Attention mass lost", "loss_by_task_mass"},
+                                 {Measure::kRelativeLoss, "Attention output lost", "loss_by_task_output"}};
 
 // Losses below this are drawn as none: what rounding leaves.
 constexpr double kNoLoss = 1e-6;
@@ -23,13 +34,13 @@ constexpr double kNoLoss = 1e-6;
 // One panel's content and extent.
 struct Panel {
   std::string title;
-  const Measure* measure;
+  Measure measure;
   std::vector<std::pair<const Series*, std::vector<Point>>> lines;
 };
 
-Panel make_panel(const ReplayLosses& replay, const std::vector<Series>& series, const Measure& measure,
-                 std::string title, const std::set<std::string>& prompts) {
-  Panel panel{std::move(title), &measure, {}};
+Panel make_panel(const ReplayLosses& replay, const std::vector<Series>& series, Measure measure, std::string title,
+                 const std::set<std::string>& prompts) {
+  Panel panel{std::move(title), measure, {}};
   for (const Series& one : series) {
     std::vector<Point> points = replay.points(one.key, measure, prompts);
     std::erase_if(points, [](const Point& point) { return !(point.loss.mean >= kNoLoss); });
@@ -47,20 +58,41 @@ struct Range {
   }
 };
 
-// The area between oracle and random: where a policy can be.
-std::string shaded_range(const Panel& panel, Canvas& canvas) {
-  const auto find = [&panel](std::string_view policy) {
-    return std::ranges::find_if(panel.lines, [policy](const auto& line) { return line.first->key.policy == policy; });
-  };
-  const auto oracle = find("oracle");
-  const auto random = find("random");
-  if (oracle == panel.lines.end() || random == panel.lines.end()) return {};
+// Where a policy can be: between the first ceiling and the first control of the legend that lose anything.
+struct ShadedRange {
+  const std::pair<const Series*, std::vector<Point>>* ceiling = nullptr;
+  const std::pair<const Series*, std::vector<Point>>* control = nullptr;
+  bool drawn() const { return ceiling != nullptr && control != nullptr; }
+};
+
+ShadedRange shaded_range(const Panel& panel) {
+  ShadedRange range;
+  for (const auto& line : panel.lines) {
+    if (line.first->role == Role::kCeiling && range.ceiling == nullptr) range.ceiling = &line;
+    if (line.first->role == Role::kControl && range.control == nullptr) range.control = &line;
+  }
+  return range;
+}
+
+/// "; grey: between oracle and random", or nothing where no panel is shaded.
+std::string shade_caption(const std::vector<Panel>& panels) {
+  for (const Panel& panel : panels) {
+    const ShadedRange range = shaded_range(panel);
+    if (!range.drawn()) continue;
+    return fmt::format("; grey: between {} and {}", range.ceiling->first->label, range.control->first->label);
+  }
+  return {};
+}
+
+std::string draw_shade(const Panel& panel, Canvas& canvas) {
+  const ShadedRange range = shaded_range(panel);
+  if (!range.drawn()) return {};
   std::string outline;
   const auto add = [&outline](const Point& point) {
     outline += fmt::format("{:.9g} {:.9g}\n", point.slots, point.loss.mean);
   };
-  std::ranges::for_each(oracle->second, add);
-  std::for_each(random->second.rbegin(), random->second.rend(), add);
+  std::ranges::for_each(range.ceiling->second, add);
+  std::for_each(range.control->second.rbegin(), range.control->second.rend(), add);
   return fmt::format("{} using 1:2 with filledcurves closed fc rgb '#F0F0F0' notitle", canvas.add_data(outline));
 }
 
@@ -70,10 +102,10 @@ void draw_panel(const Panel& panel, const Range& slots, const Range& losses, Can
       "set ylabel {1} offset 0.5,0 textcolor rgb '{0}'\n"
       "set logscale x 2\nset logscale y 10\nset format x '%.0f'\nset format y '%g'\nset mytics default\n"
       "set xrange [{2:.9g}:{3:.9g}]\nset yrange [{4:.9g}:{5:.9g}]\n{6}plot ",
-      kTextColor, gnuplot_string(panel.measure->label), slots.low / 1.12, slots.high * 1.12, losses.low / 1.25,
+      kTextColor, gnuplot_string(loss_label(panel.measure)), slots.low / 1.12, slots.high * 1.12, losses.low / 1.25,
       losses.high * 1.25, logarithmic_tics("y", losses.low / 1.25, losses.high * 1.25));
   std::vector<std::string> plots;
-  if (const std::string shade = shaded_range(panel, canvas); !shade.empty()) plots.push_back(shade);
+  if (const std::string shade = draw_shade(panel, canvas); !shade.empty()) plots.push_back(shade);
   for (const auto& [series, points] : panel.lines) {
     std::string lines;
     for (const Point& point : points) {
@@ -126,18 +158,18 @@ std::vector<Figure> draw_figure(std::string name, std::string title, std::string
 }  // namespace
 
 /// Losses by budget over all prompts ("loss"): attention mass lost and, where measured, relative output loss against
-/// the slots held, with 95 % bootstrap intervals, the range between random and oracle shaded. A point is drawn only if
-/// the policy was measured on every prompt at that budget.
+/// the slots held, with 95 % bootstrap intervals, the range between a control and a ceiling shaded. A point is drawn
+/// only if the policy was measured on every prompt at that budget.
 std::vector<Figure> loss_figures(const Table& table) {
   const ReplayLosses replay(table);
   const std::vector<Series> series = series_of(table);
   std::vector<Panel> panels;
-  for (const Measure* measure : {&kMassLost, &kOutputLoss}) {
-    if (!replay.measured(*measure)) continue;
-    panels.push_back(make_panel(replay, series, *measure, measure->title, replay.prompts()));
+  for (const DrawnLoss& loss : kLosses) {
+    if (!replay.measured(loss.measure)) continue;
+    panels.push_back(make_panel(replay, series, loss.measure, loss.title, replay.prompts()));
   }
   return draw_figure("loss", "What eviction loses, by budget",
-                     mean_over(replay.prompts().size(), true) + "; grey: between oracle and random", panels, false);
+                     mean_over(replay.prompts().size(), true) + shade_caption(panels), panels, false);
 }
 
 /// The same losses, a panel per task, where there are several ("loss_by_task_mass", "loss_by_task_output").
@@ -146,19 +178,15 @@ std::vector<Figure> loss_by_task_figures(const Table& table) {
   if (replay.prompts_by_task().size() < 2) return {};
   const std::vector<Series> series = series_of(table);
   std::vector<Figure> figures;
-  for (const Measure* measure : {&kMassLost, &kOutputLoss}) {
-    if (!replay.measured(*measure)) continue;
-    std::vector<Panel> by_task;
+  for (const DrawnLoss& loss : kLosses) {
+    if (!replay.measured(loss.measure)) continue;
+    std::vector<Panel> panels;
     for (const auto& [task, prompts] : replay.prompts_by_task()) {
-      by_task.push_back(make_panel(replay, series, *measure,
-                                   fmt::format("{} (n = {})", task.empty() ? "no task" : task, prompts.size()),
-                                   prompts));
+      panels.push_back(make_panel(replay, series, loss.measure, task_label(task, prompts.size()), prompts));
     }
-    const auto drawn =
-        draw_figure(measure == &kMassLost ? "loss_by_task_mass" : "loss_by_task_output",
-                    fmt::format("{} by task and budget", measure->title),
-                    "mean over the n prompts of each task, 95 % bootstrap intervals; grey: between oracle and random",
-                    by_task, true);
+    const auto drawn = draw_figure(
+        loss.by_task, fmt::format("{} by task and budget", loss.title),
+        "mean over the n prompts of each task, 95 % bootstrap intervals" + shade_caption(panels), panels, true);
     figures.insert(figures.end(), drawn.begin(), drawn.end());
   }
   return figures;
@@ -167,10 +195,11 @@ std::vector<Figure> loss_by_task_figures(const Table& table) {
 /// What the oracle retains more with the same counts, by budget ("regret").
 std::vector<Figure> regret_figures(const Table& table) {
   const ReplayLosses replay(table);
-  if (!replay.measured(kRegret)) return {};
+  if (!replay.measured(Measure::kRegret)) return {};
+  const std::vector<Series> series = series_of(table);
   return draw_figure("regret", "What a better choice of positions would retain more",
                      mean_over(replay.prompts().size(), true),
-                     {make_panel(replay, series_of(table), kRegret, "", replay.prompts())}, false);
+                     {make_panel(replay, series, Measure::kRegret, "", replay.prompts())}, false);
 }
 
 }  // namespace evictlab::plots

@@ -1,53 +1,59 @@
 #include "plots/loss_points.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <optional>
+
+#include "plots/series.hpp"
 
 namespace evictlab::plots {
+namespace {
 
-ReplayLosses::ReplayLosses(const results::Table& table) {
-  const std::size_t prompt = table.column("prompt");
-  const std::size_t task = table.column("task");
-  const std::size_t policy = table.column("policy");
-  const std::size_t parameters = table.column("parameters");
-  const std::size_t budget = table.column("budget_requested");
-  const std::size_t slots = table.column("slots_held");
-  const std::size_t layer = table.column("layer");
-  for (std::size_t r = 0; r < table.rows(); ++r) {
-    if (table.text(r, layer) != "all") continue;
-    prompts_.insert(table.text(r, prompt));
-    prompts_by_task_[table.text(r, task)].insert(table.text(r, prompt));
-    const std::optional<double> held = table.number(r, slots);
-    if (!held || *held <= 0) continue;  // infeasible, or not on a logarithmic axis
-    Run run{*held, {}};
-    for (const Measure& measure : {kMassLost, kOutputLoss, kRegret}) {
-      const std::optional<std::size_t> column = find_column(table, measure.column);
-      if (!column && measure.column != kRegret.column) table.column(measure.column);  // throws
-      const auto value = column ? table.number(r, *column) : std::nullopt;
-      if (!value) continue;
-      run.losses[measure.column] = measure.complement ? 1 - *value : *value;
-      measures_.insert(measure.column);
-    }
-    runs_[{table.text(r, policy), table.text(r, parameters)}][table.text(r, budget)][table.text(r, prompt)] = run;
-  }
+using results::Measure;
+using results::Run;
+
+/// Infeasible runs have no slots, and none have no place on a logarithmic axis.
+bool holds_slots(const Run& run) { return run.slots_held.value_or(0) > 0; }
+
+bool is_complement(Measure measure) { return results::info(measure).better == results::Better::kHigher; }
+
+}  // namespace
+
+double drawn_loss(Measure measure, double value) { return is_complement(measure) ? 1 - value : value; }
+
+std::string loss_label(Measure measure) {
+  return fmt::format("{}{}", is_complement(measure) ? "1 − " : "", results::info(measure).label);
 }
 
-std::vector<ReplayLosses::Point> ReplayLosses::points(const PolicyKey& key, const Measure& measure,
+ReplayLosses::ReplayLosses(const results::Table& replay) {
+  results::require_columns(replay, {"task", "slots_held", "layer", results::info(Measure::kRetainedMass).column});
+  const std::vector<Run> runs = results::runs_over_layers(replay);
+  for (const Run& run : runs) {
+    prompts_.insert(run.prompt);
+    prompts_by_task_[run.task].insert(run.prompt);
+    if (!holds_slots(run)) continue;
+    for (const results::MeasureInfo& measure : results::measures()) {
+      if (run[measure.id]) measured_.insert(measure.id);
+    }
+  }
+  budgets_ = results::by_budget(runs);
+}
+
+std::vector<ReplayLosses::Point> ReplayLosses::points(const results::PolicyKey& key, Measure measure,
                                                       const std::set<std::string>& prompts) const {
   std::vector<Point> points;
-  const auto by_budget = runs_.find(key);
-  if (by_budget == runs_.end()) return points;
-  for (const auto& [budget, by_prompt] : by_budget->second) {
+  for (const results::BudgetRuns& budget : budgets_) {
+    const results::PolicyRuns* const policy = budget.find(key);
+    if (policy == nullptr) continue;
     double slots = 0;
     std::map<std::string, double> losses;
-    for (const std::string& prompt : prompts) {
-      const auto run = by_prompt.find(prompt);
-      if (run == by_prompt.end() || !run->second.losses.contains(measure.column)) break;
-      slots += run->second.slots;
-      losses[prompt] = run->second.losses.at(measure.column);
+    for (const Run& run : policy->runs) {
+      if (!run[measure] || !holds_slots(run) || !prompts.contains(run.prompt)) continue;
+      slots += *run.slots_held;
+      losses[run.prompt] = drawn_loss(measure, *run[measure]);
     }
-    if (losses.size() == prompts.size())
-      points.push_back({slots / static_cast<double>(losses.size()), estimate(losses)});
+    if (losses.size() != prompts.size()) continue;
+    points.push_back({slots / static_cast<double>(losses.size()), estimate(losses)});
   }
   std::ranges::sort(points, {}, &Point::slots);
   // A policy that ignores the budget (full) holds the same at every one of them.

@@ -5,24 +5,19 @@
 #include <string>
 #include <vector>
 
-#include "plots/series.hpp"
+#include "results/measures.hpp"
+#include "results/run_table.hpp"
 #include "results/statistics.hpp"
 #include "results/table.hpp"
 
 namespace evictlab::plots {
 
-/// What is drawn against the budget: all are losses, 0 for the full cache.
-struct Measure {
-  const char* column;
-  bool complement;  // the loss is 1 - column
-  const char* title;
-  const char* label;
-};
-inline constexpr Measure kMassLost{"retained_mass", true, "Attention mass lost", "1 − retained mass"};
-inline constexpr Measure kOutputLoss{"relative_loss", false, "Attention output lost", "relative L1 loss"};
-inline constexpr Measure kRegret{"regret", false, "Regret", "attention mass the oracle retains more"};
+/// A measure as a loss, 0 for the full cache: 1 - x of a share that is better when higher.
+double drawn_loss(results::Measure measure, double value);
+/// What drawn_loss() is called on an axis: "1 − retained mass", "relative loss".
+std::string loss_label(results::Measure measure);
 
-/// replay.csv, as loss curves ask for it; all layers together.
+/// Reads loss curves from replay.csv: losses against slots held, all layers together.
 class ReplayLosses {
  public:
   explicit ReplayLosses(const results::Table& replay);
@@ -32,23 +27,18 @@ class ReplayLosses {
     results::Interval loss;
   };
   /// By slots; only budgets at which the policy was measured on every one of the prompts.
-  std::vector<Point> points(const PolicyKey& key, const Measure& measure, const std::set<std::string>& prompts) const;
+  std::vector<Point> points(const results::PolicyKey& key, results::Measure measure,
+                            const std::set<std::string>& prompts) const;
 
-  bool measured(const Measure& measure) const { return measures_.contains(measure.column); }
+  bool measured(results::Measure measure) const { return measured_.contains(measure); }
   const std::set<std::string>& prompts() const { return prompts_; }
   const std::map<std::string, std::set<std::string>>& prompts_by_task() const { return prompts_by_task_; }
 
  private:
-  // One prompt under one policy and budget.
-  struct Run {
-    double slots = 0;
-    std::map<std::string, double> losses;  // by measure column; those measured
-  };
-
-  std::map<PolicyKey, std::map<std::string, std::map<std::string, Run>>> runs_;  // by budget as requested, prompt
+  std::vector<results::BudgetRuns> budgets_;
   std::map<std::string, std::set<std::string>> prompts_by_task_;
   std::set<std::string> prompts_;
-  std::set<std::string> measures_;
+  std::set<results::Measure> measured_;
 };
 
 }  // namespace evictlab::plots

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 #include <map>
 #include <set>
 
@@ -10,17 +9,20 @@
 #include "plots/figures.hpp"
 #include "plots/maps.hpp"
 #include "plots/series.hpp"
+#include "results/rows.hpp"
 
 namespace evictlab::plots {
 namespace {
 
+using results::RowView;
 using results::Table;
 
 constexpr double kDepthBins = 10;
 
+/// Needle spans at one budget.
 struct Needles {
-  std::map<PolicyKey, CellMap> by_depth;  // x = depth bin, y = number of the length
-  std::map<PolicyKey, CellMap> by_layer;  // x = layer, y = 0
+  std::map<results::PolicyKey, CellMap> by_depth;  // x = depth bin, y = number of the length
+  std::map<results::PolicyKey, CellMap> by_layer;  // x = layer, y = 0
   std::vector<double> lengths;
   std::set<std::string> prompts;
 };
@@ -39,43 +41,43 @@ MapAxis length_axis(const std::vector<double>& lengths) {
   return {"", static_cast<double>(names.size()) - 1, names};
 }
 
-Needles read(const Table& table, const std::string& budget) {
-  const std::size_t prompt = table.column("prompt");
-  const std::size_t policy = table.column("policy");
-  const std::size_t parameters = table.column("parameters");
-  const std::size_t requested = table.column("budget_requested");
-  const std::size_t length = table.column("prompt_length");
-  const std::size_t depth = table.column("depth");
-  const std::size_t layer = table.column("layer");
-  const std::size_t span = table.column("span");
-  const std::size_t retained = table.column("retained");
+double nominal_length(const RowView& row) { return nominal_length(row.number("prompt_length").value_or(1)); }
+
+/// Which row of a map a prompt length has.
+double length_row(const std::vector<double>& lengths, const RowView& row) {
+  return static_cast<double>(std::ranges::lower_bound(lengths, nominal_length(row)) - lengths.begin());
+}
+
+/// The nominal lengths of some rows, rising.
+std::vector<double> lengths_of(const std::vector<RowView>& rows) {
   std::set<double> lengths;
-  std::vector<std::size_t> rows;
-  for (std::size_t r = 0; r < table.rows(); ++r) {
-    if (table.text(r, span) != "needle" || table.text(r, requested) != budget || !table.number(r, retained)) continue;
-    rows.push_back(r);
-    lengths.insert(nominal_length(table.number(r, length).value_or(1)));
+  for (const RowView& row : rows) lengths.insert(nominal_length(row));
+  return {lengths.begin(), lengths.end()};
+}
+
+Needles read_needles(const Table& table, const std::string& budget) {
+  std::vector<RowView> rows;
+  for (const RowView row : results::RowsOf(table)) {
+    if (row.text("span") == "needle" && row.budget() == budget && row.number("retained")) rows.push_back(row);
   }
   Needles needles;
-  needles.lengths.assign(lengths.begin(), lengths.end());
-  for (const std::size_t r : rows) {
-    const PolicyKey key{table.text(r, policy), table.text(r, parameters)};
-    const double share = table.number(r, retained).value_or(0);
-    needles.prompts.insert(table.text(r, prompt));
-    if (table.text(r, layer) != "all") {
-      needles.by_layer[key].add(index_at(table, r, layer).value_or(0), 0, share);
+  needles.lengths = lengths_of(rows);
+  for (const RowView& row : rows) {
+    const double share = row.number("retained").value_or(0);
+    needles.prompts.insert(row.prompt());
+    if (!row.over_layers()) {
+      needles.by_layer[row.policy()].add(row.index("layer").value_or(0), 0, share);
       continue;
     }
-    const double nominal = nominal_length(table.number(r, length).value_or(1));
-    const auto row = std::ranges::lower_bound(needles.lengths, nominal) - needles.lengths.begin();
-    needles.by_depth[key].add(depth_cell(table.number(r, depth).value_or(0)), static_cast<double>(row), share);
+    needles.by_depth[row.policy()].add(depth_cell(row.number("depth").value_or(0)), length_row(needles.lengths, row),
+                                       share);
   }
   return needles;
 }
 
-std::vector<Series> drawn_series(const Table& table, const std::map<PolicyKey, CellMap>& maps) {
+std::vector<Series> drawn_series(const Table& table, const std::map<results::PolicyKey, CellMap>& maps) {
   std::vector<Series> series = series_of(table);
-  std::erase_if(series, [&](const Series& one) { return one.key.policy == "full" || !maps.contains(one.key); });
+  std::erase_if(series, [&](const Series& one) { return one.is_full_cache() || !maps.contains(one.key); });
   return series;
 }
 
@@ -130,8 +132,8 @@ Figure by_layer(const Needles& needles, const std::vector<Series>& series, const
 /// ("needles_by_layer"), per policy.
 std::vector<Figure> needle_figures(const Table& spans) {
   if (spans.rows() == 0) return {};
-  const std::string budget = spread(requested_budgets(spans), 1).front();
-  const Needles needles = read(spans, budget);
+  const std::string budget = results::middle_budget(spans);
+  const Needles needles = read_needles(spans, budget);
   const std::vector<Series> series = drawn_series(spans, needles.by_depth);
   if (series.empty()) return {};
   return {by_depth(needles, series, budget), by_layer(needles, series, budget)};
@@ -141,30 +143,26 @@ std::vector<Figure> needle_figures(const Table& spans) {
 /// says is kept, per policy ("needle_accuracy").
 std::vector<Figure> needle_accuracy_figures(const Table& table) {
   if (table.rows() == 0) return {};
-  const std::string budget = spread(requested_budgets(table), 1).front();
-  std::vector<std::size_t> rows;
-  std::set<double> lengths;
+  const std::string budget = results::middle_budget(table);
+  std::vector<RowView> rows;
   std::set<std::string> prompts;
-  const auto length_of = [&](std::size_t r) {
-    return nominal_length(table.number(r, table.column("prompt_length")).value_or(1));
-  };
-  for (std::size_t r = 0; r < table.rows(); ++r) {
-    if (table.text(r, table.column("budget_requested")) != budget) continue;
-    rows.push_back(r);
-    lengths.insert(length_of(r));
-    prompts.insert(table.text(r, table.column("prompt")));
+  for (const RowView row : results::RowsOf(table)) {
+    if (row.budget() != budget) continue;
+    rows.push_back(row);
+    prompts.insert(row.prompt());
   }
+  const std::vector<double> lengths = lengths_of(rows);
   struct Maps {
     CellMap accuracy;
     CellMap kept;
   };
-  std::map<PolicyKey, Maps> maps;
-  for (const std::size_t r : rows) {
-    Maps& own = maps[{table.text(r, table.column("policy")), table.text(r, table.column("parameters"))}];
-    const double x = depth_cell(table.number(r, table.column("depth")).value_or(0));
-    const auto y = static_cast<double>(std::distance(lengths.begin(), lengths.find(length_of(r))));
-    own.accuracy.add(x, y, table.number(r, table.column("accuracy")).value_or(0));
-    own.kept.add(x, y, table.number(r, table.column("retained")).value_or(0));
+  std::map<results::PolicyKey, Maps> maps;
+  for (const RowView& row : rows) {
+    Maps& own = maps[row.policy()];
+    const double x = depth_cell(row.number("depth").value_or(0));
+    const double y = length_row(lengths, row);
+    own.accuracy.add(x, y, row.number("accuracy").value_or(0));
+    own.kept.add(x, y, row.number("retained").value_or(0));
   }
   std::vector<Series> series = series_of(table);
   std::erase_if(series, [&](const Series& one) { return !maps.contains(one.key); });
@@ -178,7 +176,7 @@ std::vector<Figure> needle_accuracy_figures(const Table& table) {
                  .panel_width = 300,
                  .panel_height = std::max(90, 42 * static_cast<int>(lengths.size())),
                  .color_scale_width = 150});
-  const MapAxis axis = length_axis({lengths.begin(), lengths.end()});
+  const MapAxis axis = length_axis(lengths);
   for (const Series& one : series) {
     for (const bool kept : {false, true}) {
       const CellMap& map = kept ? maps.at(one.key).kept : maps.at(one.key).accuracy;

@@ -8,10 +8,13 @@
 #include "plots/canvas.hpp"
 #include "plots/figures.hpp"
 #include "plots/series.hpp"
+#include "results/rows.hpp"
+#include "results/task_values.hpp"
 
 namespace evictlab::plots {
 namespace {
 
+using results::PolicyKey;
 using results::Table;
 
 struct Quantity {
@@ -31,25 +34,25 @@ struct Point {
 
 /// Of each policy, by budget as requested: the slots it holds, and quantities with their intervals.
 struct Outcomes {
+  using Quantities = std::map<std::string, results::Interval>;
   std::map<PolicyKey, std::map<std::string, double>> slots;
-  std::map<PolicyKey, std::map<std::string, std::map<std::string, results::Interval>>> values;
+  std::map<PolicyKey, std::map<std::string, Quantities>> values;
   std::size_t prompts = 0;
 };
 
-Outcomes read(const Table& table) {
+Outcomes read_outcomes(const Table& table) {
   Outcomes outcomes;
-  for (std::size_t r = 0; r < table.rows(); ++r) {
-    const auto text = [&](const char* column) { return table.text(r, table.column(column)); };
-    const auto number = [&](const char* column) { return table.number(r, table.column(column)); };
-    if (text("task") != "all" || text("turn") != "1" || !number("mean")) continue;
-    const PolicyKey key{text("policy"), text("parameters")};
-    if (text("quantity") == "slots_held") {
-      outcomes.slots[key][text("budget_requested")] = *number("mean");
+  for (const results::RowView row : results::RowsOf(table)) {
+    const auto mean = row.number("mean");
+    if (row.text("task") != results::kAllTasks || row.text("turn") != "1" || !mean) continue;
+    const std::string quantity = row.text("quantity");
+    if (quantity == "slots_held") {
+      outcomes.slots[row.policy()][row.budget()] = *mean;
       continue;
     }
-    outcomes.values[key][text("budget_requested")][text("quantity")] = {
-        *number("mean"), number("low").value_or(*number("mean")), number("high").value_or(*number("mean"))};
-    outcomes.prompts = std::max(outcomes.prompts, static_cast<std::size_t>(number("prompts").value_or(0)));
+    outcomes.values[row.policy()][row.budget()][quantity] = {*mean, row.number("low").value_or(*mean),
+                                                             row.number("high").value_or(*mean)};
+    outcomes.prompts = std::max(outcomes.prompts, static_cast<std::size_t>(row.number("prompts").value_or(0)));
   }
   return outcomes;
 }
@@ -73,13 +76,16 @@ std::vector<Point> points_of(const Outcomes& outcomes, const PolicyKey& key, con
   return points;
 }
 
+/// Ceilings are drawn as a line across: the only one that runs live is the full cache, whatever the budget.
+bool is_reference(const Series& series) { return series.role == results::Role::kCeiling; }
+
 void draw_panel(const Quantity& quantity, const std::vector<std::pair<Series, std::vector<Point>>>& lines,
                 Canvas& canvas) {
   double lowest = 1e300;
   double fewest = 1e300;
   double most = 0;
   for (const auto& [series, points] : lines) {
-    if (series.key.policy == "full") continue;  // a line across
+    if (is_reference(series)) continue;
     for (const Point& point : points) {
       lowest = std::min(lowest, std::max(point.value.low, point.value.mean / 10));
       fewest = std::min(fewest, point.slots);
@@ -94,7 +100,7 @@ void draw_panel(const Quantity& quantity, const std::vector<std::pair<Series, st
       quantity.logarithmic ? fmt::format("{:.9g}:*", lowest / 1.25) : std::string("0:1"), fewest / 1.15, most * 1.15);
   std::vector<std::string> plots;
   for (const auto& [series, points] : lines) {
-    if (series.key.policy == "full") {  // whatever the budget
+    if (is_reference(series)) {
       plots.push_back(fmt::format("{:.9g} with lines {} notitle", points.front().value.mean, series.style.gnuplot()));
       continue;
     }
@@ -113,7 +119,7 @@ void draw_panel(const Quantity& quantity, const std::vector<std::pair<Series, st
 
 /// Divergence from the full cache and accuracy against the slots held, over all prompts ("outcomes").
 std::vector<Figure> outcome_figures(const Table& table) {
-  const Outcomes outcomes = read(table);
+  const Outcomes outcomes = read_outcomes(table);
   std::vector<std::pair<const Quantity*, std::vector<std::pair<Series, std::vector<Point>>>>> panels;
   Canvas::Legend legend;
   for (const Quantity& quantity : kQuantities) {

@@ -9,6 +9,7 @@
 #include "plots/figures.hpp"
 #include "plots/maps.hpp"
 #include "plots/series.hpp"
+#include "results/rows.hpp"
 
 namespace evictlab::plots {
 
@@ -16,10 +17,6 @@ using results::Table;
 
 /// How well each policy's scorer foresees the future, by layer ("scorers").
 std::vector<Figure> scorer_figures(const Table& table) {
-  const std::size_t prompt = table.column("prompt");
-  const std::size_t layer = table.column("layer");
-  const std::size_t policy = table.column("policy");
-  const std::size_t parameters = table.column("parameters");
   if (table.rows() == 0) return {};
   struct Column {
     const char* name;
@@ -28,20 +25,18 @@ std::vector<Figure> scorer_figures(const Table& table) {
   };
   Column columns[] = {{"recall", "Recall of the future's top set"}, {"spearman", "Rank correlation (Spearman)"}};
   const std::vector<Series> series = series_of(table);
-  std::map<PolicyKey, double> rows;
+  std::map<results::PolicyKey, double> places;
   std::vector<std::string> names;
   for (auto one = series.rbegin(); one != series.rend(); ++one) {  // the first on top
-    rows[one->key] = static_cast<double>(names.size());
+    places[one->key] = static_cast<double>(names.size());
     names.push_back(one->label);
   }
   std::set<std::string> prompts;
-  for (std::size_t r = 0; r < table.rows(); ++r) {
-    prompts.insert(table.text(r, prompt));
-    const double row = rows.at({table.text(r, policy), table.text(r, parameters)});
+  for (const results::RowView row : results::RowsOf(table)) {
+    prompts.insert(row.prompt());
+    const double place = places.at(row.policy());
     for (Column& column : columns) {
-      if (const auto value = table.number(r, table.column(column.name))) {
-        column.map.add(index_at(table, r, layer).value_or(0), row, *value);
-      }
+      if (const auto value = row.number(column.name)) column.map.add(row.index("layer").value_or(0), place, *value);
     }
   }
   const double last_layer = columns[0].map.last_x();

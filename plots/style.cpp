@@ -28,7 +28,9 @@ struct NamedStyle {
   const char* dash;
 };
 
-// A family shares a colour; its members differ in mark and dash.
+// Colours that readers know from one figure to the next, in the order of legends. A family shares a colour; its members
+// differ in mark and dash. A policy needs no entry: policy_style() finds a style for it, which is stable but may be
+// like another one's.
 constexpr NamedStyle kStyles[] = {
     {"full", kBlack, 0, "solid"},
     {"oracle", kBlack, 13, "solid"},
@@ -63,13 +65,24 @@ std::uint32_t fnv1a(std::string_view text) {
   return hash;
 }
 
-Style base_style(std::string_view policy) {
-  const auto* named = std::find_if(std::begin(kStyles), std::end(kStyles),
-                                   [policy](const NamedStyle& style) { return style.policy == policy; });
-  if (named != std::end(kStyles)) return {named->color, named->point_type, named->dash};
+/// The end of kStyles for a policy that it does not list.
+const NamedStyle* listed_style(std::string_view policy) {
+  return std::find_if(std::begin(kStyles), std::end(kStyles),
+                      [policy](const NamedStyle& style) { return style.policy == policy; });
+}
+
+const char* unlisted_color(results::Role role, std::size_t number) {
+  if (role == results::Role::kCeiling) return kBlack;
+  if (role == results::Role::kControl) return kGrey;
   constexpr const char* kOthers[] = {kOrange, kSky, kGreen, kBlue, kVermillion, kPurple, kWine, kIndigo};
+  return kOthers[number % std::size(kOthers)];
+}
+
+Style base_style(std::string_view policy, results::Role role, std::size_t variation) {
+  const NamedStyle* const listed = listed_style(policy);
+  if (listed != std::end(kStyles)) return {listed->color, listed->point_type, listed->dash};
   const std::uint32_t hash = fnv1a(policy);
-  return {kOthers[hash % std::size(kOthers)], kMarks[hash / 8 % std::size(kMarks)],
+  return {unlisted_color(role, hash + variation), kMarks[hash / 8 % std::size(kMarks)],
           kDashes[hash / 128 % std::size(kDashes)]};
 }
 
@@ -87,8 +100,8 @@ std::string Style::gnuplot() const {
   return fmt::format("{} pt {} ps {}", line(), point_type, point_type == 0 ? 0.0 : 1.3);
 }
 
-Style policy_style(std::string_view policy, std::size_t variation) {
-  Style style = base_style(policy);
+Style policy_style(std::string_view policy, results::Role role, std::size_t variation) {
+  Style style = base_style(policy, role, variation);
   if (variation == 0) return style;
   const auto mark =
       static_cast<std::size_t>(std::find(std::begin(kMarks), std::end(kMarks), style.point_type) - std::begin(kMarks));
@@ -98,9 +111,15 @@ Style policy_style(std::string_view policy, std::size_t variation) {
 }
 
 std::size_t policy_rank(std::string_view policy) {
-  return static_cast<std::size_t>(std::find_if(std::begin(kStyles), std::end(kStyles),
-                                               [policy](const NamedStyle& style) { return style.policy == policy; }) -
-                                  std::begin(kStyles));
+  return static_cast<std::size_t>(listed_style(policy) - std::begin(kStyles));
+}
+
+Style task_style(std::size_t number) {
+  constexpr const char* kColors[] = {"#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9",
+                                     "#CC79A7", "#882255", "#332288", "#8C8C8C"};
+  constexpr int kTaskMarks[] = {7, 9, 5, 13, 11, 6, 8, 4, 12};
+  constexpr std::size_t kCount = std::size(kColors);
+  return {kColors[number % kCount], kTaskMarks[number % kCount], number / kCount % 2 == 0 ? "solid" : "-", 1.6};
 }
 
 std::string sequential_palette() {

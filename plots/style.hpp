@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include "results/role.hpp"
+
 // How things look, once for all figures. Colours are Okabe & Ito's colour-blind-safe set (2008) with two of
 // Paul Tol's muted ones; a policy is told apart by colour and mark together, so that figures survive grey printing.
 
@@ -22,12 +24,17 @@ struct Style {
   std::string mark() const;
 };
 
-/// The policy's own style in every figure; unknown ones get one that depends on their name alone.
-/// `variation` tells apart several parameter sets of one policy: same colour, other dash and mark.
-Style policy_style(std::string_view policy, std::size_t variation = 0);
+/// The style of a policy, the same in every figure. One that style.cpp does not list gets a style from its role and
+/// name alone: ceilings are black, controls grey, methods coloured by a hash of the name. `variation` distinguishes
+/// parameter sets of one policy by mark and dash; compositions and imported policies also by colour, since they have
+/// little but the name in common.
+Style policy_style(std::string_view policy, results::Role role = results::Role::kMethod, std::size_t variation = 0);
 
-/// Where a policy stands in legends: the ends of the scale first, then families together; unknown ones last.
+/// Where a policy stands in legends among those of its role: families together; unlisted ones last.
 std::size_t policy_rank(std::string_view policy);
+
+/// The style of a task: colours and marks in turn.
+Style task_style(std::size_t number);
 
 /// "set palette ..." from dark blue to yellow, even steps of lightness (as viridis): for amounts from 0 up.
 std::string sequential_palette();

@@ -8,7 +8,8 @@
 #include "plots/canvas.hpp"
 #include "plots/gnuplot.hpp"
 #include "plots/loss_points.hpp"
-#include "plots/task_values.hpp"
+#include "plots/series.hpp"
+#include "results/task_values.hpp"
 
 namespace evictlab::plots {
 namespace {
@@ -47,7 +48,7 @@ std::string loss_plot(const results::Table& table, int columns) {
   Lines lines;
   for (const Series& series : series_of(table)) {
     std::string points;
-    for (const auto& [slots, loss] : replay.points(series.key, kMassLost, replay.prompts())) {
+    for (const auto& [slots, loss] : replay.points(series.key, results::Measure::kRetainedMass, replay.prompts())) {
       if (loss.mean > 0) points += fmt::format("{:.9g} {:.9g}\n", slots, loss.mean);
     }
     if (!points.empty()) lines.add(points, series.label);
@@ -65,11 +66,11 @@ std::string layer_plot(const results::Table& table, int columns) {
     const char* label;
   };
   constexpr Share kShares[] = {{"preference_share", "CAKE"}, {"retained_share", "DynamicKV"}};
-  const TaskValues values(table);
+  const results::TaskValues values(table);
   Lines lines;
   for (const Share& share : kShares) {
     std::string points;
-    for (const auto& [layer, value] : values.at(share.quantity, kAllTasks)) {
+    for (const auto& [layer, value] : values.at(share.quantity, results::kAllTasks)) {
       points += fmt::format("{:.9g} {:.9g}\n", layer, value.mean);
     }
     if (!points.empty()) lines.add(points, share.label);
@@ -77,7 +78,7 @@ std::string layer_plot(const results::Table& table, int columns) {
   if (lines.empty()) return {};
   return draw_text(
       lines.script(
-          titled("Each layer's share of the budget", mean_over(values.prompts(kAllTasks), false)) +
+          titled("Each layer's share of the budget", mean_over(values.prompts(results::kAllTasks), false)) +
           fmt::format("set xlabel 'layer'\nset xrange [-0.5:{:.9g}]\nset yrange [0:*]\n", values.last_layer() + 0.5)),
       columns, kLines);
 }

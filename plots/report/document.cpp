@@ -5,56 +5,14 @@
 #include <algorithm>
 #include <kainjow/mustache.hpp>
 
-#include "plots/report/answer.hpp"
 #include "plots/report/assets.hpp"
-#include "plots/report/findings.hpp"
+#include "plots/report/sections.hpp"
 #include "plots/report/svg.hpp"
 
 namespace evictlab::plots {
 namespace {
 
 namespace mustache = kainjow::mustache;
-
-/// A section of the page: sentences, a table, and the figures that figures.def lists under its id. `missing` says why,
-/// when there is none of them.
-struct Section {
-  const char* id;
-  const char* heading;
-  std::string missing;
-  Sentences sentences = {};
-  SmallTable table = {};
-};
-
-std::vector<Section> sections(const ReportContent& content) {
-  const ResultTables& tables = content.tables;
-  const auto unless_replayed = [&](const char* why) {
-    return content.no_replay.empty() ? std::string(why) : content.no_replay;
-  };
-  std::vector<Section> all = {
-      {"loss", "What eviction costs",
-       unless_replayed("No replay.csv is there, or none of its policies could be measured on every prompt.")},
-      {"needles",
-       "Where needles are lost",
-       unless_replayed("No spans.csv is there, or no prompt marks a span called needle."),
-       {},
-       needle_findings(tables)},
-      {"patterns", "How layers and heads attend", "No table of analyze is there.", pattern_findings(tables)},
-      {"tasks", "What each task asks of the layers", "This needs tasks.csv and attention.csv with at least two tasks.",
-       task_findings(tables)},
-      {"budgets",
-       "Where the budget goes",
-       unless_replayed("No budgets.csv or positions.csv is there."),
-       {},
-       budget_findings(tables)},
-      {"foresight", "How far the future can be foreseen", "This needs future queries, recorded in the full tier."},
-      {"live",
-       "Prediction against outcome",
-       "No tables of evictlab validate are there: what becomes of the model's answers was not measured.",
-       {},
-       calibration_findings(tables)},
-      {"differences", "What differs between two recordings", ""}};
-  return all;
-}
 
 mustache::data list_of(const std::vector<std::string>& texts) {
   mustache::data list{mustache::data::type::list};
@@ -107,34 +65,14 @@ void add_section(const Section& section, const std::vector<Drawing>& drawings, m
   parts << data;
 }
 
-std::string hundredths(double share) { return fmt::format("{:.2f}", 100 * share); }
-
-/// Every competing policy at every budget, and how far it is behind the best.
-SmallTable choices(const std::vector<BudgetAnswer>& answers) {
-  SmallTable table{
-      .caption =
-          "Retained attention mass by policy and budget, mean over layers and prompts, and how far behind the "
-          "best at that budget; 95 % bootstrap intervals, paired over prompts",
-      .columns = {"policy", "budget, slots", "held, slots", "retained, %", "behind the best, points", "low", "high",
-                  "n, prompts"}};
-  for (const BudgetAnswer& answer : answers) {
-    for (const Contender& one : answer.contenders) {
-      table.rows.push_back({one.label, fmt::format("{:g}", answer.budget), fmt::format("{:.1f}", one.slots),
-                            hundredths(one.retained.mean), hundredths(one.behind.mean), hundredths(one.behind.low),
-                            hundredths(one.behind.high), std::to_string(answer.prompts)});
-    }
-  }
-  return table;
-}
-
 void set_answers(mustache::data& page, const ReportContent& content) {
   const results::Table* const replay = find_table(content.tables, "replay");
-  const std::vector<BudgetAnswer> answers = replay ? budget_answers(*replay) : std::vector<BudgetAnswer>{};
+  const auto answers = replay ? results::budget_answers(*replay) : std::vector<results::BudgetAnswer>{};
   std::vector<std::string> sentences;
-  for (const BudgetAnswer& answer : answers) sentences.push_back(sentence(answer));
+  for (const results::BudgetAnswer& answer : answers) sentences.push_back(sentence(answer));
   mustache::data tables{mustache::data::type::list};
   if (answers.empty()) {
-    const char* const why = replay ? "The replay compares no policies but controls, the oracle or the full cache."
+    const char* const why = replay ? "The replay compares no methods, only controls and ceilings."
                                    : "No replay.csv is there; evictlab replay or sweep writes it.";
     page.set("no_answer", fmt::format("Left out. {}", content.no_replay.empty() ? why : content.no_replay.c_str()));
   } else {
@@ -167,7 +105,9 @@ std::string report_page(const ReportContent& content) {
     facts << fact;
   }
   mustache::data parts{mustache::data::type::list};
-  for (const Section& section : sections(content)) add_section(section, content.drawings, parts);
+  for (const Section& section : report_sections(content.tables, content.no_replay)) {
+    add_section(section, content.drawings, parts);
+  }
 
   mustache::data page;
   page.set("title", content.title);

@@ -86,6 +86,20 @@ TEST(LossFigures, ShadeBetweenOracleAndRandomWhenBothAreThere) {
   EXPECT_THAT(script, HasSubstr("filledcurves"));
 }
 
+TEST(LossFigures, ShadeBelowWhateverReadsTheFutureByItsRole) {
+  Table table(
+      {"prompt", "task", "policy", "parameters", "role", "budget_requested", "slots_held", "layer", "retained_mass"});
+  const auto add = [&](const char* policy, const char* parameters, const char* role, double retained) {
+    table.add_row({std::string("a"), std::string("kv"), std::string(policy), std::string(parameters), std::string(role),
+                   std::int64_t{64}, std::int64_t{64}, std::string("all"), retained});
+  };
+  add("compose", "scorer=future", "ceiling", 0.75);
+  add("shuffled", "", "control", 0.5);
+  const std::string script = loss_figures(table)[0].script;
+  EXPECT_THAT(script, HasSubstr("64 0.25\n64 0.5\n"));
+  EXPECT_THAT(script, HasSubstr("grey: between compose and shuffled"));
+}
+
 TEST(LossFigures, SplitByTaskWhenThereAreSeveral) {
   Table table = replay_table();
   add_run(table, "a", "needle", "snapkv", 64, 0.5, 0.25);
@@ -165,10 +179,10 @@ TEST(BudgetFigures, ShowLayersRelativeToAnEvenSplit) {
 }
 
 TEST(BoundFigures, AverageTheRatiosToTheExactLossOverPoliciesAsRatios) {
-  Table table({"prompt", "layer", "policy", "budget_requested", "slots_held", "ada_bound", "head_bound",
+  Table table({"prompt", "layer", "policy", "parameters", "budget_requested", "slots_held", "ada_bound", "head_bound",
                "keptmax_bound", "value_bound", "exact_loss"});
   const auto add = [&](const std::string& policy, double ada, double exact) {
-    table.add_row({std::string("a"), std::string("all"), policy, std::int64_t{64}, 64.0, ada, ada, ada, ada, exact});
+    table.add_row({std::string("a"), std::string("all"), policy, std::monostate{}, std::int64_t{64}, 64.0, ada, ada, ada, ada, exact});
   };
   add("snapkv", 8.0, 2.0);  // 4 times
   add("cake", 16.0, 1.0);   // 16 times: the geometric mean is 8
@@ -430,18 +444,22 @@ TEST(Series, LabelsTellOnlyWhatDistinguishes) {
   const std::vector<Series> series = series_of(table);
   std::vector<std::string> labels;
   for (const Series& one : series) labels.push_back(one.label);
-  EXPECT_THAT(labels, ElementsAre("oracle", "snapkv (pool=f(a=1,b=2))", "snapkv (pool=f(a=1,b=3))"));
+  EXPECT_THAT(labels, ElementsAre("oracle", "snapkv(pool=f(a=1,b=2))", "snapkv(pool=f(a=1,b=3))"));
   EXPECT_EQ(series[1].style.color, series[2].style.color);
   EXPECT_NE(series[1].style.gnuplot(), series[2].style.gnuplot());
 }
 
-TEST(Series, BudgetsAreOrderedAsNumbersAndSpreadWithTheirEnds) {
-  Table table({"budget_requested"});
-  for (const char* budget : {"64MiB", "128", "64", "0.05", "1024", "64"}) table.add_row({std::string(budget)});
-  const std::vector<std::string> budgets = requested_budgets(table);
-  EXPECT_THAT(budgets, ElementsAre("0.05", "64", "128", "1024", "64MiB"));
-  EXPECT_THAT(spread(budgets, 3), ElementsAre("0.05", "128", "64MiB"));
-  EXPECT_THAT(spread(budgets, 1), ElementsAre("128"));
+TEST(Series, AreCeilingsThenControlsThenMethodsWhateverTheirNames) {
+  Table table({"policy", "parameters", "role"});
+  table.add_row({std::string("cake"), std::monostate{}, std::string("method")});
+  table.add_row({std::string("shuffled"), std::monostate{}, std::string("control")});
+  table.add_row({std::string("compose"), std::string("scorer=future"), std::string("ceiling")});
+  table.add_row({std::string("compose"), std::string("scorer=window"), std::string("method")});
+  std::vector<std::string> labels;
+  for (const Series& one : series_of(table)) labels.push_back(one.label);
+  EXPECT_THAT(labels, ElementsAre("compose(scorer=future)", "shuffled", "cake", "compose(scorer=window)"));
+  EXPECT_EQ(series_of(table)[0].style.color, policy_style("oracle").color);
+  EXPECT_EQ(series_of(table)[1].style.color, policy_style("random").color);
 }
 
 TEST(Styles, EveryPolicyOfTheTableLooksDifferentAndUnknownOnesKeepTheirLook) {
@@ -457,6 +475,8 @@ TEST(Styles, EveryPolicyOfTheTableLooksDifferentAndUnknownOnesKeepTheirLook) {
     EXPECT_LT(policy_rank(policy), std::size(policies)) << policy;
   }
   EXPECT_EQ(policy_style("mine").gnuplot(), policy_style("mine").gnuplot());
+  EXPECT_NE(policy_style("compose", results::Role::kMethod, 1).color,
+            policy_style("compose", results::Role::kMethod, 2).color);
   EXPECT_GE(policy_rank("mine"), std::size(policies));
 }
 

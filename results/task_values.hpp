@@ -1,24 +1,27 @@
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <string>
 #include <vector>
 
-#include "plots/style.hpp"
 #include "results/statistics.hpp"
 #include "results/table.hpp"
 
-namespace evictlab::plots {
+namespace evictlab::results {
 
-/// tasks.csv, as figures ask for it: quantity, task, layer -> mean with its interval.
+/// The task that stands for all prompts.
+inline constexpr const char* kAllTasks = "all";
+
+/// Reads tasks.csv: by quantity, task and layer a mean over prompts with its interval.
 class TaskValues {
  public:
-  explicit TaskValues(const results::Table& table);
+  explicit TaskValues(const Table& table);
 
-  using ByLayer = std::map<double, results::Interval>;
+  using ByLayer = std::map<double, Interval>;
   /// Empty where it was not measured.
   const ByLayer& at(const std::string& quantity, const std::string& task) const;
-  /// Without "all", in the order of their names.
+  /// Without kAllTasks, in the order of their names.
   const std::vector<std::string>& tasks() const { return tasks_; }
   std::size_t prompts(const std::string& task) const;
   double last_layer() const { return last_layer_; }
@@ -30,9 +33,4 @@ class TaskValues {
   double last_layer_ = 0;
 };
 
-inline constexpr const char* kAllTasks = "all";
-
-/// A task's own style: colours and marks in turn.
-Style task_style(std::size_t number);
-
-}  // namespace evictlab::plots
+}  // namespace evictlab::results

@@ -1,4 +1,4 @@
-#include "plots/report/findings.hpp"
+#include "plots/report/sections.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -75,6 +75,38 @@ TEST(NeedleFindings, TellWhereNeedlesAreLost) {
   const SmallTable found = needle_findings({{"spans", table(spans)}});
   ASSERT_THAT(found.rows, SizeIs(1));
   EXPECT_THAT(found.rows[0], ElementsAre("h2o", "50", "25", "-", "75", "0", "25"));
+}
+
+TEST(Sentence, NamesTheBestItsCeilingAndTheRunnerUpThatItLeads) {
+  const std::string text =
+      sentence({.budget = 64,
+                .prompts = 2,
+                .contenders = {{"cake", 60, {0.8, 0.7, 0.9}, {}}, {"snapkv", 60, {0.7, 0.6, 0.8}, {0.1, 0.05, 0.15}}},
+                .control = "random",
+                .over_control = {0.5, 0.4, 0.6},
+                .ceiling = "oracle",
+                .below_ceiling = {0.15, 0.1, 0.2}});
+  EXPECT_EQ(text,
+            "At 64 slots, cake keeps 80.0 % of the attention (95 % interval 70.0 % to 90.0 %; 2 prompts), "
+            "15.0 points (95 % interval 10.0 to 20.0) below the ceiling oracle. "
+            "It leads snapkv by 10.0 points (95 % interval 5.0 to 15.0).");
+}
+
+TEST(Sentence, SaysWhenNeitherRunnerUpNorControlDiffers) {
+  const std::string text =
+      sentence({.budget = 64,
+                .prompts = 2,
+                .contenders = {{"cake", 60, {0.65, 0.5, 0.8}, {}}, {"snapkv", 60, {0.6, 0.6, 0.6}, {0.05, -0.1, 0.2}}},
+                .control = "random",
+                .over_control = {0.05, -0.1, 0.2}});
+  EXPECT_THAT(text, HasSubstr("does not differ from snapkv within the paired interval"));
+  EXPECT_THAT(text, HasSubstr("The control random is as good"));
+}
+
+TEST(Choices, HoldARowForEveryMethodAndBudget) {
+  const SmallTable table = choices({{.budget = 64, .prompts = 2, .contenders = {{"cake", 60, {0.8, 0.7, 0.9}, {}}}}});
+  ASSERT_THAT(table.rows, SizeIs(1));
+  EXPECT_THAT(table.rows[0], ElementsAre("cake", "64", "60.0", "80.00", "0.00", "0.00", "0.00", "2"));
 }
 
 TEST(Findings, AreEmptyWithoutTheirTables) {

@@ -1,0 +1,251 @@
+#include "plots/report/sections.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+
+#include "plots/series.hpp"
+#include "results/findings.hpp"
+#include "results/rows.hpp"
+#include "results/task_values.hpp"
+
+namespace evictlab::plots {
+namespace {
+
+using results::kAllTasks;
+using results::Table;
+using results::TaskValues;
+
+std::string percent(double share, int decimals = 0) { return fmt::format("{:.{}f}", 100 * share, decimals); }
+
+std::string percentage_points(const results::Interval& value) {
+  return fmt::format("{} points (95 % interval {} to {})", percent(value.mean, 1), percent(value.low, 1),
+                     percent(value.high, 1));
+}
+
+std::string layer_list(const std::vector<int>& layers) {
+  return fmt::format("{} {}", layers.size() == 1 ? "layer" : "layers", fmt::join(layers, ", "));
+}
+
+/// A table with rows; null otherwise.
+const Table* filled_table(const ResultTables& tables, std::string_view name) {
+  const Table* const table = find_table(tables, name);
+  return table == nullptr || table->rows() == 0 ? nullptr : table;
+}
+
+/// Findings by policy, in the order of the table's legend: with the label of each.
+template <typename Finding>
+std::vector<std::pair<std::string, Finding>> in_legend_order(const Table& table, const std::vector<Finding>& findings) {
+  std::vector<std::pair<std::string, Finding>> ordered;
+  for (const Series& series : series_of(table)) {
+    const auto found = std::ranges::find(findings, series.key, &Finding::policy);
+    if (found != findings.end()) ordered.emplace_back(series.label, *found);
+  }
+  return ordered;
+}
+
+/// A preference over layers, and how a sentence on it goes.
+struct Preference {
+  const char* quantity;
+  const char* says;   // followed by the layers
+  const char* moves;  // after the share by which two tasks differ
+};
+
+/// Nothing when fewer than two tasks have it.
+std::optional<std::string> preference_sentence(const TaskValues& values, const Preference& preference) {
+  std::map<int, std::vector<std::string>> tasks_by_layer;
+  std::map<std::string, results::LayerShares> by_task;
+  for (const std::string& task : values.tasks()) {
+    const auto& layers = values.at(preference.quantity, task);
+    if (layers.empty()) continue;
+    tasks_by_layer[results::leading_layers(layers).front()].push_back(task.empty() ? "no task" : task);
+    by_task[task] = results::layer_shares(layers);
+  }
+  const auto shift = results::largest_shift(by_task);
+  if (!shift) return std::nullopt;
+  std::vector<std::string> parts;
+  for (const auto& [layer, tasks] : tasks_by_layer) {
+    parts.push_back(tasks_by_layer.size() == 1 ? fmt::format("{} for every task", layer_list({layer}))
+                                               : fmt::format("{} for {}", layer_list({layer}), fmt::join(tasks, ", ")));
+  }
+  return fmt::format("{} {}; between {} and {}, which differ most, {} % {}.", preference.says, fmt::join(parts, "; "),
+                     shift->first, shift->second, percent(shift->distance), preference.moves);
+}
+
+}  // namespace
+
+std::vector<Section> report_sections(const ResultTables& tables, const std::string& no_replay) {
+  const auto unless_replayed = [&](const char* why) { return no_replay.empty() ? std::string(why) : no_replay; };
+  return {{.id = "loss",
+           .heading = "What eviction costs",
+           .missing = unless_replayed("No replay.csv is there, or none of its policies could be measured on every "
+                                      "prompt.")},
+          {.id = "needles",
+           .heading = "Where needles are lost",
+           .missing = unless_replayed("No spans.csv is there, or no prompt marks a span called needle."),
+           .table = needle_findings(tables)},
+          {.id = "patterns",
+           .heading = "How layers and heads attend",
+           .missing = "No table of analyze is there.",
+           .sentences = pattern_findings(tables)},
+          {.id = "tasks",
+           .heading = "What each task asks of the layers",
+           .missing = "This needs tasks.csv and attention.csv with at least two tasks.",
+           .sentences = task_findings(tables)},
+          {.id = "budgets",
+           .heading = "Where the budget goes",
+           .missing = unless_replayed("No budgets.csv or positions.csv is there."),
+           .table = budget_findings(tables)},
+          {.id = "foresight",
+           .heading = "How far the future can be foreseen",
+           .missing = "This needs future queries, recorded in the full tier."},
+          {.id = "live",
+           .heading = "Prediction against outcome",
+           .missing = "No tables of evictlab validate are there: what becomes of the model's answers was not measured.",
+           .table = calibration_findings(tables)},
+          {.id = "differences", .heading = "What differs between two recordings"}};
+}
+
+std::string sentence(const results::BudgetAnswer& answer) {
+  const results::Contender& best = answer.contenders.front();
+  std::string text =
+      fmt::format("At {:g} slots, {} keeps {} % of the attention (95 % interval {} % to {} %; {} prompts)",
+                  answer.budget, best.label, percent(best.retained.mean, 1), percent(best.retained.low, 1),
+                  percent(best.retained.high, 1), answer.prompts);
+  if (!answer.ceiling.empty()) {
+    text += fmt::format(", {} below the ceiling {}", percentage_points(answer.below_ceiling), answer.ceiling);
+  }
+  text += ".";
+  if (answer.contenders.size() > 1) {
+    const results::Contender& second = answer.contenders[1];
+    text += second.behind.low > 0 ? fmt::format(" It leads {} by {}.", second.label, percentage_points(second.behind))
+                                  : fmt::format(" It does not differ from {} within the paired interval: {}.",
+                                                second.label, percentage_points(second.behind));
+  }
+  if (!answer.control.empty() && answer.over_control.low <= 0) {
+    text += fmt::format(" The control {} is as good: {}.", answer.control, percentage_points(answer.over_control));
+  }
+  return text;
+}
+
+SmallTable choices(const std::vector<results::BudgetAnswer>& answers) {
+  SmallTable table{
+      .caption =
+          "Retained attention mass by policy and budget, mean over layers and prompts, and how far behind the "
+          "best at that budget; 95 % bootstrap intervals, paired over prompts",
+      .columns = {"policy", "budget, slots", "held, slots", "retained, %", "behind the best, points", "low", "high",
+                  "n, prompts"}};
+  for (const results::BudgetAnswer& answer : answers) {
+    for (const results::Contender& one : answer.contenders) {
+      table.rows.push_back({one.label, fmt::format("{:g}", answer.budget), fmt::format("{:.1f}", one.slots),
+                            percent(one.retained.mean, 2), percent(one.behind.mean, 2), percent(one.behind.low, 2),
+                            percent(one.behind.high, 2), std::to_string(answer.prompts)});
+    }
+  }
+  return table;
+}
+
+Sentences pattern_findings(const ResultTables& tables) {
+  Sentences sentences;
+  if (const Table* const tasks = find_table(tables, "tasks")) {
+    const TaskValues values(*tasks);
+    const auto& dispersion = values.at("dispersion_normalized", kAllTasks);
+    const auto& shift = values.at("shift_normalized", kAllTasks);
+    if (!dispersion.empty() && !shift.empty()) {
+      sentences.push_back(
+          fmt::format("Attention is most dispersed in {} (CAKE's H, normalised) and shifts most from query to query in "
+                      "{} (CAKE's V).",
+                      layer_list(results::leading_layers(dispersion)), layer_list(results::leading_layers(shift))));
+    }
+    const auto& sinks = values.at("sink_mass", kAllTasks);
+    if (!sinks.empty()) {
+      const auto most = std::ranges::max_element(sinks, {}, [](const auto& entry) { return entry.second.mean; });
+      sentences.push_back(fmt::format("The first positions draw at most {} % of a layer's attention, in layer {:g}.",
+                                      percent(most->second.mean), most->first));
+    }
+  }
+  const Table* const attention = find_table(tables, "attention");
+  if (attention == nullptr) return sentences;
+  const results::HeadKinds kinds = results::head_kinds(*attention);
+  std::vector<std::string> counts;
+  for (const auto& [name, count] : kinds.by_kind) counts.push_back(fmt::format("{} {}", count, name));
+  if (!counts.empty()) {
+    sentences.push_back(fmt::format("Of {} heads, by rule of thumb: {}.", kinds.heads, fmt::join(counts, ", ")));
+  }
+  return sentences;
+}
+
+Sentences task_findings(const ResultTables& tables) {
+  constexpr Preference kPreferences[] = {
+      {"preference_share", "CAKE would give most to", "of the budget would move to other layers"},
+      {"retained_share",
+       "Of the most attended positions of all layers together (DynamicKV's retained share), most lie in",
+       "lie in other layers"}};
+  Sentences sentences;
+  const Table* const tasks = find_table(tables, "tasks");
+  if (tasks == nullptr) return sentences;
+  const TaskValues values(*tasks);
+  for (const Preference& preference : kPreferences) {
+    if (auto text = preference_sentence(values, preference)) sentences.push_back(std::move(*text));
+  }
+  return sentences;
+}
+
+SmallTable budget_findings(const ResultTables& tables) {
+  const Table* const budgets = filled_table(tables, "budgets");
+  if (budgets == nullptr) return {};
+  const std::string budget = results::middle_budget(*budgets);
+  SmallTable table{
+      .caption = fmt::format("How policies divide a budget of {} over the layers: shares relative to an even "
+                             "split, means over prompts; moved: between the two tasks that differ most",
+                             budget),
+      .columns = {"policy", "most to layer", "times even", "least to layer", "times even", "moved between tasks, %"}};
+  const auto divisions = results::budget_divisions(*budgets, find_table(tables, "replay"), budget);
+  for (const auto& [label, division] : in_legend_order(*budgets, divisions)) {
+    table.rows.push_back({label, std::to_string(division.most_layer), fmt::format("{:.2f}", division.most),
+                          std::to_string(division.least_layer), fmt::format("{:.2f}", division.least),
+                          division.shift ? percent(division.shift->distance, 1) : "-"});
+  }
+  return table;
+}
+
+SmallTable needle_findings(const ResultTables& tables) {
+  const Table* const spans = filled_table(tables, "spans");
+  if (spans == nullptr) return {};
+  const std::string budget = results::middle_budget(*spans);
+  SmallTable table{
+      .caption = fmt::format(
+          "Needle positions kept at a budget of {}, percent, mean over prompts, layers and kept sets", budget),
+      .columns = {"policy", "kept, %", "first third", "middle third", "last third", "worst layer", "kept there, %"}};
+  for (const auto& [label, kept] : in_legend_order(*spans, results::needles_kept(*spans, budget))) {
+    std::vector<std::string> row{label, percent(kept.all)};
+    for (const auto& third : kept.thirds) row.push_back(third ? percent(*third) : "-");
+    row.push_back(kept.worst_layer.value_or("-"));
+    row.push_back(kept.worst_layer ? percent(kept.in_worst_layer) : "-");
+    table.rows.push_back(std::move(row));
+  }
+  return table.rows.empty() ? SmallTable{} : table;
+}
+
+SmallTable calibration_findings(const ResultTables& tables) {
+  const Table* const calibration = find_table(tables, "calibration");
+  if (calibration == nullptr) return {};
+  SmallTable table{.caption =
+                       "How replay's measures order policies as the running model's divergence from its full cache "
+                       "does: Kendall's tau-b, mean over budgets (1: the same order)",
+                   .columns = {"measure", "tau-b", "low", "high", "ceiling"}};
+  for (const results::RowView row : results::RowsOf(*calibration)) {
+    if (row.budget() != "all") continue;
+    const auto cell = [&row](const char* column) {
+      const auto value = row.number(column);
+      return value ? fmt::format("{:.2f}", *value) : std::string("-");
+    };
+    table.rows.push_back({row.text("measure"), cell("tau_b"), cell("tau_b_low"), cell("tau_b_high"), cell("ceiling")});
+  }
+  return table.rows.empty() ? SmallTable{} : table;
+}
+
+}  // namespace evictlab::plots
