@@ -1,77 +1,67 @@
+#include "lab/analyze.hpp"
+
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <iostream>
 
 #include "cli/analysis_summary.hpp"
-#include "cli/analysis_tables.hpp"
 #include "cli/common_options.hpp"
-#include "cli/outputs.hpp"
-#include "core/error.hpp"
-#include "results/differences.hpp"
-#include "trace/io/reader.hpp"
+#include "cli/console.hpp"
+#include "lab/result_folder.hpp"
 
 namespace evictlab::cli {
 namespace {
 
-namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
-
-constexpr const char* kDifferences = "differences.csv";
-
-/// A recording and where its tables go.
-struct Recording {
-  std::string path;
-  fs::path directory;
-  AnalysisTables tables = {};
-};
-
-/// The tables of one recording lie in the directory itself, those of two in "a" and "b".
-std::vector<Recording> recordings(const Options& options) {
-  const std::vector<std::string> paths = options.list("trace");
-  const fs::path out = options.path("out");
-  if (paths.size() == 1) return {{paths[0], out}};
-  if (paths.size() == 2) return {{paths[0], out / "a"}, {paths[1], out / "b"}};
-  throw core::InputError("analyze: {} traces given; one is described, two are compared", paths.size());
+void declare_analysis(Options& options) {
+  const lab::AnalysisSettings defaults;
+  const auto number = [](auto value) { return fmt::format("{}", value); };
+  options.value("sinks", "N", number(defaults.profile.profile.sinks),
+                "positions at the start that count as attention sinks");
+  options.value("recent", "N", number(defaults.profile.profile.recent),
+                "positions before a query that count as recent");
+  options.value("top", "SHARE", number(defaults.profile.profile.top),
+                "share of the positions that is a head's top set");
+  options.value("window", "N", number(defaults.profile.window),
+                "queries that CAKE's dispersion and shift are taken over");
+  options.value("tau1", "T", number(defaults.profile.tau1), "CAKE's temperature of dispersion");
+  options.value("tau2", "T", number(defaults.profile.tau2), "CAKE's temperature of shift");
+  options.value("policy", "LIST", defaults.policies,
+                "policies whose scorers are compared with the future (those that the recording can serve)");
 }
 
-fs::path table_path(const Recording& recording, const std::string& name) {
-  return recording.directory / (name + ".csv");
+lab::AnalyzeOptions analyze_options(const Options& options) {
+  const lab::AnalysisSettings settings{{.profile = {.sinks = options.integer("sinks", 0, 1'000'000),
+                                                    .recent = options.integer("recent", 0, 1'000'000),
+                                                    .top = options.number("top", 1e-6, 1.0)},
+                                        .window = options.integer("window", 1, 1'000'000),
+                                        .tau1 = options.number("tau1", 0.01, 100.0),
+                                        .tau2 = options.number("tau2", 0.01, 100.0)},
+                                       options.text("policy")};
+  return {.traces = options.paths("trace"),
+          .settings = settings,
+          .out = options.path("out"),
+          .force = options.has("force"),
+          .command = command_line()};
 }
 
-void measure(Recording& recording, const AnalysisSettings& settings, const Outputs& outputs) {
-  const trace::TraceReader trace(recording.path);
-  recording.tables = analysis_tables(trace, settings);
-  recording.tables.each(
-      [&](const char* name, const results::Table& table) { outputs.write_table(table_path(recording, name), table); });
-  Json details = {{"trace", recording.path},
-                  {"model", trace.model().name},
-                  {"model_fingerprint", trace.model().fingerprint},
-                  {"prompts", trace.prompts().size()}};
-  details.update(settings.json());
-  outputs.write_manifest(table_path(recording, AnalysisTables::names().front()), details);
-  std::cerr << fmt::format("wrote {}.csv to {}\n", fmt::join(AnalysisTables::names(), ".csv, "),
-                           recording.directory.string());
-}
-
-void print(const std::vector<Recording>& recordings, const results::Table* differences, bool json) {
-  if (json) {
-    Json all = {{"recordings", Json::array()}};
-    for (const Recording& recording : recordings) {
-      all["recordings"].push_back({{"trace", recording.path}, {"tasks", table_json(recording.tables.tasks)}});
-    }
-    if (differences != nullptr) all["differences"] = table_json(*differences);
-    std::cout << all.dump(1, ' ', false, Json::error_handler_t::replace) << '\n';
-    return;
+nlohmann::ordered_json outcome_json(const lab::AnalyzeOutcome& outcome) {
+  nlohmann::ordered_json all = {{"recordings", nlohmann::ordered_json::array()}};
+  for (const auto& recording : outcome.recordings) {
+    all["recordings"].push_back({{"trace", recording.trace.string()}, {"tasks", table_json(recording.tables.tasks)}});
   }
-  for (const Recording& recording : recordings) {
-    if (recordings.size() > 1) {
-      std::cout << fmt::format("{}{}: {}\n", &recording == &recordings.front() ? "" : "\n",
-                               &recording == &recordings.front() ? "A" : "B", recording.path);
+  if (outcome.differences) all["differences"] = table_json(*outcome.differences);
+  return all;
+}
+
+void print(const lab::AnalyzeOutcome& outcome) {
+  for (const auto& recording : outcome.recordings) {
+    const bool first = &recording == &outcome.recordings.front();
+    if (outcome.recordings.size() > 1) {
+      std::cout << fmt::format("{}{}: {}\n", first ? "" : "\n", first ? "A" : "B", recording.trace.string());
     }
     std::cout << analysis_summary(recording.tables.tasks);
   }
-  if (differences != nullptr) std::cout << difference_summary(*differences);
+  if (outcome.differences) std::cout << difference_summary(*outcome.differences);
 }
 
 }  // namespace
@@ -95,27 +85,13 @@ int run_analyze(const Arguments& arguments) {
   if (!options.parse(arguments)) return 0;
 
   use_threads(options);
-  const AnalysisSettings settings = analysis_settings(options);
-  std::vector<Recording> all = recordings(options);
-  const Outputs outputs(options.has("force"));
-  for (const Recording& recording : all) {
-    for (const std::string& name : AnalysisTables::names()) outputs.plan(table_path(recording, name));
+  Console console;
+  const lab::AnalyzeOutcome outcome = lab::analyze(analyze_options(options), console);
+  if (options.has("json")) {
+    std::cout << lab::json_text(outcome_json(outcome), 1);
+  } else {
+    print(outcome);
   }
-  const fs::path differences_path = options.path("out") / kDifferences;
-  if (all.size() == 2) outputs.plan(differences_path);
-  for (const Recording& recording : all) trace::TraceReader{recording.path};  // both can be read, before any work
-
-  for (Recording& recording : all) measure(recording, settings, outputs);
-  if (all.size() == 1) {
-    print(all, nullptr, options.has("json"));
-    return 0;
-  }
-  const results::Table differences =
-      results::difference_table(all[0].tables.profile.layers, all[1].tables.profile.layers);
-  outputs.write_table(differences_path, differences);
-  outputs.write_manifest(differences_path, {{"a", all[0].path}, {"b", all[1].path}});
-  std::cerr << fmt::format("wrote {}\n", differences_path.string());
-  print(all, &differences, options.has("json"));
   return 0;
 }
 

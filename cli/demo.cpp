@@ -6,6 +6,7 @@
 
 #include "cli/options.hpp"
 #include "core/error.hpp"
+#include "lab/policy_sets.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -75,9 +76,8 @@ int run_demo(const Arguments& arguments) {
   step("What is in it?", run_info, "info", {trace});
   step("Is it sound?", run_verify, "verify", {trace});
   step("Every policy at every budget, from the trace alone.", run_replay, "replay",
-       with_force({trace, "--policy",
-                   "full,random,protect-only,streaming-llm,h2o,tova,snapkv,pyramidkv,ada-snapkv,dynamickv,cake,oracle",
-                   "--budget", "40,48,64,96,128,192,256,384", "--out", (out / "replay.csv").string()}));
+       with_force({trace, "--policy", lab::kDemoPolicies, "--budget", "40,48,64,96,128,192,256,384", "--out",
+                   (out / "replay.csv").string()}));
   step("How do the layers attend?", run_analyze, "analyze", with_force({trace, "--out", out.string()}));
   step("Pictures, from the tables alone.", run_plot, "plot", with_force({out.string(), "--out", out.string()}));
   step("One page to read.", run_report, "report",

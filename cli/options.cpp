@@ -113,6 +113,11 @@ std::vector<std::string> Options::list(const std::string& name) const {
   return values_[name].as<std::vector<std::string>>();
 }
 
+std::vector<std::filesystem::path> Options::paths(const std::string& name) const {
+  const std::vector<std::string> texts = list(name);
+  return std::vector<std::filesystem::path>(texts.begin(), texts.end());
+}
+
 std::int64_t Options::integer(const std::string& name, std::int64_t minimum, std::int64_t maximum) const {
   const std::string given = text(name);
   const auto parsed = core::parse_integer(given);

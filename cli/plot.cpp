@@ -6,10 +6,10 @@
 #include <iostream>
 
 #include "cli/options.hpp"
-#include "cli/outputs.hpp"
-#include "cli/result_tables.hpp"
 #include "core/error.hpp"
 #include "core/interrupt.hpp"
+#include "lab/result_folder.hpp"
+#include "lab/result_tables.hpp"
 #include "plots/figures.hpp"
 #include "plots/terminal.hpp"
 
@@ -39,17 +39,18 @@ int run_plot(const Arguments& arguments) {
   if (!options.parse(arguments)) return 0;
 
   if (options.has("terminal")) {
-    const std::string text = plots::terminal_plots(read_result_tables(options.path("results")), terminal_columns());
+    const std::string text =
+        plots::terminal_plots(lab::read_result_tables(options.path("results")), terminal_columns());
     if (text.empty()) throw core::InputError("{}: no replay or analysis of it to draw", options.text("results"));
     std::cout << text;
     return 0;
   }
   const fs::path directory = options.path("out");
-  const std::vector<plots::Figure> figures = plots::all_figures(read_result_tables(options.path("results")));
+  const std::vector<plots::Figure> figures = plots::all_figures(lab::read_result_tables(options.path("results")));
   if (figures.empty()) throw core::InputError("{}: its tables have no row to draw", options.text("results"));
-  const Outputs outputs(options.has("force"));
+  const lab::ResultFolder folder(options.has("force"), command_line());
   for (const plots::Figure& figure : figures) {
-    for (const fs::path& file : plots::files_of(figure, directory)) outputs.plan(file);
+    for (const fs::path& file : plots::files_of(figure, directory)) folder.plan(file);
   }
   for (const plots::Figure& figure : figures) {
     core::throw_if_interrupted();

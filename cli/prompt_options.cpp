@@ -1,7 +1,5 @@
 #include "cli/prompt_options.hpp"
 
-#include <algorithm>
-
 #include "core/error.hpp"
 #include "core/text.hpp"
 
@@ -21,12 +19,51 @@ runtime::FutureRule parse_future(const std::string& text) {
   return {Kind::kGenerate, *count};
 }
 
+runtime::NeedleGrid needle_grid(const Options& options) {
+  runtime::NeedleGrid grid;
+  if (options.has("seed")) grid.seed = static_cast<std::uint64_t>(options.integer("seed", 0));
+  for (const std::string& item : core::split(options.text("needle-lengths"), ',')) {
+    const auto length = core::parse_integer(core::trim(item));
+    if (!length || *length < 1 || *length > 1 << 30) {
+      throw core::InputError("--needle-lengths takes numbers of positions such as 512,1024, got '{}'", item);
+    }
+    grid.lengths.push_back(*length);
+  }
+  for (const std::string& item : core::split(options.text("needle-depths"), ',')) {
+    const auto depth = core::parse_number(core::trim(item));
+    if (!depth || !(*depth >= 0 && *depth <= 1)) {
+      throw core::InputError("--needle-depths takes numbers from 0 to 1 such as 0,0.5,1, got '{}'", item);
+    }
+    grid.depths.push_back(*depth);
+  }
+  return grid;
+}
+
 }  // namespace
 
 void declare_prompts(Options& options) {
   options.value("model", "DIR", "",
                 "Hugging Face model directory: config.json, *.safetensors, tokenizer.json or .model");
-  declare_prompt_sources(options);
+  options.values(
+      "prompts", "FILE.jsonl",
+      "prompts, one JSON object a line: id, task, prompt or tokens, answer, spans; or LongBench's or RULER's "
+      "lines as they are");
+  options.values("text", "FILE", "a text file as one prompt");
+  options.value("template", "FILE", "",
+                "text with {context} and {input} or {question}, instead of a benchmark's own prompts");
+  options.values("needle", "FILE", "a text to hide a sentence with a number in and to ask for it");
+  options.value("needle-lengths", "LIST", "512,1024,2048", "positions of the prompts with a needle");
+  options.value("needle-depths", "LIST", "0,0.25,0.5,0.75,1", "where the needle is: 0 = first, 1 = last");
+  options.value("limit", "N", "0", "only the first N prompts of each prompts file; 0 = all");
+}
+
+lab::PromptRequest prompt_request(const Options& options) {
+  return {.files = options.paths("prompts"),
+          .texts = options.paths("text"),
+          .haystacks = options.paths("needle"),
+          .needles = options.has("needle") ? needle_grid(options) : runtime::NeedleGrid(),
+          .form = options.optional_path("template"),
+          .limit = static_cast<std::size_t>(options.integer("limit", 0))};
 }
 
 void declare_tokenizing(Options& options) {
@@ -49,26 +86,6 @@ runtime::TokenizeOptions tokenize_options(const Options& options) {
                                                                                          : runtime::EvictAt::kPrompt;
   tokenization.add_special_tokens = !options.has("no-special-tokens");
   return tokenization;
-}
-
-bool is_tokenized(const std::vector<runtime::Prompt>& prompts) {
-  return std::all_of(prompts.begin(), prompts.end(),
-                     [](const runtime::Prompt& prompt) { return prompt.tokens.has_value() && prompt.answer.empty(); });
-}
-
-std::vector<runtime::TokenizedPrompt> tokenize_all(const std::vector<runtime::Prompt>& prompts,
-                                                   const ModelTokenizer& tokenizer, const runtime::Transformer& model,
-                                                   const runtime::RecordOptions& record,
-                                                   const runtime::TokenizeOptions& tokenization) {
-  const runtime::TextTokenizer* const known = is_tokenized(prompts) ? nullptr : &tokenizer.get();
-  runtime::TokenizeOptions fitting = tokenization;
-  fitting.model_positions = model.config().max_positions;
-  std::vector<runtime::TokenizedPrompt> tokenized;
-  for (const runtime::Prompt& prompt : prompts) {
-    tokenized.push_back(runtime::tokenize(prompt, known, fitting));
-    runtime::check_recordable(tokenized.back(), model.config(), record);
-  }
-  return tokenized;
 }
 
 }  // namespace evictlab::cli

@@ -122,11 +122,12 @@ int run_record(const Arguments& arguments) {
   const bool dry_run = options.has("dry-run");
   const std::filesystem::path directory = options.path("model");
   const std::filesystem::path out = dry_run ? std::filesystem::path() : options.path("out");
-  const ModelTokenizer tokenizer(directory);
-  const std::vector<runtime::Prompt> prompts = gather_prompts(options, tokenizer);
+  const lab::ModelTokenizer tokenizer(directory);
+  const std::vector<runtime::Prompt> prompts = lab::gather_prompts(prompt_request(options), tokenizer);
   const runtime::Transformer model(directory);
   if (options.has("layers")) record.layers = parse_layers(options.text("layers"), model.config().layers);
-  const std::vector<runtime::TokenizedPrompt> tokenized = tokenize_all(prompts, tokenizer, model, record, tokenization);
+  const std::vector<runtime::TokenizedPrompt> tokenized =
+      lab::tokenize_all(prompts, tokenizer, model, record, tokenization);
 
   const runtime::RecordEstimate estimate = runtime::estimate_recording(tokenized, model.config(), record);
   if (dry_run) {

@@ -37,17 +37,6 @@ std::size_t width_of(const std::vector<std::string>& names) {
 
 }  // namespace
 
-Table without_policies(const Table& table, const std::set<std::string>& policies) {
-  if (policies.empty()) return table;
-  Table rest(table.columns());
-  for (std::size_t row = 0; row < table.rows(); ++row) {
-    const std::string text =
-        fmt::format("{}({})", table.text(row, table.column("policy")), table.text(row, table.column("parameters")));
-    if (!policies.contains(text)) rest.add_row(table.row(row));
-  }
-  return rest;
-}
-
 std::string sweep_summary(const Table& summary) {
   const std::size_t budget = summary.column("budget_requested");
   const std::vector<std::string> names = policy_labels(summary);

@@ -71,8 +71,14 @@ void run_loop(std::size_t count, const std::function<void(std::size_t)>& body) {
 void run_loop(std::size_t count, const std::function<void(std::size_t)>& body) {
   const std::shared_ptr<Pool> own = current_pool();
   // Isolated: a thread that waits for a loop inside a body must not start another body of the outer
-  // loop meanwhile, whose scratch memory may be the same thread's.
-  own->arena.execute([&] { tbb::this_task_arena::isolate([&] { tbb::parallel_for(std::size_t{0}, count, body); }); });
+  // loop meanwhile, whose scratch memory may be the same thread's. A context of its own: when a body of an outer loop
+  // throws, TBB would else end this loop early without an exception, and its caller would take half a result for whole.
+  own->arena.execute([&] {
+    tbb::this_task_arena::isolate([&] {
+      tbb::task_group_context context(tbb::task_group_context::isolated);
+      tbb::parallel_for(std::size_t{0}, count, body, context);
+    });
+  });
 }
 #endif
 

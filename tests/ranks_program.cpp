@@ -11,13 +11,13 @@
 #include <string>
 #include <thread>
 
-#include "cli/ranks.hpp"
+#include "lab/ranks.hpp"
 #include "core/error.hpp"
 #include "core/interrupt.hpp"
 
 namespace {
 
-using evictlab::cli::Ranks;
+using evictlab::lab::Ranks;
 
 void meet(Ranks& ranks) {
   ranks.wait_for_all();

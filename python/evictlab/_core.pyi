@@ -1,6 +1,7 @@
 """The C++ side; the package's other files are its public face."""
 
 import os
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -62,7 +63,37 @@ def custom_policy(
 def replay(
     traces: Sequence[str], policies: Sequence[Policy], budgets: str, headroom: bool, progress: Callable[[float, float], None] | None
 ) -> dict[str, Any]: ...
+def sweep(
+    traces: Sequence[str],
+    policies: Sequence[Policy],
+    budgets: str,
+    *,
+    matrix: bool,
+    tune: str,
+    layers: bool,
+    out: str | None,
+    force: bool,
+    progress: Callable[[float, float], None] | None,
+) -> dict[str, Any]: ...
 def kept(traces: Sequence[str], policy: Policy, budget: str) -> dict[str, list[list[list[int]]]]: ...
 def analyze(trace: str, progress: Callable[[float, float], None] | None) -> dict[str, Columns]: ...
 def draw(tables: dict[str, Columns], only: str = "") -> list[tuple[str, str]]: ...
-def command(name: str, words: Sequence[str]) -> str: ...
+def advise(
+    traces: Sequence[str],
+    *,
+    loss: float | None,
+    bytes: str,
+    measure: str,
+    policies: str | None,
+    progress: Callable[[float, float], None] | None,
+) -> dict[str, Any]: ...
+def report(
+    results: str,
+    page: str,
+    *,
+    model: str | None,
+    policies: str | None,
+    budgets: str | None,
+    force: bool,
+    progress: Callable[[float, float], None] | None,
+) -> pathlib.Path: ...

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pathlib
 import tempfile
@@ -104,10 +103,40 @@ def sweep(
     *,
     protect: str = "",
     variant: str = "",
+    matrix: bool = False,
+    tune: str = "",
+    layers: bool = False,
+    out: str | os.PathLike[str] | None = None,
+    force: bool = False,
     progress: bool = True,
 ) -> Tables:
-    """As replay, with the table `headroom`: what better scoring, better allocation, and both could gain."""
-    return _replayed(traces, policies, budgets, protect, variant, headroom=True, progress=progress)
+    """As replay, with the table `headroom`: what better scoring, better allocation, and both could gain.
+
+    `tune` ("kernel=5|7|9") also grid-searches these parameters, selected on one half of the prompts and reported on the held-out
+    half: the table `tune`. `matrix` adds every combination of a scorer, an allocator and a selector. `out` is a folder for the
+    tables, where an interrupted sweep resumes (`force` starts over). With any of these the tables are replay, summary, headroom
+    and tune, rows over all layers; `layers` adds rows per layer, budgets and trajectory.
+    """
+    if not (matrix or tune or layers or out):
+        return _replayed(traces, policies, budgets, protect, variant, headroom=True, progress=progress)
+    parts, impossible = made(policies, protect, variant)
+    with _Bar("sweeping", progress) as bar:
+        result = _core.sweep(
+            _paths(traces),
+            parts,
+            _budgets(budgets),
+            matrix=matrix,
+            tune=tune,
+            layers=layers,
+            out=None if out is None else os.fspath(out),
+            force=force,
+            progress=bar,
+        )
+    tables = Tables(result["tables"], impossible + result["left_out"], result["notes"])
+    if out is not None and layers:
+        for name in ("budgets", "trajectory"):
+            tables[name] = pandas.read_csv(pathlib.Path(out) / f"{name}.csv")
+    return tables
 
 
 def _replayed(traces, policies, budgets, protect, variant, *, headroom, progress) -> Tables:
@@ -123,10 +152,11 @@ def kept(traces: PathLike | Iterable[PathLike], policy: PolicyLike, budget: int 
     return _core.kept(_paths(traces), one, _budgets(budget))
 
 
-def analyze(trace: PathLike) -> Tables:
+def analyze(trace: PathLike, *, progress: bool = True) -> Tables:
     """How layers and heads attend: attention, layers, concentration, overlap, future, maps, scorers, tasks."""
     (path,) = _paths(trace)
-    return Tables(_core.analyze(path, None))
+    with _Bar("analysing", progress) as bar:
+        return Tables(_core.analyze(path, bar))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,26 +182,17 @@ def advise(
     bytes: str | None = None,
     measure: str = "attention",
     policies: str | None = None,
+    progress: bool = True,
 ) -> Advice:
     """The cheapest that loses at most `loss`, or the least lossy of at most `bytes` ("64MiB") a sequence."""
-    words = [*_paths(traces), "--measure", measure]
-    if loss is not None:
-        words += ["--loss", str(loss)]
-    if bytes is not None:
-        words += ["--bytes", bytes]
-    if policies is not None:
-        words += ["--policy", policies]
-    with tempfile.TemporaryDirectory() as directory:
-        out = pathlib.Path(directory) / "budgets.json"
-        text = _core.command("advise", [*words, "--out", str(out)])
-        found = json.loads(out.read_text())
-    layers = [
+    with _Bar("advising", progress) as bar:
+        found = _core.advise(_paths(traces), loss=loss, bytes=bytes or "", measure=measure, policies=policies, progress=bar)
+    budgets = [
         {"layer": layer, "head": head, "positions": positions}
-        for layer, heads in enumerate(found["layers"])
+        for layer, heads in enumerate(found.pop("budgets"))
         for head, positions in enumerate(heads)
     ]
-    known = {field: found[field] for field in ("policy", "budget", "granularity", "slots", "bytes", "loss", "model", "model_fingerprint")}
-    return Advice(**known, budgets=pandas.DataFrame(layers), text=text)
+    return Advice(**found, budgets=pandas.DataFrame(budgets))
 
 
 def report(
@@ -182,6 +203,7 @@ def report(
     policies: str | None = None,
     budgets: int | float | str | Iterable[int | float | str] | None = None,
     force: bool = False,
+    progress: bool = True,
 ) -> pathlib.Path:
     """One HTML page of a trace, a directory of result tables, or tables. `model`: whose tokenizer turns tokens into text."""
     with tempfile.TemporaryDirectory() as directory:
@@ -190,12 +212,13 @@ def report(
             source = directory
         else:
             (source,) = _paths(results)
-        words = [source, "--out", os.fspath(out)]
-        if model is not None:
-            words += ["--model", os.fspath(model)]
-        if policies is not None:
-            words += ["--policy", policies]
-        if budgets is not None:
-            words += ["--budget", _budgets(budgets)]
-        _core.command("report", words + (["--force"] if force else []))
-    return pathlib.Path(out)
+        with _Bar("reporting", progress) as bar:
+            return _core.report(
+                source,
+                os.fspath(out),
+                model=None if model is None else os.fspath(model),
+                policies=policies,
+                budgets=None if budgets is None else _budgets(budgets),
+                force=force,
+                progress=bar,
+            )

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "lab/observer.hpp"
 #include "results/table.hpp"
 #include "trace/model.hpp"
 
@@ -40,6 +41,21 @@ using Progress = std::function<void(double, double)>;
 /// there is one, what `work` tells its argument, and on Ctrl-C interrupts it: KeyboardInterrupt is raised when it has
 /// stopped.
 void run_interruptibly(const py::object& progress, const std::function<void(const Progress&)>& work);
+
+/// Collects what a use case reports, for Python to have once it is done.
+class Collector final : public lab::Observer {
+ public:
+  explicit Collector(Progress progress) : progress_(std::move(progress)) {}
+  void progress(const lab::Stage&, double done, double total) override { progress_(done, total); }
+  void message(lab::Topic topic, const std::string& text) override {
+    if (topic == lab::Topic::kLeftOut) left_out.push_back(text);
+  }
+
+  std::vector<std::string> left_out;  // policies that cannot be run, and why
+
+ private:
+  Progress progress_;
+};
 
 void bind_traces(py::module_& module);
 void bind_policies(py::module_& module);

@@ -1,71 +1,85 @@
-#include "sim/replay/replay.hpp"
+#include "lab/replay.hpp"
 
 #include "binding.hpp"
-#include "cli/analysis_tables.hpp"
-#include "cli/policy_options.hpp"
-#include "results/summary.hpp"
-#include "sim/replay/kept_overlap.hpp"
+#include "lab/analyze.hpp"
+#include "lab/sweep.hpp"
 #include "trace/io/joined.hpp"
 
 namespace evictlab::python {
 namespace {
 
-std::unique_ptr<trace::Source> opened(const std::vector<std::filesystem::path>& paths) {
-  return trace::open_traces(paths);
-}
+using Paths = std::vector<std::filesystem::path>;
+using OptionalPath = std::optional<std::filesystem::path>;
 
-/// The policies that every prompt can serve; why the others are left out is appended to `left_out`. One that was asked
-/// for alone must be served.
-std::vector<sim::Policy> served(const std::vector<sim::Policy>& policies, const trace::Source& trace,
-                                py::list& left_out) {
-  std::vector<sim::Policy> usable;
-  for (const sim::Policy& policy : policies) {
-    try {
-      for (const trace::PromptInfo& prompt : trace.prompts()) sim::check_needs(policy, prompt);
-      usable.push_back(policy);
-    } catch (const sim::PolicyError& error) {
-      if (policies.size() == 1) throw;
-      left_out.append(std::string(error.what()));
-    }
+/// Tables by name; those that are not there are left out.
+class TableDict {
+ public:
+  TableDict& add(const char* name, const results::Table& table) {
+    tables_[name] = columns_of(table);
+    return *this;
   }
-  if (usable.empty())
-    throw sim::PolicyError("the trace can serve none of the policies: {}", left_out[0].cast<std::string>());
-  return usable;
+  TableDict& add(const char* name, const std::optional<results::Table>& table) {
+    return table ? add(name, *table) : *this;
+  }
+  const py::dict& tables() const { return tables_; }
+
+ private:
+  py::dict tables_;
+};
+
+/// What replay and sweep return: the tables, the policies left out, and what policies noted.
+py::dict result_of(const TableDict& tables, const std::vector<std::string>& left_out,
+                   const std::map<std::string, sim::ReplayResult::NoteTotal>& notes) {
+  py::list texts;
+  for (const auto& [note, total] : notes) texts.append(note);
+  return py::dict(py::arg("tables") = tables.tables(), py::arg("left_out") = left_out, py::arg("notes") = texts);
 }
 
-/// The tables of sim::ReplayResult by name, with `kept_overlap`, the policies `left_out` and what policies had to say.
-py::dict replay(const std::vector<std::filesystem::path>& paths, const std::vector<sim::Policy>& policies,
-                const std::string& budgets, bool headroom, const py::object& progress) {
-  const std::unique_ptr<trace::Source> trace = opened(paths);
-  py::list left_out;
-  const std::vector<sim::Policy> usable = served(policies, *trace, left_out);
-  const std::vector<sim::Budget> parsed = sim::parse_budgets(budgets);
-  sim::KeptOverlap overlap(parsed, trace->model().query_heads);
-  sim::ReplayResult result;
-  run_interruptibly(progress, [&](const Progress& tell) {
-    sim::ReplayOptions options;
-    options.headroom = headroom;
-    options.progress = tell;
-    options.retention = [&](const sim::RetentionRecord& record) { overlap.add(record); };
-    result = sim::replay(*trace, usable, parsed, options);
+py::dict replay(const Paths& paths, const std::vector<sim::Policy>& policies, const std::string& budgets, bool headroom,
+                const py::object& progress) {
+  lab::ReplayOptions options{.traces = paths, .policies = {.policies = policies}, .budgets = budgets};
+  options.headroom = headroom;
+  lab::ReplayOutcome outcome;
+  std::vector<std::string> left_out;
+  run_interruptibly(progress, [&](const Progress& report) {
+    Collector collector(report);
+    outcome = lab::replay(options, collector);
+    left_out = collector.left_out;
   });
-  py::dict tables;
-  tables["replay"] = columns_of(result.replay);
-  tables["budgets"] = columns_of(result.budgets);
-  tables["positions"] = columns_of(result.positions);
-  tables["spans"] = columns_of(result.spans);
-  tables["trajectory"] = columns_of(result.trajectory);
-  tables["kept_overlap"] = columns_of(overlap.finish());
-  if (headroom) tables["headroom"] = columns_of(result.headroom);
-  tables["summary"] = columns_of(results::summarize(result.replay));
-  py::list notes;
-  for (const auto& [note, total] : result.notes) notes.append(note);
-  return py::dict(py::arg("tables") = tables, py::arg("left_out") = left_out, py::arg("notes") = notes);
+  const sim::ReplayResult& result = outcome.tables;
+  TableDict tables;
+  tables.add("replay", result.replay).add("budgets", result.budgets).add("positions", result.positions);
+  tables.add("spans", result.spans).add("trajectory", result.trajectory).add("kept_overlap", outcome.kept_overlap);
+  if (headroom) tables.add("headroom", result.headroom);
+  tables.add("summary", outcome.summary);
+  return result_of(tables, left_out, result.notes);
+}
+
+py::dict sweep(const Paths& paths, const std::vector<sim::Policy>& policies, const std::string& budgets, bool matrix,
+               const std::string& tune, bool layers, const OptionalPath& out, bool force, const py::object& progress) {
+  lab::SweepOptions options{.traces = paths, .policies = {.policies = policies}, .budgets = budgets};
+  options.matrix = matrix;
+  options.tune = tune;
+  options.layers = layers;
+  options.out = out;
+  options.force = force;
+  options.command = "evictlab.sweep";
+  lab::SweepOutcome outcome;
+  std::vector<std::string> left_out;
+  run_interruptibly(progress, [&](const Progress& report) {
+    Collector collector(report);
+    outcome = lab::sweep(options, collector);
+    left_out = collector.left_out;
+  });
+  TableDict tables;
+  tables.add("replay", outcome.replay).add("summary", outcome.summary).add("headroom", outcome.headroom);
+  tables.add("tune", outcome.tuning).add("budgets", outcome.budgets).add("trajectory", outcome.trajectory);
+  return result_of(tables, left_out, outcome.notes);
 }
 
 /// Kept positions of one policy at one budget: {prompt: [layers][sets] of positions, in storage order}.
 py::dict kept(const std::vector<std::filesystem::path>& paths, const sim::Policy& policy, const std::string& budget) {
-  const std::unique_ptr<trace::Source> trace = opened(paths);
+  const std::unique_ptr<trace::Source> trace = trace::open_traces(paths);
   const std::vector<sim::Budget> parsed = sim::parse_budgets(budget);
   if (parsed.size() != 1) throw sim::PolicyError("one budget, not {}", parsed.size());
   std::map<std::string, std::vector<std::vector<std::vector<std::int32_t>>>> positions;
@@ -86,19 +100,24 @@ py::dict kept(const std::vector<std::filesystem::path>& paths, const sim::Policy
 }
 
 py::dict analyze(const std::filesystem::path& path, const py::object& progress) {
-  const std::unique_ptr<trace::Source> trace = opened({path});
-  std::optional<cli::AnalysisTables> made;
-  run_interruptibly(progress,
-                    [&](const Progress&) { made = cli::analysis_tables(*trace, cli::AnalysisSettings::defaults()); });
-  py::dict tables;
-  made->each([&](const std::string& name, const results::Table& table) { tables[py::str(name)] = columns_of(table); });
-  return tables;
+  lab::AnalyzeOutcome outcome;
+  run_interruptibly(progress, [&](const Progress& report) {
+    Collector collector(report);
+    outcome = lab::analyze({.traces = {path}}, collector);
+  });
+  TableDict tables;
+  outcome.recordings.front().tables.each(
+      [&](const char* name, const results::Table& table) { tables.add(name, table); });
+  return tables.tables();
 }
 
 }  // namespace
 
 void bind_replays(py::module_& module) {
   module.def("replay", &replay, py::arg("traces"), py::arg("policies"), py::arg("budgets"), py::arg("headroom"),
+             py::arg("progress"));
+  module.def("sweep", &sweep, py::arg("traces"), py::arg("policies"), py::arg("budgets"), py::kw_only(),
+             py::arg("matrix"), py::arg("tune"), py::arg("layers"), py::arg("out"), py::arg("force"),
              py::arg("progress"));
   module.def("kept", &kept, py::arg("traces"), py::arg("policy"), py::arg("budget"));
   module.def("analyze", &analyze, py::arg("trace"), py::arg("progress"));

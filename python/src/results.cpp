@@ -1,8 +1,6 @@
-#include <iostream>
-#include <sstream>
-
 #include "binding.hpp"
-#include "cli/commands.hpp"
+#include "lab/advise.hpp"
+#include "lab/report.hpp"
 #include "plots/figures.hpp"
 #include "plots/gnuplot.hpp"
 
@@ -29,38 +27,51 @@ py::list draw(const py::dict& given, const std::string& only) {
   return drawn;
 }
 
-/// What the program says while this lives is kept.
-class Captured {
- public:
-  explicit Captured(std::ostream& stream) : stream_(stream), before_(stream.rdbuf(text_.rdbuf())) {}
-  ~Captured() { stream_.rdbuf(before_); }
-  Captured(const Captured&) = delete;
-  Captured& operator=(const Captured&) = delete;
-  std::string text() const { return text_.str(); }
+/// The fields of evictlab.Advice, its budgets as [layers][kept sets].
+py::dict advise(const std::vector<std::filesystem::path>& traces, std::optional<double> loss, const std::string& bytes,
+                const std::string& measure, const std::optional<std::string>& policies, const py::object& progress) {
+  using namespace py::literals;
+  lab::AdviseOptions options{.traces = traces, .loss = loss, .bytes = bytes, .measure = measure};
+  if (policies) options.policies.list = *policies;
+  std::optional<lab::AdviseOutcome> outcome;
+  run_interruptibly(progress, [&](const Progress& report) {
+    Collector collector(report);
+    outcome = lab::advise(options, collector);
+  });
+  const results::Interval& interval = outcome->run.loss;
+  return py::dict("policy"_a = outcome->policy.text(), "budget"_a = outcome->budget.text(),
+                  "granularity"_a = std::string(sim::granularity_name(outcome->policy.granularity)),
+                  "slots"_a = outcome->run.slots, "bytes"_a = outcome->run.bytes,
+                  "loss"_a = py::dict("mean"_a = interval.mean, "low"_a = interval.low, "high"_a = interval.high),
+                  "budgets"_a = outcome->budgets, "text"_a = lab::advice_text(*outcome), "model"_a = outcome->model,
+                  "model_fingerprint"_a = outcome->model_fingerprint);
+}
 
- private:
-  std::ostringstream text_;
-  std::ostream& stream_;
-  std::streambuf* before_;
-};
-
-/// Runs a command of the command line with these words; returns what it writes to its output.
-std::string command(const std::string& name, const std::vector<std::string>& words) {
-  for (const cli::Command& one : cli::commands()) {
-    if (name != one.name) continue;
-    const Captured out(std::cout);
-    const Captured err(std::cerr);
-    run_interruptibly(py::none(), [&](const Progress&) { one.run(words); });
-    return out.text();
-  }
-  throw core::InputError("no command is called '{}'", name);
+/// Writes the page; returns its path.
+std::filesystem::path report(const std::filesystem::path& results, const std::filesystem::path& page,
+                             const std::optional<std::filesystem::path>& model,
+                             const std::optional<std::string>& policies, const std::optional<std::string>& budgets,
+                             bool force, const py::object& progress) {
+  lab::ReportOptions options{.results = results, .model = model, .page = page, .force = force};
+  if (policies) options.policies.list = *policies;
+  if (budgets) options.budgets = *budgets;
+  options.command = "evictlab.report";
+  lab::ReportOutcome outcome;
+  run_interruptibly(progress, [&](const Progress& show) {
+    Collector collector(show);
+    outcome = lab::report(options, collector);
+  });
+  return outcome.page;
 }
 
 }  // namespace
 
 void bind_results(py::module_& module) {
   module.def("draw", &draw, py::arg("tables"), py::arg("only") = "");
-  module.def("command", &command, py::arg("name"), py::arg("words"));
+  module.def("advise", &advise, py::arg("traces"), py::kw_only(), py::arg("loss"), py::arg("bytes"), py::arg("measure"),
+             py::arg("policies"), py::arg("progress"));
+  module.def("report", &report, py::arg("results"), py::arg("page"), py::kw_only(), py::arg("model"),
+             py::arg("policies"), py::arg("budgets"), py::arg("force"), py::arg("progress"));
 }
 
 }  // namespace evictlab::python

@@ -1,4 +1,4 @@
-"""Processes that share a job (cli/ranks.hpp): under mpirun they meet, and when one fails none is left waiting."""
+"""Processes that share a job (lab/ranks.hpp): under mpirun they meet, and when one fails none is left waiting."""
 
 import os
 import signal

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <mutex>
 #include <numeric>
 #include <set>
@@ -91,6 +92,27 @@ TEST_F(Parallel, ALimitOfTwoThreadsIsKept) {
     seen.insert(std::this_thread::get_id());
   });
   EXPECT_LE(seen.size(), 2U);
+}
+
+TEST_F(Parallel, ALoopInsideABodyRunsToItsEndWhenAnotherBodyThrows) {
+  set_threads(4);
+  std::atomic<bool> started = false;
+  std::atomic<bool> thrown = false;
+  std::atomic<int> inner = 0;
+  const auto body = [&](std::size_t i) {
+    if (i == 1) {
+      while (!started) std::this_thread::yield();
+      thrown = true;
+      throw std::runtime_error("stop");
+    }
+    if (i != 0) return;
+    started = true;
+    while (!thrown) std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // the exception is on its way
+    parallel_for(100, [&](std::size_t) { ++inner; });
+  };
+  EXPECT_THROW(parallel_for(2, body), std::runtime_error);
+  EXPECT_EQ(inner, 100);
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ ALLOWED = {
             "runtime/live", "plots", "plots/report"},
 }
 ALLOWED["cli"] = ALLOWED["lab"] | {"lab"}
-ALLOWED["python"] = ALLOWED["lab"] | {"lab", "cli"}
+ALLOWED["python"] = ALLOWED["lab"] | {"lab"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.MULTILINE)
 
 

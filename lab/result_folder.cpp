@@ -1,15 +1,16 @@
-#include "cli/outputs.hpp"
+#include "lab/result_folder.hpp"
 
 #include <unistd.h>
 
-#include "cli/commands.hpp"
 #include "core/error.hpp"
 #include "core/file.hpp"
 #include "core/version.hpp"
 
-namespace evictlab::cli {
+namespace evictlab::lab {
+
 namespace fs = std::filesystem;
-fs::path Outputs::plan(const fs::path& path) const {
+
+fs::path ResultFolder::plan(const fs::path& path) const {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (fs::is_directory(status)) throw core::InputError("{}: is a directory; give the name of a file", path.string());
@@ -27,7 +28,7 @@ fs::path Outputs::plan(const fs::path& path) const {
   return path;
 }
 
-void Outputs::make_parent(const fs::path& path) {
+void ResultFolder::make_parent(const fs::path& path) {
   const fs::path parent = path.parent_path();
   if (parent.empty()) return;
   std::error_code error;
@@ -35,23 +36,26 @@ void Outputs::make_parent(const fs::path& path) {
   if (error) throw core::InputError("{}: cannot make this directory: {}", parent.string(), error.message());
 }
 
-void Outputs::write_table(const fs::path& path, const results::Table& table) const {
+void ResultFolder::write_table(const fs::path& path, const results::Table& table) {
   make_parent(path);
   core::write_text(path, table.to_csv());
 }
 
-fs::path Outputs::manifest_path(const fs::path& table) {
+fs::path ResultFolder::manifest_path(const fs::path& table) {
   return table.parent_path() / (table.stem().string() + ".manifest.json");
 }
 
-void Outputs::write_manifest(const fs::path& table, nlohmann::ordered_json details) const {
+void ResultFolder::write_manifest(const fs::path& table, const nlohmann::ordered_json& details) const {
   nlohmann::ordered_json manifest;
   manifest["evictlab"] = core::version();
-  manifest["command"] = command_line();
+  manifest["command"] = command_;
   manifest.update(details);
   make_parent(table);
-  core::write_text(manifest_path(table),
-                   manifest.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  core::write_text(manifest_path(table), json_text(manifest, 2));
 }
 
-}  // namespace evictlab::cli
+std::string json_text(const nlohmann::ordered_json& json, int indent) {
+  return json.dump(indent, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace evictlab::lab

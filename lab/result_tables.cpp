@@ -1,11 +1,11 @@
-#include "cli/result_tables.hpp"
+#include "lab/result_tables.hpp"
 
 #include <fmt/ranges.h>
 
 #include "core/error.hpp"
 #include "core/file.hpp"
 
-namespace evictlab::cli {
+namespace evictlab::lab {
 
 namespace fs = std::filesystem;
 
@@ -28,4 +28,4 @@ plots::ResultTables read_result_tables(const fs::path& results) {
   return tables;
 }
 
-}  // namespace evictlab::cli
+}  // namespace evictlab::lab

@@ -5,13 +5,14 @@
 #include <string>
 #include <vector>
 
+#include "lab/observer.hpp"
 #include "plots/report/look.hpp"
 #include "results/table.hpp"
 #include "sim/policy/budget.hpp"
 #include "sim/policy/policy.hpp"
 #include "trace/model.hpp"
 
-namespace evictlab::cli {
+namespace evictlab::lab {
 
 /// What the report shows of single prompts.
 struct LookSettings {
@@ -24,8 +25,9 @@ struct LookSettings {
 };
 
 /// A few prompts, each task's whose needles the policies treat most differently (`spans`: the replay's spans.csv), else
-/// its first ones. Throws core::Interrupted.
+/// its first ones. The kept sets are those of a replay of these prompts, so they are the ones that are judged. Throws
+/// sim::PolicyError where that replay cannot be made, core::Interrupted.
 plots::Look make_look(const trace::Source& trace, const LookSettings& settings,
-                      const std::optional<results::Table>& spans);
+                      const std::optional<results::Table>& spans, Observer& observer);
 
-}  // namespace evictlab::cli
+}  // namespace evictlab::lab

@@ -1,4 +1,4 @@
-#include "cli/validate_rows.hpp"
+#include "lab/validation_rows.hpp"
 
 #include <algorithm>
 #include <map>
@@ -8,7 +8,7 @@
 #include "sim/replay/agreement.hpp"
 #include "sim/replay/replay_rows.hpp"
 
-namespace evictlab::cli {
+namespace evictlab::lab {
 namespace {
 
 using results::Cell;
@@ -219,4 +219,4 @@ ValidatedPrompt validate_prompt(const ValidationPlan& plan, const runtime::Token
   return result;
 }
 
-}  // namespace evictlab::cli
+}  // namespace evictlab::lab

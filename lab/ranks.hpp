@@ -1,21 +1,23 @@
 #pragma once
 
-namespace evictlab::cli {
+namespace evictlab::lab {
 
 /// The processes of one job that share out a command's work: ranks 0 .. count-1 under mpirun or srun, rank 0 of 1
 /// otherwise (or in a build without MPI). One object per process, made and used by its main thread, after
 /// core::install_interrupt_handler().
 ///
 /// The member functions that say "every rank" wait until every rank has called them, so all ranks call them in the
-/// same order. A rank that cannot go on must therefore not return past the others: it throws, as any command does.
-/// When the exception has passed this object and the process exits (cli::run() prints the message and returns the
-/// code), the whole job is ended with that code and no rank is left waiting. What every rank would find wrong alike
-/// is best looked for by the first while the others wait, so that it is said once.
+/// same order. A rank that cannot go on must therefore not return past the others: it throws, as any use case does.
+/// When the exception has passed this object and the process exits with the code that the exception stands for, the
+/// whole job is ended with that code and no rank is left waiting. What every rank would find wrong alike is best looked
+/// for by the first while the others wait (wait_for_first()), so that it is said once.
 class Ranks {
  public:
   /// Joins the ranks that the launcher started. Throws core::InputError when there are several processes but they
   /// cannot be joined: each would do all of the work.
   Ranks();
+  /// A process that shares its work with no other, whatever launcher started it.
+  static Ranks alone() { return Ranks(Alone{}); }
   /// Every rank: leaves the job. After an exception: leaves the others to be ended when this process exits.
   ~Ranks();
   Ranks(const Ranks&) = delete;
@@ -29,9 +31,19 @@ class Ranks {
   /// Throws core::Interrupted.
   void wait_for_all();
 
+  /// Every rank, where the first is to find alone what all would find wrong alike: the others wait here until the
+  /// first calls let_others_begin().
+  void wait_for_first();
+  /// Every rank may call it any number of times: does nothing in the others, nor where none waits.
+  void let_others_begin();
+
  private:
+  struct Alone {};
+  explicit Ranks(Alone) {}
+
   int rank_ = 0;
   int count_ = 1;
+  bool others_wait_ = false;
 };
 
-}  // namespace evictlab::cli
+}  // namespace evictlab::lab

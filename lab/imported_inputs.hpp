@@ -8,7 +8,7 @@
 
 // Files with what a method written elsewhere scored, budgeted or kept (docs/importing.md has the formats).
 
-namespace evictlab::cli {
+namespace evictlab::lab {
 
 /// HDF5, /prompts/<id>/layers/<l>/scores [heads, n] (floating point), or /layers/<l>/scores for a trace of one prompt.
 /// heads = H, G or 1 says who has a kept set. Checks that every layer of the trace is there.
@@ -25,4 +25,4 @@ struct KeptRun {
 };
 std::vector<KeptRun> read_kept(const std::filesystem::path& path, const trace::Source& trace);
 
-}  // namespace evictlab::cli
+}  // namespace evictlab::lab

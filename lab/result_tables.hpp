@@ -4,10 +4,10 @@
 
 #include "plots/figures.hpp"
 
-namespace evictlab::cli {
+namespace evictlab::lab {
 
 /// The result tables of a directory; or a replay table and those that stand beside it. Throws core::InputError when
 /// there is none.
 plots::ResultTables read_result_tables(const std::filesystem::path& results);
 
-}  // namespace evictlab::cli
+}  // namespace evictlab::lab

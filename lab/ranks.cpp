@@ -1,4 +1,4 @@
-#include "cli/ranks.hpp"
+#include "lab/ranks.hpp"
 
 #ifdef EVICTLAB_WITH_MPI
 // Only the C interface is used; mpi.h would bring the C++ one of old along.
@@ -21,7 +21,7 @@
 #include "core/interrupt.hpp"
 #include "core/text.hpp"
 
-namespace evictlab::cli {
+namespace evictlab::lab {
 namespace {
 
 /// How many processes the launcher says it started: 1 without a launcher, 0 when it does not say.
@@ -126,4 +126,14 @@ void Ranks::wait_for_all() {}
 
 #endif
 
-}  // namespace evictlab::cli
+void Ranks::wait_for_first() {
+  others_wait_ = true;
+  if (!first()) wait_for_all();
+}
+
+void Ranks::let_others_begin() {
+  if (first() && others_wait_) wait_for_all();
+  others_wait_ = false;
+}
+
+}  // namespace evictlab::lab

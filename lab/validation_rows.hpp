@@ -9,10 +9,10 @@
 #include "sim/policy/budget.hpp"
 #include "sim/replay/replay.hpp"
 
-// One prompt of `evictlab validate`: the model reads it once with the full cache, and goes on from every policy's
+// One prompt of a validation: the model reads it once with the full cache, and continues from every policy's
 // compacted cache.
 
-namespace evictlab::cli {
+namespace evictlab::lab {
 
 /// What all prompts have in common.
 struct ValidationPlan {
@@ -40,4 +40,4 @@ results::Table empty_validation();
 ValidatedPrompt validate_prompt(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt,
                                 const std::function<void(double)>& progress);
 
-}  // namespace evictlab::cli
+}  // namespace evictlab::lab

@@ -1,10 +1,10 @@
-#include "cli/ranks.hpp"
+#include "lab/ranks.hpp"
 
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 
-namespace evictlab::cli {
+namespace evictlab::lab {
 namespace {
 
 // ranks_test.py has the tests with several processes.
@@ -32,4 +32,4 @@ TEST(Ranks, OneProcessUnderALauncherIsOnItsOwn) {
 }
 
 }  // namespace
-}  // namespace evictlab::cli
+}  // namespace evictlab::lab

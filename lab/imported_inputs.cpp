@@ -1,4 +1,4 @@
-#include "cli/given_files.hpp"
+#include "lab/imported_inputs.hpp"
 
 #include <fmt/format.h>
 
@@ -11,7 +11,7 @@
 #include "trace/io/hdf5/file.hpp"
 #include "trace/io/retention_file.hpp"
 
-namespace evictlab::cli {
+namespace evictlab::lab {
 namespace {
 
 namespace fs = std::filesystem;
@@ -288,4 +288,4 @@ std::vector<KeptRun> read_kept(const fs::path& path, const trace::Source& trace)
   return runs;
 }
 
-}  // namespace evictlab::cli
+}  // namespace evictlab::lab

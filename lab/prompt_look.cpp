@@ -1,4 +1,4 @@
-#include "cli/report_look.hpp"
+#include "lab/prompt_look.hpp"
 
 #include <fmt/format.h>
 
@@ -7,9 +7,9 @@
 #include <set>
 
 #include "core/interrupt.hpp"
-#include "sim/replay/eviction.hpp"
+#include "sim/replay/replay.hpp"
 
-namespace evictlab::cli {
+namespace evictlab::lab {
 namespace {
 
 using trace::Field;
@@ -22,7 +22,7 @@ std::map<std::string, double> needle_ranges(const std::optional<results::Table>&
   if (!spans) return ranges;
   std::set<std::string> names;
   for (const sim::Policy& policy : policies) {
-    if (policy.name != "oracle") names.insert(policy.name);
+    if (policy.role != results::Role::kCeiling) names.insert(policy.name);
   }
   std::map<std::pair<std::string, std::string>, std::pair<double, double>> extremes;  // prompt, budget -> least, most
   for (std::size_t r = 0; r < spans->rows(); ++r) {
@@ -99,24 +99,7 @@ void add_layer(const trace::LayerData& layer, std::size_t cell, plots::LookPromp
       prompt.future);
 }
 
-plots::LookKept kept_by(const sim::Policy& policy, double slots, const std::vector<trace::LayerView>& views,
-                        std::size_t cell, std::size_t cells) {
-  plots::LookKept kept;
-  try {
-    const sim::Retention retention = sim::evict(policy, views, slots);
-    for (const sim::LayerRetention& layer : retention.layers) {
-      kept.sets = static_cast<std::size_t>(layer.sets());
-      for (Index set = 0; set < layer.sets(); ++set) {
-        const auto bits = plots::cell_bits(layer.kept(set), cell, cells);
-        kept.bits.insert(kept.bits.end(), bits.begin(), bits.end());
-      }
-    }
-  } catch (const sim::PolicyError&) {
-    return {};  // the budget is below what is protected
-  }
-  return kept;
-}
-
+/// The prompt without what is kept of it: its text, its spans and where its heads attend.
 plots::LookPrompt look_prompt(const trace::Source& trace, Index number, const LookSettings& settings,
                               std::size_t most) {
   const trace::PromptInfo& info = trace.prompts()[static_cast<std::size_t>(number)];
@@ -134,31 +117,51 @@ plots::LookPrompt look_prompt(const trace::Source& trace, Index number, const Lo
                             (static_cast<std::size_t>(last) + prompt.cell - 1) / prompt.cell});
   }
   trace::Fields fields = Field::kWindowAttention;
-  for (const sim::Policy& policy : settings.policies) fields |= policy.needs().fields;
   if (info.future_length > 0) fields |= Field::kFutureMass;
-  std::vector<trace::LayerData> layers;
   for (const Index layer : info.layers) {
     core::throw_if_interrupted();
-    layers.push_back(trace.layer(number, layer, fields));
-    add_layer(layers.back(), prompt.cell, prompt);
+    add_layer(trace.layer(number, layer, fields), prompt.cell, prompt);
     prompt.layers.push_back(static_cast<int>(layer));
   }
-  std::vector<trace::LayerView> views;
-  for (const trace::LayerData& layer : layers) views.push_back(trace::layer_view(layer));
-  for (const sim::Budget& budget : settings.budgets) {
-    auto& row = prompt.kept.emplace_back();
-    for (const sim::Policy& policy : settings.policies) {
-      const auto slots = static_cast<double>(budget.to_slots(trace.model(), info.prompt_length));
-      row.push_back(kept_by(policy, slots, views, prompt.cell, cells));
+  prompt.kept.assign(settings.budgets.size(), std::vector<plots::LookKept>(settings.policies.size()));
+  return prompt;
+}
+
+plots::LookKept look_kept(const sim::Retention& retention, const plots::LookPrompt& prompt) {
+  plots::LookKept kept;
+  for (const sim::LayerRetention& layer : retention.layers) {
+    kept.sets = static_cast<std::size_t>(layer.sets());
+    for (Index set = 0; set < layer.sets(); ++set) {
+      const auto bits = plots::cell_bits(layer.kept(set), prompt.cell, prompt.texts.size());
+      kept.bits.insert(kept.bits.end(), bits.begin(), bits.end());
     }
   }
-  return prompt;
+  return kept;
+}
+
+/// Replays the prompts and adds what each policy keeps at each budget; nothing where the budget is below what is
+/// protected.
+void add_kept(const trace::Source& trace, const std::vector<Index>& prompts, const LookSettings& settings,
+              plots::Look& look, Observer& observer) {
+  std::map<std::string, plots::LookPrompt*> by_id;
+  for (plots::LookPrompt& prompt : look.prompts) by_id[prompt.id] = &prompt;
+  sim::ReplayOptions options;
+  options.prompts = prompts;
+  options.positions = false;
+  options.progress = progress_to(observer, {"looking at prompts"});
+  options.retention = [&](const sim::RetentionRecord& record) {
+    plots::LookPrompt& prompt = *by_id.at(record.prompt.id);
+    const auto budget = static_cast<std::size_t>(&record.budget - settings.budgets.data());
+    const auto policy = static_cast<std::size_t>(&record.policy - settings.policies.data());
+    prompt.kept[budget][policy] = look_kept(record.retention, prompt);
+  };
+  sim::replay(trace, settings.policies, settings.budgets, options);
 }
 
 }  // namespace
 
 plots::Look make_look(const trace::Source& trace, const LookSettings& settings,
-                      const std::optional<results::Table>& spans) {
+                      const std::optional<results::Table>& spans, Observer& observer) {
   const std::map<std::string, double> ranges = needle_ranges(spans, settings.policies);
   const std::vector<Index> chosen = chosen_prompts(trace, settings.prompts_per_task, ranges);
   plots::Look look{.policies = settings.labels};
@@ -177,7 +180,8 @@ plots::Look make_look(const trace::Source& trace, const LookSettings& settings,
     look.prompts.push_back(
         look_prompt(trace, prompt, settings, static_cast<std::size_t>(std::clamp(most, 64.0, 4096.0))));
   }
+  add_kept(trace, chosen, settings, look, observer);
   return look;
 }
 
-}  // namespace evictlab::cli
+}  // namespace evictlab::lab

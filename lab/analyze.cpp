@@ -1,0 +1,105 @@
+#include "lab/analyze.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "core/error.hpp"
+#include "lab/policy_selection.hpp"
+#include "lab/result_folder.hpp"
+#include "results/differences.hpp"
+#include "results/task_table.hpp"
+#include "sim/policy/registry.hpp"
+#include "sim/replay/scorer_agreement.hpp"
+#include "trace/io/reader.hpp"
+
+namespace evictlab::lab {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path analysis_path(const fs::path& directory, const std::string& name) { return directory / (name + ".csv"); }
+
+/// Where the tables of each recording go.
+std::vector<fs::path> analysis_directories(const AnalyzeOptions& options) {
+  if (!options.out) return {};
+  if (options.traces.size() == 1) return {*options.out};
+  return {*options.out / "a", *options.out / "b"};
+}
+
+void write_analysis(const fs::path& trace_path, const trace::TraceReader& trace, const AnalysisTables& tables,
+                    const AnalysisSettings& settings, const fs::path& directory, const ResultFolder& folder) {
+  tables.each([&](const char* name, const results::Table& table) {
+    ResultFolder::write_table(analysis_path(directory, name), table);
+  });
+  nlohmann::ordered_json details = {{"trace", trace_path.string()},
+                                    {"model", trace.model().name},
+                                    {"model_fingerprint", trace.model().fingerprint},
+                                    {"prompts", trace.prompts().size()}};
+  details.update(settings.json());
+  folder.write_manifest(analysis_path(directory, AnalysisTables::names().front()), details);
+}
+
+}  // namespace
+
+nlohmann::ordered_json AnalysisSettings::json() const {
+  return {{"sinks", profile.profile.sinks}, {"recent", profile.profile.recent},
+          {"top", profile.profile.top},     {"window", profile.window},
+          {"tau1", profile.tau1},           {"tau2", profile.tau2}};
+}
+
+std::vector<std::string> AnalysisTables::names() {
+  std::vector<std::string> names;
+  AnalysisTables().each([&names](const char* name, const results::Table&) { names.emplace_back(name); });
+  return names;
+}
+
+AnalysisTables analysis_tables(const trace::Source& trace, const AnalysisSettings& settings, Observer& observer) {
+  std::vector<sim::Policy> policies = sim::make_policies(settings.policies);
+  std::erase_if(policies, [&trace](const sim::Policy& policy) { return !can_serve(trace, policy); });
+  AnalysisTables tables;
+  tables.profile = profile_tables(trace, settings.profile, progress_to(observer, {"analysing"}));
+  tables.scorers =
+      sim::scorer_table(trace, policies, settings.profile.profile.top, progress_to(observer, {"comparing scorers"}));
+  tables.tasks = results::task_table(tables.profile.layers, tables.profile.attention);
+  return tables;
+}
+
+AnalyzeOutcome analyze(const AnalyzeOptions& options, Observer& observer) {
+  if (options.traces.empty() || options.traces.size() > 2) {
+    throw core::InputError("analyze: {} traces given; one is described, two are compared", options.traces.size());
+  }
+  sim::make_policies(options.settings.policies);  // a wrong name is found before any work
+  const ResultFolder folder(options.force, options.command);
+  const std::vector<fs::path> directories = analysis_directories(options);
+  const fs::path differences_path = options.out.value_or(fs::path()) / "differences.csv";
+  for (const fs::path& directory : directories) {
+    for (const std::string& name : AnalysisTables::names()) folder.plan(analysis_path(directory, name));
+  }
+  if (directories.size() == 2) folder.plan(differences_path);
+  for (const fs::path& path : options.traces) trace::TraceReader{path};  // both can be read, before any work
+
+  AnalyzeOutcome outcome;
+  for (const fs::path& path : options.traces) {
+    const trace::TraceReader trace(path);
+    const AnalysisTables& tables =
+        outcome.recordings.emplace_back(path, analysis_tables(trace, options.settings, observer)).tables;
+    if (!options.out) continue;
+    const fs::path& directory = directories[outcome.recordings.size() - 1];
+    write_analysis(path, trace, tables, options.settings, directory, folder);
+    observer.message(Topic::kWritten,
+                     fmt::format("{}.csv to {}", fmt::join(AnalysisTables::names(), ".csv, "), directory.string()));
+  }
+  if (options.traces.size() == 1) return outcome;
+  outcome.differences = results::difference_table(outcome.recordings[0].tables.profile.layers,
+                                                  outcome.recordings[1].tables.profile.layers);
+  if (options.out) {
+    ResultFolder::write_table(differences_path, *outcome.differences);
+    folder.write_manifest(differences_path, {{"a", options.traces[0].string()}, {"b", options.traces[1].string()}});
+    observer.message(Topic::kWritten, differences_path.string());
+  }
+  return outcome;
+}
+
+}  // namespace evictlab::lab

@@ -1,0 +1,86 @@
+#include "lab/policy_selection.hpp"
+
+#include <fmt/format.h>
+
+#include <optional>
+#include <set>
+
+#include "core/error.hpp"
+#include "sim/policy/constraints.hpp"
+
+namespace evictlab::lab {
+namespace {
+
+/// Why some prompt of the trace cannot serve the policy.
+std::optional<std::string> lacking(const trace::Source& trace, const sim::Policy& policy) {
+  try {
+    for (const trace::PromptInfo& prompt : trace.prompts()) sim::check_needs(policy, prompt);
+  } catch (const sim::PolicyError& error) {
+    return error.what();
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+sim::MakeOptions make_options(const PolicyRequest& request, Observer& observer) {
+  sim::MakeOptions make;
+  make.left_out = [&observer](const std::string& reason) { observer.message(Topic::kLeftOut, reason); };
+  if (!request.protect.empty()) make.constraints.emplace_back("protect", sim::protect_value(request.protect));
+  if (!request.variant.empty() && !sim::is_variant(request.variant)) {
+    throw core::InputError("--variant: no policy has the variant '{}'", request.variant);
+  }
+  make.variant = request.variant;
+  return make;
+}
+
+std::vector<sim::Policy> make_policies(const PolicyRequest& request, Observer& observer) {
+  std::vector<sim::Policy> policies;
+  const sim::MakeOptions make = make_options(request, observer);
+  if (!request.list.empty()) policies = sim::make_policies(request.list, make);
+  policies.insert(policies.end(), request.policies.begin(), request.policies.end());
+  return policies;
+}
+
+bool can_serve(const trace::Source& trace, const sim::Policy& policy) { return !lacking(trace, policy); }
+
+std::vector<sim::Policy> usable_policies(const std::vector<sim::Policy>& policies, const trace::Source& trace,
+                                         Observer& observer) {
+  std::vector<sim::Policy> usable;
+  std::string reason = "there is no policy to run";
+  for (const sim::Policy& policy : policies) {
+    const std::optional<std::string> lacks = lacking(trace, policy);
+    if (!lacks) {
+      usable.push_back(policy);
+      continue;
+    }
+    reason = *lacks;
+    if (policies.size() > 1) observer.message(Topic::kLeftOut, reason);
+  }
+  if (usable.empty()) throw sim::PolicyError("{}", reason);
+  return usable;
+}
+
+void report_conversions(const trace::Source& trace, std::span<const sim::Budget> budgets, Observer& observer) {
+  std::set<std::string> reported;
+  for (const sim::Budget& budget : budgets) {
+    for (const trace::PromptInfo& prompt : trace.prompts()) {
+      const std::string text = budget.conversion(trace.model(), prompt.prompt_length);
+      if (text.empty() || !reported.insert(text).second || reported.size() > 8) continue;
+      observer.message(Topic::kBudget, text);
+    }
+  }
+}
+
+void report_notes(const std::map<std::string, sim::ReplayResult::NoteTotal>& notes, std::size_t most,
+                  Observer& observer) {
+  std::size_t reported = 0;
+  for (const auto& [note, total] : notes) {
+    if (++reported > most) continue;
+    const std::string slots = total.slots > 0.0 ? fmt::format(", {} slots", total.slots) : "";
+    observer.message(Topic::kNote, fmt::format("{} ({} runs{})", note, total.runs, slots));
+  }
+  if (reported > most) observer.message(Topic::kNote, fmt::format("and {} more of the kind", reported - most));
+}
+
+}  // namespace evictlab::lab

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "lab/observer.hpp"
+#include "sim/policy/budget.hpp"
+#include "sim/policy/policy.hpp"
+#include "sim/policy/registry.hpp"
+#include "sim/replay/replay.hpp"
+#include "trace/model.hpp"
+
+// From the policies that a user names to those that a trace can be replayed with.
+
+namespace evictlab::lab {
+
+/// The policies that a user names.
+struct PolicyRequest {
+  std::string list = {};                   // "snapkv(window=16),h2o"
+  std::string protect = {};                // "sinks=4,window=32": for all of the list, instead of their own
+  std::string variant = {};                // for those of the list that have it
+  std::vector<sim::Policy> policies = {};  // further ones, which are objects already
+
+  bool empty() const { return list.empty() && policies.empty(); }
+};
+
+/// What `protect` and `variant` set for every policy of a list; reports those that are left out. Throws
+/// core::InputError for a variant that no policy has. The observer must outlive it.
+sim::MakeOptions make_options(const PolicyRequest& request, Observer& observer);
+
+/// Makes the policies; reports those of a list that are impossible, and why.
+std::vector<sim::Policy> make_policies(const PolicyRequest& request, Observer& observer);
+
+/// Whether every prompt of the trace was recorded with what the policy reads.
+bool can_serve(const trace::Source& trace, const sim::Policy& policy);
+
+/// The policies that every prompt of the trace can serve; reports the others of several, and why. Throws
+/// sim::PolicyError when none is left.
+std::vector<sim::Policy> usable_policies(const std::vector<sim::Policy>& policies, const trace::Source& trace,
+                                         Observer& observer);
+
+/// Reports what budgets in other units than slots come to, at most eight of them.
+void report_conversions(const trace::Source& trace, std::span<const sim::Budget> budgets, Observer& observer);
+
+/// Reports what policies said about their runs, at most so many.
+void report_notes(const std::map<std::string, sim::ReplayResult::NoteTotal>& notes, std::size_t most,
+                  Observer& observer);
+
+}  // namespace evictlab::lab

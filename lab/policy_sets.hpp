@@ -1,0 +1,22 @@
+#pragma once
+
+// The policies that a use case takes where the user names none. A new policy joins the lists it belongs to here.
+
+namespace evictlab::lab {
+
+/// Those that `advise` chooses from: methods that an engine could run.
+inline constexpr const char* kAdvisedPolicies =
+    "streaming-llm,h2o,tova,snapkv,pyramidkv,ada-snapkv,ada-pyramid,cake,windowkv,criticalkv,critical-adakv,chunkkv";
+
+/// Those that the demo replays: the well-known methods between the controls and the ceiling.
+inline constexpr const char* kDemoPolicies =
+    "full,random,protect-only,streaming-llm,h2o,tova,snapkv,pyramidkv,ada-snapkv,dynamickv,cake,oracle";
+
+/// Those that `report` replays from a trace.
+inline constexpr const char* kReportPolicies =
+    "full,random,protect-only,streaming-llm,h2o,tova,snapkv,ada-snapkv,pyramidkv,dynamickv,cake,oracle";
+
+/// Those whose scorers `analyze` compares with the attention of the future.
+inline constexpr const char* kScorerPolicies = "random,h2o,tova,snapkv,cake,expected-attention,knorm,keydiff,lagkv";
+
+}  // namespace evictlab::lab

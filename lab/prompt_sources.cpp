@@ -1,0 +1,76 @@
+#include "lab/prompt_sources.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <set>
+
+#include "core/error.hpp"
+#include "core/file.hpp"
+#include "runtime/prompt_template.hpp"
+
+namespace evictlab::lab {
+namespace {
+
+std::optional<runtime::PromptTemplate> read_template(const PromptRequest& request) {
+  if (!request.form) return std::nullopt;
+  std::string text = core::read_text(*request.form);
+  // Editors end a file with a line break, which no template means.
+  if (text.ends_with('\n')) text.pop_back();
+  return runtime::PromptTemplate(std::move(text), request.form->string());
+}
+
+}  // namespace
+
+const runtime::TextTokenizer& ModelTokenizer::get() const {
+  if (!tokenizer_) tokenizer_ = runtime::load_tokenizer(directory_);
+  return *tokenizer_;
+}
+
+std::vector<runtime::Prompt> gather_prompts(const PromptRequest& request, const ModelTokenizer& tokenizer) {
+  if (request.files.empty() && request.texts.empty() && request.haystacks.empty()) {
+    throw core::InputError("give prompts with --prompts FILE.jsonl, --text FILE or --needle FILE");
+  }
+  const auto form = read_template(request);
+  const runtime::PromptTemplate* const words = form ? &*form : nullptr;
+  std::vector<runtime::Prompt> prompts;
+  for (const std::filesystem::path& file : request.files) {
+    std::vector<runtime::Prompt> read = runtime::read_prompts(file, words);
+    if (request.limit > 0 && read.size() > request.limit) read.resize(request.limit);
+    std::move(read.begin(), read.end(), std::back_inserter(prompts));
+  }
+  for (const std::filesystem::path& file : request.texts) prompts.push_back(runtime::read_text_prompt(file));
+  for (const std::filesystem::path& file : request.haystacks) {
+    std::vector<runtime::Prompt> hidden = runtime::needle_prompts(core::read_text(file), file.filename().string(),
+                                                                  request.needles, tokenizer.get(), words);
+    std::move(hidden.begin(), hidden.end(), std::back_inserter(prompts));
+  }
+  std::set<std::string> ids;
+  for (const runtime::Prompt& prompt : prompts) {
+    if (!ids.insert(prompt.id).second) {
+      throw core::InputError("the prompt id '{}' occurs twice; ids must differ", prompt.id);
+    }
+  }
+  return prompts;
+}
+
+bool is_tokenized(const std::vector<runtime::Prompt>& prompts) {
+  return std::ranges::all_of(
+      prompts, [](const runtime::Prompt& prompt) { return prompt.tokens.has_value() && prompt.answer.empty(); });
+}
+
+std::vector<runtime::TokenizedPrompt> tokenize_all(const std::vector<runtime::Prompt>& prompts,
+                                                   const ModelTokenizer& tokenizer, const runtime::Transformer& model,
+                                                   const runtime::RecordOptions& record,
+                                                   const runtime::TokenizeOptions& tokenization) {
+  const runtime::TextTokenizer* const known = is_tokenized(prompts) ? nullptr : &tokenizer.get();
+  runtime::TokenizeOptions fitting = tokenization;
+  fitting.model_positions = model.config().max_positions;
+  std::vector<runtime::TokenizedPrompt> tokenized;
+  for (const runtime::Prompt& prompt : prompts) {
+    tokenized.push_back(runtime::tokenize(prompt, known, fitting));
+    runtime::check_recordable(tokenized.back(), model.config(), record);
+  }
+  return tokenized;
+}
+
+}  // namespace evictlab::lab

@@ -1,0 +1,310 @@
+#include "lab/replay.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <set>
+
+#include "core/error.hpp"
+#include "lab/imported_inputs.hpp"
+#include "lab/result_folder.hpp"
+#include "results/summary.hpp"
+#include "sim/replay/kept_overlap.hpp"
+#include "trace/io/joined.hpp"
+#include "trace/io/retention_file.hpp"
+
+namespace evictlab::lab {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The files of a replay: the table, its companions beside it, and the kept positions.
+struct ReplayFiles {
+  std::vector<fs::path> tables;  // as the outcome lists them
+  std::optional<fs::path> kept;
+
+  ReplayFiles(const ReplayOptions& options, const ResultFolder& folder) {
+    if (options.out) {
+      const fs::path directory = options.out->parent_path();
+      tables.push_back(folder.plan(*options.out));
+      for (const char* name : {"budgets", "positions", "spans", "trajectory", "kept_overlap"}) {
+        tables.push_back(folder.plan(directory / (std::string(name) + ".csv")));
+      }
+      if (options.headroom) tables.push_back(folder.plan(directory / "headroom.csv"));
+      folder.plan(ResultFolder::manifest_path(*options.out));
+    }
+    if (options.kept) kept = folder.plan(*options.kept);
+    if (options.out && !options.constraints.empty()) {
+      tables.push_back(folder.plan(options.out->parent_path() / "constraints.csv"));
+    }
+    refuse_collisions(options);
+  }
+
+ private:
+  void refuse_collisions(const ReplayOptions& options) const {
+    std::vector<fs::path> all = tables;
+    if (options.out) all.push_back(ResultFolder::manifest_path(*options.out));
+    if (kept) all.push_back(*kept);
+    std::set<fs::path> different;
+    for (const fs::path& path : all) {
+      if (!different.insert(fs::absolute(path).lexically_normal()).second) {
+        throw core::InputError(
+            "replay: {} would be written twice; its companions (budgets.csv, ...) go beside the table", path.string());
+      }
+      for (const fs::path& trace : options.traces) {
+        std::error_code ignored;
+        if (!fs::equivalent(path, trace, ignored)) continue;
+        throw core::InputError("replay: {} is the trace that is replayed; write somewhere else", path.string());
+      }
+    }
+  }
+};
+
+/// The policies named; where imported parts alone are, the composition of them.
+std::vector<sim::Policy> named_policies(const ReplayOptions& options, Observer& observer) {
+  PolicyRequest request = options.policies;
+  if (request.empty()) {
+    request.list =
+        fmt::format("compose({}{}{})", options.scores ? "scorer=given" : "",
+                    options.scores && options.budget_file ? "," : "", options.budget_file ? "allocator=given" : "");
+  }
+  return make_policies(request, observer);
+}
+
+/// Puts imported scores and budgets in the place of the parts that stand for them.
+void bind_imported(const ReplayOptions& options, const trace::Source& trace, std::vector<sim::Policy>& policies) {
+  sim::Given imported;
+  if (options.scores) imported.scores = read_scores(*options.scores, trace);
+  if (options.budget_file) imported.budgets = read_budgets(*options.budget_file, trace);
+  const auto unused = [&](bool is_there, bool (*wants)(const sim::Policy&)) {
+    return is_there && std::none_of(policies.begin(), policies.end(), wants);
+  };
+  if (unused(imported.scores != nullptr, sim::wants_given_scores)) {
+    throw core::InputError("replay: no policy uses --scores; ask for compose(scorer=given)");
+  }
+  if (unused(imported.budgets != nullptr, sim::wants_given_budgets)) {
+    throw core::InputError("replay: no policy uses --budgets; ask for compose(allocator=given)");
+  }
+  for (sim::Policy& policy : policies) policy = sim::bound(std::move(policy), imported);
+}
+
+/// Adds the policies as the constraints force them to be; returns which belong to which.
+std::vector<results::ConstrainedPair> add_constrained(const std::string& text, std::vector<sim::Policy>& policies,
+                                                      Observer& observer) {
+  const sim::KeyValues constraints = sim::parse_constraints(text);
+  std::vector<results::ConstrainedPair> pairs;
+  const std::size_t free_count = policies.size();
+  for (std::size_t i = 0; i < free_count; ++i) {
+    if (policies[i].allocator->ignores_budget()) continue;
+    try {
+      sim::Policy constrained =
+          sim::make_policy(sim::with_defaults(sim::parse_policy(policies[i].text()), constraints));
+      if (constrained.text() == policies[i].text()) continue;
+      pairs.push_back({policies[i].name, policies[i].parameters, constrained.parameters, text});
+      policies.push_back(std::move(constrained));
+    } catch (const sim::ImpossiblePolicy& error) {
+      observer.message(Topic::kLeftOut, error.what());
+    }
+  }
+  return pairs;
+}
+
+/// The rows of policies as they are, not as constraints force them to be.
+results::Table free_rows(const results::Table& replay, const std::vector<results::ConstrainedPair>& pairs) {
+  std::set<std::pair<std::string, std::string>> constrained;
+  for (const results::ConstrainedPair& pair : pairs) constrained.emplace(pair.policy, pair.constrained_parameters);
+  results::Table table(replay.columns());
+  for (std::size_t row = 0; row < replay.rows(); ++row) {
+    const std::pair key(replay.text(row, replay.column("policy")), replay.text(row, replay.column("parameters")));
+    if (!constrained.contains(key)) table.add_row(replay.row(row));
+  }
+  return table;
+}
+
+void write_retention(trace::RetentionWriter& writer, const sim::RetentionRecord& record) {
+  writer.begin_run(record.policy.text(), record.budget.text(), record.prompt.id,
+                   std::string(sim::granularity_name(record.retention.granularity)));
+  for (const sim::LayerRetention& layer : record.retention.layers) {
+    const std::vector<std::int64_t> budgets(layer.budgets.begin(), layer.budgets.end());
+    writer.write_layer(layer.layer, layer.positions, layer.offsets, budgets);
+  }
+}
+
+/// Reports combinations that could not be run and those that evict nothing; throws when none could be run.
+void report_replay_status(const results::Table& replay, Observer& observer) {
+  const std::size_t policy = replay.column("policy");
+  const std::size_t parameters = replay.column("parameters");
+  const std::size_t budget = replay.column("budget_requested");
+  const std::size_t protection = replay.column("protection");
+  const std::size_t layer = replay.column("layer");
+  const std::size_t status = replay.column("status");
+  std::map<std::string, std::set<std::string>> infeasible;  // run → protections: prompts are many, each is said once
+  std::map<std::string, std::size_t> degenerate;
+  bool any = false;
+  for (std::size_t row = 0; row < replay.rows(); ++row) {
+    if (replay.text(row, layer) != "all") continue;
+    const std::string what = fmt::format("{}({}) at budget {}", replay.text(row, policy), replay.text(row, parameters),
+                                         replay.text(row, budget));
+    if (replay.text(row, status) == "infeasible") {
+      const std::string protects = replay.text(row, protection);
+      infeasible[what].insert(protects == "sinks=0,recent=0" ? "at least one slot" : protects);
+      continue;
+    }
+    any = true;
+    if (replay.text(row, status) == "degenerate") ++degenerate[what];
+  }
+  if (!any && !infeasible.empty()) {
+    const auto& [what, protections] = *infeasible.begin();
+    throw core::InputError(
+        "replay: {} is below what is protected ({}), and so is every other combination; raise --budget", what,
+        fmt::join(protections, "; "));
+  }
+  for (const auto& [what, protections] : infeasible) {
+    observer.message(Topic::kInfeasible,
+                     fmt::format("{} is below what is protected ({})", what, fmt::join(protections, "; ")));
+  }
+  for (const auto& [what, prompts] : degenerate) {
+    observer.message(Topic::kNote, fmt::format("{} evicts nothing on {} prompts", what, prompts));
+  }
+}
+
+/// Policies to be replayed at the same budgets.
+struct ReplayPlan {
+  std::vector<sim::Policy> policies;
+  std::vector<sim::Budget> budgets;
+};
+
+/// One plan per budget in a file of kept positions.
+std::vector<ReplayPlan> judged_plans(const fs::path& kept, const trace::Source& trace) {
+  std::vector<ReplayPlan> plans;
+  std::map<std::string, std::size_t> by_budget;
+  for (KeptRun& run : read_kept(kept, trace)) {
+    const auto [place, is_new] = by_budget.emplace(run.budget, plans.size());
+    if (is_new) plans.push_back({{}, sim::parse_budgets(run.budget)});
+    plans[place->second].policies.push_back(std::move(run.policy));
+  }
+  return plans;
+}
+
+/// The plan for the policies named, and the pairs that constraints add to it.
+ReplayPlan named_plan(const ReplayOptions& options, const trace::Source& trace,
+                      std::vector<results::ConstrainedPair>& pairs, Observer& observer) {
+  std::vector<sim::Policy> policies = named_policies(options, observer);
+  bind_imported(options, trace, policies);
+  if (!options.constraints.empty()) pairs = add_constrained(options.constraints, policies, observer);
+  const bool any_budget =
+      std::ranges::all_of(policies, [](const sim::Policy& policy) { return policy.allocator->ignores_budget(); });
+  if (options.budgets.empty() && !any_budget) {
+    throw core::InputError("replay: --budget is missing; see evictlab replay --help");
+  }
+  std::vector<sim::Budget> budgets =
+      options.budgets.empty() ? std::vector{sim::Budget::ratio(1.0)} : sim::parse_budgets(options.budgets);
+  return {usable_policies(policies, trace, observer), std::move(budgets)};
+}
+
+std::vector<sim::Budget> all_budgets(const std::vector<ReplayPlan>& plans) {
+  std::vector<sim::Budget> budgets;
+  for (const ReplayPlan& plan : plans) budgets.insert(budgets.end(), plan.budgets.begin(), plan.budgets.end());
+  return budgets;
+}
+
+void append_rows(results::Table& table, const results::Table& more) {
+  for (std::size_t row = 0; row < more.rows(); ++row) table.add_row(more.row(row));
+}
+
+sim::ReplayResult replay_plans(const trace::Source& trace, const std::vector<ReplayPlan>& plans,
+                               const sim::ReplayOptions& options) {
+  sim::ReplayResult result;
+  for (const ReplayPlan& plan : plans) {
+    sim::ReplayResult one = sim::replay(trace, plan.policies, plan.budgets, options);
+    if (&plan == &plans.front()) {
+      result = std::move(one);
+      continue;
+    }
+    append_rows(result.replay, one.replay);
+    append_rows(result.budgets, one.budgets);
+    append_rows(result.positions, one.positions);
+    append_rows(result.spans, one.spans);
+    append_rows(result.trajectory, one.trajectory);
+    append_rows(result.headroom, one.headroom);
+    for (const auto& [note, total] : one.notes) {
+      result.notes[note].runs += total.runs;
+      result.notes[note].slots += total.slots;
+    }
+  }
+  return result;
+}
+
+/// Writes the tables in the order in which ReplayFiles plans them.
+void write_tables(const ReplayFiles& files, const ReplayOutcome& outcome, bool headroom) {
+  const sim::ReplayResult& result = outcome.tables;
+  std::vector<const results::Table*> tables = {&result.replay, &result.budgets,    &result.positions,
+                                               &result.spans,  &result.trajectory, &outcome.kept_overlap};
+  if (headroom) tables.push_back(&result.headroom);
+  if (outcome.constraint_costs) tables.push_back(&*outcome.constraint_costs);
+  for (std::size_t i = 0; i < files.tables.size(); ++i) ResultFolder::write_table(files.tables[i], *tables[i]);
+}
+
+nlohmann::ordered_json replay_details(const ReplayOptions& options, const trace::Source& trace,
+                                      const std::vector<ReplayPlan>& plans) {
+  nlohmann::ordered_json policies;
+  nlohmann::ordered_json budgets;
+  for (const ReplayPlan& plan : plans) {
+    for (const sim::Policy& policy : plan.policies) policies.push_back(policy.text());
+    for (const sim::Budget& budget : plan.budgets) budgets.push_back(budget.text());
+  }
+  nlohmann::ordered_json traces;
+  for (const fs::path& trace_path : options.traces) traces.push_back(trace_path.string());
+  return {{"trace", traces.size() == 1 ? traces.front() : traces},
+          {"model", trace.model().name},
+          {"model_fingerprint", trace.model().fingerprint},
+          {"prompts", trace.prompts().size()},
+          {"policies", policies},
+          {"budgets", budgets}};
+}
+
+}  // namespace
+
+ReplayOutcome replay(const ReplayOptions& options, Observer& observer) {
+  const ResultFolder folder(options.force, options.command);
+  const ReplayFiles files(options, folder);
+  const std::unique_ptr<trace::Source> trace = trace::open_traces(options.traces);
+  std::vector<results::ConstrainedPair> pairs;
+  const std::vector<ReplayPlan> plans = options.judged ? judged_plans(*options.judged, *trace)
+                                                       : std::vector{named_plan(options, *trace, pairs, observer)};
+  for (const ReplayPlan& plan : plans) report_conversions(*trace, plan.budgets, observer);
+
+  sim::KeptOverlap kept_overlap(all_budgets(plans), trace->model().query_heads);
+  std::unique_ptr<trace::RetentionWriter> kept;
+  if (files.kept) {
+    ResultFolder::make_parent(*files.kept);
+    kept = std::make_unique<trace::RetentionWriter>(*files.kept, options.command, options.force);
+  }
+  sim::ReplayOptions replay_options;
+  replay_options.headroom = options.headroom;
+  replay_options.progress = progress_to(observer, {"replaying"});
+  replay_options.retention = [&](const sim::RetentionRecord& record) {
+    kept_overlap.add(record);
+    if (kept) write_retention(*kept, record);
+  };
+  ReplayOutcome outcome{.tables = replay_plans(*trace, plans, replay_options),
+                        .kept_overlap = kept_overlap.finish(),
+                        .summary = {},
+                        .constraint_costs = {},
+                        .files = files.tables};
+  report_replay_status(outcome.tables.replay, observer);
+  report_notes(outcome.tables.notes, outcome.tables.notes.size(), observer);
+  outcome.summary = results::summarize(free_rows(outcome.tables.replay, pairs));
+  if (!options.constraints.empty()) {
+    outcome.constraint_costs = results::constraint_costs(outcome.tables.replay, pairs);
+  }
+  write_tables(files, outcome, options.headroom);
+  if (options.out) folder.write_manifest(*options.out, replay_details(options, *trace, plans));
+  if (kept) kept->finish();
+  return outcome;
+}
+
+}  // namespace evictlab::lab

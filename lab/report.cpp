@@ -1,0 +1,203 @@
+#include "lab/report.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
+
+#include "core/error.hpp"
+#include "core/file.hpp"
+#include "core/interrupt.hpp"
+#include "lab/analyze.hpp"
+#include "lab/prompt_look.hpp"
+#include "lab/prompt_sources.hpp"
+#include "lab/replay.hpp"
+#include "lab/result_folder.hpp"
+#include "lab/result_tables.hpp"
+#include "plots/report/document.hpp"
+#include "plots/series.hpp"
+#include "sim/policy/given.hpp"
+#include "trace/io/reader.hpp"
+
+namespace evictlab::lab {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Result tables lie in a directory; so do the parts of a trace, but not as CSV.
+bool holds_tables(const fs::path& path) {
+  if (!fs::is_directory(path)) return path.extension() == ".csv";
+  return std::ranges::any_of(fs::directory_iterator(path),
+                             [](const auto& entry) { return entry.path().extension() == ".csv"; });
+}
+
+void add_facts(const trace::TraceReader& trace, plots::ReportContent& content) {
+  const trace::ModelInfo& model = trace.model();
+  std::set<std::string> tasks;
+  trace::Index least = 1 << 30;
+  trace::Index most = 0;
+  for (const trace::PromptInfo& prompt : trace.prompts()) {
+    tasks.insert(prompt.task.empty() ? "none" : prompt.task);
+    least = std::min(least, prompt.prompt_length);
+    most = std::max(most, prompt.prompt_length);
+  }
+  content.facts.insert(content.facts.end(),
+                       {{"model", fmt::format("{}, {}", model.name, model.architecture)},
+                        {"layers", std::to_string(model.layers)},
+                        {"heads", fmt::format("{} query heads, {} kv heads of dimension {}", model.query_heads,
+                                              model.kv_heads, model.head_dim)},
+                        {"weights", model.fingerprint},
+                        {"prompts", fmt::format("{} of {} to {} positions", trace.prompts().size(), least, most)},
+                        {"tasks", fmt::format("{}", fmt::join(tasks, ", "))}});
+  if (!trace.provenance().command.empty())
+    content.commands.insert(content.commands.begin(), trace.provenance().command);
+}
+
+/// What the manifests beside the tables say about the recording, and the commands that made the tables.
+void read_manifests(const fs::path& directory, plots::ReportContent& content, std::optional<fs::path>& trace) {
+  for (const char* table : {"attention", "replay", "validate", "differences"}) {
+    const fs::path path = ResultFolder::manifest_path(directory / (std::string(table) + ".csv"));
+    if (!fs::exists(path)) continue;
+    const auto manifest = nlohmann::json::parse(core::read_text(path), nullptr, false);
+    if (!manifest.is_object()) throw core::InputError("{}: is no manifest, which is a JSON object", path.string());
+    const auto text = [&](const char* name) {
+      return manifest.contains(name) && manifest[name].is_string() ? manifest[name].get<std::string>() : std::string();
+    };
+    if (!text("command").empty()) content.commands.push_back(text("command"));
+    if (!trace && !text("trace").empty()) trace = text("trace");
+    if (!content.facts.empty()) continue;
+    for (const char* name : {"model", "model_fingerprint", "trace"}) {
+      if (!text(name).empty()) content.facts.emplace_back(name, text(name));
+    }
+  }
+}
+
+/// The first prompt without a future, which no replay can be judged by.
+std::optional<std::string> why_no_replay(const trace::Source& trace) {
+  const auto without = std::ranges::find(trace.prompts(), trace::Index{0}, &trace::PromptInfo::future_length);
+  if (without == trace.prompts().end()) return std::nullopt;
+  return fmt::format("Prompt {} has no future (T = 0) that a replay could be judged by.", without->id);
+}
+
+/// Adds the tables of analyze and replay, made here.
+void add_tables(const trace::TraceReader& trace, const ReportOptions& options, plots::ReportContent& content,
+                Observer& observer) {
+  plots::ResultTables& tables = content.tables;
+  analysis_tables(trace, AnalysisSettings(), observer)
+      .each([&](const std::string& name, const results::Table& analysis) {
+        plots::ResultTables::each(tables, [&](const std::string& wanted, std::optional<results::Table>& table) {
+          if (wanted == name) table = analysis;
+        });
+      });
+  if (const auto reason = why_no_replay(trace)) {
+    content.no_replay = *reason;
+    return;
+  }
+  ReplayOutcome outcome =
+      replay({.traces = {options.results}, .policies = options.policies, .budgets = options.budgets}, observer);
+  tables.replay = std::move(outcome.tables.replay);
+  tables.budgets = std::move(outcome.tables.budgets);
+  tables.positions = std::move(outcome.tables.positions);
+  tables.spans = std::move(outcome.tables.spans);
+  tables.kept_overlap = std::move(outcome.kept_overlap);
+}
+
+/// A token's text, or its number where no tokenizer is at hand.
+std::function<std::string(std::int32_t)> token_text(const ReportOptions& options, const ModelTokenizer& tokenizer) {
+  if (!options.model) return [](std::int32_t token) { return fmt::format("{} ", token); };
+  const runtime::TextTokenizer* known = &tokenizer.get();
+  return [known](std::int32_t token) { return known->decode(std::span(&token, 1), false); };
+}
+
+/// The policy of a replay table's rows; none, with the reason reported, where the rows alone do not say how to make it.
+std::optional<sim::Policy> policy_of_rows(const plots::PolicyKey& key, const trace::Source& trace, Observer& observer) {
+  const std::string text = key.parameters.empty() ? key.policy : fmt::format("{}({})", key.policy, key.parameters);
+  try {
+    sim::Policy policy = sim::make_policy(text);
+    if (sim::wants_given_scores(policy) || sim::wants_given_budgets(policy)) {
+      throw core::InputError("policy {} was replayed with imported scores or budgets", text);
+    }
+    if (can_serve(trace, policy)) return policy;
+  } catch (const core::InputError& error) {  // a table may come from elsewhere, or from a method of one's own
+    observer.message(Topic::kNote, fmt::format("the look at single prompts leaves out {}", error.what()));
+  }
+  return std::nullopt;
+}
+
+/// Adds the look at single prompts: the policies and budgets of the replay table, at most so many that their kept
+/// positions stay small.
+void add_look(const trace::TraceReader& trace, const ReportOptions& options, plots::ReportContent& content,
+              Observer& observer) {
+  constexpr std::size_t kMostPolicies = 10;
+  constexpr std::size_t kMostBudgets = 3;
+  if (content.tables.replay && content.no_replay.empty()) content.no_replay = why_no_replay(trace).value_or("");
+  if (!content.tables.replay || !content.no_replay.empty()) {
+    content.no_look =
+        content.no_replay.empty() ? "There is no replay whose policies it could show." : content.no_replay;
+    return;
+  }
+  LookSettings settings;
+  std::set<std::string> texts;
+  for (const plots::Series& series : plots::series_of(*content.tables.replay)) {
+    if (settings.policies.size() == kMostPolicies) break;
+    auto policy = policy_of_rows(series.key, trace, observer);
+    // What a policy holds at any budget alike is no choice to look at.
+    if (!policy || policy->allocator->ignores_budget() || !texts.insert(policy->text()).second) continue;
+    settings.policies.push_back(std::move(*policy));
+    settings.labels.push_back(series.label);
+  }
+  if (settings.policies.empty()) {
+    content.no_look = "The replay holds no policy that could be shown.";
+    return;
+  }
+  std::string budgets;
+  for (const std::string& budget : plots::spread(plots::requested_budgets(*content.tables.replay), kMostBudgets)) {
+    budgets += (budgets.empty() ? "" : ",") + budget;
+  }
+  settings.budgets = sim::parse_budgets(budgets);
+  const ModelTokenizer tokenizer(options.model.value_or(fs::path()));
+  settings.text = token_text(options, tokenizer);
+  content.look = make_look(trace, settings, content.tables.spans, observer);
+}
+
+/// Reads the tables, and the trace that their manifests name.
+std::optional<fs::path> add_result_tables(const fs::path& results, plots::ReportContent& content) {
+  std::optional<fs::path> recording;
+  content.tables = read_result_tables(results);
+  read_manifests(fs::is_directory(results) ? results : results.parent_path(), content, recording);
+  if (recording && fs::exists(*recording)) return recording;
+  content.no_look = recording ? fmt::format("The trace {} is not there any more.", recording->string())
+                              : "No manifest beside the tables names their trace.";
+  return std::nullopt;
+}
+
+}  // namespace
+
+ReportOutcome report(const ReportOptions& options, Observer& observer) {
+  const fs::path page = ResultFolder(options.force, options.command).plan(options.page);
+  if (!fs::exists(options.results)) throw core::InputError("{}: no such file or directory", options.results.string());
+  plots::ReportContent content{.title = "KV-cache eviction report"};
+  const bool has_tables = holds_tables(options.results);
+  const std::optional<fs::path> recording =
+      has_tables ? add_result_tables(options.results, content) : std::optional(options.results);
+  if (recording) {
+    const trace::TraceReader trace(*recording);
+    content.facts.clear();
+    add_facts(trace, content);
+    if (!has_tables) {
+      add_tables(trace, options, content, observer);
+      content.commands.push_back(options.command);
+    }
+    add_look(trace, options, content, observer);
+  }
+  for (const plots::Figure& figure : plots::all_figures(content.tables)) {
+    core::throw_if_interrupted();
+    content.drawings.push_back({figure.name, plots::draw_svg(figure)});
+  }
+  ResultFolder::make_parent(page);
+  core::write_text(page, plots::report_page(content));
+  return {page, fs::file_size(page)};
+}
+
+}  // namespace evictlab::lab

@@ -1,0 +1,269 @@
+#include "lab/sweep.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <ranges>
+#include <set>
+
+#include "core/error.hpp"
+#include "core/file.hpp"
+#include "core/version.hpp"
+#include "lab/result_folder.hpp"
+#include "lab/resumable.hpp"
+#include "results/summary.hpp"
+#include "sim/policy/compose.hpp"
+#include "sim/replay/replay.hpp"
+#include "sim/replay/tuning.hpp"
+#include "trace/io/hash.hpp"
+#include "trace/io/joined.hpp"
+
+namespace evictlab::lab {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kMostSweepNotes = 12;  // hundreds of policies have hundreds
+
+/// The runs of a sweep.
+struct SweepPlan {
+  std::vector<sim::Policy> policies;
+  std::vector<sim::TunedPolicy> tuned;
+  std::vector<sim::Budget> budgets;
+};
+
+void add_new(std::vector<sim::Policy>& policies, const std::vector<sim::Policy>& more) {
+  std::set<std::string> texts;
+  for (const sim::Policy& policy : policies) texts.insert(policy.text());
+  for (const sim::Policy& policy : more) {
+    if (texts.insert(policy.text()).second) policies.push_back(policy);
+  }
+}
+
+/// The possible combinations of the matrix, under what is set for all; reports the others, and why.
+std::vector<sim::Policy> matrix_policies(const sim::MakeOptions& defaults, Observer& observer) {
+  std::vector<sim::Policy> policies;
+  std::map<std::string, std::string> left_out;
+  for (const std::string& text : sim::compose_matrix()) {
+    try {
+      add_new(policies, {sim::make_policy(sim::with_defaults(sim::parse_policy(text), defaults.constraints))});
+    } catch (const sim::ImpossiblePolicy& error) {
+      left_out[text] = error.what();
+    }
+  }
+  for (const auto& [policy, reason] : left_out) {
+    observer.message(Topic::kLeftOut, fmt::format("{}: {}", policy, reason));
+  }
+  return policies;
+}
+
+SweepPlan sweep_plan(const SweepOptions& options, Observer& observer) {
+  SweepPlan plan;
+  plan.policies = make_policies(options.policies, observer);
+  if (options.matrix) add_new(plan.policies, matrix_policies(make_options(options.policies, observer), observer));
+  if (!options.tune.empty()) {
+    std::vector<sim::PolicySpec> named;
+    for (const sim::Policy& policy : plan.policies) named.push_back(sim::parse_policy(policy.text()));
+    plan.tuned = sim::tuned_policies(named, sim::parse_grid(options.tune));
+    if (plan.tuned.empty()) throw core::InputError("sweep: no policy has all parameters of --tune '{}'", options.tune);
+    for (const sim::TunedPolicy& tuned : plan.tuned) add_new(plan.policies, tuned.candidates);
+  }
+  plan.budgets = sim::parse_budgets(options.budgets);
+  return plan;
+}
+
+/// Everything that the tables depend on.
+nlohmann::ordered_json sweep_settings(const trace::Source& trace, const SweepPlan& plan, const SweepOptions& options) {
+  nlohmann::ordered_json settings;
+  settings["version"] = core::version();
+  settings["model"] = trace.model().fingerprint;
+  for (trace::Index i = 0; const trace::PromptInfo& prompt : trace.prompts()) {
+    const std::vector<std::int32_t> tokens = trace.tokens(i++);
+    settings["prompts"].push_back({prompt.id, prompt.prompt_length, prompt.future_length, prompt.window,
+                                   trace::tier_name(prompt.tier),
+                                   trace::content_hash(std::as_bytes(std::span(tokens)))});
+  }
+  for (const sim::Policy& policy : plan.policies) settings["policies"].push_back(policy.text());
+  for (const sim::Budget& budget : plan.budgets) settings["budgets"].push_back(budget.text());
+  settings["layers"] = options.layers;
+  settings["headroom"] = options.headroom;
+  return settings;
+}
+
+/// Where the tables go; those planned are not there yet.
+struct SweepFiles {
+  fs::path replay, summary, headroom, budgets, trajectory, tuning;
+
+  SweepFiles(const fs::path& out, const SweepOptions& options, const ResultFolder& folder)
+      : replay(out / "replay.csv"),
+        summary(out / "summary.csv"),
+        headroom(out / "headroom.csv"),
+        budgets(out / "budgets.csv"),
+        trajectory(out / "trajectory.csv"),
+        tuning(out / "tune.csv") {
+    if (fs::exists(out) && !fs::is_directory(out)) throw core::InputError("{}: is not a directory", out.string());
+    folder.plan(replay);
+    folder.plan(summary);
+    if (options.headroom) folder.plan(headroom);
+    if (options.layers) folder.plan(budgets);
+    if (options.layers) folder.plan(trajectory);
+    if (!options.tune.empty()) folder.plan(tuning);
+    folder.plan(ResultFolder::manifest_path(replay));
+  }
+};
+
+/// The rows over all layers.
+results::Table whole_prompt_rows(const results::Table& replay) {
+  results::Table rows(replay.columns());
+  const std::size_t layer = replay.column("layer");
+  for (std::size_t row = 0; row < replay.rows(); ++row) {
+    if (replay.text(row, layer) == "all") rows.add_row(replay.row(row));
+  }
+  return rows;
+}
+
+/// The rows of all policies but these (by their texts).
+results::Table without_policies(const results::Table& table, const std::set<std::string>& policies) {
+  if (policies.empty()) return table;
+  results::Table rest(table.columns());
+  for (std::size_t row = 0; row < table.rows(); ++row) {
+    const std::string text =
+        fmt::format("{}({})", table.text(row, table.column("policy")), table.text(row, table.column("parameters")));
+    if (!policies.contains(text)) rest.add_row(table.row(row));
+  }
+  return rest;
+}
+
+/// Replays these prompts and adds them to the checkpoint.
+void replay_share(const trace::Source& trace, const SweepPlan& plan, const SweepOptions& options,
+                  const std::vector<std::size_t>& share, const std::string& label, PromptCheckpoint& checkpoint,
+                  Observer& observer) {
+  sim::ReplayOptions replay;
+  for (const std::size_t prompt : share) replay.prompts.push_back(static_cast<trace::Index>(prompt));
+  replay.positions = false;
+  replay.headroom = options.headroom;
+  replay.progress = progress_to(observer, {label});
+  replay.finished = [&](trace::Index prompt, sim::ReplayResult&& result) {
+    if (!options.layers) {
+      result.replay = whole_prompt_rows(result.replay);
+      result.budgets = results::Table(result.budgets.columns());
+      result.trajectory = results::Table(result.trajectory.columns());
+    }
+    checkpoint.write(trace.prompts()[static_cast<std::size_t>(prompt)].id, {{{"replay", &result.replay},
+                                                                             {"headroom", &result.headroom},
+                                                                             {"budgets", &result.budgets},
+                                                                             {"trajectory", &result.trajectory}},
+                                                                            result.notes});
+  };
+  sim::replay(trace, plan.policies, plan.budgets, replay);
+}
+
+/// Reports how many combinations could not be run; throws, leaving nothing behind, when all could not.
+void report_sweep_status(const results::Table& replay, PromptCheckpoint& checkpoint, Observer& observer) {
+  std::set<std::string> all;
+  std::set<std::string> infeasible;
+  for (std::size_t row = 0; row < replay.rows(); ++row) {
+    const auto text = [&](const char* column) { return replay.text(row, replay.column(column)); };
+    const std::string run = text("policy") + "(" + text("parameters") + ") at " + text("budget_requested");
+    all.insert(run);
+    if (text("status") == "infeasible") infeasible.insert(run);
+  }
+  const bool none_ran = std::ranges::all_of(std::views::iota(std::size_t{0}, replay.rows()), [&](std::size_t row) {
+    return replay.text(row, replay.column("status")) == "infeasible";
+  });
+  if (none_ran) {
+    checkpoint.remove();
+    throw core::InputError("sweep: every policy protects more than every budget holds; raise --budget");
+  }
+  if (infeasible.empty()) return;
+  observer.message(Topic::kInfeasible,
+                   fmt::format("{} of {} combinations are below what is protected: status in the table",
+                               infeasible.size(), all.size()));
+}
+
+std::optional<results::Table> table_of_csv(const std::string& csv, const std::string& name) {
+  if (csv.empty()) return std::nullopt;
+  return results::Table::from_csv(csv, name);
+}
+
+/// Makes the outcome of the finished prompts.
+SweepOutcome sweep_outcome(const SweepPlan& plan, PromptCheckpoint& checkpoint, PromptCheckpoint::Merged& merged,
+                           Observer& observer) {
+  SweepOutcome outcome;
+  outcome.notes = merged.notes;
+  report_notes(merged.notes, kMostSweepNotes, observer);
+  outcome.replay = results::Table::from_csv(merged.tables["replay"], "replay.csv");
+  report_sweep_status(outcome.replay, checkpoint, observer);
+  std::set<std::string> candidates;
+  for (const sim::TunedPolicy& tuned : plan.tuned) {
+    for (const sim::Policy& policy : tuned.candidates) candidates.insert(policy.text());
+  }
+  outcome.summary = results::summarize(without_policies(outcome.replay, candidates));
+  if (const auto headroom = table_of_csv(merged.tables["headroom"], "headroom.csv")) {
+    outcome.headroom = without_policies(*headroom, candidates);
+  }
+  if (!plan.tuned.empty()) outcome.tuning = sim::tuning(outcome.replay, plan.tuned);
+  return outcome;
+}
+
+/// Writes the tables; replay.csv last: with it the sweep is done.
+void write_sweep(const SweepFiles& files, const ResultFolder& folder, const SweepOptions& options,
+                 PromptCheckpoint::Merged& merged, nlohmann::ordered_json details, SweepOutcome& outcome) {
+  ResultFolder::make_parent(files.replay);
+  outcome.files = {files.replay, files.summary};
+  const auto write_merged = [&](const char* table, const fs::path& path) {
+    core::write_text(path, merged.tables[table]);
+    outcome.files.push_back(path);
+  };
+  if (!merged.tables["headroom"].empty()) write_merged("headroom", files.headroom);
+  if (options.layers) write_merged("budgets", files.budgets);
+  if (options.layers) write_merged("trajectory", files.trajectory);
+  ResultFolder::write_table(files.summary, outcome.summary);
+  if (outcome.tuning) {
+    ResultFolder::write_table(files.tuning, *outcome.tuning);
+    outcome.files.push_back(files.tuning);
+  }
+  folder.write_manifest(files.replay, details);
+  core::write_text(files.replay, merged.tables["replay"]);
+}
+
+}  // namespace
+
+SweepOutcome sweep(const SweepOptions& options, Observer& observer) {
+  Ranks alone = Ranks::alone();
+  Ranks& ranks = options.ranks != nullptr ? *options.ranks : alone;
+  const ResultFolder folder(options.force, options.command);
+  std::optional<SweepFiles> files;
+  if (options.out) files.emplace(*options.out, options, folder);
+  const std::unique_ptr<trace::Source> trace = trace::open_traces(options.traces);
+  SweepPlan plan = sweep_plan(options, observer);
+  plan.policies = usable_policies(plan.policies, *trace, observer);
+  ResumableRun run{.settings = sweep_settings(*trace, plan, options), .restart = options.force};
+  for (const trace::PromptInfo& prompt : trace->prompts()) run.prompts.push_back(prompt.id);
+  report_conversions(*trace, plan.budgets, observer);
+
+  PromptCheckpoint checkpoint(options.out, "sweep");
+  SweepOutcome outcome;
+  run_resumable(
+      run, checkpoint, ranks, observer,
+      [&](const std::vector<std::size_t>& share) {
+        replay_share(*trace, plan, options, share, share_label("sweeping", ranks), checkpoint, observer);
+      },
+      [&] {
+        PromptCheckpoint::Merged merged = checkpoint.merge(run.prompts);
+        outcome = sweep_outcome(plan, checkpoint, merged, observer);
+        if (files) {
+          nlohmann::ordered_json details = {{"model", trace->model().name}, {"prompts", run.prompts.size()}};
+          for (const char* key : {"policies", "budgets"}) details[key] = run.settings.at(key);
+          write_sweep(*files, folder, options, merged, std::move(details), outcome);
+        } else if (options.layers) {
+          outcome.budgets = table_of_csv(merged.tables["budgets"], "budgets.csv");
+          outcome.trajectory = table_of_csv(merged.tables["trajectory"], "trajectory.csv");
+        }
+        checkpoint.remove();
+      });
+  return outcome;
+}
+
+}  // namespace evictlab::lab

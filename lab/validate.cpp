@@ -1,0 +1,254 @@
+#include "lab/validate.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
+
+#include "core/error.hpp"
+#include "core/file.hpp"
+#include "core/version.hpp"
+#include "lab/result_folder.hpp"
+#include "lab/resumable.hpp"
+#include "lab/validation_rows.hpp"
+#include "results/needle_grid.hpp"
+#include "results/outcomes.hpp"
+#include "trace/io/hash.hpp"
+
+namespace evictlab::lab {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kMostValidationNotes = 12;
+
+/// The policies named that a running model can follow, and the full cache.
+std::vector<sim::Policy> live_policies(const PolicyRequest& request, Observer& observer) {
+  std::vector<sim::Policy> policies = make_policies(request, observer);
+  const bool several = policies.size() > 1;
+  std::string reason;
+  std::erase_if(policies, [&](const sim::Policy& policy) {
+    if (!policy.decoding || !policy.decoding->needs_future()) return false;
+    reason = fmt::format("policy '{}' evicts by the future while it decodes, which a running model does not know",
+                         policy.label());
+    if (several) observer.message(Topic::kLeftOut, reason);
+    return true;
+  });
+  if (policies.empty()) throw sim::ImpossiblePolicy("{}", reason);
+  const bool has_full = std::ranges::any_of(policies, [](const sim::Policy& one) { return one.name == "full"; });
+  if (!has_full) policies.insert(policies.begin(), sim::make_policy("full"));
+  return policies;
+}
+
+/// The prompts as a trace would describe them, before any is read.
+trace::MemoryTrace described_prompts(const trace::ModelInfo& info, const std::vector<runtime::TokenizedPrompt>& prompts,
+                                     const runtime::Transformer& model, const runtime::RecordOptions& record) {
+  trace::MemoryTrace trace(info);
+  for (const runtime::TokenizedPrompt& prompt : prompts) {
+    trace::PromptInfo described = runtime::recorded_info(prompt, model.config(), record);
+    if (prompt.generate > 0) described.future_length = prompt.generate;
+    const std::size_t layers = described.layers.size();
+    trace.add_prompt({std::move(described), prompt.tokens, std::vector<trace::LayerData>(layers)});
+  }
+  return trace;
+}
+
+/// How the answers of `prompts` become text: numbers where nothing is text.
+runtime::Detokenizer detokenizer(const std::vector<runtime::Prompt>& prompts, const ModelTokenizer& tokenizer) {
+  if (!is_tokenized(prompts)) {
+    const runtime::TextTokenizer* known = &tokenizer.get();
+    return {[known](std::span<const std::int32_t> ids) { return known->decode(ids, true); },
+            [known](std::span<const std::int32_t> ids) { return known->decode(ids, false); }};
+  }
+  const auto numbers = [](std::span<const std::int32_t> ids) { return fmt::format("{}", fmt::join(ids, " ")); };
+  return {numbers, numbers};
+}
+
+/// A replay table to compare with. What it lacks is reported before the work, not after.
+results::Table read_replay(const fs::path& file, const std::vector<runtime::TokenizedPrompt>& prompts) {
+  results::Table replay = results::Table::from_csv(core::read_text(file), file.string());
+  results::require_replay_columns(replay);
+  const std::size_t prompt = replay.column("prompt");
+  std::set<std::string> ids;
+  for (std::size_t row = 0; row < replay.rows(); ++row) ids.insert(replay.text(row, prompt));
+  for (const runtime::TokenizedPrompt& one : prompts) {
+    if (!ids.contains(one.id)) throw core::InputError("{}: has no row of prompt '{}'", file.string(), one.id);
+  }
+  return replay;
+}
+
+/// Everything that the tables depend on.
+nlohmann::ordered_json validation_settings(const ValidationPlan& plan,
+                                           const std::vector<runtime::TokenizedPrompt>& prompts,
+                                           const ValidateOptions& options) {
+  nlohmann::ordered_json settings;
+  settings["version"] = core::version();
+  settings["model"] = plan.info.fingerprint;
+  for (const runtime::TokenizedPrompt& prompt : prompts) {
+    std::vector<std::int32_t> tokens = runtime::recorded_tokens(prompt);
+    for (const auto& next : prompt.followups) {
+      tokens.insert(tokens.end(), next.given.begin(), next.given.end());
+      tokens.insert(tokens.end(), next.answer.begin(), next.answer.end());
+    }
+    settings["prompts"].push_back({prompt.id, prompt.tokens.size(), prompt.future.size(), prompt.generate, prompt.stop,
+                                   prompt.metric, trace::content_hash(std::as_bytes(std::span(tokens)))});
+  }
+  for (const sim::Policy& policy : plan.policies) settings["policies"].push_back(policy.text());
+  for (const sim::Budget& budget : plan.budgets) settings["budgets"].push_back(budget.text());
+  settings["window"] = std::to_string(options.window);
+  settings["dtype"] = options.dtype == trace::ElementType::kFloat16 ? "float16" : "float32";
+  settings["evict-at"] = options.tokenization.evict_at == runtime::EvictAt::kContext ? "context" : "prompt";
+  settings["max-tokens"] = std::to_string(options.most_tokens);
+  settings["replay"] = plan.replay;
+  return settings;
+}
+
+/// Where the tables go; those of the replay only where it is made here.
+struct ValidateFiles {
+  fs::path validate, outcomes, calibration, predictions, disagreements, replay, spans, needles;
+
+  ValidateFiles(const ValidateOptions& options, const ResultFolder& folder)
+      : validate(options.out / "validate.csv"),
+        outcomes(options.out / "outcomes.csv"),
+        calibration(options.out / "calibration.csv"),
+        predictions(options.out / "predictions.csv"),
+        disagreements(options.out / "disagreements.csv"),
+        replay(options.out / "replay.csv"),
+        spans(options.out / "spans.csv"),
+        needles(options.out / "needles.csv") {
+    if (fs::exists(options.out) && !fs::is_directory(options.out)) {
+      throw core::InputError("{}: is not a directory", options.out.string());
+    }
+    for (const fs::path& path : {validate, outcomes, calibration, predictions, disagreements}) folder.plan(path);
+    if (!options.replay) {
+      for (const fs::path& path : {replay, spans, needles}) folder.plan(path);
+    }
+    folder.plan(ResultFolder::manifest_path(validate));
+  }
+};
+
+/// Validates these prompts and adds them to the checkpoint.
+void validate_share(const ValidationPlan& plan, const std::vector<runtime::TokenizedPrompt>& prompts,
+                    const std::vector<std::size_t>& share, PromptCheckpoint& checkpoint, Observer& observer) {
+  const auto runs = static_cast<double>(plan.policies.size() * plan.budgets.size());
+  const double total = runs * static_cast<double>(share.size());
+  for (std::size_t i = 0; i < share.size(); ++i) {
+    const runtime::TokenizedPrompt& prompt = prompts[share[i]];
+    const ValidatedPrompt result = validate_prompt(plan, prompt, [&](double done) {
+      observer.progress({"validating", "runs"}, runs * static_cast<double>(i) + done, total);
+    });
+    checkpoint.write(
+        prompt.id,
+        {{{"validate", &result.validate}, {"replay", &result.replay.replay}, {"spans", &result.replay.spans}},
+         result.replay.notes});
+  }
+}
+
+/// Reports combinations that could not be run; throws, leaving nothing behind, when all could not.
+void report_validation_status(const results::Table& validate, PromptCheckpoint& checkpoint, Observer& observer) {
+  std::set<std::string> infeasible;
+  bool any = false;
+  for (std::size_t row = 0; row < validate.rows(); ++row) {
+    const auto text = [&](const char* column) { return validate.text(row, validate.column(column)); };
+    if (text("status") == "infeasible") {
+      infeasible.insert(fmt::format("{} at {}", text("policy"), text("budget_requested")));
+    } else {
+      any = any || text("policy") != "full";
+    }
+  }
+  if (!any && !infeasible.empty()) {
+    checkpoint.remove();
+    throw core::InputError("validate: every policy protects more than every budget holds; raise --budget");
+  }
+  for (const std::string& what : infeasible) {
+    observer.message(Topic::kInfeasible, what + " is below what is protected");
+  }
+}
+
+/// Writes the tables of the finished prompts; validate.csv last: with it the validation is done.
+void write_validation(const ValidateOptions& options, const ResultFolder& folder, const ValidateFiles& files,
+                      PromptCheckpoint::Merged& merged, const nlohmann::ordered_json& details,
+                      ValidateOutcome& outcome) {
+  ResultFolder::make_parent(files.validate);
+  if (!options.replay) core::write_text(files.replay, merged.tables["replay"]);
+  if (!options.replay && !merged.tables["spans"].empty()) {
+    core::write_text(files.spans, merged.tables["spans"]);
+    const results::Table spans = results::Table::from_csv(merged.tables["spans"], files.spans.string());
+    ResultFolder::write_table(files.needles, results::needle_grid(outcome.validate, spans));
+  }
+  ResultFolder::write_table(files.outcomes, outcome.outcomes);
+  ResultFolder::write_table(files.calibration, outcome.calibration.measures);
+  ResultFolder::write_table(files.predictions, outcome.calibration.predictions);
+  ResultFolder::write_table(files.disagreements, outcome.calibration.disagreements);
+  folder.write_manifest(files.validate, details);
+  core::write_text(files.validate, merged.tables["validate"]);
+  outcome.files = {files.validate, files.outcomes, files.calibration, files.predictions, files.disagreements};
+  if (!options.replay) outcome.files.insert(outcome.files.end(), {files.replay, files.spans, files.needles});
+}
+
+}  // namespace
+
+ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
+  Ranks alone = Ranks::alone();
+  Ranks& ranks = options.ranks != nullptr ? *options.ranks : alone;
+  const ResultFolder folder(options.force, options.command);
+  const ValidateFiles files(options, folder);
+  runtime::RecordOptions record;
+  record.tier = trace::Tier::kFull;
+  record.window = options.window;
+  record.dtype = options.dtype;
+  const ModelTokenizer tokenizer(options.model);
+  const std::vector<runtime::Prompt> read = gather_prompts(options.prompts, tokenizer);
+  const std::vector<sim::Policy> policies = live_policies(options.policies, observer);
+  const std::vector<sim::Budget> budgets = sim::parse_budgets(options.budgets);
+
+  const runtime::Transformer model(options.model);
+  const trace::ModelInfo info = runtime::model_info(model);
+  const std::vector<runtime::TokenizedPrompt> prompts =
+      tokenize_all(read, tokenizer, model, record, options.tokenization);
+  std::optional<results::Table> replay;
+  if (options.replay) replay = read_replay(*options.replay, prompts);
+  const trace::MemoryTrace described = described_prompts(info, prompts, model, record);
+  ValidationPlan plan{model,
+                      info,
+                      usable_policies(policies, described, observer),
+                      budgets,
+                      record,
+                      detokenizer(read, tokenizer),
+                      options.most_tokens,
+                      !options.replay};
+  for (trace::Index layer = 0; plan.replay && layer < info.layers; ++layer) {
+    plan.output_weights.push_back(model.output_weight(layer));
+  }
+  ResumableRun run{.settings = validation_settings(plan, prompts, options), .restart = options.force};
+  for (const runtime::TokenizedPrompt& prompt : prompts) run.prompts.push_back(prompt.id);
+  report_conversions(described, budgets, observer);
+
+  PromptCheckpoint checkpoint(options.out, "validate");
+  ValidateOutcome outcome;
+  run_resumable(
+      run, checkpoint, ranks, observer,
+      [&](const std::vector<std::size_t>& share) { validate_share(plan, prompts, share, checkpoint, observer); },
+      [&] {
+        PromptCheckpoint::Merged merged = checkpoint.merge(run.prompts);
+        report_notes(merged.notes, kMostValidationNotes, observer);
+        outcome.validate = results::Table::from_csv(merged.tables["validate"], files.validate.string());
+        report_validation_status(outcome.validate, checkpoint, observer);
+        if (!replay) replay = results::Table::from_csv(merged.tables["replay"], files.replay.string());
+        outcome.outcomes = results::outcomes(outcome.validate);
+        outcome.calibration = results::calibrate(outcome.validate, *replay);
+        nlohmann::ordered_json details = {{"model", info.name},
+                                          {"model_fingerprint", info.fingerprint},
+                                          {"prompts", run.prompts.size()},
+                                          {"bootstrap_seed", results::BootstrapOptions{}.seed}};
+        for (const char* key : {"policies", "budgets", "window", "dtype", "evict-at"}) {
+          details[key] = run.settings.at(key);
+        }
+        write_validation(options, folder, files, merged, details, outcome);
+        checkpoint.remove();
+      });
+  return outcome;
+}
+
+}  // namespace evictlab::lab
