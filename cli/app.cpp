@@ -16,21 +16,9 @@ namespace evictlab::cli {
 namespace {
 
 constexpr Command kCommands[] = {
-    {"record", "let a model read prompts and record its per-layer attention state to a trace", run_record},
-    {"info", "show what a trace holds", run_info},
-    {"verify", "check a trace: hashes, shapes, attention rows", run_verify},
-    {"import", "make a trace of attention arrays that a framework returned", run_import},
-    {"synth", "make a synthetic trace with known answers", run_synth},
-    {"replay", "replay eviction policies at budgets from a trace: what is kept, what it costs", run_replay},
-    {"sweep", "replay every policy at every budget of a range: curves, regret, headroom; resumable", run_sweep},
-    {"advise", "the cheapest policy and budget that meets a target, and its budgets for an engine", run_advise},
-    {"validate", "run the model with its cache really compacted: what eviction costs, and how well replay predicts it",
-     run_validate},
-    {"policies", "list the eviction policies, their parameters and sources", run_policies},
-    {"analyze", "describe how layers and heads attend", run_analyze},
-    {"plot", "draw figures from result tables", run_plot},
-    {"report", "one HTML page from result tables: the answer first", run_report},
-    {"demo", "record, verify, replay and plot on the shipped model", run_demo},
+#define EVICTLAB_LIST_COMMAND(name, summary) {#name, summary, run_##name},
+    EVICTLAB_COMMANDS(EVICTLAB_LIST_COMMAND)
+#undef EVICTLAB_LIST_COMMAND
 };
 
 std::string& stored_command_line() {
@@ -96,8 +84,6 @@ int dispatch(const Arguments& words) {
 void complain(const std::string& what) { std::cerr << fmt::format("evictlab: {}\n", what); }
 
 }  // namespace
-
-std::span<const Command> commands() { return kCommands; }
 
 const std::string& command_line() { return stored_command_line(); }
 

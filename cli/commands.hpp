@@ -1,6 +1,5 @@
 #pragma once
 
-#include <span>
 #include <string>
 #include <vector>
 
@@ -17,24 +16,27 @@ struct Command {
   int (*run)(const Arguments&);
 };
 
-/// All subcommands in the order in which one meets them in a day's work.
-std::span<const Command> commands();
+// The subcommands, in the order in which one meets them; run_<name>() is in cli/<name>.cpp.
+#define EVICTLAB_COMMANDS(COMMAND)                                                                               \
+  COMMAND(record, "let a model read prompts and record its per-layer attention state to a trace")                \
+  COMMAND(info, "show what a trace holds")                                                                       \
+  COMMAND(verify, "check a trace: hashes, shapes, attention rows")                                               \
+  COMMAND(import, "make a trace of attention arrays that a framework returned")                                  \
+  COMMAND(synth, "make a synthetic trace with known answers")                                                    \
+  COMMAND(replay, "replay eviction policies at budgets from a trace: what is kept, what it costs")               \
+  COMMAND(sweep, "replay every policy at every budget of a range: curves, regret, headroom; resumable")          \
+  COMMAND(advise, "the cheapest policy and budget that meets a target, and its budgets for an engine")           \
+  COMMAND(validate,                                                                                              \
+          "run the model with its cache really compacted: what eviction costs, and how well replay predicts it") \
+  COMMAND(policies, "list the eviction policies, their parameters and sources")                                  \
+  COMMAND(analyze, "describe how layers and heads attend")                                                       \
+  COMMAND(plot, "draw figures from result tables")                                                               \
+  COMMAND(report, "one HTML page from result tables: the answer first")                                          \
+  COMMAND(demo, "record, verify, replay and plot on the shipped model")
 
-// One file each: cli/<name>.cpp.
-int run_record(const Arguments& arguments);
-int run_info(const Arguments& arguments);
-int run_verify(const Arguments& arguments);
-int run_import(const Arguments& arguments);
-int run_synth(const Arguments& arguments);
-int run_replay(const Arguments& arguments);
-int run_sweep(const Arguments& arguments);
-int run_advise(const Arguments& arguments);
-int run_validate(const Arguments& arguments);
-int run_policies(const Arguments& arguments);
-int run_analyze(const Arguments& arguments);
-int run_plot(const Arguments& arguments);
-int run_report(const Arguments& arguments);
-int run_demo(const Arguments& arguments);
+#define EVICTLAB_DECLARE_COMMAND(name, summary) int run_##name(const Arguments& arguments);
+EVICTLAB_COMMANDS(EVICTLAB_DECLARE_COMMAND)
+#undef EVICTLAB_DECLARE_COMMAND
 
 /// The program's whole command line, quoted for a shell: what traces and manifests record.
 const std::string& command_line();

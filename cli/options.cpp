@@ -100,12 +100,12 @@ std::optional<std::string> Options::optional_text(const std::string& name) const
 }
 
 std::string Options::text(const std::string& name) const {
-  const auto given = optional_text(name);
-  if (!given || given->empty()) {
+  const auto input = optional_text(name);
+  if (!input || input->empty()) {
     throw core::InputError("{}: {} is missing; see evictlab {} --help", command_,
                            name == positional_name_ ? name : "--" + name, command_);
   }
-  return *given;
+  return *input;
 }
 
 std::vector<std::string> Options::list(const std::string& name) const {
@@ -119,32 +119,32 @@ std::vector<std::filesystem::path> Options::paths(const std::string& name) const
 }
 
 std::int64_t Options::integer(const std::string& name, std::int64_t minimum, std::int64_t maximum) const {
-  const std::string given = text(name);
-  const auto parsed = core::parse_integer(given);
+  const std::string input = text(name);
+  const auto parsed = core::parse_integer(input);
   if (!parsed || *parsed < minimum || *parsed > maximum) {
     const std::string range = maximum == std::numeric_limits<std::int64_t>::max()
                                   ? fmt::format("{} or more", minimum)
                                   : fmt::format("{} to {}", minimum, maximum);
-    throw core::InputError("{}: --{} takes a whole number, {}, got '{}'", command_, name, range, given);
+    throw core::InputError("{}: --{} takes a whole number, {}, got '{}'", command_, name, range, input);
   }
   return *parsed;
 }
 
 double Options::number(const std::string& name, double minimum, double maximum) const {
-  const std::string given = text(name);
-  const auto parsed = core::parse_number(given);
+  const std::string input = text(name);
+  const auto parsed = core::parse_number(input);
   if (!parsed || *parsed < minimum || *parsed > maximum) {
-    throw core::InputError("{}: --{} takes a number, {} to {}, got '{}'", command_, name, minimum, maximum, given);
+    throw core::InputError("{}: --{} takes a number, {} to {}, got '{}'", command_, name, minimum, maximum, input);
   }
   return *parsed;
 }
 
 std::string Options::choice(const std::string& name, const std::vector<std::string>& choices) const {
-  const std::string given = text(name);
+  const std::string input = text(name);
   for (const std::string& choice : choices) {
-    if (given == choice) return given;
+    if (input == choice) return input;
   }
-  throw core::InputError("{}: --{} takes one of {}, got '{}'", command_, name, fmt::join(choices, ", "), given);
+  throw core::InputError("{}: --{} takes one of {}, got '{}'", command_, name, fmt::join(choices, ", "), input);
 }
 
 }  // namespace evictlab::cli

@@ -1,48 +1,17 @@
+#include "lab/record.hpp"
+
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <filesystem>
 #include <iostream>
 
 #include "cli/common_options.hpp"
+#include "cli/console.hpp"
 #include "cli/prompt_options.hpp"
 #include "core/error.hpp"
-#include "core/interrupt.hpp"
-#include "core/memory.hpp"
-#include "core/progress.hpp"
 #include "core/text.hpp"
-#include "runtime/prompts.hpp"
-#include "runtime/recorder.hpp"
-#include "runtime/transformer.hpp"
 
 namespace evictlab::cli {
 namespace {
-
-trace::Index parse_layer(std::string_view text, trace::Index layers) {
-  const auto value = core::parse_integer(core::trim(text));
-  if (!value || *value < 0 || *value >= layers) {
-    throw core::InputError("record: --layers takes numbers and ranges within 0..{}, got '{}'", layers - 1, text);
-  }
-  return static_cast<trace::Index>(*value);
-}
-
-/// "0,4-7" as an ascending list without repeats.
-std::vector<trace::Index> parse_layers(const std::string& text, trace::Index layers) {
-  std::vector<bool> chosen(static_cast<std::size_t>(layers), false);
-  for (const std::string& item : core::split(text, ',')) {
-    const auto dash = item.find('-');
-    const trace::Index first = parse_layer(std::string_view(item).substr(0, dash), layers);
-    const trace::Index last =
-        dash == std::string::npos ? first : parse_layer(std::string_view(item).substr(dash + 1), layers);
-    if (last < first) throw core::InputError("record: --layers range '{}' runs backwards", item);
-    for (trace::Index layer = first; layer <= last; ++layer) chosen[static_cast<std::size_t>(layer)] = true;
-  }
-  std::vector<trace::Index> result;
-  for (trace::Index layer = 0; layer < layers; ++layer) {
-    if (chosen[static_cast<std::size_t>(layer)]) result.push_back(layer);
-  }
-  return result;
-}
 
 void declare(Options& options) {
   declare_prompts(options);
@@ -63,46 +32,33 @@ void declare(Options& options) {
   options.flag("any-memory", "start even if more memory seems to be needed than is available");
 }
 
-/// What the options ask for, but for the layers, which only the model can check.
-runtime::RecordOptions record_options(const Options& options) {
-  runtime::RecordOptions record;
-  record.tier = tier_of(options);
-  record.dtype = dtype_of(options);
-  record.window = options.integer("window", 1, 65536);
-  record.sampling = {.temperature = options.number("temperature", 0, 100),
-                     .top_k = static_cast<std::size_t>(options.integer("top-k", 0)),
-                     .top_p = options.number("top-p", 1e-6, 1),
-                     .seed = static_cast<std::uint64_t>(options.integer("seed", 0))};
+lab::RecordOptions record_options(const Options& options) {
+  lab::RecordOptions record;
+  record.append = options.has("append");
+  record.force = options.has("force");
+  record.record.tier = tier_of(options);
+  record.record.dtype = dtype_of(options);
+  record.record.window = options.integer("window", 1, 65536);
+  record.record.sampling = {.temperature = options.number("temperature", 0, 100),
+                            .top_k = static_cast<std::size_t>(options.integer("top-k", 0)),
+                            .top_p = options.number("top-p", 1e-6, 1),
+                            .seed = static_cast<std::uint64_t>(options.integer("seed", 0))};
+  record.layers = options.optional_text("layers").value_or("");
+  record.tokenization = tokenize_options(options);
+  record.dry_run = options.has("dry-run");
+  record.model = options.path("model");
+  if (!record.dry_run) record.out = options.path("out");
+  record.prompts = prompt_request(options);
+  record.keep_parts = options.has("keep-parts");
+  record.any_memory = options.has("any-memory");
+  record.command = command_line();
   return record;
 }
 
-/// Records what the writer does not have yet. Returns how many prompts it has then; stops early at Ctrl-C.
-std::size_t record_missing(const runtime::Transformer& model, const std::vector<runtime::TokenizedPrompt>& prompts,
-                           const runtime::RecordOptions& record, trace::TraceWriter& writer) {
-  std::vector<const runtime::TokenizedPrompt*> missing;
-  double positions = 0;
-  for (const runtime::TokenizedPrompt& prompt : prompts) {
-    const trace::PromptInfo info = runtime::recorded_info(prompt, model.config(), record);
-    if (writer.contains_alike(info, runtime::recorded_tokens(prompt))) continue;
-    missing.push_back(&prompt);
-    positions += static_cast<double>(prompt.tokens.size());
-  }
-  std::size_t had = prompts.size() - missing.size();
-  core::Progress progress("recording", positions, "tokens");
-  double done = 0;
-  try {
-    for (const runtime::TokenizedPrompt* prompt : missing) {
-      runtime::record_prompt(model, *prompt, record, writer, [&](double fraction) {
-        core::throw_if_interrupted();
-        progress.advance_to(done + fraction * static_cast<double>(prompt->tokens.size()));
-      });
-      done += static_cast<double>(prompt->tokens.size());
-      ++had;
-    }
-  } catch (const core::Interrupted&) {
-    if (had == 0) throw;  // nothing to keep
-  }
-  return had;
+void print_estimate(const lab::RecordOutcome& outcome) {
+  std::cout << fmt::format("prompts   {}\ntrace     {}\nmemory    {} besides the weights\n", outcome.prompts,
+                           core::format_bytes(outcome.estimate.trace_bytes),
+                           core::format_bytes(outcome.estimate.memory_bytes));
 }
 
 }  // namespace
@@ -113,57 +69,21 @@ int run_record(const Arguments& arguments) {
                   "Killed at any moment, it loses at most the prompt it was in: give the same command again to go on.");
   declare(options);
   if (!options.parse(arguments)) return 0;
-  if (options.has("append") && options.has("force")) {
-    throw core::InputError("record: --append keeps the trace and --force replaces it; give one of them");
-  }
   use_threads(options);
-  runtime::RecordOptions record = record_options(options);
-  const runtime::TokenizeOptions tokenization = tokenize_options(options);
-  const bool dry_run = options.has("dry-run");
-  const std::filesystem::path directory = options.path("model");
-  const std::filesystem::path out = dry_run ? std::filesystem::path() : options.path("out");
-  const lab::ModelTokenizer tokenizer(directory);
-  const std::vector<runtime::Prompt> prompts = lab::gather_prompts(prompt_request(options), tokenizer);
-  const runtime::Transformer model(directory);
-  if (options.has("layers")) record.layers = parse_layers(options.text("layers"), model.config().layers);
-  const std::vector<runtime::TokenizedPrompt> tokenized =
-      lab::tokenize_all(prompts, tokenizer, model, record, tokenization);
-
-  const runtime::RecordEstimate estimate = runtime::estimate_recording(tokenized, model.config(), record);
-  if (dry_run) {
-    std::cout << fmt::format("prompts   {}\ntrace     {}\nmemory    {} besides the weights\n", tokenized.size(),
-                             core::format_bytes(estimate.trace_bytes), core::format_bytes(estimate.memory_bytes));
+  lab::RecordOutcome outcome;
+  {
+    Console console;  // its bar ends before the last line
+    outcome = lab::record(record_options(options), console);
+  }
+  if (outcome.trace.empty()) {
+    print_estimate(outcome);
     return 0;
   }
-
-  const double available = core::available_memory();
-  if (estimate.memory_bytes > available && !options.has("any-memory")) {
-    throw core::InputError(
-        "record: about {} of memory are needed besides the weights, {} are available; record shorter prompts, fewer "
-        "--layers, a smaller --window or --tier summary, or give --any-memory to try it",
-        core::format_bytes(estimate.memory_bytes), core::format_bytes(available));
-  }
-
-  trace::TraceWriter writer({.path = out,
-                             .append = options.has("append"),
-                             .force = options.has("force"),
-                             .keep_parts = options.has("keep-parts"),
-                             .command = command_line()},
-                            runtime::model_info(model));
-  if (record.tier == trace::Tier::kFull) {
-    for (const trace::Index layer : runtime::recorded_info(tokenized.front(), model.config(), record).layers) {
-      writer.write_output_weight(layer, model.output_weight(layer));
-    }
-  }
-  std::size_t already = 0;
-  for (const runtime::TokenizedPrompt& prompt : tokenized) already += writer.contains(prompt.id) ? 1 : 0;
-  const std::size_t recorded = record_missing(model, tokenized, record, writer);
-  const std::filesystem::path made = writer.finish();
-  const bool stopped = recorded < tokenized.size();
-  std::cerr << fmt::format("{} {} of {} prompts{} in {}\n", stopped ? "interrupted:" : "recorded", recorded,
-                           tokenized.size(), already > 0 ? fmt::format(" ({} were there already)", already) : "",
-                           made.string());
-  if (stopped) throw core::Interrupted();
+  const bool interrupted = outcome.recorded < outcome.prompts;
+  std::cerr << fmt::format(
+      "{} {} of {} prompts{} in {}\n", interrupted ? "interrupted:" : "recorded", outcome.recorded, outcome.prompts,
+      outcome.already > 0 ? fmt::format(" ({} were there already)", outcome.already) : "", outcome.trace.string());
+  if (interrupted) throw core::Interrupted();
   return 0;
 }
 

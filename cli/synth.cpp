@@ -1,19 +1,16 @@
+#include "lab/synth.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <iostream>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "cli/common_options.hpp"
+#include "cli/console.hpp"
 #include "core/error.hpp"
-#include "core/interrupt.hpp"
-#include "core/progress.hpp"
 #include "core/text.hpp"
-#include "trace/io/writer.hpp"
-#include "trace/synthetic.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -76,40 +73,7 @@ trace::SyntheticOptions synthetic_options(const Options& options) {
   synthetic.tier = tier_of(options);
   synthetic.element_type = dtype_of(options);
   if (const auto heads = options.optional_text("heads")) synthetic.kinds = parse_kinds(*heads);
-  trace::check(synthetic);
   return synthetic;
-}
-
-/// Writes layer by layer: a long prompt's layers need not fit in memory together.
-void write_prompt(const trace::SyntheticOptions& synthetic, trace::Index number, trace::TraceWriter& writer,
-                  core::Progress& progress) {
-  const trace::PromptInfo info = trace::synthetic_prompt_info(synthetic, number);
-  trace::PromptWriter prompt = writer.begin_prompt(info, trace::synthetic_tokens(synthetic, number));
-  for (const trace::Index layer : info.layers) {
-    core::throw_if_interrupted();
-    prompt.write(trace::synthetic_layer(synthetic, number, layer));
-    progress.advance(1);
-  }
-  prompt.finish();
-}
-
-/// Returns how many prompts the writer has then; stops early at Ctrl-C.
-trace::Index write_prompts(const trace::SyntheticOptions& synthetic, trace::TraceWriter& writer) {
-  const auto layers = static_cast<double>(synthetic.layers);
-  core::Progress progress("synth", static_cast<double>(synthetic.prompts) * layers, "layers");
-  trace::Index made = 0;
-  try {
-    for (; made < synthetic.prompts; ++made) {
-      // A killed run of the same options may have left finished prompts.
-      if (writer.contains(trace::synthetic_prompt_id(made))) {
-        progress.advance(layers);
-      } else {
-        write_prompt(synthetic, made, writer, progress);
-      }
-    }
-  } catch (const core::Interrupted&) {  // what is finished is kept
-  }
-  return made;
 }
 
 }  // namespace
@@ -122,24 +86,14 @@ int run_synth(const Arguments& arguments) {
   if (!options.parse(arguments)) return 0;
   const trace::SyntheticOptions synthetic = synthetic_options(options);
   use_threads(options);
-
-  trace::WriterOptions writing;
-  writing.path = options.path("out");
-  writing.force = options.has("force");
-  writing.command = command_line();
-  trace::TraceWriter writer(std::move(writing), trace::synthetic_model(synthetic));
-  if (synthetic.tier == trace::Tier::kFull) {
-    for (trace::Index layer = 0; layer < synthetic.layers; ++layer) {
-      writer.write_output_weight(layer, trace::synthetic_output_weight(synthetic, layer));
-    }
+  lab::SynthOutcome outcome;
+  {
+    Console console;  // its bar ends before the last line
+    outcome = lab::synth({synthetic, options.path("out"), options.has("force"), command_line()}, console);
   }
-
-  const trace::Index made = write_prompts(synthetic, writer);
-  if (made == 0) throw core::Interrupted();
-  const std::filesystem::path path = writer.finish();
-  std::cerr << fmt::format("{}: {} of {} synthetic prompts, {} + {} positions each\n", path.string(), made,
-                           synthetic.prompts, synthetic.length, synthetic.future);
-  return made == synthetic.prompts ? 0 : 130;
+  std::cerr << fmt::format("{}: {} of {} synthetic prompts, {} + {} positions each\n", outcome.trace.string(),
+                           outcome.prompts, synthetic.prompts, synthetic.length, synthetic.future);
+  return outcome.prompts == synthetic.prompts ? 0 : 130;
 }
 
 }  // namespace evictlab::cli

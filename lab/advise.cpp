@@ -12,7 +12,7 @@
 #include "core/text.hpp"
 #include "core/version.hpp"
 #include "lab/result_folder.hpp"
-#include "sim/policy/given.hpp"
+#include "sim/policy/imported.hpp"
 #include "sim/replay/replay.hpp"
 #include "trace/io/joined.hpp"
 
@@ -48,7 +48,7 @@ std::vector<sim::Budget> budget_range(trace::Index first, trace::Index last, con
 }
 
 /// The same budgets for every prompt.
-class StaticBudgets final : public sim::GivenBudgets {
+class StaticBudgets final : public sim::ImportedBudgets {
  public:
   explicit StaticBudgets(std::vector<std::vector<trace::Index>> layers) : layers_(std::move(layers)) {}
   std::vector<trace::Index> positions(const std::string&, const trace::LayerShape& shape) const override {
@@ -182,7 +182,7 @@ class Adviser {
   AdviseOutcome finish() {
     outcome_.budgets = mean_budgets(replayed({outcome_.policy}, {outcome_.budget}, "dividing").budgets, trace_);
     sim::Policy fixed = outcome_.policy;
-    fixed.allocator = sim::given_allocator(std::make_shared<StaticBudgets>(outcome_.budgets));
+    fixed.allocator = sim::make_imported_allocator(std::make_shared<StaticBudgets>(outcome_.budgets));
     const auto runs = costed({fixed}, {outcome_.budget}, "checking");
     if (!runs.empty()) outcome_.fixed = runs.front();
     return std::move(outcome_);
@@ -231,7 +231,7 @@ class Adviser {
     const sim::Policy& policy = policy_of(found);
     const auto at = std::ranges::find(grid, found.budget, &sim::Budget::text);
     choose(policy, *at, found);
-    if (at == grid.begin() || policy.allocator->ignores_budget()) return;
+    if (at == grid.begin() || policy.allocator->traits().ignores_budget) return;
     const auto below = std::prev(at)->to_slots(trace_.model(), 0);
     const auto finer = budget_range(below, at->to_slots(trace_.model(), 0), "lin", kRefined);
     const auto runs = costed({policy}, finer, "refining");

@@ -6,7 +6,8 @@
 #include "sim/policy/imported.hpp"
 #include "trace/model.hpp"
 
-// Files with what a method written elsewhere scored, budgeted or kept (docs/importing.md has the formats).
+// Reads scores, budgets and kept sets from files, of methods that are not part of this program (docs/importing.md has
+// the formats).
 
 namespace evictlab::lab {
 
@@ -21,7 +22,7 @@ std::shared_ptr<const sim::ImportedBudgets> read_budgets(const std::filesystem::
 /// What `replay --kept` wrote, as policies that keep just that: one per policy and budget in the file.
 struct KeptRun {
   sim::Policy policy;
-  std::string budget;  // as it was asked for
+  std::string budget;  // as the run that kept it requested it
 };
 std::vector<KeptRun> read_kept(const std::filesystem::path& path, const trace::Source& trace);
 

@@ -19,7 +19,7 @@ struct ProfileTables {
   results::Table maps;           // per layer, query bin and depth bin, of the first prompt of every task
 };
 
-/// Fractions of the visible positions that concentration tells the mass on.
+/// Fractions of the visible positions whose share of the mass `concentration` holds.
 inline constexpr std::array<double, 7> kFractions = {0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5};
 
 /// Cells of a layer's picture in maps: rows of the window, parts of the prompt.

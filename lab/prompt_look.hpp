@@ -26,7 +26,7 @@ struct LookSettings {
 
 /// A few prompts, each task's whose needles the policies treat most differently (`spans`: the replay's spans.csv), else
 /// its first ones. The kept sets are those of a replay of these prompts, so they are the ones that are judged. Throws
-/// sim::PolicyError where that replay cannot be made, core::Interrupted.
+/// sim::PolicyError where a policy cannot be replayed, core::Interrupted.
 plots::Look make_look(const trace::Source& trace, const LookSettings& settings,
                       const std::optional<results::Table>& spans, Observer& observer);
 

@@ -3,7 +3,7 @@
 namespace evictlab::lab {
 
 /// The processes of one job that share out a command's work: ranks 0 .. count-1 under mpirun or srun, rank 0 of 1
-/// otherwise (or in a build without MPI). One object per process, made and used by its main thread, after
+/// otherwise (or in a build without MPI). One object per process, used by its main thread alone, after
 /// core::install_interrupt_handler().
 ///
 /// The member functions that say "every rank" wait until every rank has called them, so all ranks call them in the

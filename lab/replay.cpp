@@ -76,19 +76,19 @@ std::vector<sim::Policy> named_policies(const ReplayOptions& options, Observer& 
 
 /// Puts imported scores and budgets in the place of the parts that stand for them.
 void bind_imported(const ReplayOptions& options, const trace::Source& trace, std::vector<sim::Policy>& policies) {
-  sim::Given imported;
+  sim::Imported imported;
   if (options.scores) imported.scores = read_scores(*options.scores, trace);
   if (options.budget_file) imported.budgets = read_budgets(*options.budget_file, trace);
   const auto unused = [&](bool is_there, bool (*wants)(const sim::Policy&)) {
     return is_there && std::none_of(policies.begin(), policies.end(), wants);
   };
-  if (unused(imported.scores != nullptr, sim::wants_given_scores)) {
+  if (unused(imported.scores != nullptr, sim::wants_imported_scores)) {
     throw core::InputError("replay: no policy uses --scores; ask for compose(scorer=given)");
   }
-  if (unused(imported.budgets != nullptr, sim::wants_given_budgets)) {
+  if (unused(imported.budgets != nullptr, sim::wants_imported_budgets)) {
     throw core::InputError("replay: no policy uses --budgets; ask for compose(allocator=given)");
   }
-  for (sim::Policy& policy : policies) policy = sim::bound(std::move(policy), imported);
+  for (sim::Policy& policy : policies) policy = sim::with_imported(std::move(policy), imported);
 }
 
 /// Adds the policies as the constraints force them to be; returns which belong to which.
@@ -98,7 +98,7 @@ std::vector<results::ConstrainedPair> add_constrained(const std::string& text, s
   std::vector<results::ConstrainedPair> pairs;
   const std::size_t free_count = policies.size();
   for (std::size_t i = 0; i < free_count; ++i) {
-    if (policies[i].allocator->ignores_budget()) continue;
+    if (policies[i].allocator->traits().ignores_budget) continue;
     try {
       sim::Policy constrained =
           sim::make_policy(sim::with_defaults(sim::parse_policy(policies[i].text()), constraints));
@@ -196,7 +196,7 @@ ReplayPlan named_plan(const ReplayOptions& options, const trace::Source& trace,
   bind_imported(options, trace, policies);
   if (!options.constraints.empty()) pairs = add_constrained(options.constraints, policies, observer);
   const bool any_budget =
-      std::ranges::all_of(policies, [](const sim::Policy& policy) { return policy.allocator->ignores_budget(); });
+      std::ranges::all_of(policies, [](const sim::Policy& policy) { return policy.allocator->traits().ignores_budget; });
   if (options.budgets.empty() && !any_budget) {
     throw core::InputError("replay: --budget is missing; see evictlab replay --help");
   }
@@ -277,7 +277,7 @@ ReplayOutcome replay(const ReplayOptions& options, Observer& observer) {
                                                        : std::vector{named_plan(options, *trace, pairs, observer)};
   for (const ReplayPlan& plan : plans) report_conversions(*trace, plan.budgets, observer);
 
-  sim::KeptOverlap kept_overlap(all_budgets(plans), trace->model().query_heads);
+  sim::KeptOverlap kept_overlap(all_budgets(plans), trace->model().query_heads, options.judged.has_value());
   std::unique_ptr<trace::RetentionWriter> kept;
   if (files.kept) {
     ResultFolder::make_parent(*files.kept);

@@ -17,7 +17,8 @@
 #include "lab/result_tables.hpp"
 #include "plots/report/document.hpp"
 #include "plots/series.hpp"
-#include "sim/policy/given.hpp"
+#include "results/rows.hpp"
+#include "sim/policy/imported.hpp"
 #include "trace/io/reader.hpp"
 
 namespace evictlab::lab {
@@ -54,7 +55,7 @@ void add_facts(const trace::TraceReader& trace, plots::ReportContent& content) {
     content.commands.insert(content.commands.begin(), trace.provenance().command);
 }
 
-/// What the manifests beside the tables say about the recording, and the commands that made the tables.
+/// Reads from the manifests beside the tables what they say of the recording, and the commands behind the tables.
 void read_manifests(const fs::path& directory, plots::ReportContent& content, std::optional<fs::path>& trace) {
   for (const char* table : {"attention", "replay", "validate", "differences"}) {
     const fs::path path = ResultFolder::manifest_path(directory / (std::string(table) + ".csv"));
@@ -80,27 +81,23 @@ std::optional<std::string> why_no_replay(const trace::Source& trace) {
   return fmt::format("Prompt {} has no future (T = 0) that a replay could be judged by.", without->id);
 }
 
-/// Adds the tables of analyze and replay, made here.
+/// Analyzes and replays the trace, and adds the tables.
 void add_tables(const trace::TraceReader& trace, const ReportOptions& options, plots::ReportContent& content,
                 Observer& observer) {
   plots::ResultTables& tables = content.tables;
   analysis_tables(trace, AnalysisSettings(), observer)
-      .each([&](const std::string& name, const results::Table& analysis) {
-        plots::ResultTables::each(tables, [&](const std::string& wanted, std::optional<results::Table>& table) {
-          if (wanted == name) table = analysis;
-        });
-      });
+      .each([&](const std::string& name, const results::Table& analysis) { tables[name] = analysis; });
   if (const auto reason = why_no_replay(trace)) {
     content.no_replay = *reason;
     return;
   }
   ReplayOutcome outcome =
       replay({.traces = {options.results}, .policies = options.policies, .budgets = options.budgets}, observer);
-  tables.replay = std::move(outcome.tables.replay);
-  tables.budgets = std::move(outcome.tables.budgets);
-  tables.positions = std::move(outcome.tables.positions);
-  tables.spans = std::move(outcome.tables.spans);
-  tables.kept_overlap = std::move(outcome.kept_overlap);
+  tables["replay"] = std::move(outcome.tables.replay);
+  tables["budgets"] = std::move(outcome.tables.budgets);
+  tables["positions"] = std::move(outcome.tables.positions);
+  tables["spans"] = std::move(outcome.tables.spans);
+  tables["kept_overlap"] = std::move(outcome.kept_overlap);
 }
 
 /// A token's text, or its number where no tokenizer is at hand.
@@ -111,11 +108,11 @@ std::function<std::string(std::int32_t)> token_text(const ReportOptions& options
 }
 
 /// The policy of a replay table's rows; none, with the reason reported, where the rows alone do not say how to make it.
-std::optional<sim::Policy> policy_of_rows(const plots::PolicyKey& key, const trace::Source& trace, Observer& observer) {
+std::optional<sim::Policy> policy_of_rows(const results::PolicyKey& key, const trace::Source& trace, Observer& observer) {
   const std::string text = key.parameters.empty() ? key.policy : fmt::format("{}({})", key.policy, key.parameters);
   try {
     sim::Policy policy = sim::make_policy(text);
-    if (sim::wants_given_scores(policy) || sim::wants_given_budgets(policy)) {
+    if (sim::wants_imported_scores(policy) || sim::wants_imported_budgets(policy)) {
       throw core::InputError("policy {} was replayed with imported scores or budgets", text);
     }
     if (can_serve(trace, policy)) return policy;
@@ -131,19 +128,20 @@ void add_look(const trace::TraceReader& trace, const ReportOptions& options, plo
               Observer& observer) {
   constexpr std::size_t kMostPolicies = 10;
   constexpr std::size_t kMostBudgets = 3;
-  if (content.tables.replay && content.no_replay.empty()) content.no_replay = why_no_replay(trace).value_or("");
-  if (!content.tables.replay || !content.no_replay.empty()) {
+  const results::Table* const replay = plots::find_table(content.tables, "replay");
+  if (replay != nullptr && content.no_replay.empty()) content.no_replay = why_no_replay(trace).value_or("");
+  if (replay == nullptr || !content.no_replay.empty()) {
     content.no_look =
         content.no_replay.empty() ? "There is no replay whose policies it could show." : content.no_replay;
     return;
   }
   LookSettings settings;
   std::set<std::string> texts;
-  for (const plots::Series& series : plots::series_of(*content.tables.replay)) {
+  for (const plots::Series& series : plots::series_of(*replay)) {
     if (settings.policies.size() == kMostPolicies) break;
     auto policy = policy_of_rows(series.key, trace, observer);
     // What a policy holds at any budget alike is no choice to look at.
-    if (!policy || policy->allocator->ignores_budget() || !texts.insert(policy->text()).second) continue;
+    if (!policy || policy->allocator->traits().ignores_budget || !texts.insert(policy->text()).second) continue;
     settings.policies.push_back(std::move(*policy));
     settings.labels.push_back(series.label);
   }
@@ -152,13 +150,14 @@ void add_look(const trace::TraceReader& trace, const ReportOptions& options, plo
     return;
   }
   std::string budgets;
-  for (const std::string& budget : plots::spread(plots::requested_budgets(*content.tables.replay), kMostBudgets)) {
+  for (const std::string& budget : results::spread(results::requested_budgets(*replay), kMostBudgets)) {
     budgets += (budgets.empty() ? "" : ",") + budget;
   }
   settings.budgets = sim::parse_budgets(budgets);
   const ModelTokenizer tokenizer(options.model.value_or(fs::path()));
   settings.text = token_text(options, tokenizer);
-  content.look = make_look(trace, settings, content.tables.spans, observer);
+  const results::Table* const spans = plots::find_table(content.tables, "spans");
+  content.look = make_look(trace, settings, spans != nullptr ? std::optional(*spans) : std::nullopt, observer);
 }
 
 /// Reads the tables, and the trace that their manifests name.
@@ -193,7 +192,7 @@ ReportOutcome report(const ReportOptions& options, Observer& observer) {
   }
   for (const plots::Figure& figure : plots::all_figures(content.tables)) {
     core::throw_if_interrupted();
-    content.drawings.push_back({figure.name, plots::draw_svg(figure)});
+    content.drawings.push_back({figure.section, figure.name, plots::draw_svg(figure)});
   }
   ResultFolder::make_parent(page);
   core::write_text(page, plots::report_page(content));

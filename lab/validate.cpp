@@ -104,7 +104,7 @@ nlohmann::ordered_json validation_settings(const ValidationPlan& plan,
   return settings;
 }
 
-/// Where the tables go; those of the replay only where it is made here.
+/// Where the tables go; those of the replay only where there is no other to compare with.
 struct ValidateFiles {
   fs::path validate, outcomes, calibration, predictions, disagreements, replay, spans, needles;
 

@@ -96,17 +96,17 @@ void add_run(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt,
   const bool degenerate = run.nothing_evicted() && policy.name != "full";
   runtime::Continuation forced = run.continued();
   for (std::size_t turn = 0; turn < reference.turns.size(); ++turn) {
-    const runtime::Turn& asked = reference.turns[turn];
+    const runtime::Turn& question = reference.turns[turn];
     const runtime::ForcedOutcome outcome =
-        runtime::forced_outcome(asked, reference.logits[turn], forced.read(asked.tokens));
+        runtime::forced_outcome(question, reference.logits[turn], forced.read(question.tokens));
     const auto begin = [&] {
       runtime::Continuation continuation = run.continued();
       for (std::size_t before = 0; before < turn; ++before) continuation.read(reference.turns[before].tokens);
       return continuation;
     };
-    const std::size_t most = plan.most_tokens > 0 ? plan.most_tokens : runtime::most_tokens(asked, true);
+    const std::size_t most = plan.most_tokens > 0 ? plan.most_tokens : runtime::most_tokens(question, true);
     const runtime::WrittenOutcome written =
-        runtime::written_outcome(asked, reference.first_logits, begin, plan.text, most);
+        runtime::written_outcome(question, reference.first_logits, begin, plan.text, most);
 
     std::vector<Cell> cells = key_cells(plan, {prompt, reference, policy, budget, turn});
     cells.insert(cells.end(),

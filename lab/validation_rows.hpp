@@ -36,7 +36,7 @@ struct ValidatedPrompt {
 /// validate.csv's columns (docs/analyses.md), and no rows.
 results::Table empty_validation();
 
-/// `progress` is told how many of the runs (policies times budgets) are done. Throws core::Interrupted.
+/// `progress` receives how many of the runs (policies times budgets) are done. Throws core::Interrupted.
 ValidatedPrompt validate_prompt(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt,
                                 const std::function<void(double)>& progress);
 

@@ -4,32 +4,25 @@ Record once (`evictlab.transformers.record`, or the `evictlab record` program), 
 analyse, plot and report: all of it computed by the C++ core that the program is made of. `docs/python.md` is the tour.
 """
 
-from . import plot
+from . import _runs, plot
 from ._core import Error, Policy, set_threads
 from ._core import version as __version__
 from ._policies import CustomPolicy, allocator, policies, scorer
-from ._runs import Advice, Tables, advise, analyze, kept, replay, report, sweep
+from ._runs import *  # noqa: F403
 from ._trace import Prompt, Trace, verify
 
 __all__ = [
-    "Advice",
+    *_runs.__all__,
     "CustomPolicy",
     "Error",
     "Policy",
     "Prompt",
-    "Tables",
     "Trace",
     "__version__",
-    "advise",
     "allocator",
-    "analyze",
-    "kept",
     "plot",
     "policies",
-    "replay",
-    "report",
     "scorer",
     "set_threads",
-    "sweep",
     "verify",
 ]

@@ -95,9 +95,9 @@ def allocator(
 PolicyLike = str | _core.Policy | CustomPolicy
 
 
-def made(asked: PolicyLike | Iterable[PolicyLike], protect: str, variant: str) -> tuple[list[_core.Policy], list[str]]:
-    """The policies asked for, and why some of a list cannot be."""
-    items = [asked] if isinstance(asked, (str, _core.Policy, CustomPolicy)) else list(asked)
+def policies_of(request: PolicyLike | Iterable[PolicyLike], protect: str, variant: str) -> tuple[list[_core.Policy], list[str]]:
+    """The policies of a request, and why some of a list are impossible."""
+    items = [request] if isinstance(request, (str, _core.Policy, CustomPolicy)) else list(request)
     policies: list[_core.Policy] = []
     left_out: list[str] = []
     for item in items:

@@ -1,4 +1,4 @@
-"""Replay, sweep, analyze, advise, report: what the program's commands do, as pandas tables with the same columns."""
+"""Replay, sweep, analyze, advise and report: the program's commands, with pandas tables of the same columns."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from collections.abc import Iterable, Sequence
 import pandas
 
 from . import _core
-from ._policies import PolicyLike, made
+from ._policies import PolicyLike, policies_of
 from ._trace import Trace
+
+__all__ = ["Advice", "Tables", "advise", "analyze", "kept", "replay", "report", "sweep"]
 
 PathLike = str | os.PathLike[str] | Trace
 
@@ -119,7 +121,7 @@ def sweep(
     """
     if not (matrix or tune or layers or out):
         return _replayed(traces, policies, budgets, protect, variant, headroom=True, progress=progress)
-    parts, impossible = made(policies, protect, variant)
+    parts, impossible = policies_of(policies, protect, variant)
     with _Bar("sweeping", progress) as bar:
         result = _core.sweep(
             _paths(traces),
@@ -140,7 +142,7 @@ def sweep(
 
 
 def _replayed(traces, policies, budgets, protect, variant, *, headroom, progress) -> Tables:
-    parts, impossible = made(policies, protect, variant)
+    parts, impossible = policies_of(policies, protect, variant)
     with _Bar("replaying", progress) as bar:
         result = _core.replay(_paths(traces), parts, _budgets(budgets), headroom, bar)
     return Tables(result["tables"], impossible + result["left_out"], result["notes"])
@@ -148,7 +150,7 @@ def _replayed(traces, policies, budgets, protect, variant, *, headroom, progress
 
 def kept(traces: PathLike | Iterable[PathLike], policy: PolicyLike, budget: int | float | str, *, protect: str = "", variant: str = ""):
     """Which positions a policy keeps: {prompt: [layers][kept sets] of positions, in the order they are stored}."""
-    (one,), _ = made(policy, protect, variant)
+    (one,), _ = policies_of(policy, protect, variant)
     return _core.kept(_paths(traces), one, _budgets(budget))
 
 

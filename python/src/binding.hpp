@@ -37,8 +37,8 @@ py::array_t<float> copy_of(const trace::TensorView& view, bool flat);
 /// Told (done, total) now and then.
 using Progress = std::function<void(double, double)>;
 
-/// Runs `work` on another thread without the interpreter's lock. Meanwhile tells the Python function `progress`, where
-/// there is one, what `work` tells its argument, and on Ctrl-C interrupts it: KeyboardInterrupt is raised when it has
+/// Runs `work` on another thread without the interpreter's lock. Meanwhile passes what `work` reports to the Python
+/// function `progress`, where there is one, and interrupts `work` on Ctrl-C: KeyboardInterrupt is raised when it has
 /// stopped.
 void run_interruptibly(const py::object& progress, const std::function<void(const Progress&)>& work);
 

@@ -7,11 +7,11 @@
 namespace evictlab::python {
 namespace {
 
-/// Draws what {table's name: {column: values}} gives: [(name, SVG)]; of the figures, the one called `only`.
-py::list draw(const py::dict& given, const std::string& only) {
+/// Draws the figures of {table's name: {column: values}}, or the one called `only`: [(name, SVG)].
+py::list draw(const py::dict& columns, const std::string& only) {
   plots::ResultTables tables;
   for (const std::string& name : plots::figure_tables()) {
-    if (given.contains(name)) tables.emplace(name, table_of(given[py::str(name)].cast<py::dict>()));
+    if (columns.contains(name)) tables.emplace(name, table_of(columns[py::str(name)].cast<py::dict>()));
   }
   std::vector<plots::Figure> figures = plots::all_figures(tables);
   if (!only.empty()) std::erase_if(figures, [&](const plots::Figure& figure) { return figure.name != only; });

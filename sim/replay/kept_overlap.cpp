@@ -26,14 +26,15 @@ double jaccard(const std::vector<std::uint64_t>& a, const std::vector<std::uint6
 
 }  // namespace
 
-KeptOverlap::KeptOverlap(std::span<const Budget> budgets, Index query_heads)
+KeptOverlap::KeptOverlap(std::span<const Budget> budgets, Index query_heads, bool fixed_too)
     : budget_(budgets[budgets.size() / 2].text()),
       query_heads_(static_cast<std::size_t>(query_heads)),
+      fixed_too_(fixed_too),
       table_({"prompt", "task", "policy", "parameters", "other_policy", "other_parameters", "budget_requested",
               "overlap"}) {}
 
 void KeptOverlap::add(const RetentionRecord& record) {
-  if (record.policy.allocator->traits().ignores_budget || record.budget.text() != budget_) return;
+  if (record.budget.text() != budget_ || (record.policy.allocator->traits().ignores_budget && !fixed_too_)) return;
   if (record.prompt.id != prompt_) {
     compare();
     prompt_ = record.prompt.id;

@@ -14,11 +14,12 @@ namespace evictlab::sim {
 /// compares those of a prompt with one another.
 class KeptOverlap {
  public:
-  /// Compares at one budget, the middle one of the list, what `query_heads` heads see.
-  KeptOverlap(std::span<const Budget> budgets, Index query_heads);
+  /// Compares at one budget, the middle one of the list, what `query_heads` heads see. `fixed_too`: also policies that
+  /// hold the same whatever the budget, as kept sets from a file do.
+  KeptOverlap(std::span<const Budget> budgets, Index query_heads, bool fixed_too = false);
 
   /// For ReplayOptions::retention: records of a prompt must come one after the other. Those of other budgets are
-  /// ignored, and policies that hold the same whatever the budget.
+  /// ignored, and policies that hold the same whatever the budget unless the constructor includes them.
   void add(const RetentionRecord& record);
 
   /// prompt,task,policy,parameters,other_policy,other_parameters,budget_requested,overlap: one row per prompt and pair
@@ -36,6 +37,7 @@ class KeptOverlap {
 
   std::string budget_;
   std::size_t query_heads_;
+  bool fixed_too_;
   std::string prompt_;
   std::string task_;
   std::vector<Kept> kept_;

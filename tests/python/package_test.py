@@ -73,6 +73,19 @@ def test_sweep_tells_the_headroom(small_trace):
     assert (result.headroom["both"] >= result.headroom["scoring"]).all() and (result.headroom["scoring"] > 0).all()
 
 
+def test_sweep_tunes_and_leaves_the_programs_tables_in_a_folder(evictlab_program, small_trace, tmp_path):
+    arguments = ("--policy", "snapkv,random", "--budget", "48,96", "--tune", "kernel=3|7")
+    assert evictlab_program("sweep", small_trace, *arguments, "--out", tmp_path / "program").code == 0
+    result = evictlab.sweep(small_trace, "snapkv,random", [48, 96], tune="kernel=3|7", out=tmp_path / "package")
+    for name in ("replay", "summary", "tune"):
+        same(result[name], table_of(tmp_path / "program" / f"{name}.csv"))
+        assert (tmp_path / "package" / f"{name}.csv").read_text() == (tmp_path / "program" / f"{name}.csv").read_text()
+    in_memory = evictlab.sweep(small_trace, "snapkv,random", [48, 96], tune="kernel=3|7")
+    pandas.testing.assert_frame_equal(in_memory.replay, result.replay)
+    with pytest.raises(evictlab.Error, match="exists"):
+        evictlab.sweep(small_trace, "snapkv,random", [48, 96], out=tmp_path / "package")
+
+
 def test_analyze_gives_the_tables_of_the_program(evictlab_program, small_trace, tmp_path):
     assert evictlab_program("analyze", small_trace, "--out", tmp_path).code == 0
     for name, table in evictlab.analyze(small_trace).items():

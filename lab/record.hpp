@@ -1,0 +1,40 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "lab/observer.hpp"
+#include "lab/prompt_sources.hpp"
+
+namespace evictlab::lab {
+
+struct RecordOptions {
+  std::filesystem::path model = {};
+  PromptRequest prompts = {};
+  runtime::TokenizeOptions tokenization = {};
+  runtime::RecordOptions record = {};  // its layers: see below
+  std::string layers = {};             // "0,4-7": those to record; empty: all
+
+  std::filesystem::path out = {};
+  bool append = false;      // to an existing trace; prompts it holds are skipped
+  bool force = false;       // replace an existing trace
+  bool keep_parts = false;  // leave the parts, a file a prompt, as the trace
+  bool any_memory = false;  // start even if more memory seems to be needed than is available
+  bool dry_run = false;     // only estimate
+  std::string command = {};
+};
+
+struct RecordOutcome {
+  std::size_t prompts = 0;
+  std::size_t already = 0;   // that the trace held before
+  std::size_t recorded = 0;  // that it holds now; fewer than `prompts` after an interrupt
+  runtime::RecordEstimate estimate;
+  std::filesystem::path trace;  // empty after a dry run
+};
+
+/// Lets a model read prompts once and records its attention state to a trace. When interrupted it finishes the trace
+/// with the prompts recorded so far; it throws core::Interrupted where there is none. Throws core::InputError.
+RecordOutcome record(const RecordOptions& options, Observer& observer);
+
+}  // namespace evictlab::lab

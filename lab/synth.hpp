@@ -1,0 +1,27 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "lab/observer.hpp"
+#include "trace/synthetic.hpp"
+
+namespace evictlab::lab {
+
+struct SynthOptions {
+  trace::SyntheticOptions synthetic = {};
+  std::filesystem::path out = {};
+  bool force = false;  // replace an existing trace
+  std::string command = {};
+};
+
+struct SynthOutcome {
+  trace::Index prompts = 0;  // fewer than wanted after an interrupt
+  std::filesystem::path trace;
+};
+
+/// Writes a synthetic trace, layer by layer: a long prompt's layers need not fit in memory together. When interrupted
+/// it finishes the trace with the prompts written so far; it throws core::Interrupted where there is none.
+SynthOutcome synth(const SynthOptions& options, Observer& observer);
+
+}  // namespace evictlab::lab
