@@ -43,6 +43,13 @@ def test_a_trace_tells_its_prompts_and_arrays(trace):
     assert trace.output_weight(0).shape[0] == 4 * 16
 
 
+def test_every_array_has_as_many_named_axes_as_its_shape(trace):
+    for name in trace.prompts[0].arrays:
+        assert len(set(trace.AXES[name])) == trace.array(0, 0, name).ndim, name
+    assert trace.AXES["window_attention"] == ("query_head", "window_query", "position")
+    assert trace.AXES["query_covariance"] == ("query_head", "dimension", "dimension_2")
+
+
 def test_attention_is_given_as_probabilities_and_as_stored(trace):
     rows = trace.array(0, 0, "window_attention")
     assert rows.dtype == numpy.float32
