@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "cli/policy_labels.hpp"
+#include "results/labels.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -38,8 +38,8 @@ std::string remark(const Table& summary, std::size_t row) {
 }  // namespace
 
 std::string replay_summary(const Table& summary) {
-  const std::size_t budget = summary.column("budget_requested");
-  const std::vector<std::string> names = policy_labels(summary);
+  const std::size_t budget = summary.column(results::kBudgetColumn);
+  const std::vector<std::string> names = results::row_labels(summary);
   std::size_t width = 8;
   for (const std::string& name : names) width = std::max(width, name.size() + 1);
 
@@ -66,7 +66,7 @@ std::string replay_summary(const Table& summary) {
 
 std::string constraints_summary(const Table& costs) {
   if (costs.rows() == 0) return "";
-  const std::vector<std::string> names = policy_labels(costs);
+  const std::vector<std::string> names = results::row_labels(costs);
   std::size_t width = 8;
   for (const std::string& name : names) width = std::max(width, name.size() + 1);
   std::string text = fmt::format("\nWhat {} costs: retained mass under it less without it, paired\n",
@@ -75,7 +75,7 @@ std::string constraints_summary(const Table& costs) {
       fmt::format("  {:>8}  {:<{}}{:>9}{:>13}   {}\n", "budget", "policy", width, "free", "constrained", "difference");
   for (std::size_t row = 0; row < costs.rows(); ++row) {
     text +=
-        fmt::format("  {:>8}  {:<{}}{:>9}{:>13}   {}\n", costs.text(row, costs.column("budget_requested")),
+        fmt::format("  {:>8}  {:<{}}{:>9}{:>13}   {}\n", costs.text(row, costs.column(results::kBudgetColumn)),
                     costs.text(row, costs.column("policy")), width, number(costs, row, "retained_mass", "{:.4f}"),
                     number(costs, row, "constrained_retained_mass", "{:.4f}"), difference(costs, row, "difference"));
   }

@@ -6,7 +6,7 @@
 #include <map>
 #include <vector>
 
-#include "cli/policy_labels.hpp"
+#include "results/labels.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -38,8 +38,8 @@ std::size_t width_of(const std::vector<std::string>& names) {
 }  // namespace
 
 std::string sweep_summary(const Table& summary) {
-  const std::size_t budget = summary.column("budget_requested");
-  const std::vector<std::string> names = policy_labels(summary);
+  const std::size_t budget = summary.column(results::kBudgetColumn);
+  const std::vector<std::string> names = results::row_labels(summary);
   std::vector<std::string> budgets;
   for (std::size_t row = 0; row < summary.rows(); ++row) {
     const std::string current = summary.text(row, budget);
@@ -88,7 +88,7 @@ std::string sweep_summary(const Table& summary) {
 }
 
 std::string headroom_summary(const Table& headroom) {
-  const std::vector<std::string> names = policy_labels(headroom);
+  const std::vector<std::string> names = results::row_labels(headroom);
   constexpr const char* kColumns[] = {"retained_mass", "scoring", "allocation", "allocation_bound", "both"};
   std::map<std::string, std::map<std::string, std::pair<double, int>>> sums;
   for (std::size_t row = 0; row < headroom.rows(); ++row) {
@@ -124,18 +124,18 @@ std::string headroom_summary(const Table& headroom) {
 
 std::string tuning_summary(const Table& tuning) {
   if (tuning.rows() == 0) return "\nTuning: nothing to choose from: no candidate can serve all prompts\n";
-  const std::vector<std::string> names = policy_labels(tuning);
+  const std::vector<std::string> names = results::row_labels(tuning);
   const std::size_t width = width_of(names);
   std::string text = fmt::format(
       "\nTuned on one half of the prompts, told on the other: retained mass, and its gain over the policy as given\n\n"
       "  {:>8}  {:<{}}{:>10}{:>10}   {}\n",
       "budget", "policy", width, "given", "tuned", "gain");
   for (std::size_t row = 0; row < tuning.rows(); ++row) {
-    text +=
-        fmt::format("  {:>8}  {:<{}}{:>10}{:>10}   {} [{}, {}]\n", tuning.text(row, tuning.column("budget_requested")),
-                    names[row], width, number(tuning, row, "given_retained_mass", "{:.4f}"),
-                    number(tuning, row, "retained_mass", "{:.4f}"), number(tuning, row, "gain", "{:+.4f}"),
-                    number(tuning, row, "gain_low", "{:+.4f}"), number(tuning, row, "gain_high", "{:+.4f}"));
+    text += fmt::format("  {:>8}  {:<{}}{:>10}{:>10}   {} [{}, {}]\n",
+                        tuning.text(row, tuning.column(results::kBudgetColumn)), names[row], width,
+                        number(tuning, row, "given_retained_mass", "{:.4f}"),
+                        number(tuning, row, "retained_mass", "{:.4f}"), number(tuning, row, "gain", "{:+.4f}"),
+                        number(tuning, row, "gain_low", "{:+.4f}"), number(tuning, row, "gain_high", "{:+.4f}"));
   }
   return text;
 }

@@ -6,7 +6,8 @@
 #include <map>
 #include <vector>
 
-#include "cli/policy_labels.hpp"
+#include "results/labels.hpp"
+#include "results/rows.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -45,13 +46,13 @@ constexpr std::pair<const char*, const char*> kShown[] = {{"kl", "{:.4f}"},     
 }  // namespace
 
 std::string validate_summary(const Table& outcomes) {
-  const std::vector<std::string> labels = policy_labels(outcomes);
+  const std::vector<std::string> labels = results::row_labels(outcomes);
   std::vector<std::string> budgets;
   std::map<std::string, std::vector<Line>> lines;  // by budget
   std::string prompts = "0";
   for (std::size_t row = 0; row < outcomes.rows(); ++row) {
     if (text_of(outcomes, row, "task") != "all" || text_of(outcomes, row, "turn") != "1") continue;
-    const std::string budget = text_of(outcomes, row, "budget_requested");
+    const std::string budget = results::RowView(outcomes, row).budget();
     if (!lines.contains(budget)) budgets.push_back(budget);
     std::vector<Line>& own = lines[budget];
     auto line = std::ranges::find(own, labels[row], &Line::policy);
@@ -92,7 +93,7 @@ std::string calibration_summary(const results::Calibration& calibration) {
   std::string ceiling = "-";
   std::string status;
   for (std::size_t row = 0; row < measures.rows(); ++row) {
-    if (text_of(measures, row, "budget_requested") != "all") continue;
+    if (results::RowView(measures, row).budget() != "all") continue;
     const std::string own = text_of(measures, row, "status");
     ceiling = number_of(measures, row, "ceiling", "{:.2f}");
     if (own != "ok" && !own.starts_with("not measured")) status = own;
@@ -113,7 +114,7 @@ std::string calibration_summary(const results::Calibration& calibration) {
     };
     text += fmt::format(
         "  pairs in the wrong order: {} (disagreements.csv); by most: {} is predicted better than {} at {}\n",
-        pairs.rows(), name("predicted_better"), name("better"), text_of(pairs, 0, "budget_requested"));
+        pairs.rows(), name("predicted_better"), name("better"), results::RowView(pairs, 0).budget());
   }
   return text;
 }

@@ -10,11 +10,12 @@
 #include "core/interrupt.hpp"
 #include "core/parallel.hpp"
 #include "core/select.hpp"
+#include "results/schema.hpp"
 
 namespace evictlab::lab {
 
 using namespace analysis;
-using results::Cell;
+using results::Row;
 using results::Table;
 namespace {
 
@@ -87,52 +88,44 @@ std::vector<double> retained_shares(const std::vector<LayerResult>& layers, Inde
   return shares;
 }
 
-Cell optional_cell(const std::optional<double>& value) { return value ? Cell(*value) : Cell(); }
-
-template <typename... Parts>
-std::vector<std::string> columns_of(std::initializer_list<const char*> first, Parts... more) {
-  std::vector<std::string> columns(first.begin(), first.end());
-  (columns.insert(columns.end(), more.begin(), more.end()), ...);
-  return columns;
+ProfileTables empty_tables() {
+  const auto table = [](const char* name) { return results::new_table(name); };
+  return {.attention = table("attention"),
+          .layers = table("layers"),
+          .concentration = table("concentration"),
+          .overlap = table("overlap"),
+          .future = table("future"),
+          .maps = table("maps")};
 }
 
-using Names = std::initializer_list<const char*>;
+Row layer_row(const trace::PromptInfo& prompt, Index layer, const Table& table) {
+  Row row(table);
+  row.set("prompt", prompt.id).set("task", prompt.task).set("layer", layer);
+  return row;
+}
 
-ProfileTables empty_tables() {
-  return {
-      .attention = Table(columns_of({"prompt", "task", "layer", "head", "entropy_nats", "normalized_entropy",
-                                     "effective_positions", "sink_mass", "recent_mass", "heavy_mass", "rest_mass"},
-                                    kMassShareColumns, Names{"retrieval_score", "kind"})),
-      .layers = Table(columns_of({"prompt", "task", "layer", "dispersion", "shift", "preference", "preference_share",
-                                  "dispersion_normalized", "shift_normalized", "retained_share"},
-                                 kMassShareColumns,
-                                 Names{"lazy_mass", "head_spread", "window_hit_rate", "group_cost", "head_overlap",
-                                       "group_overlap", "run_length"})),
-      .concentration = Table({"prompt", "task", "layer", "head", "fraction", "mass"}),
-      .overlap = Table({"prompt", "task", "layer", "other_layer", "overlap"}),
-      .future = Table({"prompt", "task", "layer", "step", "hit_rate", "drift"}),
-      .maps = Table({"prompt", "task", "prompt_length", "layer", "query", "depth_bin", "attention"})};
+/// The columns positions_80, ...
+template <typename Number>
+void set_mass_shares(Row& row, const std::array<Number, kMassShareColumns.size()>& positions) {
+  for (std::size_t i = 0; i < positions.size(); ++i) row.set(kMassShareColumns[i], positions[i]);
 }
 
 void add_attention_rows(const trace::PromptInfo& prompt, Index layer, const LayerResult& result, Table& table) {
   for (std::size_t head = 0; head < result.heads.size(); ++head) {
     const AttentionProfile& profile = result.heads[head];
-    std::vector<Cell> row{prompt.id,
-                          prompt.task,
-                          layer,
-                          static_cast<std::int64_t>(head),
-                          profile.entropy,
-                          profile.normalized_entropy,
-                          profile.effective_positions,
-                          profile.sink_mass,
-                          profile.recent_mass,
-                          profile.heavy_mass,
-                          profile.rest_mass};
-    for (const Index positions : profile.positions_for) row.emplace_back(positions);
+    Row row = layer_row(prompt, layer, table);
+    row.set("head", head)
+        .set("entropy_nats", profile.entropy)
+        .set("normalized_entropy", profile.normalized_entropy)
+        .set("effective_positions", profile.effective_positions)
+        .set("sink_mass", profile.sink_mass)
+        .set("recent_mass", profile.recent_mass)
+        .set("heavy_mass", profile.heavy_mass)
+        .set("rest_mass", profile.rest_mass)
+        .set("kind", head_kind(profile));
+    set_mass_shares(row, profile.positions_for);
     const bool scored = result.future && !result.future->retrieval_score.empty();
-    row.emplace_back();
-    if (scored) row.back() = result.future->retrieval_score[head];
-    row.emplace_back(std::string(head_kind(profile)));
+    if (scored) row.set("retrieval_score", result.future->retrieval_score[head]);
     table.add_row(std::move(row));
   }
 }
@@ -148,20 +141,22 @@ void add_layer_rows(const trace::PromptInfo& prompt, const std::vector<LayerResu
   const std::vector<double> retained = retained_shares(results, total);
   for (std::size_t i = 0; i < results.size(); ++i) {
     const LayerProfile& profile = results[i].profile;
-    std::vector<Cell> row{prompt.id,
-                          prompt.task,
-                          prompt.layers[i],
-                          profile.dispersion,
-                          profile.shift,
-                          profile.preference,
-                          preferences > 0 ? profile.preference / preferences : 0.0,
-                          profile.dispersion_normalized,
-                          profile.shift_normalized,
-                          retained[i]};
-    for (const double positions : profile.positions_for) row.emplace_back(positions);
-    row.insert(row.end(), {profile.lazy_mass, profile.head_spread, optional_cell(profile.window_hit_rate),
-                           optional_cell(profile.group_cost), profile.head_overlap,
-                           optional_cell(profile.group_overlap), profile.run_length});
+    Row row = layer_row(prompt, prompt.layers[i], table);
+    row.set("dispersion", profile.dispersion)
+        .set("shift", profile.shift)
+        .set("preference", profile.preference)
+        .set("preference_share", preferences > 0 ? profile.preference / preferences : 0.0)
+        .set("dispersion_normalized", profile.dispersion_normalized)
+        .set("shift_normalized", profile.shift_normalized)
+        .set("retained_share", retained[i])
+        .set("lazy_mass", profile.lazy_mass)
+        .set("head_spread", profile.head_spread)
+        .set("window_hit_rate", profile.window_hit_rate)
+        .set("group_cost", profile.group_cost)
+        .set("head_overlap", profile.head_overlap)
+        .set("group_overlap", profile.group_overlap)
+        .set("run_length", profile.run_length);
+    set_mass_shares(row, profile.positions_for);
     table.add_row(std::move(row));
   }
 }
@@ -172,8 +167,12 @@ void add_map_rows(const trace::PromptInfo& prompt, Index layer, const AttentionM
     // The first window row of this part of the picture, as a position of the prompt.
     const Index first = (query * window + map.queries - 1) / map.queries;
     for (Index bin = 0; bin < map.bins; ++bin) {
-      table.add_row({prompt.id, prompt.task, prompt.prompt_length, layer, prompt.prompt_length - window + first, bin,
-                     map.at(query, bin)});
+      Row row = layer_row(prompt, layer, table);
+      row.set("prompt_length", prompt.prompt_length)
+          .set("query", prompt.prompt_length - window + first)
+          .set("depth_bin", bin)
+          .set("attention", map.at(query, bin));
+      table.add_row(std::move(row));
     }
   }
 }
@@ -186,19 +185,22 @@ void add_prompt(const trace::PromptInfo& prompt, const std::vector<LayerResult>&
     add_attention_rows(prompt, layer, result, tables.attention);
     for (std::size_t head = 0; head < result.concentration.size(); ++head) {
       for (std::size_t f = 0; f < kFractions.size(); ++f) {
-        tables.concentration.add_row({prompt.id, prompt.task, layer, static_cast<std::int64_t>(head), kFractions[f],
-                                      result.concentration[head][f]});
+        Row row = layer_row(prompt, layer, tables.concentration);
+        row.set("head", head).set("fraction", kFractions[f]).set("mass", result.concentration[head][f]);
+        tables.concentration.add_row(std::move(row));
       }
     }
     for (std::size_t other = 0; other < results.size(); ++other) {
-      tables.overlap.add_row(
-          {prompt.id, prompt.task, layer, prompt.layers[other], jaccard_index(result.top, results[other].top)});
+      Row row = layer_row(prompt, layer, tables.overlap);
+      row.set("other_layer", prompt.layers[other]).set("overlap", jaccard_index(result.top, results[other].top));
+      tables.overlap.add_row(std::move(row));
     }
     if (result.map) add_map_rows(prompt, layer, *result.map, tables.maps);
     if (!result.future) continue;
     for (std::size_t step = 0; step < result.future->drift.size(); ++step) {
-      tables.future.add_row({prompt.id, prompt.task, layer, static_cast<std::int64_t>(step),
-                             result.future->hit_rate[step], result.future->drift[step]});
+      Row row = layer_row(prompt, layer, tables.future);
+      row.set("step", step).set("hit_rate", result.future->hit_rate[step]).set("drift", result.future->drift[step]);
+      tables.future.add_row(std::move(row));
     }
   }
   add_layer_rows(prompt, results, top, tables.layers);

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "core/interrupt.hpp"
+#include "results/run_table.hpp"
 #include "sim/replay/replay.hpp"
 
 namespace evictlab::lab {
@@ -25,15 +26,11 @@ std::map<std::string, double> needle_ranges(const std::optional<results::Table>&
     if (policy.role != results::Role::kCeiling) names.insert(policy.name);
   }
   std::map<std::pair<std::string, std::string>, std::pair<double, double>> extremes;  // prompt, budget -> least, most
-  for (std::size_t r = 0; r < spans->rows(); ++r) {
-    const auto retained = spans->number(r, spans->column("retained"));
-    if (!retained || spans->text(r, spans->column("span")) != "needle" ||
-        spans->text(r, spans->column("layer")) != "all" || !names.contains(spans->text(r, spans->column("policy")))) {
+  for (const results::Run& run : results::runs_over_layers(*spans)) {
+    const auto retained = spans->number(run.row, spans->column("retained"));
+    if (!retained || spans->text(run.row, spans->column("span")) != "needle" || !names.contains(run.key.policy))
       continue;
-    }
-    const auto [entry, is_new] = extremes.try_emplace(
-        {spans->text(r, spans->column("prompt")), spans->text(r, spans->column("budget_requested"))}, *retained,
-        *retained);
+    const auto [entry, is_new] = extremes.try_emplace({run.prompt, run.budget_text}, *retained, *retained);
     entry->second.first = std::min(entry->second.first, *retained);
     entry->second.second = std::max(entry->second.second, *retained);
   }

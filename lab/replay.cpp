@@ -11,6 +11,7 @@
 #include "core/error.hpp"
 #include "lab/imported_inputs.hpp"
 #include "lab/result_folder.hpp"
+#include "results/run_table.hpp"
 #include "results/summary.hpp"
 #include "sim/replay/kept_overlap.hpp"
 #include "trace/io/joined.hpp"
@@ -114,14 +115,9 @@ std::vector<results::ConstrainedPair> add_constrained(const std::string& text, s
 
 /// The rows of policies as they are, not as constraints force them to be.
 results::Table free_rows(const results::Table& replay, const std::vector<results::ConstrainedPair>& pairs) {
-  std::set<std::pair<std::string, std::string>> constrained;
-  for (const results::ConstrainedPair& pair : pairs) constrained.emplace(pair.policy, pair.constrained_parameters);
-  results::Table table(replay.columns());
-  for (std::size_t row = 0; row < replay.rows(); ++row) {
-    const std::pair key(replay.text(row, replay.column("policy")), replay.text(row, replay.column("parameters")));
-    if (!constrained.contains(key)) table.add_row(replay.row(row));
-  }
-  return table;
+  std::set<results::PolicyKey> constrained;
+  for (const results::ConstrainedPair& pair : pairs) constrained.insert({pair.policy, pair.constrained_parameters});
+  return results::without_policies(replay, constrained);
 }
 
 void write_retention(trace::RetentionWriter& writer, const sim::RetentionRecord& record) {
@@ -135,26 +131,19 @@ void write_retention(trace::RetentionWriter& writer, const sim::RetentionRecord&
 
 /// Reports combinations that could not be run and those that evict nothing; throws when none could be run.
 void report_replay_status(const results::Table& replay, Observer& observer) {
-  const std::size_t policy = replay.column("policy");
-  const std::size_t parameters = replay.column("parameters");
-  const std::size_t budget = replay.column("budget_requested");
   const std::size_t protection = replay.column("protection");
-  const std::size_t layer = replay.column("layer");
-  const std::size_t status = replay.column("status");
   std::map<std::string, std::set<std::string>> infeasible;  // run → protections: prompts are many, each is said once
   std::map<std::string, std::size_t> degenerate;
   bool any = false;
-  for (std::size_t row = 0; row < replay.rows(); ++row) {
-    if (replay.text(row, layer) != "all") continue;
-    const std::string what = fmt::format("{}({}) at budget {}", replay.text(row, policy), replay.text(row, parameters),
-                                         replay.text(row, budget));
-    if (replay.text(row, status) == "infeasible") {
-      const std::string protects = replay.text(row, protection);
+  for (const results::Run& run : results::runs_over_layers(replay)) {
+    const std::string what = fmt::format("{}({}) at budget {}", run.key.policy, run.key.parameters, run.budget_text);
+    if (!run.feasible()) {
+      const std::string protects = replay.text(run.row, protection);
       infeasible[what].insert(protects == "sinks=0,recent=0" ? "at least one slot" : protects);
       continue;
     }
     any = true;
-    if (replay.text(row, status) == "degenerate") ++degenerate[what];
+    if (run.status == results::RunStatus::kDegenerate) ++degenerate[what];
   }
   if (!any && !infeasible.empty()) {
     const auto& [what, protections] = *infeasible.begin();
@@ -195,8 +184,8 @@ ReplayPlan named_plan(const ReplayOptions& options, const trace::Source& trace,
   std::vector<sim::Policy> policies = named_policies(options, observer);
   bind_imported(options, trace, policies);
   if (!options.constraints.empty()) pairs = add_constrained(options.constraints, policies, observer);
-  const bool any_budget =
-      std::ranges::all_of(policies, [](const sim::Policy& policy) { return policy.allocator->traits().ignores_budget; });
+  const bool any_budget = std::ranges::all_of(
+      policies, [](const sim::Policy& policy) { return policy.allocator->traits().ignores_budget; });
   if (options.budgets.empty() && !any_budget) {
     throw core::InputError("replay: --budget is missing; see evictlab replay --help");
   }

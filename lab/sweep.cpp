@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <map>
-#include <ranges>
 #include <set>
 
 #include "core/error.hpp"
@@ -12,6 +11,7 @@
 #include "core/version.hpp"
 #include "lab/result_folder.hpp"
 #include "lab/resumable.hpp"
+#include "results/run_table.hpp"
 #include "results/summary.hpp"
 #include "sim/policy/compose.hpp"
 #include "sim/replay/replay.hpp"
@@ -113,28 +113,6 @@ struct SweepFiles {
   }
 };
 
-/// The rows over all layers.
-results::Table whole_prompt_rows(const results::Table& replay) {
-  results::Table rows(replay.columns());
-  const std::size_t layer = replay.column("layer");
-  for (std::size_t row = 0; row < replay.rows(); ++row) {
-    if (replay.text(row, layer) == "all") rows.add_row(replay.row(row));
-  }
-  return rows;
-}
-
-/// The rows of all policies but these (by their texts).
-results::Table without_policies(const results::Table& table, const std::set<std::string>& policies) {
-  if (policies.empty()) return table;
-  results::Table rest(table.columns());
-  for (std::size_t row = 0; row < table.rows(); ++row) {
-    const std::string text =
-        fmt::format("{}({})", table.text(row, table.column("policy")), table.text(row, table.column("parameters")));
-    if (!policies.contains(text)) rest.add_row(table.row(row));
-  }
-  return rest;
-}
-
 /// Replays these prompts and adds them to the checkpoint.
 void replay_share(const trace::Source& trace, const SweepPlan& plan, const SweepOptions& options,
                   const std::vector<std::size_t>& share, const std::string& label, PromptCheckpoint& checkpoint,
@@ -146,7 +124,7 @@ void replay_share(const trace::Source& trace, const SweepPlan& plan, const Sweep
   replay.progress = progress_to(observer, {label});
   replay.finished = [&](trace::Index prompt, sim::ReplayResult&& result) {
     if (!options.layers) {
-      result.replay = whole_prompt_rows(result.replay);
+      result.replay = results::table_over_layers(result.replay);
       result.budgets = results::Table(result.budgets.columns());
       result.trajectory = results::Table(result.trajectory.columns());
     }
@@ -161,17 +139,14 @@ void replay_share(const trace::Source& trace, const SweepPlan& plan, const Sweep
 
 /// Reports how many combinations could not be run; throws, leaving nothing behind, when all could not.
 void report_sweep_status(const results::Table& replay, PromptCheckpoint& checkpoint, Observer& observer) {
-  std::set<std::string> all;
-  std::set<std::string> infeasible;
-  for (std::size_t row = 0; row < replay.rows(); ++row) {
-    const auto text = [&](const char* column) { return replay.text(row, replay.column(column)); };
-    const std::string run = text("policy") + "(" + text("parameters") + ") at " + text("budget_requested");
-    all.insert(run);
-    if (text("status") == "infeasible") infeasible.insert(run);
+  std::set<std::pair<results::PolicyKey, std::string>> all;
+  std::set<std::pair<results::PolicyKey, std::string>> infeasible;
+  const std::vector<results::Run> runs = results::runs_over_layers(replay);
+  for (const results::Run& run : runs) {
+    all.emplace(run.key, run.budget_text);
+    if (!run.feasible()) infeasible.emplace(run.key, run.budget_text);
   }
-  const bool none_ran = std::ranges::all_of(std::views::iota(std::size_t{0}, replay.rows()), [&](std::size_t row) {
-    return replay.text(row, replay.column("status")) == "infeasible";
-  });
+  const bool none_ran = std::ranges::none_of(runs, &results::Run::feasible);
   if (none_ran) {
     checkpoint.remove();
     throw core::InputError("sweep: every policy protects more than every budget holds; raise --budget");
@@ -195,13 +170,13 @@ SweepOutcome sweep_outcome(const SweepPlan& plan, PromptCheckpoint& checkpoint, 
   report_notes(merged.notes, kMostSweepNotes, observer);
   outcome.replay = results::Table::from_csv(merged.tables["replay"], "replay.csv");
   report_sweep_status(outcome.replay, checkpoint, observer);
-  std::set<std::string> candidates;
+  std::set<results::PolicyKey> candidates;
   for (const sim::TunedPolicy& tuned : plan.tuned) {
-    for (const sim::Policy& policy : tuned.candidates) candidates.insert(policy.text());
+    for (const sim::Policy& policy : tuned.candidates) candidates.insert({policy.name, policy.parameters});
   }
-  outcome.summary = results::summarize(without_policies(outcome.replay, candidates));
+  outcome.summary = results::summarize(results::without_policies(outcome.replay, candidates));
   if (const auto headroom = table_of_csv(merged.tables["headroom"], "headroom.csv")) {
-    outcome.headroom = without_policies(*headroom, candidates);
+    outcome.headroom = results::without_policies(*headroom, candidates);
   }
   if (!plan.tuned.empty()) outcome.tuning = sim::tuning(outcome.replay, plan.tuned);
   return outcome;

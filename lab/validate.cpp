@@ -14,6 +14,7 @@
 #include "lab/validation_rows.hpp"
 #include "results/needle_grid.hpp"
 #include "results/outcomes.hpp"
+#include "results/run_table.hpp"
 #include "trace/io/hash.hpp"
 
 namespace evictlab::lab {
@@ -149,13 +150,9 @@ void validate_share(const ValidationPlan& plan, const std::vector<runtime::Token
 void report_validation_status(const results::Table& validate, PromptCheckpoint& checkpoint, Observer& observer) {
   std::set<std::string> infeasible;
   bool any = false;
-  for (std::size_t row = 0; row < validate.rows(); ++row) {
-    const auto text = [&](const char* column) { return validate.text(row, validate.column(column)); };
-    if (text("status") == "infeasible") {
-      infeasible.insert(fmt::format("{} at {}", text("policy"), text("budget_requested")));
-    } else {
-      any = any || text("policy") != "full";
-    }
+  for (const results::Run& run : results::runs_over_layers(validate)) {
+    if (!run.feasible()) infeasible.insert(fmt::format("{} at {}", run.key.policy, run.budget_text));
+    any = any || (run.feasible() && run.key.policy != "full");
   }
   if (!any && !infeasible.empty()) {
     checkpoint.remove();

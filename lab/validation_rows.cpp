@@ -5,24 +5,19 @@
 #include <utility>
 
 #include "core/interrupt.hpp"
+#include "results/run_table.hpp"
+#include "results/schema.hpp"
 #include "sim/replay/agreement.hpp"
 #include "sim/replay/replay_rows.hpp"
 
 namespace evictlab::lab {
 namespace {
 
-using results::Cell;
 using runtime::CompactedRun;
 using runtime::Reference;
 
 /// By policy and budget: what replay keeps of the prompt.
 using Retentions = std::map<std::pair<const sim::Policy*, const sim::Budget*>, sim::Retention>;
-
-Cell whole(trace::Index value) { return static_cast<std::int64_t>(value); }
-template <typename Value>
-Cell cell_of(const std::optional<Value>& value) {
-  return value ? Cell(*value) : Cell();
-}
 
 /// What a row begins with.
 struct RowKey {
@@ -33,20 +28,20 @@ struct RowKey {
   std::size_t turn;
 };
 
-std::vector<Cell> key_cells(const ValidationPlan& plan, const RowKey& key) {
+results::Row key_row(const ValidationPlan& plan, const RowKey& key, const results::Table& table) {
   const runtime::Turn& turn = key.reference.turns[key.turn];
-  return {key.prompt.id,
-          key.prompt.task,
-          whole(key.reference.prompt_length()),
-          static_cast<std::int64_t>(turn.answer().size()),
-          cell_of(key.prompt.depth),
-          static_cast<std::int64_t>(key.turn + 1),
-          key.policy.name,
-          key.policy.parameters,
-          key.policy.variant,
-          key.policy.protection.text(),
-          std::string(sim::granularity_name(key.policy.granularity)),
-          sim::requested(key.budget, plan.info)};
+  results::Row row(table);
+  row.set("prompt", key.prompt.id)
+      .set("task", key.prompt.task)
+      .set("prompt_length", key.reference.prompt_length())
+      .set("answer_length", turn.answer().size())
+      .set("depth", key.prompt.depth)
+      .set("turn", key.turn + 1)
+      .set("variant", key.policy.variant)
+      .set("protection", key.policy.protection.text())
+      .set("granularity", sim::granularity_name(key.policy.granularity));
+  set_run(row, {key.policy.name, key.policy.parameters}, key.policy.role, sim::requested(key.budget, plan.info));
+  return row;
 }
 
 /// Of the layers of a prompt together.
@@ -74,16 +69,15 @@ std::optional<LiveAgreement> agreement_with(const Retentions& replayed, const si
   return all;
 }
 
-void add_scores(std::vector<Cell>& cells, const runtime::WrittenOutcome& written, const std::string& metric,
-                bool judged) {
-  const auto add = [&](const auto& value) {
-    cells.push_back(judged ? Cell(value(written.whole)) : Cell());
-    cells.push_back(judged && written.after_first ? Cell(value(*written.after_first)) : Cell());
+void set_scores(results::Row& row, const runtime::WrittenOutcome& written, const std::string& metric) {
+  const auto set = [&](const std::string& column, const auto& value) {
+    row.set(column, value(written.whole));
+    if (written.after_first) row.set(column + "_after_first", value(*written.after_first));
   };
-  add([&](const runtime::TextScores& scores) { return scores.by_name(metric); });
-  add([](const runtime::TextScores& scores) { return scores.exact; });
-  add([](const runtime::TextScores& scores) { return scores.f1; });
-  add([](const runtime::TextScores& scores) { return scores.rouge_l; });
+  set("accuracy", [&](const runtime::TextScores& scores) { return scores.by_name(metric); });
+  set("exact_match", [](const runtime::TextScores& scores) { return scores.exact; });
+  set("f1", [](const runtime::TextScores& scores) { return scores.f1; });
+  set("rouge_l", [](const runtime::TextScores& scores) { return scores.rouge_l; });
 }
 
 /// One run's rows, a turn each.
@@ -108,32 +102,36 @@ void add_run(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt,
     const runtime::WrittenOutcome written =
         runtime::written_outcome(question, reference.first_logits, begin, plan.text, most);
 
-    std::vector<Cell> cells = key_cells(plan, {prompt, reference, policy, budget, turn});
-    cells.insert(cells.end(),
-                 {run.held_slots() / static_cast<double>(plan.info.layers), whole(run.cache().allocated_bytes()),
-                  whole(run.cache().peak_bytes()), outcome.kl, cell_of(outcome.nll), outcome.top1_agreement});
+    results::Row row = key_row(plan, {prompt, reference, policy, budget, turn}, table);
+    row.set("slots_held", run.held_slots() / static_cast<double>(plan.info.layers))
+        .set("bytes", run.cache().allocated_bytes())
+        .set("peak_bytes", run.cache().peak_bytes())
+        .set("kl", outcome.kl)
+        .set("nll", outcome.nll)
+        .set("top1_agreement", outcome.top1_agreement)
+        .set("output_length", written.length)
+        .set("status", degenerate ? "degenerate" : "ok");
     // A generated future is the model's own: it is no answer to be right or wrong.
-    add_scores(cells, written, prompt.metric, turn > 0 || prompt.generate == 0);
-    cells.push_back(whole(written.length));
-    const bool timed = written.steps > 0 && written.seconds > 0.0;
-    const auto steps = static_cast<double>(written.steps);
-    cells.push_back(timed ? Cell(1e3 * written.seconds / steps) : Cell());
-    cells.push_back(timed ? Cell(steps / written.seconds) : Cell());
-    cells.push_back(agreement ? Cell(agreement->overlap) : Cell());
-    cells.push_back(agreement ? whole(agreement->mismatches) : Cell());
-    cells.push_back(agreement ? cell_of(agreement->margin) : Cell());
-    cells.emplace_back(std::string(degenerate ? "degenerate" : "ok"));
-    table.add_row(std::move(cells));
+    if (turn > 0 || prompt.generate == 0) set_scores(row, written, prompt.metric);
+    if (written.steps > 0 && written.seconds > 0.0) {
+      const auto steps = static_cast<double>(written.steps);
+      row.set("decode_ms", 1e3 * written.seconds / steps).set("tokens_per_second", steps / written.seconds);
+    }
+    if (agreement) {
+      row.set("overlap", agreement->overlap)
+          .set("mismatches", agreement->mismatches)
+          .set("mismatch_margin", agreement->margin);
+    }
+    table.add_row(std::move(row));
   }
 }
 
 void add_infeasible(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt, const Reference& reference,
                     const sim::Policy& policy, const sim::Budget& budget, results::Table& table) {
   for (std::size_t turn = 0; turn < reference.turns.size(); ++turn) {
-    std::vector<Cell> cells = key_cells(plan, {prompt, reference, policy, budget, turn});
-    cells.resize(table.columns().size() - 1);
-    cells.emplace_back(std::string("infeasible"));
-    table.add_row(std::move(cells));
+    results::Row row = key_row(plan, {prompt, reference, policy, budget, turn}, table);
+    row.set("status", "infeasible");
+    table.add_row(std::move(row));
   }
 }
 
@@ -160,41 +158,7 @@ sim::ReplayResult replayed(const ValidationPlan& plan, const Reference& referenc
 
 }  // namespace
 
-results::Table empty_validation() {
-  return results::Table({"prompt",
-                         "task",
-                         "prompt_length",
-                         "answer_length",
-                         "depth",
-                         "turn",
-                         "policy",
-                         "parameters",
-                         "variant",
-                         "protection",
-                         "granularity",
-                         "budget_requested",
-                         "slots_held",
-                         "bytes",
-                         "peak_bytes",
-                         "kl",
-                         "nll",
-                         "top1_agreement",
-                         "accuracy",
-                         "accuracy_after_first",
-                         "exact_match",
-                         "exact_match_after_first",
-                         "f1",
-                         "f1_after_first",
-                         "rouge_l",
-                         "rouge_l_after_first",
-                         "output_length",
-                         "decode_ms",
-                         "tokens_per_second",
-                         "overlap",
-                         "mismatches",
-                         "mismatch_margin",
-                         "status"});
-}
+results::Table empty_validation() { return results::new_table("validate"); }
 
 ValidatedPrompt validate_prompt(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt,
                                 const std::function<void(double)>& progress) {

@@ -4,47 +4,46 @@
 #include <cmath>
 #include <map>
 #include <numeric>
-#include <set>
-#include <tuple>
+#include <utility>
+
+#include "results/run_table.hpp"
 
 namespace evictlab::results {
 
 std::vector<CostedRun> costed_runs(const Table& replay, LossMeasure measure, const BootstrapOptions& options) {
   const bool attention = measure == LossMeasure::kAttention;
-  const std::size_t loss = replay.column(attention ? "retained_mass" : "relative_loss");
+  const Measure loss = attention ? Measure::kRetainedMass : Measure::kRelativeLoss;
+  require_columns(replay, {"layer", "slots_held", "bytes", info(loss).column});
   struct Sums {
     double slots = 0.0;
     double bytes = 0.0;
     std::vector<double> losses;
   };
-  using Key = std::tuple<std::string, std::string, std::string>;
+  using Key = std::pair<PolicyKey, std::string>;  // policy, budget
+  const std::vector<Run> all = runs_over_layers(replay);
+  const std::size_t prompts = prompts_of(all).size();
   std::vector<Key> order;
   std::map<Key, Sums> sums;
-  std::set<std::string> prompts;
-  for (std::size_t row = 0; row < replay.rows(); ++row) {
-    if (replay.text(row, replay.column("layer")) != "all") continue;
-    prompts.insert(replay.text(row, replay.column("prompt")));
-    const auto slots = replay.number(row, replay.column("slots_held"));
-    if (!slots) continue;  // infeasible
-    const auto value = replay.number(row, loss);
-    if (!value) throw TableError("relative_loss is empty: it needs a trace of the full tier (record --tier full)");
-    const Key key(replay.text(row, replay.column("policy")), replay.text(row, replay.column("parameters")),
-                  replay.text(row, replay.column("budget_requested")));
-    const auto [found, is_new] = sums.try_emplace(key);
-    if (is_new) order.push_back(key);
-    found->second.slots += *slots;
-    found->second.bytes += replay.number(row, replay.column("bytes")).value_or(0.0);
+  for (const Run& run : all) {
+    if (!run.slots_held) continue;  // infeasible
+    const auto value = run[loss];
+    if (!value) {
+      throw TableError("{} is empty: it needs a trace of the full tier (record --tier full)", info(loss).column);
+    }
+    const auto [found, is_new] = sums.try_emplace(Key(run.key, run.budget_text));
+    if (is_new) order.push_back(found->first);
+    found->second.slots += *run.slots_held;
+    found->second.bytes += run.bytes.value_or(0.0);
     found->second.losses.push_back(attention ? 1.0 - *value : *value);
   }
   std::vector<CostedRun> runs;
   for (const Key& key : order) {
     const Sums& own = sums.at(key);
-    if (own.losses.size() != prompts.size()) continue;
+    if (own.losses.size() != prompts) continue;
     const auto count = static_cast<double>(own.losses.size());
-    const auto& [policy, parameters, budget] = key;
-    runs.push_back({.policy = policy,
-                    .parameters = parameters,
-                    .budget = budget,
+    runs.push_back({.policy = key.first.policy,
+                    .parameters = key.first.parameters,
+                    .budget = key.second,
                     .slots = own.slots / count,
                     .bytes = own.bytes / count,
                     .loss = bootstrap_mean(own.losses, options),

@@ -5,21 +5,16 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <tuple>
 
 #include "core/random.hpp"
 #include "results/calibration_data.hpp"
+#include "results/schema.hpp"
 
 namespace evictlab::results {
 namespace {
 
-constexpr std::size_t kMeasures = kOfflineMeasures.size();
 constexpr int kHalvings = 100;
-
-Cell cell_of(std::optional<double> value) {
-  Cell cell;
-  if (value) cell = *value;
-  return cell;
-}
 
 PromptDraw all_of(std::size_t prompts) {
   PromptDraw draw(prompts);
@@ -47,7 +42,7 @@ std::vector<PromptDraw> resamples(std::size_t prompts, const BootstrapOptions& o
 /// Of one or more budgets together: agreement is their mean.
 using Budgets = std::vector<const RankedBudget*>;
 
-RankAgreement mean_agreement(const Budgets& budgets, std::size_t measure, const PromptDraw& draw) {
+RankAgreement mean_agreement(const Budgets& budgets, Measure measure, const PromptDraw& draw) {
   RankAgreement mean;
   for (const RankedBudget* budget : budgets) {
     const RankAgreement own = agreement(*budget, measure, draw);
@@ -87,121 +82,160 @@ struct Draws {
   bool enough() const { return prompts >= kFewestPrompts && !first.empty() && !second.empty(); }
 };
 
-bool measured(const Budgets& budgets, std::size_t measure) {
+bool measured(const Budgets& budgets, Measure measure) {
   return !budgets.empty() &&
          std::ranges::all_of(budgets, [&](const RankedBudget* budget) { return budget->has(measure); });
 }
 
 /// The measure of the largest tau-b; none when nothing is measured.
-std::optional<std::size_t> best_measure(const Budgets& budgets, const PromptDraw& draw) {
-  std::optional<std::size_t> best;
+std::optional<Measure> best_measure(const Budgets& budgets, const PromptDraw& draw) {
+  std::optional<Measure> best;
   double tau = 0.0;
-  for (std::size_t m = 0; m < kMeasures; ++m) {
-    if (!measured(budgets, m)) continue;
-    const double own = mean_agreement(budgets, m, draw).tau_b;
-    if (!best || own > tau) std::tie(best, tau) = std::pair(std::optional(m), own);
+  for (const MeasureInfo& measure : measures()) {
+    if (!measured(budgets, measure.id)) continue;
+    const double own = mean_agreement(budgets, measure.id, draw).tau_b;
+    if (!best || own > tau) std::tie(best, tau) = std::pair(std::optional(measure.id), own);
   }
   return best;
 }
 
-void add_interval(std::vector<Cell>& cells, double value, const std::vector<double>& resampled, double confidence) {
-  cells.emplace_back(value);
-  for (const double q : {0.5 * (1.0 - confidence), 0.5 * (1.0 + confidence)}) {
-    cells.push_back(cell_of(resampled.empty() ? std::nullopt : std::optional(quantile(resampled, q))));
+/// Sets "<name>", and "<name>_low" and "<name>_high" from the values of resampled prompts, where there are any.
+void set_resampled(Row& row, const std::string& name, double value, const std::vector<double>& resampled,
+                   double confidence) {
+  row.set(name, value);
+  if (resampled.empty()) return;
+  row.set(name + "_low", quantile(resampled, 0.5 * (1.0 - confidence)));
+  row.set(name + "_high", quantile(resampled, 0.5 * (1.0 + confidence)));
+}
+
+/// The row of a measure that is measured.
+void set_agreement(Row& row, const Budgets& budgets, Measure measure, Measure best, const Draws& draws,
+                   const std::array<std::vector<RankAgreement>, kMeasureCount>& resampled) {
+  const std::vector<RankAgreement>& own_draws = resampled[index_of(measure)];
+  const std::vector<RankAgreement>& best_draws = resampled[index_of(best)];
+  std::vector<double> spearman, tau, to_best;
+  for (std::size_t i = 0; i < own_draws.size(); ++i) {
+    spearman.push_back(own_draws[i].spearman);
+    tau.push_back(own_draws[i].tau_b);
+    to_best.push_back(own_draws[i].tau_b - best_draws[i].tau_b);
   }
+  const RankAgreement own = mean_agreement(budgets, measure, draws.all);
+  set_resampled(row, "spearman", own.spearman, spearman, draws.confidence);
+  set_resampled(row, "tau_b", own.tau_b, tau, draws.confidence);
+  if (measure != best) {
+    const double behind = own.tau_b - mean_agreement(budgets, best, draws.all).tau_b;
+    set_resampled(row, "to_best", behind, to_best, draws.confidence);
+  }
+  if (!draws.enough()) return;
+  row.set("tau_b_first_half", mean_agreement(budgets, measure, draws.first).tau_b);
+  row.set("tau_b_second_half", mean_agreement(budgets, measure, draws.second).tau_b);
 }
 
 /// Rows of all measures for some budgets.
 void add_rows(Table& table, const Cell& name, std::size_t policies, const Budgets& budgets, const Draws& draws,
-              std::optional<std::size_t> chosen) {
-  const std::optional<std::size_t> best = best_measure(budgets, draws.all);
-  std::array<std::vector<RankAgreement>, kMeasures> resampled;  // by draw
-  for (std::size_t m = 0; m < kMeasures && draws.enough(); ++m) {
-    if (!measured(budgets, m)) continue;
-    for (const PromptDraw& draw : draws.resampled) resampled[m].push_back(mean_agreement(budgets, m, draw));
+              std::optional<Measure> chosen) {
+  const std::optional<Measure> best = best_measure(budgets, draws.all);
+  std::array<std::vector<RankAgreement>, kMeasureCount> resampled;  // by measure, then draw
+  for (const MeasureInfo& measure : measures()) {
+    if (!draws.enough() || !measured(budgets, measure.id)) continue;
+    for (const PromptDraw& draw : draws.resampled) {
+      resampled[index_of(measure.id)].push_back(mean_agreement(budgets, measure.id, draw));
+    }
   }
   std::optional<double> ceiling;
   if (draws.enough() && !budgets.empty()) ceiling = ceiling_of(budgets, draws.prompts, draws.seed);
-  for (std::size_t m = 0; m < kMeasures; ++m) {
-    std::vector<Cell> cells = {name, std::string(kOfflineMeasures[m].column), static_cast<std::int64_t>(policies),
-                               static_cast<std::int64_t>(draws.prompts)};
+  for (const MeasureInfo& measure : measures()) {
+    Row row(table);
+    row.set("budget_requested", name)
+        .set("measure", measure.column)
+        .set("policies", policies)
+        .set("prompts", draws.prompts)
+        .set("ceiling", ceiling);
     std::string status = "ok";
     if (!draws.enough())
       status = fmt::format("{} prompts: intervals and halves need {}", draws.prompts, kFewestPrompts);
-    if (!measured(budgets, m)) {
-      cells.resize(table.columns().size() - 2);
-      cells.push_back(cell_of(ceiling));
+    if (measured(budgets, measure.id)) {
+      set_agreement(row, budgets, measure.id, *best, draws, resampled);
+      if (chosen) row.set("chosen", measure.id == *chosen ? "yes" : "no");
+    } else {
       status = budgets.empty() ? fmt::format("{} policies: an order needs {}", policies, kFewestPolicies)
                                : std::string("not measured on every prompt");
-      cells.emplace_back(status);
-      table.add_row(std::move(cells));
-      continue;
     }
-    std::vector<double> spearman, tau, to_best;
-    for (std::size_t i = 0; i < resampled[m].size(); ++i) {
-      spearman.push_back(resampled[m][i].spearman);
-      tau.push_back(resampled[m][i].tau_b);
-      to_best.push_back(resampled[m][i].tau_b - resampled[*best][i].tau_b);
-    }
-    const RankAgreement own = mean_agreement(budgets, m, draws.all);
-    add_interval(cells, own.spearman, spearman, draws.confidence);
-    add_interval(cells, own.tau_b, tau, draws.confidence);
-    if (m == *best) {
-      cells.insert(cells.end(), 3, Cell());
-    } else {
-      add_interval(cells, own.tau_b - mean_agreement(budgets, *best, draws.all).tau_b, to_best, draws.confidence);
-    }
-    for (const PromptDraw* half : {&draws.first, &draws.second}) {
-      std::optional<double> of_half;
-      if (draws.enough()) of_half = mean_agreement(budgets, m, *half).tau_b;
-      cells.push_back(cell_of(of_half));
-    }
-    cells.emplace_back();
-    if (chosen) cells.back() = std::string(m == *chosen ? "yes" : "no");
-    cells.push_back(cell_of(ceiling));
-    cells.emplace_back(std::move(status));
-    table.add_row(std::move(cells));
+    row.set("status", std::move(status));
+    table.add_row(std::move(row));
   }
 }
 
 void add_predictions(Table& table, const RankedBudget& budget) {
   for (const RankedPolicy& policy : budget.policies) {
-    for (std::size_t m = 0; m < kMeasures; ++m) {
-      if (!policy.measures[m]) continue;
-      std::vector<double> values = *policy.measures[m];
-      if (kOfflineMeasures[m].larger_is_better) std::ranges::transform(values, values.begin(), std::negate{});
+    for (const MeasureInfo& measure : measures()) {
+      if (!policy.measures[index_of(measure.id)]) continue;
+      std::vector<double> values = *policy.measures[index_of(measure.id)];
+      if (measure.better == Better::kHigher) std::ranges::transform(values, values.begin(), std::negate{});
       const Interval predicted = bootstrap_mean(values);
       const Interval kl = bootstrap_mean(policy.kl);
-      table.add_row({budget.budget, policy.policy, policy.parameters, std::string(kOfflineMeasures[m].column),
-                     predicted.mean, predicted.low, predicted.high, kl.mean, kl.low, kl.high});
+      Row row(table);
+      row.set("budget_requested", budget.budget)
+          .set("policy", policy.key.policy)
+          .set("parameters", policy.key.parameters)
+          .set("role", role_name(Role::kMethod))
+          .set("measure", measure.column);
+      row.set("predicted", predicted.mean).set("predicted_low", predicted.low).set("predicted_high", predicted.high);
+      row.set("kl", kl.mean).set("kl_low", kl.low).set("kl_high", kl.high);
+      table.add_row(std::move(row));
     }
   }
 }
 
-std::string label_of(const RankedPolicy& policy) {
-  return policy.parameters.empty() ? policy.policy : fmt::format("{}({})", policy.policy, policy.parameters);
+std::string full_label(const PolicyKey& key) {
+  return key.parameters.empty() ? key.policy : fmt::format("{}({})", key.policy, key.parameters);
 }
 
-void add_disagreements(std::vector<std::vector<Cell>>& rows, const RankedBudget& budget, std::size_t measure) {
+/// Two policies that a measure puts in the wrong order.
+struct Disagreement {
+  const RankedBudget* budget;
+  const RankedPolicy* predicted_better;
+  const RankedPolicy* better;
+  double predicted;
+  Interval kl;
+};
+
+void add_disagreements(std::vector<Disagreement>& pairs, const RankedBudget& budget, Measure measure) {
   if (!budget.has(measure)) return;
+  const std::size_t m = index_of(measure);
   for (const RankedPolicy& a : budget.policies) {
     for (const RankedPolicy& b : budget.policies) {
       // a is predicted better, b is.
-      const double predicted = mean(*b.measures[measure]) - mean(*a.measures[measure]);
+      const double predicted = mean(*b.measures[m]) - mean(*a.measures[m]);
       const double really = mean(a.kl) - mean(b.kl);
       if (!(predicted > 0.0 && really > 0.0)) continue;
-      const Interval kl = bootstrap_paired_difference(a.kl, b.kl);
-      rows.push_back({budget.budget, std::string(kOfflineMeasures[measure].column), label_of(a), label_of(b), predicted,
-                      kl.mean, kl.low, kl.high});
+      pairs.push_back({&budget, &a, &b, predicted, bootstrap_paired_difference(a.kl, b.kl)});
     }
   }
+}
+
+Table disagreement_table(std::vector<Disagreement> pairs, Measure measure) {
+  std::ranges::stable_sort(pairs, std::ranges::greater{}, [](const Disagreement& pair) { return pair.kl.mean; });
+  Table table = new_table("disagreements");
+  for (const Disagreement& pair : pairs) {
+    Row row(table);
+    row.set("budget_requested", pair.budget->budget)
+        .set("measure", info(measure).column)
+        .set("predicted_better", full_label(pair.predicted_better->key))
+        .set("better", full_label(pair.better->key))
+        .set("measure_difference", pair.predicted);
+    row.set("kl_difference", pair.kl.mean).set("kl_low", pair.kl.low).set("kl_high", pair.kl.high);
+    table.add_row(std::move(row));
+  }
+  return table;
 }
 
 }  // namespace
 
 void require_replay_columns(const Table& replay) {
-  for (const char* column : {"prompt", "policy", "parameters", "budget_requested", "layer"}) replay.column(column);
-  for (const OfflineMeasure& measure : kOfflineMeasures) replay.column(measure.column);
+  require_columns(replay, {"prompt", "policy", "parameters", "budget_requested", "layer"});
+  const auto has = [&](const MeasureInfo& measure) { return replay.find_column(measure.column).has_value(); };
+  if (std::ranges::none_of(measures(), has)) require_columns(replay, {info(Measure::kRetainedMass).column});
 }
 
 Calibration calibrate(const Table& validate, const Table& replay, const BootstrapOptions& options) {
@@ -215,21 +249,16 @@ Calibration calibrate(const Table& validate, const Table& replay, const Bootstra
                     options.seed,
                     options.confidence};
   Calibration result;
-  result.measures = Table({"budget_requested", "measure", "policies", "prompts", "spearman", "spearman_low",
-                           "spearman_high", "tau_b", "tau_b_low", "tau_b_high", "to_best", "to_best_low",
-                           "to_best_high", "tau_b_first_half", "tau_b_second_half", "chosen", "ceiling", "status"});
-  result.predictions = Table({"budget_requested", "policy", "parameters", "measure", "predicted", "predicted_low",
-                              "predicted_high", "kl", "kl_low", "kl_high"});
-  result.disagreements = Table({"budget_requested", "measure", "predicted_better", "better", "measure_difference",
-                                "kl_difference", "kl_low", "kl_high"});
+  result.measures = new_table("calibration");
+  result.predictions = new_table("predictions");
   Budgets ranked;
   std::size_t most_policies = 0;
   for (const RankedBudget& budget : data.budgets) {
     most_policies = std::max(most_policies, budget.policies.size());
     if (budget.policies.size() >= kFewestPolicies && !data.prompts.empty()) ranked.push_back(&budget);
   }
-  const std::optional<std::size_t> chosen = draws.enough() ? best_measure(ranked, draws.first) : std::nullopt;
-  if (chosen) result.chosen = kOfflineMeasures[*chosen].column;
+  const std::optional<Measure> chosen = draws.enough() ? best_measure(ranked, draws.first) : std::nullopt;
+  if (chosen) result.chosen = info(*chosen).column;
   for (const RankedBudget& budget : data.budgets) {
     const bool enough = std::ranges::find(ranked, &budget) != ranked.end();
     add_rows(result.measures, budget.budget, budget.policies.size(), enough ? Budgets{&budget} : Budgets{}, draws,
@@ -238,13 +267,12 @@ Calibration calibrate(const Table& validate, const Table& replay, const Bootstra
   }
   add_rows(result.measures, std::string("all"), most_policies, ranked, draws, chosen);
 
-  const std::optional<std::size_t> looked_at = chosen ? chosen : best_measure(ranked, draws.all);
-  std::vector<std::vector<Cell>> rows;
+  const std::optional<Measure> looked_at = chosen ? chosen : best_measure(ranked, draws.all);
+  std::vector<Disagreement> pairs;
   for (const RankedBudget* budget : ranked) {
-    if (looked_at) add_disagreements(rows, *budget, *looked_at);
+    if (looked_at) add_disagreements(pairs, *budget, *looked_at);
   }
-  std::ranges::stable_sort(rows, std::ranges::greater{}, [](const auto& row) { return std::get<double>(row[5]); });
-  for (std::vector<Cell>& row : rows) result.disagreements.add_row(std::move(row));
+  result.disagreements = disagreement_table(std::move(pairs), looked_at.value_or(Measure::kRetainedMass));
   return result;
 }
 

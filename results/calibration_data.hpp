@@ -5,36 +5,23 @@
 #include <string>
 #include <vector>
 
-#include "results/table.hpp"
+#include "results/run_table.hpp"
 
-// Of sim/calibration: validate.csv and replay.csv joined, and how two rankings of policies agree.
+// Of results/calibration: validate.csv and replay.csv joined, and how two rankings of policies agree.
 
 namespace evictlab::results {
 
-struct OfflineMeasure {
-  const char* column;  // of replay.csv
-  bool larger_is_better;
-};
-inline constexpr std::array kOfflineMeasures = {
-    OfflineMeasure{"retained_mass", true},  OfflineMeasure{"prompt_retained_mass", true},
-    OfflineMeasure{"ada_bound", false},     OfflineMeasure{"head_bound", false},
-    OfflineMeasure{"keptmax_bound", false}, OfflineMeasure{"value_bound", false},
-    OfflineMeasure{"exact_loss", false},    OfflineMeasure{"relative_loss", false},
-    OfflineMeasure{"regret", false}};
-
 /// A policy at one budget, feasible on all prompts. Values by prompt, larger is worse.
 struct RankedPolicy {
-  std::string policy;
-  std::string parameters;
+  PolicyKey key;
   std::vector<double> kl;
-  std::array<std::optional<std::vector<double>>, kOfflineMeasures.size()>
-      measures;  // none: not measured on some prompt
+  std::array<std::optional<std::vector<double>>, kMeasureCount> measures;  // none: not measured on some prompt
 };
 
 struct RankedBudget {
   Cell budget;
   std::vector<RankedPolicy> policies;
-  bool has(std::size_t measure) const;
+  bool has(Measure measure) const;
 };
 
 struct CalibrationData {
@@ -53,7 +40,7 @@ struct RankAgreement {
   double tau_b = 0.0;
 };
 /// Of a measure's order of the policies with the order by KL, both of means over the prompts drawn.
-RankAgreement agreement(const RankedBudget& budget, std::size_t measure, const PromptDraw& draw);
+RankAgreement agreement(const RankedBudget& budget, Measure measure, const PromptDraw& draw);
 /// Tau-b of the orders by KL over two sets of prompts.
 double live_agreement(const RankedBudget& budget, const PromptDraw& first, const PromptDraw& second);
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/random.hpp"
+#include "results/schema.hpp"
 #include "results/statistics.hpp"
 
 namespace evictlab::results {
@@ -56,6 +57,15 @@ Recording read(const Table& table) {
     recording.values[relative] = std::move(multiples);
   }
   return recording;
+}
+
+void set_comparison(Row& row, const Interval& difference, bool paired, std::size_t prompts_a, std::size_t prompts_b) {
+  row.set("difference", difference.mean)
+      .set("low", difference.low)
+      .set("high", difference.high)
+      .set("paired", paired ? "yes" : "no")
+      .set("prompts_a", prompts_a)
+      .set("prompts_b", prompts_b);
 }
 
 /// The layer of `others` at the same relative depth as layers[i].
@@ -114,9 +124,15 @@ void add_quantities(const Recording& a, const Recording& b, const std::string& t
       const bool paired = sample.paired && values_a.size() == values_b.size();
       const Interval difference =
           paired ? bootstrap_paired_difference(values_a, values_b) : bootstrap_difference(values_a, values_b);
-      table.add_row({task, quantity, a.layers[i], layer_b, mean(values_a), mean(values_b), difference.mean,
-                     difference.low, difference.high, std::string(paired ? "yes" : "no"),
-                     static_cast<std::int64_t>(values_a.size()), static_cast<std::int64_t>(values_b.size())});
+      Row row(table);
+      row.set("task", task)
+          .set("quantity", quantity)
+          .set("layer_a", a.layers[i])
+          .set("layer_b", layer_b)
+          .set("mean_a", mean(values_a))
+          .set("mean_b", mean(values_b));
+      set_comparison(row, difference, paired, values_a.size(), values_b.size());
+      table.add_row(std::move(row));
     }
   }
 }
@@ -184,10 +200,12 @@ void add_distance(const Recording& a, const Recording& b, const std::string& tas
     value = distance(shares_a, drawn_a, shares_b, paired ? drawn_a : resample(shares_b.size()));
   }
   const double tail = (1 - options.confidence) / 2;
-  table.add_row({task, std::string("preference_distance"), Cell(), Cell(), Cell(), Cell(),
-                 distance(shares_a, everyone(shares_a.size()), shares_b, everyone(shares_b.size())),
-                 quantile(distances, tail), quantile(distances, 1 - tail), std::string(paired ? "yes" : "no"),
-                 static_cast<std::int64_t>(shares_a.size()), static_cast<std::int64_t>(shares_b.size())});
+  const Interval interval{distance(shares_a, everyone(shares_a.size()), shares_b, everyone(shares_b.size())),
+                          quantile(distances, tail), quantile(distances, 1 - tail)};
+  Row row(table);
+  row.set("task", task).set("quantity", "preference_distance");
+  set_comparison(row, interval, paired, shares_a.size(), shares_b.size());
+  table.add_row(std::move(row));
 }
 
 }  // namespace
@@ -195,8 +213,7 @@ void add_distance(const Recording& a, const Recording& b, const std::string& tas
 Table difference_table(const Table& layers_a, const Table& layers_b) {
   const Recording a = read(layers_a);
   const Recording b = read(layers_b);
-  Table table({"task", "quantity", "layer_a", "layer_b", "mean_a", "mean_b", "difference", "low", "high", "paired",
-               "prompts_a", "prompts_b"});
+  Table table = new_table("differences");
   std::set<std::string> tasks_a;
   std::set<std::string> tasks{kAll};
   for (const auto& [prompt, task] : a.tasks) tasks_a.insert(task);

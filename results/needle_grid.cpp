@@ -2,46 +2,46 @@
 
 #include <algorithm>
 #include <map>
-#include <ranges>
 #include <string>
+#include <tuple>
+
+#include "results/run_table.hpp"
+#include "results/schema.hpp"
 
 namespace evictlab::results {
-namespace {
-
-/// What tells runs apart.
-std::string run_of(const Table& table, std::size_t row) {
-  std::string run;
-  for (const char* column : {"prompt", "policy", "parameters", "budget_requested"}) {
-    run += table.text(row, table.column(column)) + "\n";
-  }
-  return run;
-}
-
-}  // namespace
 
 Table needle_grid(const Table& validate, const Table& spans) {
-  std::map<std::string, std::size_t> kept;  // run → row of spans
-  for (std::size_t row = 0; row < spans.rows(); ++row) {
-    if (spans.text(row, spans.column("span")) == "needle" && spans.text(row, spans.column("layer")) == "all") {
-      kept[run_of(spans, row)] = row;
-    }
+  using Key = std::tuple<std::string, PolicyKey, std::string>;  // prompt, policy, budget
+  const auto key_of = [](const Run& run) { return Key(run.prompt, run.key, run.budget_text); };
+  std::map<Key, std::size_t> kept;  // row of spans
+  for (const Run& run : runs_over_layers(spans)) {
+    if (spans.text(run.row, spans.column("span")) == "needle") kept[key_of(run)] = run.row;
   }
-  const auto says_depth = [&](std::size_t row) { return validate.number(row, validate.column("depth")).has_value(); };
-  const bool some_say = std::ranges::any_of(std::views::iota(std::size_t{0}, validate.rows()), says_depth);
-  Table grid(
-      {"prompt", "task", "prompt_length", "depth", "policy", "parameters", "budget_requested", "accuracy", "retained"});
-  for (std::size_t row = 0; row < validate.rows(); ++row) {
-    if (validate.text(row, validate.column("turn")) != "1" || (some_say && !says_depth(row))) continue;
-    const auto found = kept.find(run_of(validate, row));
-    if (found == kept.end() || !validate.number(row, validate.column("accuracy_after_first"))) continue;
-    std::vector<Cell> cells;
-    for (const char* column : {"prompt", "task", "prompt_length", "depth", "policy", "parameters", "budget_requested",
-                               "accuracy_after_first", "retained"}) {
-      const bool of_span = std::string_view(column) == "depth" || std::string_view(column) == "retained";
-      cells.push_back(of_span ? spans.row(found->second)[spans.column(column)]
-                              : validate.row(row)[validate.column(column)]);
-    }
-    grid.add_row(std::move(cells));
+  const std::vector<Run> runs = runs_over_layers(validate);
+  const auto says_depth = [&](const Run& run) {
+    return validate.number(run.row, validate.column("depth")).has_value();
+  };
+  const bool some_say = std::ranges::any_of(runs, says_depth);
+  Table grid = new_table("needles");
+  for (const Run& run : runs) {
+    if (run.turn != 1 || (some_say && !says_depth(run))) continue;
+    const auto found = kept.find(key_of(run));
+    const auto accuracy = validate.number(run.row, validate.column("accuracy_after_first"));
+    if (found == kept.end() || !accuracy) continue;
+    const auto of_span = [&](const char* column) { return spans.row(found->second)[spans.column(column)]; };
+    const auto live = [&](const char* column) { return validate.row(run.row)[validate.column(column)]; };
+    Row row(grid);
+    row.set("prompt", run.prompt)
+        .set("task", run.task)
+        .set("prompt_length", live("prompt_length"))
+        .set("depth", of_span("depth"))
+        .set("policy", run.key.policy)
+        .set("parameters", run.key.parameters)
+        .set("role", role_name(run.role))
+        .set("budget_requested", run.budget)
+        .set("accuracy", live("accuracy_after_first"))
+        .set("retained", of_span("retained"));
+    grid.add_row(std::move(row));
   }
   return grid;
 }

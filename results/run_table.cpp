@@ -32,7 +32,7 @@ class RunReader {
       : table_(table),
         names_(table),
         prompt_(table.column("prompt")),
-        budget_(table.column("budget_requested")),
+        budget_(table.column(kBudgetColumn)),
         layer_(table.find_column("layer")),
         task_(table.find_column("task")),
         turn_(table.find_column("turn")),
@@ -93,12 +93,37 @@ std::vector<Run> runs_where(const Table& table, bool over_layers) {
 
 }  // namespace
 
+Row& set_run(Row& row, const PolicyKey& key, Role role, Cell budget) {
+  return row.set("policy", key.policy)
+      .set("parameters", key.parameters)
+      .set("role", role_name(role))
+      .set(kBudgetColumn, std::move(budget));
+}
+
 void require_columns(const Table& table, std::initializer_list<std::string_view> columns) {
   for (const std::string_view column : columns) table.column(column);
 }
 
 std::vector<Run> runs_over_layers(const Table& table) { return runs_where(table, true); }
 std::vector<Run> runs_by_layer(const Table& table) { return runs_where(table, false); }
+
+Table table_over_layers(const Table& table) {
+  const std::size_t layer = table.column("layer");
+  Table rows(table.columns());
+  for (std::size_t row = 0; row < table.rows(); ++row) {
+    if (table.text(row, layer) == kAllLayers) rows.add_row(table.row(row));
+  }
+  return rows;
+}
+
+Table without_policies(const Table& table, const std::set<PolicyKey>& policies) {
+  const RunColumns names(table);
+  Table rest(table.columns());
+  for (std::size_t row = 0; row < table.rows(); ++row) {
+    if (!policies.contains(names.key(row))) rest.add_row(table.row(row));
+  }
+  return rest;
+}
 
 RunColumns::RunColumns(const Table& table)
     : table_(&table),

@@ -52,8 +52,14 @@ struct Run {
   bool feasible() const { return status != RunStatus::kInfeasible; }
 };
 
-/// What rows a table must have beside prompt, policy, parameters and budget_requested; measures that it lacks are not
-/// measured. Throws TableError naming the first missing column.
+/// The column of the budget as asked for.
+inline constexpr std::string_view kBudgetColumn = "budget_requested";
+
+/// Sets the columns that name a run: policy, parameters, role and budget_requested.
+Row& set_run(Row& row, const PolicyKey& key, Role role, Cell budget);
+
+/// Requires columns beside prompt, policy, parameters and budget_requested, which every reader needs; measures that a
+/// table lacks are not measured. Throws TableError naming the first missing column.
 void require_columns(const Table& table, std::initializer_list<std::string_view> columns);
 
 /// Rows over all layers, in the order of the table: those of layer "all", or every row of a table without layers.
@@ -61,6 +67,11 @@ void require_columns(const Table& table, std::initializer_list<std::string_view>
 std::vector<Run> runs_over_layers(const Table& table);
 /// Rows of single layers, in the order of the table.
 std::vector<Run> runs_by_layer(const Table& table);
+
+/// The rows over all layers as a table of the same columns.
+Table table_over_layers(const Table& table);
+/// The rows of all other policies.
+Table without_policies(const Table& table, const std::set<PolicyKey>& policies);
 
 /// A reader of the columns that name a run, for tables without prompts too.
 class RunColumns {

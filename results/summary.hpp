@@ -12,33 +12,25 @@ namespace evictlab::results {
 inline constexpr double kMostExcess = 1.05;
 
 /// Ranks the policies of a replay table at each requested budget by the retained mass of their layer = "all"
-/// rows, mean over prompts. One row per (budget, policy), budgets in the order of the table, best first. Not ranked,
-/// and last: policies that hold kMostExcess times what the others do (they have a budget of their own, or their
-/// arithmetic exceeds the one asked for), and those infeasible on every prompt. Columns:
+/// rows, mean over prompts: the table `summary`, one row per (budget, policy), budgets in the order of the table, best
+/// first. Not ranked, and last: methods and controls that hold kMostExcess times what the others do (they have a budget
+/// of their own, or their arithmetic exceeds the one asked for), and those infeasible on every prompt. What the others
+/// hold is the median over policies.
 ///
-///   budget_requested,rank,policy,parameters,prompts,infeasible,degenerate   counts of prompts; rank from 1, empty
-///                                                                where there is nothing to rank
-///   slots_held,retained_mass,retained_mass_low,retained_mass_high          means; bootstrap interval over prompts
-///   to_best,to_best_low,to_best_high         retained mass minus the best policy's, on the prompts both have
-///   to_random,to_random_low,to_random_high   the same against the first policy called `random`
-///   exact_loss,relative_loss,regret          means; the losses are empty in the summary tier
-///
-/// Best is the first in rank but for `full` and `oracle`, the ends of the scale, whose rows leave to_best empty; so
-/// does the best itself, and random leaves to_random empty. Throws TableError when a column is missing.
-/// What the others hold is the median over policies.
+/// to_best compares with the first method in rank: controls and ceilings do not compete. to_random compares with the
+/// first control called `random`. Both are empty for the reference itself, to_best for ceilings too. Throws TableError
+/// when a column is missing.
 Table summarize(const Table& replay, const BootstrapOptions& options = {});
 
-/// What moving from a policy's own form to a constrained one costs: a row per budget and pair of policies (their
-/// parameters texts, free and constrained), on the prompts both can serve.
-///   budget_requested,policy,parameters,constraint,prompts,
-///   retained_mass,constrained_retained_mass,difference,difference_low,difference_high,  constrained - free, paired
-///   relative_loss,constrained_relative_loss,slots_held,constrained_slots_held
+/// A policy's parameters texts, free and under constraints.
 struct ConstrainedPair {
   std::string policy;
   std::string parameters;
   std::string constrained_parameters;
   std::string constraint;
 };
+/// What moving from a policy's own form to a constrained one costs: the table `constraints`, a row per budget and pair,
+/// on the prompts that both can serve.
 Table constraint_costs(const Table& replay, const std::vector<ConstrainedPair>& pairs,
                        const BootstrapOptions& options = {});
 

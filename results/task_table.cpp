@@ -3,6 +3,7 @@
 #include <map>
 #include <tuple>
 
+#include "results/schema.hpp"
 #include "results/statistics.hpp"
 
 namespace evictlab::results {
@@ -45,15 +46,23 @@ void add_groups(const char* name, const Table& table, const Groups& groups, Tabl
     for (const auto& [prompt, mean] : prompts) values.push_back(mean.sum / static_cast<double>(mean.count));
     const Interval interval = bootstrap_mean(values);
     const auto& [task, column, layer] = key;
-    result.add_row({task, std::string(name), table.columns()[column], layer, interval.mean, interval.low, interval.high,
-                    static_cast<std::int64_t>(values.size())});
+    Row row(result);
+    row.set("task", task)
+        .set("table", name)
+        .set("quantity", table.columns()[column])
+        .set("layer", layer)
+        .set("mean", interval.mean)
+        .set("low", interval.low)
+        .set("high", interval.high)
+        .set("prompts", values.size());
+    result.add_row(std::move(row));
   }
 }
 
 }  // namespace
 
 Table task_table(const Table& layers, const Table& attention) {
-  Table result({"task", "table", "quantity", "layer", "mean", "low", "high", "prompts"});
+  Table result = new_table("tasks");
   add_groups("layers", layers, groups_of(layers, layers.column("dispersion")), result);
   add_groups("attention", attention, groups_of(attention, attention.column("entropy_nats")), result);
   return result;

@@ -1,6 +1,10 @@
 #include "sim/replay/kept_overlap.hpp"
 
 #include <bit>
+#include <utility>
+
+#include "results/run_table.hpp"
+#include "results/schema.hpp"
 
 namespace evictlab::sim {
 namespace {
@@ -30,8 +34,7 @@ KeptOverlap::KeptOverlap(std::span<const Budget> budgets, Index query_heads, boo
     : budget_(budgets[budgets.size() / 2].text()),
       query_heads_(static_cast<std::size_t>(query_heads)),
       fixed_too_(fixed_too),
-      table_({"prompt", "task", "policy", "parameters", "other_policy", "other_parameters", "budget_requested",
-              "overlap"}) {}
+      table_(results::new_table("kept_overlap")) {}
 
 void KeptOverlap::add(const RetentionRecord& record) {
   if (record.budget.text() != budget_ || (record.policy.allocator->traits().ignores_budget && !fixed_too_)) return;
@@ -60,8 +63,11 @@ void KeptOverlap::compare() {
         }
       }
       const double count = static_cast<double>(kept_[i].layers.size() * query_heads_);
-      table_.add_row({prompt_, task_, kept_[i].policy, kept_[i].parameters, kept_[j].policy, kept_[j].parameters,
-                      budget_, sum / count});
+      results::Row row(table_);
+      row.set("prompt", prompt_).set("task", task_).set(results::kBudgetColumn, budget_).set("overlap", sum / count);
+      row.set("policy", kept_[i].policy).set("parameters", kept_[i].parameters);
+      row.set("other_policy", kept_[j].policy).set("other_parameters", kept_[j].parameters);
+      table_.add_row(std::move(row));
     }
   }
   kept_.clear();

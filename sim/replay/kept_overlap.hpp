@@ -22,8 +22,8 @@ class KeptOverlap {
   /// ignored, and policies that hold the same whatever the budget unless the constructor includes them.
   void add(const RetentionRecord& record);
 
-  /// prompt,task,policy,parameters,other_policy,other_parameters,budget_requested,overlap: one row per prompt and pair
-  /// of policies. overlap: Jaccard index of the positions that a query head sees, mean over query heads and layers.
+  /// The table kept_overlap: one row per prompt and pair of policies. overlap: Jaccard index of the positions that a
+  /// query head sees, mean over query heads and layers.
   results::Table finish();
 
  private:

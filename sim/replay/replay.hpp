@@ -50,29 +50,23 @@ struct ReplayOptions {
 
 struct ReplayResult {
   /// One row per (prompt, policy, budget, layer), layers before layer = "all": the mean over the layers,
-  /// of bytes the sum. status: ok; infeasible (the budget is below the protection; measures are empty);
-  /// degenerate (nothing was evicted, though the policy is not `full`).
-  /// prompt,task,T,policy,parameters,variant,protection,granularity,budget_requested,slots_held,bytes,layer,
-  /// retained_mass,prompt_retained_mass,ada_bound,head_bound,keptmax_bound,value_bound,exact_loss,
-  /// relative_loss,regret,status
+  /// of bytes the sum. Columns of this and the other tables: results/schema.hpp.
   results::Table replay;
-  /// Positions held per kept set: prompt,policy,parameters,budget_requested,layer,head,slots
+  /// Positions held per kept set.
   results::Table budgets;
   /// Where in the prompt they are: of a layer's kept slots, the share in each of 20 equal ranges of the
-  /// prompt: prompt,policy,parameters,budget_requested,layer,depth_bin,share
+  /// prompt.
   results::Table positions;
   /// Of the prompt's named spans, the share of positions kept, mean over kept sets; of spans of one name (distractors)
   /// the mean. depth: where the first of them begins, 0 = at the prompt's beginning, 1 = at its end. A row per layer
-  /// and for layer = "all". prompt,task,prompt_length,depth,policy,parameters,budget_requested,layer,span,retained
+  /// and for layer = "all".
   results::Table spans;
   /// What is held while the prompt is read: the bytes of all layers so far with this layer's cache still whole, and
   /// after this layer's eviction; the peak is the largest bytes_before.
-  /// prompt,policy,parameters,budget_requested,layer,bytes_before,bytes_after
   results::Table trajectory;
   /// What a run could gain in retained mass with the same slots, sim/replay/headroom.hpp: by the future's ranking, by
   /// the best counts for its own ranking (and a bound on that), by both. Empty cells where slots cannot be divided
   /// freely. Rows only where it was asked for; none of infeasible runs.
-  /// prompt,task,policy,parameters,budget_requested,slots_held,retained_mass,scoring,allocation,allocation_bound,both
   results::Table headroom;
   /// What policies have to say about how they went: on how many (prompt, budget), and about how many slots in all.
   struct NoteTotal {

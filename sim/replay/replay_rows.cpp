@@ -3,88 +3,99 @@
 #include <algorithm>
 #include <cmath>
 
+#include "results/measures.hpp"
+#include "results/run_table.hpp"
+#include "results/schema.hpp"
+
 namespace evictlab::sim {
 namespace {
 
 using results::Cell;
 
-Cell whole(Index value) { return static_cast<std::int64_t>(value); }
+using results::Measure;
+using results::Row;
+using MeasureValues = std::array<std::optional<double>, results::kMeasureCount>;  // none: not measured
 
 // The bounds need output norms; value_bound, exact_loss, relative_loss are measured in the full tier alone.
-constexpr std::size_t kMeasures = 9;
-using MeasureCells = std::array<Cell, kMeasures>;
-
-MeasureCells cells_of(const Measures& measures) {
-  const analysis::SummaryLosses& summary = measures.summary;
-  MeasureCells cells = {summary.retained_mass, summary.prompt_retained_mass};
-  if (summary.bounds) {
-    cells[2] = summary.bounds->ada;
-    cells[3] = summary.bounds->head;
-    cells[4] = summary.bounds->keptmax;
+MeasureValues measure_values(const Measures& losses) {
+  MeasureValues values;
+  const auto at = [&values](Measure measure) -> std::optional<double>& { return values[results::index_of(measure)]; };
+  at(Measure::kRetainedMass) = losses.summary.retained_mass;
+  at(Measure::kPromptRetainedMass) = losses.summary.prompt_retained_mass;
+  if (losses.summary.bounds) {
+    at(Measure::kAdaBound) = losses.summary.bounds->ada;
+    at(Measure::kHeadBound) = losses.summary.bounds->head;
+    at(Measure::kKeptMaxBound) = losses.summary.bounds->keptmax;
   }
-  if (measures.regret) cells[8] = *measures.regret;
-  if (measures.output) {
-    cells[5] = measures.output->value_bound;
-    cells[6] = measures.output->exact_loss;
-    cells[7] = measures.output->relative_loss;
+  if (losses.output) {
+    at(Measure::kValueBound) = losses.output->value_bound;
+    at(Measure::kExactLoss) = losses.output->exact_loss;
+    at(Measure::kRelativeLoss) = losses.output->relative_loss;
   }
-  return cells;
+  at(Measure::kRegret) = losses.regret;
+  return values;
 }
 
 // Empty where a layer's is: a mean over some of the layers is another measure.
-MeasureCells mean_over_layers(const std::vector<LayerOutcome>& layers) {
-  MeasureCells mean;
-  for (std::size_t m = 0; m < kMeasures; ++m) {
+MeasureValues mean_over_layers(const std::vector<LayerOutcome>& layers) {
+  MeasureValues mean;
+  for (std::size_t m = 0; m < mean.size(); ++m) {
     double sum = 0.0;
     bool complete = !layers.empty();
     for (const LayerOutcome& layer : layers) {
-      const Cell cell = cells_of(layer.measures)[m];
-      const double* value = std::get_if<double>(&cell);
-      complete = complete && value != nullptr;
-      if (value != nullptr) sum += *value;
+      const std::optional<double> value = measure_values(layer.measures)[m];
+      complete = complete && value.has_value();
+      sum += value.value_or(0.0);
     }
     if (complete) mean[m] = sum / static_cast<double>(layers.size());
   }
   return mean;
 }
 
-void add_replay_row(const RowContext& context, Cell slots_held, Cell bytes, Cell layer, const MeasureCells& measures,
-                    std::string status, ReplayResult& result) {
-  const auto& [model, prompt, policy, budget] = context;
-  std::vector<Cell> cells = {prompt.id,
-                             prompt.task,
-                             whole(prompt.future_length),
-                             policy.name,
-                             policy.parameters,
-                             policy.variant,
-                             policy.protection.text(),
-                             std::string(granularity_name(policy.granularity)),
-                             requested(budget, model),
-                             std::move(slots_held),
-                             std::move(bytes),
-                             std::move(layer)};
-  cells.insert(cells.end(), measures.begin(), measures.end());
-  cells.emplace_back(std::move(status));
-  result.replay.add_row(std::move(cells));
+/// A row with what names the run.
+Row run_row(const RowContext& context, const results::Table& table) {
+  Row row(table);
+  row.set("prompt", context.prompt.id);
+  const Policy& policy = context.policy;
+  set_run(row, {policy.name, policy.parameters}, policy.role, requested(context.budget, context.model));
+  return row;
 }
 
-std::vector<Cell> key_cells(const RowContext& context, Index layer) {
-  return {context.prompt.id, context.policy.name, context.policy.parameters, requested(context.budget, context.model),
-          whole(layer)};
+/// What a run holds in a layer, or over all of them.
+struct Held {
+  std::optional<double> slots;
+  std::optional<std::int64_t> bytes;
+};
+
+void add_replay_row(const RowContext& context, const Held& held, Cell layer, const MeasureValues& values,
+                    const char* status, ReplayResult& result) {
+  const Policy& policy = context.policy;
+  Row row = run_row(context, result.replay);
+  row.set("task", context.prompt.task)
+      .set("T", context.prompt.future_length)
+      .set("variant", policy.variant)
+      .set("protection", policy.protection.text())
+      .set("granularity", granularity_name(policy.granularity))
+      .set("slots_held", held.slots)
+      .set("bytes", held.bytes)
+      .set("layer", std::move(layer))
+      .set("status", status);
+  for (const results::MeasureInfo& measure : results::measures()) {
+    row.set(measure.column, values[results::index_of(measure.id)]);
+  }
+  result.replay.add_row(std::move(row));
 }
 
 void add_budget_and_position_rows(const RowContext& context, const LayerOutcome& outcome, ReplayResult& result) {
   for (std::size_t set = 0; set < outcome.set_counts.size(); ++set) {
-    std::vector<Cell> cells = key_cells(context, outcome.layer);
-    cells.emplace_back(static_cast<std::int64_t>(set));
-    cells.emplace_back(whole(outcome.set_counts[set]));
-    result.budgets.add_row(std::move(cells));
+    Row row = run_row(context, result.budgets);
+    row.set("layer", outcome.layer).set("head", set).set("slots", outcome.set_counts[set]);
+    result.budgets.add_row(std::move(row));
   }
   for (std::size_t bin = 0; outcome.depth_shares && bin < kDepthBins; ++bin) {
-    std::vector<Cell> cells = key_cells(context, outcome.layer);
-    cells.emplace_back(static_cast<std::int64_t>(bin));
-    cells.emplace_back((*outcome.depth_shares)[bin]);
-    result.positions.add_row(std::move(cells));
+    Row row = run_row(context, result.positions);
+    row.set("layer", outcome.layer).set("depth_bin", bin).set("share", (*outcome.depth_shares)[bin]);
+    result.positions.add_row(std::move(row));
   }
 }
 
@@ -127,9 +138,14 @@ std::vector<NamedSpans> by_name(const trace::PromptInfo& prompt) {
 
 void add_span_rows(const RowContext& context, const std::vector<LayerOutcome>& layers, ReplayResult& result) {
   const auto add = [&](const NamedSpans& span, Cell layer, double retained) {
-    result.spans.add_row({context.prompt.id, context.prompt.task, whole(context.prompt.prompt_length), span.depth,
-                          context.policy.name, context.policy.parameters, requested(context.budget, context.model),
-                          std::move(layer), span.name, retained});
+    Row row = run_row(context, result.spans);
+    row.set("task", context.prompt.task)
+        .set("prompt_length", context.prompt.prompt_length)
+        .set("depth", span.depth)
+        .set("layer", std::move(layer))
+        .set("span", span.name)
+        .set("retained", retained);
+    result.spans.add_row(std::move(row));
   };
   for (const NamedSpans& span : by_name(context.prompt)) {
     double sum = 0.0;
@@ -138,7 +154,7 @@ void add_span_rows(const RowContext& context, const std::vector<LayerOutcome>& l
       double share = 0.0;
       for (const std::size_t member : span.members) share += layer.span_shares[member];
       share /= static_cast<double>(span.members.size());
-      add(span, whole(layer.layer), share);
+      add(span, layer.layer, share);
       sum += share;
     }
     add(span, "all", sum / static_cast<double>(layers.size()));
@@ -148,7 +164,7 @@ void add_span_rows(const RowContext& context, const std::vector<LayerOutcome>& l
 }  // namespace
 
 Cell requested(const Budget& budget, const trace::ModelInfo& model) {
-  if (budget.unit() == Budget::Unit::kSlots) return whole(budget.to_slots(model, 0));
+  if (budget.unit() == Budget::Unit::kSlots) return results::cell_of(budget.to_slots(model, 0));
   return budget.text();
 }
 
@@ -177,37 +193,14 @@ void LayerOutcome::count(const HeldLayer& held, Granularity granularity, bool wa
 }
 
 ReplayResult empty_result() {
-  return {
-      results::Table({"prompt",
-                      "task",
-                      "T",
-                      "policy",
-                      "parameters",
-                      "variant",
-                      "protection",
-                      "granularity",
-                      "budget_requested",
-                      "slots_held",
-                      "bytes",
-                      "layer",
-                      "retained_mass",
-                      "prompt_retained_mass",
-                      "ada_bound",
-                      "head_bound",
-                      "keptmax_bound",
-                      "value_bound",
-                      "exact_loss",
-                      "relative_loss",
-                      "regret",
-                      "status"}),
-      results::Table({"prompt", "policy", "parameters", "budget_requested", "layer", "head", "slots"}),
-      results::Table({"prompt", "policy", "parameters", "budget_requested", "layer", "depth_bin", "share"}),
-      results::Table({"prompt", "task", "prompt_length", "depth", "policy", "parameters", "budget_requested", "layer",
-                      "span", "retained"}),
-      results::Table({"prompt", "policy", "parameters", "budget_requested", "layer", "bytes_before", "bytes_after"}),
-      results::Table({"prompt", "task", "policy", "parameters", "budget_requested", "slots_held", "retained_mass",
-                      "scoring", "allocation", "allocation_bound", "both"}),
-      {}};
+  const auto table = [](const char* name) { return results::new_table(name); };
+  return {.replay = table("replay"),
+          .budgets = table("budgets"),
+          .positions = table("positions"),
+          .spans = table("spans"),
+          .trajectory = table("trajectory"),
+          .headroom = table("headroom"),
+          .notes = {}};
 }
 
 void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers, ReplayResult& result) {
@@ -219,26 +212,25 @@ void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers
   bool all_kept = true;
   for (const LayerOutcome& layer : layers) {
     const std::int64_t layer_bytes = std::llround(layer.slots_held * slot_bytes);
-    add_replay_row(context, layer.slots_held, layer_bytes, whole(layer.layer), cells_of(layer.measures),
+    add_replay_row(context, {layer.slots_held, layer_bytes}, layer.layer, measure_values(layer.measures),
                    status(layer.nothing_evicted), result);
     add_budget_and_position_rows(context, layer, result);
     slots += layer.slots_held;
     bytes += layer_bytes;
     all_kept = all_kept && layer.nothing_evicted;
   }
-  add_replay_row(context, slots / static_cast<double>(layers.size()), bytes, "all", mean_over_layers(layers),
+  add_replay_row(context, {slots / static_cast<double>(layers.size()), bytes}, "all", mean_over_layers(layers),
                  status(all_kept), result);
   add_span_rows(context, layers, result);
 }
 
 void add_trajectory(const RowContext& context, const std::vector<TrajectoryPoint>& trajectory, ReplayResult& result) {
   const double slot_bytes = static_cast<double>(context.model.kv_heads * context.model.slot_bytes());
+  const auto bytes = [slot_bytes](double slots) { return std::llround(slots * slot_bytes); };
   for (const TrajectoryPoint& point : trajectory) {
-    std::vector<Cell> cells = key_cells(context, point.layer);
-    for (const double slots : {point.before, point.after}) {
-      cells.emplace_back(static_cast<std::int64_t>(std::llround(slots * slot_bytes)));
-    }
-    result.trajectory.add_row(std::move(cells));
+    Row row = run_row(context, result.trajectory);
+    row.set("layer", point.layer).set("bytes_before", bytes(point.before)).set("bytes_after", bytes(point.after));
+    result.trajectory.add_row(std::move(row));
   }
 }
 
@@ -246,29 +238,23 @@ void add_headroom(const RowContext& context, const std::vector<LayerOutcome>& la
                   const std::optional<Headroom>& headroom, ReplayResult& result) {
   double slots = 0.0;
   for (const LayerOutcome& layer : layers) slots += layer.slots_held;
-  const MeasureCells mean = mean_over_layers(layers);
-  std::vector<Cell> cells = {context.prompt.id,
-                             context.prompt.task,
-                             context.policy.name,
-                             context.policy.parameters,
-                             requested(context.budget, context.model),
-                             slots / static_cast<double>(layers.size()),
-                             mean[0],
-                             mean[8]};
+  const MeasureValues mean = mean_over_layers(layers);
+  Row row = run_row(context, result.headroom);
+  row.set("task", context.prompt.task)
+      .set("slots_held", slots / static_cast<double>(layers.size()))
+      .set("retained_mass", mean[results::index_of(Measure::kRetainedMass)])
+      .set("scoring", mean[results::index_of(Measure::kRegret)]);  // the oracle with the same counts
   if (headroom) {
-    cells.insert(cells.end(), {headroom->allocation, headroom->allocation_bound, headroom->both});
-  } else {
-    cells.insert(cells.end(), 3, Cell());
+    row.set("allocation", headroom->allocation)
+        .set("allocation_bound", headroom->allocation_bound)
+        .set("both", headroom->both);
   }
-  result.headroom.add_row(std::move(cells));
+  result.headroom.add_row(std::move(row));
 }
 
 void add_infeasible(const RowContext& context, ReplayResult& result) {
-  const MeasureCells none;
-  for (const Index layer : context.prompt.layers) {
-    add_replay_row(context, {}, {}, whole(layer), none, "infeasible", result);
-  }
-  add_replay_row(context, {}, {}, "all", none, "infeasible", result);
+  for (const Index layer : context.prompt.layers) add_replay_row(context, {}, layer, {}, "infeasible", result);
+  add_replay_row(context, {}, "all", {}, "infeasible", result);
 }
 
 }  // namespace evictlab::sim

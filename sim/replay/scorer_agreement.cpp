@@ -9,6 +9,7 @@
 #include "core/parallel.hpp"
 #include "core/select.hpp"
 #include "results/rank_correlation.hpp"
+#include "results/schema.hpp"
 #include "sim/policy/future.hpp"
 #include "sim/replay/eviction.hpp"
 
@@ -75,7 +76,7 @@ results::Table scorer_table(const trace::Source& source, std::span<const Policy>
     for (const Policy& policy : policies) check_needs(policy, prompt);
     total += static_cast<double>(prompt.layers.size());
   }
-  results::Table table({"prompt", "task", "layer", "policy", "parameters", "spearman", "recall"});
+  results::Table table = results::new_table("scorers");
   double done = 0.0;
   for (std::size_t p = 0; p < source.prompts().size(); ++p) {
     const trace::PromptInfo& prompt = source.prompts()[p];
@@ -88,8 +89,12 @@ results::Table scorer_table(const trace::Source& source, std::span<const Policy>
     for (std::size_t i = 0; i < layers.size(); ++i) {
       for (std::size_t k = 0; k < policies.size(); ++k) {
         if (!layers[i][k]) continue;
-        table.add_row({prompt.id, prompt.task, static_cast<std::int64_t>(prompt.layers[i]), policies[k].name,
-                       policies[k].parameters, layers[i][k]->spearman, layers[i][k]->recall});
+        results::Row row(table);
+        row.set("prompt", prompt.id).set("task", prompt.task).set("layer", prompt.layers[i]);
+        row.set("policy", policies[k].name).set("parameters", policies[k].parameters);
+        row.set("role", role_name(policies[k].role));
+        row.set("spearman", layers[i][k]->spearman).set("recall", layers[i][k]->recall);
+        table.add_row(std::move(row));
       }
     }
     done += static_cast<double>(prompt.layers.size());

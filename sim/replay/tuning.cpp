@@ -9,6 +9,8 @@
 #include <set>
 
 #include "core/text.hpp"
+#include "results/run_table.hpp"
+#include "results/schema.hpp"
 #include "sim/policy/registry.hpp"
 #include "sim/policy/types.hpp"
 
@@ -60,37 +62,36 @@ bool has_all(const PolicySpec& spec, std::span<const TunedParameter> grid) {
   });
 }
 
-// Retained mass by budget, policy text and prompt, where feasible; and which prompts each half has.
-struct Masses {
-  std::map<std::pair<std::string, std::string>, std::map<std::string, std::pair<double, double>>> of;  // mass, slots
-  std::vector<std::string> budgets;
+/// Runs that measure the retained mass of all prompts, and which prompts parameters are selected on.
+struct TuningRuns {
+  std::vector<results::BudgetRuns> budgets;
   std::vector<std::string> prompts;
   std::set<std::string> chosen_on;
 };
 
-Masses read(const Table& replay) {
-  Masses masses;
+TuningRuns tuning_runs(const Table& replay) {
+  results::require_columns(replay, {"task", "layer", "retained_mass", "slots_held"});
+  const std::vector<results::Run> runs = results::runs_over_layers(replay);
+  TuningRuns tuning{results::by_budget(runs), results::prompts_of(runs), {}};
   std::map<std::string, std::size_t> of_task;
-  std::set<std::string> seen_budgets;
-  std::set<std::string> seen_prompts;
-  const auto column = [&](const char* name) { return replay.column(name); };
-  const std::size_t prompt = column("prompt"), task = column("task"), policy = column("policy"),
-                    parameters = column("parameters"), budget = column("budget_requested"), layer = column("layer"),
-                    mass = column("retained_mass"), slots = column("slots_held");
-  for (std::size_t row = 0; row < replay.rows(); ++row) {
-    if (replay.text(row, layer) != "all") continue;
-    const std::string id = replay.text(row, prompt);
-    if (seen_prompts.insert(id).second) {
-      masses.prompts.push_back(id);
-      if (of_task[replay.text(row, task)]++ % 2 == 0) masses.chosen_on.insert(id);
-    }
-    if (seen_budgets.insert(replay.text(row, budget)).second) masses.budgets.push_back(replay.text(row, budget));
-    const auto value = replay.number(row, mass);
-    if (!value) continue;
-    const std::string text = fmt::format("{}({})", replay.text(row, policy), replay.text(row, parameters));
-    masses.of[{replay.text(row, budget), text}][id] = {*value, replay.number(row, slots).value_or(0.0)};
+  std::set<std::string> seen;
+  for (const results::Run& run : runs) {
+    if (seen.insert(run.prompt).second && of_task[run.task]++ % 2 == 0) tuning.chosen_on.insert(run.prompt);
   }
-  return masses;
+  return tuning;
+}
+
+/// A candidate's runs at a budget, if they serve all prompts.
+struct ServedPrompts {
+  std::map<std::string, double> mass;  // by prompt
+  double slots = 0.0;                  // mean over prompts
+};
+
+std::optional<ServedPrompts> served(const results::BudgetRuns& budget, const Policy& policy, std::size_t prompts) {
+  const results::PolicyRuns* runs = budget.find({policy.name, policy.parameters});
+  if (runs == nullptr) return std::nullopt;
+  ServedPrompts served{runs->values(results::Measure::kRetainedMass), runs->mean_slots()};
+  return served.mass.size() == prompts ? std::optional(std::move(served)) : std::nullopt;
 }
 
 }  // namespace
@@ -143,48 +144,49 @@ std::vector<TunedPolicy> tuned_policies(std::span<const PolicySpec> specs, std::
 }
 
 Table tuning(const Table& replay, std::span<const TunedPolicy> policies, const results::BootstrapOptions& options) {
-  const Masses masses = read(replay);
-  Table table({"budget_requested", "policy", "parameters", "slots_held", "prompts_chosen_on", "retained_mass_chosen_on",
-               "prompts", "retained_mass", "given_retained_mass", "gain", "gain_low", "gain_high"});
-  for (const std::string& budget : masses.budgets) {
+  const TuningRuns runs = tuning_runs(replay);
+  Table table = results::new_table("tune");
+  for (const results::BudgetRuns& budget : runs.budgets) {
     for (const TunedPolicy& tuned : policies) {
       std::vector<const Policy*> candidates = {&tuned.given};
       for (const Policy& candidate : tuned.candidates) candidates.push_back(&candidate);
       const Policy* best = nullptr;
       double best_mass = 0.0;
+      ServedPrompts chosen;
       for (const Policy* candidate : candidates) {
-        const auto found = masses.of.find({budget, candidate->text()});
-        if (found == masses.of.end() || found->second.size() != masses.prompts.size()) continue;
+        auto own = served(budget, *candidate, runs.prompts.size());
+        if (!own) continue;
         double sum = 0.0;
-        for (const std::string& prompt : masses.chosen_on) sum += found->second.at(prompt).first;
-        const double mass = sum / static_cast<double>(masses.chosen_on.size());
-        if (best == nullptr || mass > best_mass) std::tie(best, best_mass) = std::pair(candidate, mass);
+        for (const std::string& prompt : runs.chosen_on) sum += own->mass.at(prompt);
+        const double mass = sum / static_cast<double>(runs.chosen_on.size());
+        if (best != nullptr && mass <= best_mass) continue;
+        best = candidate;
+        best_mass = mass;
+        chosen = std::move(*own);
       }
-      const auto given = masses.of.find({budget, tuned.given.text()});
-      if (best == nullptr || given == masses.of.end() || given->second.size() != masses.prompts.size()) continue;
-      const auto& chosen = masses.of.at({budget, best->text()});
+      const auto given = served(budget, tuned.given, runs.prompts.size());
+      if (best == nullptr || !given) continue;
       std::vector<double> own, as_given;
-      double slots = 0.0;
-      for (const std::string& prompt : masses.prompts) {
-        slots += chosen.at(prompt).second;
-        if (masses.chosen_on.contains(prompt)) continue;
-        own.push_back(chosen.at(prompt).first);
-        as_given.push_back(given->second.at(prompt).first);
+      for (const std::string& prompt : runs.prompts) {
+        if (runs.chosen_on.contains(prompt)) continue;
+        own.push_back(chosen.mass.at(prompt));
+        as_given.push_back(given->mass.at(prompt));
       }
-      std::vector<results::Cell> cells = {budget,
-                                          best->name,
-                                          best->parameters,
-                                          slots / static_cast<double>(masses.prompts.size()),
-                                          static_cast<std::int64_t>(masses.chosen_on.size()),
-                                          best_mass,
-                                          static_cast<std::int64_t>(own.size())};
-      if (own.empty()) {  // a single prompt is all needed for choosing
-        cells.insert(cells.end(), 5, results::Cell());
-      } else {
+      results::Row row(table);
+      set_run(row, {best->name, best->parameters}, best->role, budget.budget_text)
+          .set("slots_held", chosen.slots)
+          .set("prompts_chosen_on", runs.chosen_on.size())
+          .set("retained_mass_chosen_on", best_mass)
+          .set("prompts", own.size());
+      if (!own.empty()) {  // a single prompt is all needed for choosing
         const auto gain = results::bootstrap_paired_difference(own, as_given, options);
-        cells.insert(cells.end(), {results::mean(own), results::mean(as_given), gain.mean, gain.low, gain.high});
+        row.set("retained_mass", results::mean(own))
+            .set("given_retained_mass", results::mean(as_given))
+            .set("gain", gain.mean)
+            .set("gain_low", gain.low)
+            .set("gain_high", gain.high);
       }
-      table.add_row(std::move(cells));
+      table.add_row(std::move(row));
     }
   }
   return table;

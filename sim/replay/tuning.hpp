@@ -34,11 +34,9 @@ struct TunedPolicy {
 std::vector<TunedPolicy> tuned_policies(std::span<const PolicySpec> specs, std::span<const TunedParameter> grid);
 
 /// The best candidate of each policy at each budget, by mean retained mass on every second prompt of each task; told on
-/// the others, against the policy as given. One row per (budget, policy) in the order of the table:
-///   budget_requested,policy,parameters,slots_held,prompts_chosen_on,retained_mass_chosen_on,
-///   prompts,retained_mass,given_retained_mass,gain,gain_low,gain_high
-/// parameters are the chosen ones; the gain is paired, with a bootstrap interval over prompts. Candidates infeasible on
-/// a prompt are not chosen; a policy with none left has no row.
+/// the others, against the policy as given. One row per (budget, policy) in the order of
+/// the table: the table `tune`. Its parameters are the chosen ones; the gain is paired, with a bootstrap interval over
+/// prompts. Candidates infeasible on a prompt are not chosen; a policy with none left has no row.
 results::Table tuning(const results::Table& replay, std::span<const TunedPolicy> policies,
                       const results::BootstrapOptions& options = {});
 

@@ -136,7 +136,7 @@ TEST(Calibration, WithoutAPromptInCommonThereAreRowsAndNoNumbers) {
   EXPECT_TRUE(std::holds_alternative<std::monostate>(cell(found, "all", "ada_bound", "tau_b")));
 }
 
-// The mean of (7 p + 3) % 5 over ten prompts is 2.
+// The means of (7 p) % 5 and (7 p + 3) % 5 over ten prompts are 2.
 TEST(Outcomes, DifferencesArePairedOverPrompts) {
   const Table found = outcomes(tables(10).validate);
   const auto row_of = [&](const std::string& policy, const std::string& task) {
@@ -152,7 +152,7 @@ TEST(Outcomes, DifferencesArePairedOverPrompts) {
   const auto number = [&](std::size_t row, const char* column) { return found.number(row, found.column(column)); };
   EXPECT_NEAR(number(row_of("b", "all"), "mean").value(), 0.00202, 1e-9);
   EXPECT_NEAR(number(row_of("b", "all"), "to_full").value(), 0.00202, 1e-9);
-  EXPECT_NEAR(number(row_of("b", "all"), "to_best").value(), 0.00192, 1e-9);  // random's is 0.0001
+  EXPECT_NEAR(number(row_of("b", "all"), "to_best").value(), 0.001, 1e-9);  // random's 0.0001 does not compete
   EXPECT_FALSE(number(row_of("full", "all"), "to_best"));
   EXPECT_EQ(found.text(row_of("a", "even"), found.column("prompts")), "5");
 }

@@ -85,6 +85,37 @@ TEST(Summary, PoliciesAreComparedOnPromptsThatBothHave) {
   EXPECT_EQ(text(2, "retained_mass"), "");
 }
 
+// A composition that reads the future leads, a control comes second: the method is the best all the same.
+TEST(Summary, TheBestIsAMethodWhateverReadsTheFutureIsCalled) {
+  Table table(
+      {"prompt", "policy", "parameters", "role", "budget_requested", "slots_held", "layer", "retained_mass", "status"});
+  const auto add_run = [&](const char* parameters, const char* role, const char* policy, double mass) {
+    table.add_row(Row(table)
+                      .set("prompt", "a")
+                      .set("policy", policy)
+                      .set("parameters", parameters)
+                      .set("role", role)
+                      .set("budget_requested", 16)
+                      .set("slots_held", 10.0)
+                      .set("layer", "all")
+                      .set("retained_mass", mass)
+                      .set("status", "ok"));
+  };
+  add_run("scorer=future", "ceiling", "compose", 0.9);
+  add_run("seed=1", "control", "random", 0.6);
+  add_run("scorer=cake", "method", "compose", 0.5);
+  add_run("window=8", "method", "snapkv", 0.4);
+  const Table summary = summarize(table);
+  const auto number = [&](std::size_t row, const char* column) { return summary.number(row, summary.column(column)); };
+  EXPECT_EQ(summary.text(0, summary.column("role")), "ceiling");
+  EXPECT_EQ(number(0, "rank"), 1.0);
+  EXPECT_FALSE(number(0, "to_best").has_value());               // a ceiling
+  EXPECT_NEAR(number(1, "to_best").value(), 0.6 - 0.5, 1e-12);  // a control may lead the best method
+  EXPECT_FALSE(number(2, "to_best").has_value());               // the best
+  EXPECT_NEAR(number(3, "to_best").value(), 0.4 - 0.5, 1e-12);  // not 0.4 - 0.9
+  EXPECT_NEAR(number(3, "to_random").value(), 0.4 - 0.6, 1e-12);
+}
+
 TEST(Summary, ATableWithoutTheColumnsIsRefused) {
   Table table({"prompt", "policy"});
   table.add_row({"a", "full"});

@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "core/parallel.hpp"
+#include "results/schema.hpp"
 #include "sim/policy/registry.hpp"
 #include "sim/replay/eviction.hpp"
 #include "trace/synthetic.hpp"
@@ -19,7 +20,6 @@ namespace evictlab::sim {
 namespace {
 
 using results::Table;
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
@@ -66,16 +66,20 @@ class Rows {
   const Table& table_;
 };
 
-TEST(Replay, TablesHaveTheDocumentedColumns) {
-  EXPECT_THAT(everything().replay.columns(),
-              ElementsAre("prompt", "task", "T", "policy", "parameters", "variant", "protection", "granularity",
-                          "budget_requested", "slots_held", "bytes", "layer", "retained_mass", "prompt_retained_mass",
-                          "ada_bound", "head_bound", "keptmax_bound", "value_bound", "exact_loss", "relative_loss",
-                          "regret", "status"));
-  EXPECT_THAT(everything().budgets.columns(),
-              ElementsAre("prompt", "policy", "parameters", "budget_requested", "layer", "head", "slots"));
-  EXPECT_THAT(everything().positions.columns(),
-              ElementsAre("prompt", "policy", "parameters", "budget_requested", "layer", "depth_bin", "share"));
+TEST(Replay, TablesHaveTheColumnsOfTheirSchema) {
+  EXPECT_EQ(everything().replay.columns(), results::new_table("replay").columns());
+  EXPECT_EQ(everything().budgets.columns(), results::new_table("budgets").columns());
+  EXPECT_EQ(everything().positions.columns(), results::new_table("positions").columns());
+}
+
+TEST(Replay, RowsSayTheRoleOfTheirPolicy) {
+  const Rows rows(everything().replay);
+  for (std::size_t row = 0; row < rows.size(); ++row) {
+    const std::string policy = rows.text(row, "policy");
+    const bool ceiling = policy == "full" || policy == "oracle";
+    const bool control = policy == "random" || policy == "protect-only";
+    EXPECT_EQ(rows.text(row, "role"), ceiling ? "ceiling" : control ? "control" : "method") << policy;
+  }
 }
 
 TEST(Replay, RowsComeByPromptPolicyBudgetAndLayer) {
