@@ -8,6 +8,8 @@
 #include <optional>
 #include <vector>
 
+#include "cli/number_text.hpp"
+
 namespace evictlab::cli {
 namespace {
 
@@ -31,10 +33,6 @@ constexpr Column kColumns[] = {
     {"shift_normalized", "shift", "{:.4f}", 9},     {"preference_share", "CAKE", "{:.3f}", 8},
     {"retained_share", "DynamicKV", "{:.3f}", 11},  {"window_hit_rate", "foreseen", "{:.3f}", 10},
 };
-
-std::string number(std::optional<double> value, const char* format) {
-  return value ? fmt::format(fmt::runtime(format), *value) : std::string("-");
-}
 
 /// The layers of the largest shares, "3 5 4".
 std::string leading(const std::map<int, double>& shares) {
@@ -86,7 +84,8 @@ std::string analysis_summary(const Table& tasks) {
   for (const int number_of_layer : layers) {
     text += fmt::format("{:>7}", number_of_layer);
     for (const Column& column : kColumns) {
-      text += fmt::format("{:>{}}", number(at(kAll, column.quantity, number_of_layer), column.format), column.width);
+      text +=
+          fmt::format("{:>{}}", number_text(at(kAll, column.quantity, number_of_layer), column.format), column.width);
     }
     text += '\n';
   }
@@ -105,7 +104,7 @@ std::string difference_summary(const Table& differences) {
   const std::size_t quantity = differences.column("quantity");
   const std::size_t task = differences.column("task");
   const auto cell = [&](std::size_t row, const char* column) {
-    return number(differences.number(row, differences.column(column)), "{:.4g}");
+    return number_text(differences.number(row, differences.column(column)), "{:.4g}");
   };
   std::string text = fmt::format(
       "\nHow far CAKE's preferences over layers lie apart (0: the same, 1: disjoint)\n\n"

@@ -11,7 +11,7 @@
 namespace evictlab::cli {
 namespace {
 
-void declare(Options& options) {
+void declare_import(Options& options) {
   options.positional("attention",
                      "one .npy or .safetensors file per prompt: [L, H, queries, positions], as "
                      "output_attentions gives",
@@ -63,7 +63,7 @@ int run_import(const Arguments& arguments) {
   Options options("import", "ATTENTION ... --out TRACE --prompt-length N|--future T [OPTION ...]",
                   "Makes a trace of attention probabilities that a framework returned, so that policies can be\n"
                   "replayed on them (docs/importing.md).");
-  declare(options);
+  declare_import(options);
   if (!options.parse(arguments)) return 0;
   use_threads(options);
   lab::ImportOutcome outcome;

@@ -37,7 +37,7 @@ struct Task {
   Range layers;
 };
 
-struct Kind {
+struct DatasetKind {
   Index datasets = 0;
   std::uint64_t bytes = 0;
 };
@@ -46,7 +46,7 @@ struct Kind {
 struct Contents {
   std::map<std::string, Task> tasks;
   std::vector<trace::TraceReader::DatasetInfo> datasets;
-  std::map<std::string, Kind> kinds;  // by the dataset's name
+  std::map<std::string, DatasetKind> kinds;  // by the dataset's name
   std::uint64_t bytes = 0;
 };
 
@@ -69,7 +69,7 @@ Contents contents_of(const trace::TraceReader& trace) {
   }
   contents.datasets = trace.datasets();
   for (const auto& dataset : contents.datasets) {
-    Kind& kind = contents.kinds[kind_of(dataset.path)];
+    DatasetKind& kind = contents.kinds[kind_of(dataset.path)];
     ++kind.datasets;
     kind.bytes += dataset.bytes;
     contents.bytes += dataset.bytes;

@@ -13,7 +13,7 @@
 namespace evictlab::cli {
 namespace {
 
-void declare(Options& options) {
+void declare_record(Options& options) {
   declare_prompts(options);
   options.value("out", "TRACE", "", "the trace to make");
   declare_tier_and_dtype(options, "summary", "float16");
@@ -67,7 +67,7 @@ int run_record(const Arguments& arguments) {
   Options options("record", "--model DIR --prompts FILE.jsonl --out TRACE [OPTION ...]",
                   "Lets a model read prompts once and records its per-layer attention state to a trace.\n"
                   "Killed at any moment, it loses at most the prompt it was in: give the same command again to go on.");
-  declare(options);
+  declare_record(options);
   if (!options.parse(arguments)) return 0;
   use_threads(options);
   lab::RecordOutcome outcome;

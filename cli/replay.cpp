@@ -10,7 +10,7 @@
 namespace evictlab::cli {
 namespace {
 
-void declare(Options& options) {
+void declare_replay(Options& options) {
   options.positional("trace", "the trace: a file or a directory of parts", Options::Count::kOne);
   declare_policies(options);
   options.value("out", "FILE.csv", "", "the table to write");
@@ -49,7 +49,7 @@ int run_replay(const Arguments& arguments) {
       "Replays eviction policies at budgets from a recorded trace: what each keeps, what that costs, and how\n"
       "far it is from the oracle. Writes the table, budgets.csv, positions.csv, spans.csv, trajectory.csv\n"
       "and kept_overlap.csv beside it, and a manifest.");
-  declare(options);
+  declare_replay(options);
   if (!options.parse(arguments)) return 0;
 
   use_threads(options);

@@ -4,17 +4,13 @@
 
 #include <algorithm>
 
+#include "cli/number_text.hpp"
 #include "results/labels.hpp"
 
 namespace evictlab::cli {
 namespace {
 
 using results::Table;
-
-std::string number(const Table& table, std::size_t row, const char* column, const char* format) {
-  const auto value = table.number(row, table.column(column));
-  return value ? fmt::format(fmt::runtime(format), *value) : std::string("-");
-}
 
 /// "+0.112 [+0.090, +0.134]", or "-" where there is nothing to compare.
 std::string difference(const Table& table, std::size_t row, const std::string& column) {
@@ -27,7 +23,7 @@ std::string difference(const Table& table, std::size_t row, const std::string& c
 
 /// Why a policy is not ranked, or on how many prompts it could not be.
 std::string remark(const Table& summary, std::size_t row) {
-  const std::string infeasible = number(summary, row, "infeasible", "{:.0f}");
+  const std::string infeasible = number_text(summary, row, "infeasible", "{:.0f}");
   std::string text;
   if (infeasible != "0" && infeasible != "-") text = ", budget below protection on " + infeasible;
   const bool held = summary.number(row, summary.column("slots_held")).has_value();
@@ -54,12 +50,12 @@ std::string replay_summary(const Table& summary) {
       text += fmt::format("\nbudget {}\n  {:>2}  {:<{}}{:>7}{:>9}{:>9}{:>9}   {:<26}{:<26}{}\n", block, "#", "policy",
                           width, "slots", "retained", "regret", "loss", "to the best", "to random", "prompts");
     }
-    text += fmt::format("  {:>2}  {:<{}}{:>7}{:>9}{:>9}{:>9}   {:<26}{:<26}{}\n",
-                        number(summary, row, "rank", "{:.0f}"), names[row], width,
-                        number(summary, row, "slots_held", "{:.1f}"), number(summary, row, "retained_mass", "{:.4f}"),
-                        number(summary, row, "regret", "{:.4f}"), number(summary, row, "relative_loss", "{:.4f}"),
-                        difference(summary, row, "to_best"), difference(summary, row, "to_random"),
-                        number(summary, row, "prompts", "{:.0f}") + remark(summary, row));
+    text += fmt::format(
+        "  {:>2}  {:<{}}{:>7}{:>9}{:>9}{:>9}   {:<26}{:<26}{}\n", number_text(summary, row, "rank", "{:.0f}"),
+        names[row], width, number_text(summary, row, "slots_held", "{:.1f}"),
+        number_text(summary, row, "retained_mass", "{:.4f}"), number_text(summary, row, "regret", "{:.4f}"),
+        number_text(summary, row, "relative_loss", "{:.4f}"), difference(summary, row, "to_best"),
+        difference(summary, row, "to_random"), number_text(summary, row, "prompts", "{:.0f}") + remark(summary, row));
   }
   return text;
 }
@@ -74,10 +70,10 @@ std::string constraints_summary(const Table& costs) {
   text +=
       fmt::format("  {:>8}  {:<{}}{:>9}{:>13}   {}\n", "budget", "policy", width, "free", "constrained", "difference");
   for (std::size_t row = 0; row < costs.rows(); ++row) {
-    text +=
-        fmt::format("  {:>8}  {:<{}}{:>9}{:>13}   {}\n", costs.text(row, costs.column(results::kBudgetColumn)),
-                    costs.text(row, costs.column("policy")), width, number(costs, row, "retained_mass", "{:.4f}"),
-                    number(costs, row, "constrained_retained_mass", "{:.4f}"), difference(costs, row, "difference"));
+    text += fmt::format(
+        "  {:>8}  {:<{}}{:>9}{:>13}   {}\n", costs.text(row, costs.column(results::kBudgetColumn)),
+        costs.text(row, costs.column("policy")), width, number_text(costs, row, "retained_mass", "{:.4f}"),
+        number_text(costs, row, "constrained_retained_mass", "{:.4f}"), difference(costs, row, "difference"));
   }
   return text;
 }

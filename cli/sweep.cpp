@@ -10,7 +10,7 @@
 namespace evictlab::cli {
 namespace {
 
-void declare(Options& options) {
+void declare_sweep(Options& options) {
   options.positional("trace", "the traces, of one model: files or directories of parts", Options::Count::kMany);
   declare_policies(options);
   options.value("out", "DIR", "", "where to leave the tables: replay.csv, summary.csv, headroom.csv, ...");
@@ -47,7 +47,7 @@ int run_sweep(const Arguments& arguments) {
       "Replays every policy at every budget of a range: one ranking a policy serves all budgets. Tells how\n"
       "far each is from the best possible, and whether better scoring or better allocation could gain it.\n"
       "A sweep that was stopped goes on with the same command. Under mpirun, prompts are spread over ranks.");
-  declare(options);
+  declare_sweep(options);
   lab::Ranks ranks;
   ranks.wait_for_first();  // what is wrong is said once
   if (!options.parse(arguments)) {

@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <vector>
 
+#include "cli/number_text.hpp"
 #include "results/labels.hpp"
+#include "results/rows.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -15,19 +18,6 @@ using results::Table;
 
 constexpr std::size_t kMostBudgets = 8;
 constexpr std::size_t kMostPolicies = 15;
-
-/// At most `most` of the items, evenly spread, the first and the last among them.
-std::vector<std::string> spread(const std::vector<std::string>& items, std::size_t most) {
-  if (items.size() <= most) return items;
-  std::vector<std::string> chosen;
-  for (std::size_t i = 0; i < most; ++i) chosen.push_back(items[i * (items.size() - 1) / (most - 1)]);
-  return chosen;
-}
-
-std::string number(const Table& table, std::size_t row, const char* column, const char* format) {
-  const auto value = table.number(row, table.column(column));
-  return value ? fmt::format(fmt::runtime(format), *value) : std::string("-");
-}
 
 std::size_t width_of(const std::vector<std::string>& names) {
   std::size_t width = 8;
@@ -45,12 +35,12 @@ std::string sweep_summary(const Table& summary) {
     const std::string current = summary.text(row, budget);
     if (std::ranges::find(budgets, current) == budgets.end()) budgets.push_back(current);
   }
-  const std::vector<std::string> shown = spread(budgets, kMostBudgets);
+  const std::vector<std::string> shown = results::spread(budgets, kMostBudgets);
   std::map<std::string, std::map<std::string, std::string>> cells;  // policy → budget → retained mass
   std::map<std::string, std::pair<double, int>> means;
   std::set<std::string> excessive;  // hold more than the others at some budget
   for (std::size_t row = 0; row < summary.rows(); ++row) {
-    cells[names[row]][summary.text(row, budget)] = number(summary, row, "retained_mass", "{:.4f}");
+    cells[names[row]][summary.text(row, budget)] = number_text(summary, row, "retained_mass", "{:.4f}");
     if (const auto mass = summary.number(row, summary.column("retained_mass"))) {
       if (!summary.number(row, summary.column("rank"))) excessive.insert(names[row]);
       means[names[row]].first += *mass;
@@ -131,11 +121,11 @@ std::string tuning_summary(const Table& tuning) {
       "  {:>8}  {:<{}}{:>10}{:>10}   {}\n",
       "budget", "policy", width, "given", "tuned", "gain");
   for (std::size_t row = 0; row < tuning.rows(); ++row) {
-    text += fmt::format("  {:>8}  {:<{}}{:>10}{:>10}   {} [{}, {}]\n",
-                        tuning.text(row, tuning.column(results::kBudgetColumn)), names[row], width,
-                        number(tuning, row, "given_retained_mass", "{:.4f}"),
-                        number(tuning, row, "retained_mass", "{:.4f}"), number(tuning, row, "gain", "{:+.4f}"),
-                        number(tuning, row, "gain_low", "{:+.4f}"), number(tuning, row, "gain_high", "{:+.4f}"));
+    text += fmt::format(
+        "  {:>8}  {:<{}}{:>10}{:>10}   {} [{}, {}]\n", tuning.text(row, tuning.column(results::kBudgetColumn)),
+        names[row], width, number_text(tuning, row, "given_retained_mass", "{:.4f}"),
+        number_text(tuning, row, "retained_mass", "{:.4f}"), number_text(tuning, row, "gain", "{:+.4f}"),
+        number_text(tuning, row, "gain_low", "{:+.4f}"), number_text(tuning, row, "gain_high", "{:+.4f}"));
   }
   return text;
 }

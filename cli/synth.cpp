@@ -33,7 +33,7 @@ std::vector<HeadKind> parse_kinds(const std::string& text) {
   return kinds;
 }
 
-void declare(Options& options) {
+void declare_synth(Options& options) {
   options.value("out", "FILE", "", "the trace to make");
   options.value("seed", "N", "1", "the same seed and options give the same trace");
   options.value("prompts", "N", "4", "how many prompts");
@@ -82,7 +82,7 @@ int run_synth(const Arguments& arguments) {
   Options options("synth", "--out FILE [option ...]",
                   "Makes a trace from a seed alone, with attention patterns whose answers are known in closed form: "
                   "test data, and input of any size for timing.");
-  declare(options);
+  declare_synth(options);
   if (!options.parse(arguments)) return 0;
   const trace::SyntheticOptions synthetic = synthetic_options(options);
   use_threads(options);

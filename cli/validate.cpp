@@ -11,7 +11,7 @@
 namespace evictlab::cli {
 namespace {
 
-void declare(Options& options) {
+void declare_validate(Options& options) {
   declare_prompts(options);
   declare_policies(options);
   options.value("out", "DIR", "", "where to leave the tables: validate.csv, outcomes.csv, calibration.csv, ...");
@@ -49,7 +49,7 @@ int run_validate(const Arguments& arguments) {
       "Runs the model with its KV cache really compacted by every policy at every budget: what becomes of its\n"
       "next-token distributions and its answers, and how well the replay of the same prompts predicts it.\n"
       "One that was stopped goes on with the same command. Under mpirun, prompts are spread over ranks.");
-  declare(options);
+  declare_validate(options);
   lab::Ranks ranks;
   ranks.wait_for_first();  // what is wrong is said once
   if (!options.parse(arguments)) {

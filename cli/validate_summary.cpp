@@ -6,6 +6,7 @@
 #include <map>
 #include <vector>
 
+#include "cli/number_text.hpp"
 #include "results/labels.hpp"
 #include "results/rows.hpp"
 
@@ -18,18 +19,13 @@ std::string text_of(const Table& table, std::size_t row, const char* column) {
   return table.text(row, table.column(column));
 }
 
-std::string number_of(const Table& table, std::size_t row, const char* column, const char* format) {
-  const auto value = table.number(row, table.column(column));
-  return value ? fmt::format(fmt::runtime(format), *value) : std::string("-");
-}
-
 /// "0.0123 [0.0100, 0.0150]"
 std::string with_interval(const Table& table, std::size_t row, const std::string& name, const char* format) {
-  const std::string mean = number_of(table, row, name.c_str(), format);
+  const std::string mean = number_text(table, row, name, format);
   if (mean == "-") return mean;
   const std::string prefix = name == "mean" ? "" : name + "_";
-  return fmt::format("{} [{}, {}]", mean, number_of(table, row, (prefix + "low").c_str(), format),
-                     number_of(table, row, (prefix + "high").c_str(), format));
+  return fmt::format("{} [{}, {}]", mean, number_text(table, row, prefix + "low", format),
+                     number_text(table, row, prefix + "high", format));
 }
 
 /// What is shown of a policy at a budget.
@@ -95,13 +91,13 @@ std::string calibration_summary(const results::Calibration& calibration) {
   for (std::size_t row = 0; row < measures.rows(); ++row) {
     if (results::RowView(measures, row).budget() != "all") continue;
     const std::string own = text_of(measures, row, "status");
-    ceiling = number_of(measures, row, "ceiling", "{:.2f}");
+    ceiling = number_text(measures, row, "ceiling", "{:.2f}");
     if (own != "ok" && !own.starts_with("not measured")) status = own;
     if (!measures.number(row, measures.column("tau_b"))) continue;
     text += fmt::format("  {:<22}{:>26}{:>12}{:>12}  {}\n", text_of(measures, row, "measure"),
                         with_interval(measures, row, "tau_b", "{:.2f}"),
-                        number_of(measures, row, "tau_b_first_half", "{:.2f}"),
-                        number_of(measures, row, "tau_b_second_half", "{:.2f}"),
+                        number_text(measures, row, "tau_b_first_half", "{:.2f}"),
+                        number_text(measures, row, "tau_b_second_half", "{:.2f}"),
                         text_of(measures, row, "chosen") == "yes" ? "chosen on the first half" : "");
   }
   text += fmt::format("\n  the live order of half the prompts agrees with the other half's by {}\n", ceiling);
