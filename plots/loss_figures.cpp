@@ -69,7 +69,9 @@ ShadedRange shaded_range(const Panel& panel) {
   ShadedRange range;
   for (const auto& line : panel.lines) {
     if (line.first->role == Role::kCeiling && range.ceiling == nullptr) range.ceiling = &line;
-    if (line.first->role == Role::kControl && range.control == nullptr) range.control = &line;
+    if (line.first->role != Role::kControl || range.control != nullptr || range.ceiling == nullptr) continue;
+    // A control that holds the same slots at every budget (protect-only) bounds no area.
+    if (line.second.size() > 1 || range.ceiling->second.size() == 1) range.control = &line;
   }
   return range;
 }
