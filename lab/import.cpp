@@ -8,8 +8,8 @@
 
 #include "core/error.hpp"
 #include "core/interrupt.hpp"
-#include "runtime/attention_arrays.hpp"
-#include "trace/imported.hpp"
+#include "trace/imports/attention_arrays.hpp"
+#include "trace/imports/imported_layer.hpp"
 #include "trace/io/writer.hpp"
 
 namespace evictlab::lab {
@@ -17,7 +17,7 @@ namespace {
 
 using trace::Index;
 
-trace::ModelInfo imported_model(const ImportOptions& options, const runtime::AttentionArrays& arrays) {
+trace::ModelInfo imported_model(const ImportOptions& options, const trace::AttentionArrays& arrays) {
   trace::ModelInfo model;
   model.name = options.model;
   model.architecture = "imported";
@@ -38,7 +38,7 @@ trace::ModelInfo imported_model(const ImportOptions& options, const runtime::Att
 }
 
 /// n, from --prompt-length or --future.
-Index imported_length(const ImportOptions& options, const runtime::AttentionArrays& arrays, const std::string& file) {
+Index imported_length(const ImportOptions& options, const trace::AttentionArrays& arrays, const std::string& file) {
   if (options.prompt_length.has_value() == options.future.has_value()) {
     throw core::InputError("import: give --prompt-length or --future: which of the queries are the future");
   }
@@ -55,7 +55,7 @@ Index imported_length(const ImportOptions& options, const runtime::AttentionArra
   return length;
 }
 
-trace::PromptInfo imported_prompt(const ImportOptions& options, const runtime::AttentionArrays& arrays,
+trace::PromptInfo imported_prompt(const ImportOptions& options, const trace::AttentionArrays& arrays,
                                   const std::filesystem::path& file) {
   trace::PromptInfo info;
   info.id = file.stem().string();
@@ -73,13 +73,13 @@ trace::PromptInfo imported_prompt(const ImportOptions& options, const runtime::A
 }
 
 /// Unknown tokens are 0.
-std::vector<std::int32_t> imported_tokens(const runtime::AttentionArrays& arrays) {
+std::vector<std::int32_t> imported_tokens(const trace::AttentionArrays& arrays) {
   std::vector<std::int32_t> tokens = arrays.tokens();
   tokens.resize(static_cast<std::size_t>(arrays.positions()));
   return tokens;
 }
 
-trace::LayerData layer_of_arrays(const runtime::AttentionArrays& arrays, const trace::ModelInfo& model,
+trace::LayerData layer_of_arrays(const trace::AttentionArrays& arrays, const trace::ModelInfo& model,
                                  const trace::PromptInfo& info, Index layer) {
   const auto read = [&](Index head, Index row, std::span<double> out) { arrays.copy_row(layer, head, row, out); };
   trace::LayerData data = trace::imported_layer(trace::layer_shape(model, info, layer), {arrays.rows(), read},
@@ -92,7 +92,7 @@ trace::LayerData layer_of_arrays(const runtime::AttentionArrays& arrays, const t
 }
 
 struct Import {
-  runtime::AttentionArrays arrays;
+  trace::AttentionArrays arrays;
   trace::PromptInfo info;
 };
 
@@ -101,10 +101,10 @@ std::vector<Import> open_imports(const ImportOptions& options) {
   std::vector<Import> imports;
   std::set<std::string> ids;
   for (const std::filesystem::path& file : options.files) {
-    runtime::AttentionArrays arrays{file};
+    trace::AttentionArrays arrays{file};
     trace::PromptInfo info = imported_prompt(options, arrays, file);
     if (!imports.empty()) {
-      const runtime::AttentionArrays& first = imports.front().arrays;
+      const trace::AttentionArrays& first = imports.front().arrays;
       if (arrays.layers() != first.layers() || arrays.query_heads() != first.query_heads()) {
         throw core::InputError(
             "{}: {} layers and {} query heads, but {} has {} and {}: prompts of one model belong in "

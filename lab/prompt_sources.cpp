@@ -6,7 +6,7 @@
 
 #include "core/error.hpp"
 #include "core/file.hpp"
-#include "runtime/prompt_template.hpp"
+#include "runtime/prompts/prompt_template.hpp"
 
 namespace evictlab::lab {
 namespace {

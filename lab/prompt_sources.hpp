@@ -5,8 +5,8 @@
 #include <optional>
 #include <vector>
 
-#include "runtime/needle.hpp"
-#include "runtime/prompts.hpp"
+#include "runtime/prompts/needle.hpp"
+#include "runtime/prompts/prompts.hpp"
 #include "runtime/recorder.hpp"
 
 // From the prompts that a user names to tokens that a model can read.

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "runtime/model_error.hpp"
+#include "core/message.hpp"
 
 namespace evictlab::runtime {
 namespace {
@@ -90,12 +90,12 @@ constexpr Architecture kArchitectures[] = {kLlama, mistral(), qwen2(), qwen3(), 
 
 std::span<const Architecture> architectures() { return kArchitectures; }
 
-const Architecture& find_architecture(std::string_view name, std::string_view where) {
-  const auto* const found = std::ranges::find(kArchitectures, name, &Architecture::name);
+const Architecture& find_architecture(const core::JsonNode& name) {
+  const auto* const found = std::ranges::find(kArchitectures, name.string(), &Architecture::name);
   if (found != std::end(kArchitectures)) return *found;
   std::vector<std::string_view> known;
   for (const Architecture& architecture : kArchitectures) known.push_back(architecture.name);
-  throw ModelError("{}: architecture '{}' is not supported; known: {}", where, name, fmt::join(known, ", "));
+  name.fail("{} is not supported; known: {}", core::quote(name.string()), fmt::join(known, ", "));
 }
 
 std::string module_name(std::string_view pattern, Eigen::Index layer) {

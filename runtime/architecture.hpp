@@ -6,6 +6,8 @@
 
 #include <Eigen/Core>
 
+#include "core/json.hpp"
+
 namespace evictlab::runtime {
 
 /// Which layers see only the last positions.
@@ -54,8 +56,8 @@ struct Architecture {
 /// Every architecture the runtime knows.
 std::span<const Architecture> architectures();
 
-/// The row of that name. Throws ModelError naming the architecture and those known; `where` names the file.
-const Architecture& find_architecture(std::string_view name, std::string_view where);
+/// The row of the architecture that a config.json names. Fails for one that is not known, naming those that are.
+const Architecture& find_architecture(const core::JsonNode& name);
 
 /// A module's name in a given layer.
 std::string module_name(std::string_view pattern, Eigen::Index layer);

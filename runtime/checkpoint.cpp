@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <memory>
-#include <nlohmann/json.hpp>
 
-#include "runtime/json.hpp"
+#include "core/json.hpp"
+#include "core/message.hpp"
 #include "runtime/model_error.hpp"
 
 namespace evictlab::runtime {
@@ -14,20 +14,18 @@ namespace {
 
 /// Which shard each tensor is in, as the index says.
 std::map<std::string, std::string> read_weight_map(const std::filesystem::path& path) {
-  const nlohmann::json index = read_object(path);
-  const auto map = index.find("weight_map");
-  if (map == index.end() || !map->is_object() || map->empty()) {
-    throw ModelError("{}: weight_map is missing, expected an object from tensor to file", path.string());
-  }
+  const auto index = core::JsonDocument::read<ModelError>(path);
+  const core::JsonNode map = index.root().at("weight_map");
   std::map<std::string, std::string> files;
-  for (const auto& [tensor, file] : map->items()) {
+  for (const auto& [tensor, file] : map.members()) {
     // A plain name: an index must not reach outside its directory.
-    const std::string name = file.is_string() ? file.get<std::string>() : "";
+    const std::string& name = file.string();
     if (name.empty() || std::filesystem::path(name).filename() != name) {
-      throw ModelError("{}: tensor '{}' is in file {}, expected a file's name", path.string(), tensor, file.dump());
+      file.fail("expected the name of a file in the same directory, got {}", core::quote(name));
     }
     files.emplace(tensor, name);
   }
+  if (files.empty()) map.fail("is empty");
   return files;
 }
 
@@ -47,7 +45,7 @@ Checkpoint::Checkpoint(const std::filesystem::path& directory) : directory_(dire
 
 void Checkpoint::open_single(const std::filesystem::path& path) {
   files_.emplace_back(path);
-  for (const StoredTensor& tensor : files_.back().tensors()) tensors_.emplace(tensor.name, &tensor);
+  for (const core::StoredTensor& tensor : files_.back().tensors()) tensors_.emplace(tensor.name, &tensor);
 }
 
 void Checkpoint::open_shards(const std::filesystem::path& index_path) {
@@ -57,7 +55,7 @@ void Checkpoint::open_shards(const std::filesystem::path& index_path) {
   files_.reserve(names.size());  // tensors_ points into them
   for (const std::string& name : names) {
     files_.emplace_back(directory_ / name);
-    for (const StoredTensor& tensor : files_.back().tensors()) {
+    for (const core::StoredTensor& tensor : files_.back().tensors()) {
       const auto listed = shard_of.find(tensor.name);
       if (listed == shard_of.end() || listed->second != name) {
         throw ModelError("{}: holds tensor '{}', which {} lists {}", files_.back().path().string(), tensor.name,
@@ -74,27 +72,29 @@ void Checkpoint::open_shards(const std::filesystem::path& index_path) {
   }
 }
 
-const StoredTensor& Checkpoint::require(const std::string& name, const std::vector<std::uint64_t>& shape) {
+const core::StoredTensor& Checkpoint::require(const std::string& name, const std::vector<std::uint64_t>& shape) {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) {
-    throw ModelError("{}: tensor '{}' is missing, expected shape {}", directory_.string(), name, shape_text(shape));
+    throw ModelError("{}: tensor '{}' is missing, expected shape {}", directory_.string(), name,
+                     core::shape_text(shape));
   }
-  const StoredTensor& tensor = *found->second;
+  const core::StoredTensor& tensor = *found->second;
   if (tensor.shape != shape) {
     throw ModelError("{}: tensor '{}' has shape {}, but config.json asks for {}", directory_.string(), name,
-                     shape_text(tensor.shape), shape_text(shape));
+                     core::shape_text(tensor.shape), core::shape_text(shape));
   }
   used_.insert(name);
   return tensor;
 }
 
 WeightMatrix Checkpoint::matrix(const std::string& name, Index rows, Index columns) {
-  const StoredTensor& tensor = require(name, {static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(columns)});
+  const core::StoredTensor& tensor =
+      require(name, {static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(columns)});
   return {weight_type(tensor, directory_.string()), tensor.bytes, rows, columns};
 }
 
 std::vector<float> Checkpoint::vector(const std::string& name, Index size) {
-  const StoredTensor& tensor = require(name, {static_cast<std::uint64_t>(size)});
+  const core::StoredTensor& tensor = require(name, {static_cast<std::uint64_t>(size)});
   std::vector<float> values(static_cast<std::size_t>(size));
   WeightMatrix(weight_type(tensor, directory_.string()), tensor.bytes, 1, size).copy_rows(0, values);
   return values;
@@ -104,7 +104,7 @@ void Checkpoint::require_all_used(const std::set<std::string>& ignored, std::str
   for (const auto& [name, tensor] : tensors_) {
     if (!used_.contains(name) && !ignored.contains(name) && !name.ends_with(ignored_suffix)) {
       throw ModelError("{}: tensor '{}' {} has no place in the model config.json describes", directory_.string(), name,
-                       shape_text(tensor->shape));
+                       core::shape_text(tensor->shape));
     }
   }
 }
@@ -115,7 +115,7 @@ std::string Checkpoint::fingerprint() const {
   for (const auto& [name, tensor] : tensors_) {
     // Lengths are part of it, so that no two different checkpoints give the same stream.
     const std::string description =
-        fmt::format("{}:{}{}{}:", name.size(), name, tensor->dtype, shape_text(tensor->shape));
+        fmt::format("{}:{}{}{}:", name.size(), name, tensor->dtype, core::shape_text(tensor->shape));
     XXH3_128bits_update(state.get(), description.data(), description.size());
     XXH3_128bits_update(state.get(), tensor->bytes.data(), tensor->bytes.size());
   }

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "runtime/safetensors.hpp"
+#include "core/safetensors.hpp"
 #include "runtime/weights.hpp"
 
 namespace evictlab::runtime {
@@ -39,11 +39,11 @@ class Checkpoint {
  private:
   void open_single(const std::filesystem::path& path);
   void open_shards(const std::filesystem::path& index_path);
-  const StoredTensor& require(const std::string& name, const std::vector<std::uint64_t>& shape);
+  const core::StoredTensor& require(const std::string& name, const std::vector<std::uint64_t>& shape);
 
   std::filesystem::path directory_;
-  std::vector<SafetensorsFile> files_;
-  std::map<std::string, const StoredTensor*, std::less<>> tensors_;
+  std::vector<core::SafetensorsFile> files_;
+  std::map<std::string, const core::StoredTensor*, std::less<>> tensors_;
   std::set<std::string, std::less<>> used_;
 };
 

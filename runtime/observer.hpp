@@ -19,17 +19,18 @@ class ForwardObserver {
   virtual ~ForwardObserver() = default;
 
   /// On the calling thread, before the attention of `layer`.
-  virtual void on_layer_states(Index layer, const LayerStates& states);
+  virtual void on_layer_states(Index /*layer*/, const LayerStates& /*states*/) {}
 
   /// The softmax rows really used: [rows, slots] of query head `query_head` for the queries at positions
   /// first_position, first_position + 1, ... Columns are slots of the kv head's cache (positions, as long as
   /// nothing was evicted); those after a query's own are exactly 0. Query heads of one kv head come one
   /// after the other, each in ascending order of queries, from one thread; different kv heads come
   /// concurrently. Valid during the call.
-  virtual void on_attention(Index layer, Index query_head, Index first_position, const RowMatrixView& probabilities);
+  virtual void on_attention(Index /*layer*/, Index /*query_head*/, Index /*first_position*/,
+                            const RowMatrixView& /*probabilities*/) {}
 
   /// On the calling thread, when `layer` is done.
-  virtual void on_layer_end(Index layer);
+  virtual void on_layer_end(Index /*layer*/) {}
 };
 
 }  // namespace evictlab::runtime

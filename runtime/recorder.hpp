@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/prompts.hpp"
+#include "runtime/prompts/prompts.hpp"
 #include "runtime/sampling.hpp"
 #include "runtime/transformer.hpp"
 #include "trace/io/writer.hpp"

@@ -23,24 +23,24 @@ std::string_view type_name(Type type) {
   return std::ranges::find(kTypes, type, &std::pair<std::string_view, Type>::second)->first;
 }
 
-Type read_type(const ConfigKeys& keys) {
+Type read_type(const core::JsonNode& keys) {
   // Checkpoints from before transformers 4.45 say "type".
-  const std::string name = keys.text("rope_type").value_or(keys.text("type").value_or("default"));
+  const std::string name = keys.find_string("rope_type").value_or(keys.find_string("type").value_or("default"));
   const auto found = std::ranges::find(kTypes, name, &std::pair<std::string_view, Type>::first);
   if (found != kTypes.end()) return found->second;
   std::string known;
   for (const auto& [type, value] : kTypes) known += fmt::format("{}{}", known.empty() ? "" : ", ", type);
-  throw ModelError("{}: rope type '{}' is not supported; known: {}", keys.where(), name, known);
+  keys.fail("rope type '{}' is not supported; known: {}", name, known);
 }
 
-void read_llama3(const ConfigKeys& keys, RopeConfig& rope) {
-  rope.factor = keys.positive("factor");
-  rope.low_freq_factor = keys.positive("low_freq_factor");
-  rope.high_freq_factor = keys.positive("high_freq_factor");
-  rope.original_positions = keys.size("original_max_position_embeddings", kMostPositions);
+void read_llama3(const core::JsonNode& keys, RopeConfig& rope) {
+  rope.factor = keys.at("factor").positive();
+  rope.low_freq_factor = keys.at("low_freq_factor").positive();
+  rope.high_freq_factor = keys.at("high_freq_factor").positive();
+  rope.original_positions = keys.at("original_max_position_embeddings").integer(1, kMostPositions);
   if (rope.low_freq_factor >= rope.high_freq_factor) {
-    throw ModelError("{}: low_freq_factor is {}, expected less than high_freq_factor {}", keys.where(),
-                     rope.low_freq_factor, rope.high_freq_factor);
+    keys.fail("low_freq_factor is {}, expected less than high_freq_factor {}", rope.low_freq_factor,
+              rope.high_freq_factor);
   }
 }
 
@@ -50,45 +50,44 @@ double yarn_sharpening(double factor, double mscale) {
   return factor <= 1.0 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
 }
 
-void read_yarn(const ConfigKeys& keys, Index max_positions, RopeConfig& rope) {
+void read_yarn(const core::JsonNode& keys, Index max_positions, RopeConfig& rope) {
   rope.original_positions =
-      keys.optional_size("original_max_position_embeddings", kMostPositions).value_or(max_positions);
-  rope.factor = keys.optional_positive("factor").value_or(static_cast<double>(max_positions) /
-                                                          static_cast<double>(rope.original_positions));
-  rope.beta_fast = keys.optional_positive("beta_fast").value_or(rope.beta_fast);
-  rope.beta_slow = keys.optional_positive("beta_slow").value_or(rope.beta_slow);
+      keys.find_integer("original_max_position_embeddings", 1, kMostPositions).value_or(max_positions);
+  rope.factor = keys.find_positive("factor").value_or(static_cast<double>(max_positions) /
+                                                      static_cast<double>(rope.original_positions));
+  rope.beta_fast = keys.find_positive("beta_fast").value_or(rope.beta_fast);
+  rope.beta_slow = keys.find_positive("beta_slow").value_or(rope.beta_slow);
   if (rope.beta_slow > rope.beta_fast) {
-    throw ModelError("{}: beta_slow is {}, expected at most beta_fast {}", keys.where(), rope.beta_slow,
-                     rope.beta_fast);
+    keys.fail("beta_slow is {}, expected at most beta_fast {}", rope.beta_slow, rope.beta_fast);
   }
   rope.truncate = keys.flag("truncate", true);
-  const auto mscale = keys.optional_positive("mscale");
-  const auto mscale_all = keys.optional_positive("mscale_all_dim");
+  const auto mscale = keys.find_positive("mscale");
+  const auto mscale_all = keys.find_positive("mscale_all_dim");
   const double sharpening = mscale && mscale_all
                                 ? yarn_sharpening(rope.factor, *mscale) / yarn_sharpening(rope.factor, *mscale_all)
                                 : yarn_sharpening(rope.factor, 1.0);
-  rope.attention_factor = keys.optional_positive("attention_factor").value_or(sharpening);
+  rope.attention_factor = keys.find_positive("attention_factor").value_or(sharpening);
 }
 
-void refuse_partial_rotation(const ConfigKeys& keys) {
-  const double share = keys.optional_positive("partial_rotary_factor").value_or(1.0);
+void refuse_partial_rotation(const core::JsonNode& keys) {
+  const double share = keys.find_positive("partial_rotary_factor").value_or(1.0);
   if (share != 1.0) {
-    throw ModelError("{}: partial_rotary_factor {} is not supported; expected 1", keys.where(), share);
+    keys.fail("partial_rotary_factor {} is not supported; expected 1", share);
   }
 }
 
-void read_parameters(const ConfigKeys& keys, Index max_positions, RopeConfig& rope) {
-  rope.theta = keys.optional_positive("rope_theta").value_or(rope.theta);
+void read_parameters(const core::JsonNode& keys, Index max_positions, RopeConfig& rope) {
+  rope.theta = keys.find_positive("rope_theta").value_or(rope.theta);
   refuse_partial_rotation(keys);
   rope.type = read_type(keys);
   switch (rope.type) {
     case Type::kDefault:
       break;
     case Type::kLinear:
-      rope.factor = keys.positive("factor");
+      rope.factor = keys.at("factor").positive();
       break;
     case Type::kDynamic:
-      rope.factor = keys.positive("factor");
+      rope.factor = keys.at("factor").positive();
       rope.original_positions = max_positions;
       break;
     case Type::kLlama3:
@@ -116,12 +115,12 @@ std::string describe(const RopeConfig& rope) {
   return text + ")";
 }
 
-RopeConfig read_rope_config(const ConfigKeys& keys, Index max_positions) {
+RopeConfig read_rope_config(const core::JsonNode& keys, Index max_positions) {
   RopeConfig rope;
-  rope.theta = keys.optional_positive("rope_theta").value_or(rope.theta);
+  rope.theta = keys.find_positive("rope_theta").value_or(rope.theta);
   refuse_partial_rotation(keys);
-  if (const auto scaling = keys.object("rope_scaling")) read_parameters(*scaling, max_positions, rope);
-  if (const auto parameters = keys.object("rope_parameters")) read_parameters(*parameters, max_positions, rope);
+  if (const auto scaling = keys.find("rope_scaling")) read_parameters(*scaling, max_positions, rope);
+  if (const auto parameters = keys.find("rope_parameters")) read_parameters(*parameters, max_positions, rope);
   return rope;
 }
 

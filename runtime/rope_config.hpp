@@ -2,11 +2,15 @@
 
 #include <string>
 
-#include "runtime/config_keys.hpp"
+#include "core/json.hpp"
+#include "trace/tensor.hpp"
 
 namespace evictlab::runtime {
 
 using trace::Index;
+
+/// Far beyond any model, small enough that no product of two sizes overflows.
+inline constexpr Index kMostPositions = 1 << 30;
 
 /// Rotary position encoding: pairs (i, i + d/2) of a query or key turn by position * frequency_i. How the types change
 /// frequency_i = theta^(-2i/d) is said at rope_frequencies().
@@ -31,7 +35,7 @@ std::string describe(const RopeConfig& rope);
 
 /// The rotary parameters of a config.json, in either notation: rope_theta with rope_scaling, or rope_parameters.
 /// `max_positions` is its max_position_embeddings. Throws ModelError: an unknown type is named with those known.
-RopeConfig read_rope_config(const ConfigKeys& keys, Index max_positions);
+RopeConfig read_rope_config(const core::JsonNode& keys, Index max_positions);
 
 /// How many positions a model with max_position_embeddings = `max_positions` reads: linear and dynamic scaling multiply
 /// them by their factor, YaRN the original ones; the other types leave them as they are.

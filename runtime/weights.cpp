@@ -25,7 +25,7 @@ void convert(std::span<const std::byte> bytes, std::span<float> out) {
 
 }  // namespace
 
-WeightType weight_type(const StoredTensor& tensor, const std::string& where) {
+WeightType weight_type(const core::StoredTensor& tensor, const std::string& where) {
   if (tensor.dtype == "F32") return WeightType::kFloat32;
   if (tensor.dtype == "F16") return WeightType::kFloat16;
   if (tensor.dtype == "BF16") return WeightType::kBFloat16;

@@ -4,7 +4,7 @@
 #include <span>
 #include <string>
 
-#include "runtime/safetensors.hpp"
+#include "core/safetensors.hpp"
 #include "trace/tensor.hpp"
 
 namespace evictlab::runtime {
@@ -14,7 +14,7 @@ using trace::Index;
 enum class WeightType { kFloat32, kFloat16, kBFloat16 };
 
 /// The type of a tensor that can be a weight. Throws ModelError naming any other; `where` names its model.
-WeightType weight_type(const StoredTensor& tensor, const std::string& where);
+WeightType weight_type(const core::StoredTensor& tensor, const std::string& where);
 
 /// A weight [rows, columns] as it is stored, or some rows of one, in memory that belongs to someone else.
 class WeightMatrix {

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "runtime/prompts.hpp"
+#include "runtime/prompts/prompts.hpp"
 #include "runtime/recorder.hpp"
 #include "sim/policy/policy.hpp"
 

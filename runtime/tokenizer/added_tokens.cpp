@@ -5,13 +5,13 @@
 #include <algorithm>
 #include <unordered_set>
 
-#include "runtime/tokenizer/oniguruma.hpp"
+#include "runtime/tokenizer/error.hpp"
 #include "runtime/tokenizer/utf8.hpp"
 
 namespace evictlab::runtime {
 namespace {
 
-AddedToken read_token(const JsonNode& node) {
+AddedToken read_token(const core::JsonNode& node) {
   return {.id = static_cast<std::int32_t>(node.at("id").integer(0, kMaxTokenId)),
           .content = node.at("content").string(),
           .text = node.at("content").string(),
@@ -55,29 +55,30 @@ std::optional<LongestMatch::Match> LongestMatch::find(std::string_view text, std
   return std::nullopt;
 }
 
-AddedTokens::AddedTokens(const JsonNode& list, const Vocabulary& vocabulary, const Normalizer& normalizer)
-    : word_(Regex::pcre2(fmt::format("[{}]", kRustWordMembers))) {
+AddedTokens::AddedTokens(const std::optional<core::JsonNode>& list, const Vocabulary& vocabulary,
+                         const Normalizer& normalizer)
+    : word_(Regex::compile(kRustWord)) {
   std::unordered_set<std::string> contents;
   // The tokenizers library numbers the tokens it does not find in the vocabulary by itself.
   auto next_id = static_cast<std::int32_t>(vocabulary.size());
-  for (const JsonNode& node : list.items()) {
+  for (const core::JsonNode& node : list ? list->items() : std::vector<core::JsonNode>{}) {
     AddedToken token = read_token(node);
     if (token.content.empty()) node.fail("the content is empty");
-    if (!contents.insert(token.content).second) node.fail("{} is listed twice", shown(token.content));
+    if (!contents.insert(token.content).second) node.fail("{} is listed twice", core::quote(token.content));
     const auto known = vocabulary.id(token.content);
     const std::int32_t expected = known ? *known : next_id;
     if (token.id != expected) {
-      node.fail("{} has the id {}; {} gives it {}", shown(token.content), token.id,
+      node.fail("{} has the id {}; {} gives it {}", core::quote(token.content), token.id,
                 known ? "the vocabulary" : "its place after the other tokens", expected);
     }
     if (!known) {
       if (const std::string* other = vocabulary.token(token.id)) {
-        node.fail("{} has the id {} of the token {}", shown(token.content), token.id, shown(*other));
+        node.fail("{} has the id {} of the token {}", core::quote(token.content), token.id, core::quote(*other));
       }
       ++next_id;
     }
     if (token.normalized && normalizer) token.text = normalizer(align(token.content)).bytes;
-    if (token.text.empty()) node.fail("{} is empty once normalized", shown(token.content));
+    if (token.text.empty()) node.fail("{} is empty once normalized", core::quote(token.content));
     tokens_.push_back(std::move(token));
   }
   // Where two tokens normalize to the same text, a special one is found; the library leaves it to chance.

@@ -7,9 +7,9 @@
 #include <unordered_map>
 #include <vector>
 
-#include "runtime/tokenizer/json_node.hpp"
-#include "runtime/tokenizer/normalizer.hpp"
+#include "core/json.hpp"
 #include "runtime/tokenizer/pieces.hpp"
+#include "runtime/tokenizer/pipeline.hpp"
 #include "runtime/tokenizer/regex.hpp"
 #include "runtime/tokenizer/vocabulary.hpp"
 
@@ -52,9 +52,9 @@ class LongestMatch {
 
 class AddedTokens {
  public:
-  /// The "added_tokens" of a tokenizer.json. Throws TokenizerError for what is malformed or contradicts
-  /// the vocabulary, and for ids other than those the tokenizers library would give.
-  AddedTokens(const JsonNode& list, const Vocabulary& vocabulary, const Normalizer& normalizer);
+  /// Reads the "added_tokens" of a tokenizer.json, if it has them. Throws TokenizerError for what is malformed or
+  /// contradicts the vocabulary, and for ids other than those the tokenizers library would give.
+  AddedTokens(const std::optional<core::JsonNode>& list, const Vocabulary& vocabulary, const Normalizer& normalizer);
 
   const std::vector<AddedToken>& tokens() const { return tokens_; }
 

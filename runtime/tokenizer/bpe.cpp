@@ -6,6 +6,7 @@
 #include <queue>
 #include <utility>
 
+#include "runtime/tokenizer/error.hpp"
 #include "runtime/tokenizer/utf8.hpp"
 
 namespace evictlab::runtime {
@@ -14,18 +15,18 @@ namespace {
 constexpr std::int32_t kNone = -1;
 
 // The two sides of a merge, written "a b" or ["a", "b"].
-std::pair<std::string_view, std::string_view> sides(const JsonNode& merges, const nlohmann::json& merge,
-                                                    std::size_t rank) {
+std::pair<std::string_view, std::string_view> merge_sides(const core::JsonNode& merge) {
   if (merge.is_string()) {
-    const std::string_view text = merge.get_ref<const std::string&>();
+    const std::string_view text = merge.string();
     const std::size_t space = text.find(' ');
     if (space != std::string_view::npos && text.find(' ', space + 1) == std::string_view::npos) {
       return {text.substr(0, space), text.substr(space + 1)};
     }
-  } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
-    return {merge[0].get_ref<const std::string&>(), merge[1].get_ref<const std::string&>()};
+  } else if (merge.is_array() && merge.size() == 2) {
+    const std::vector<core::JsonNode> sides = merge.items();
+    return {sides[0].string(), sides[1].string()};
   }
-  merges.fail("entry {} is no merge; expected \"a b\" or [\"a\", \"b\"]", rank);
+  merge.fail("is no merge; expected \"a b\" or [\"a\", \"b\"]");
 }
 
 std::uint64_t key(std::int32_t left, std::int32_t right) {
@@ -44,22 +45,22 @@ struct Bpe::Symbol {
   bool dead = false;
 };
 
-Bpe::Bpe(const JsonNode& model)
+Bpe::Bpe(const core::JsonNode& model)
     : vocabulary_(model.at("vocab")),
       fuse_unknown_(model.flag("fuse_unk", false)),
       ignore_merges_(model.flag("ignore_merges", false)) {
-  if (const auto type = model.find("type"); type && type->string() != "BPE") model.refuse_type("BPE");
+  if (const auto type = model.find("type"); type && type->string() != "BPE") refuse_type(model, "BPE");
   for (const char* affix : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     if (const auto value = model.find(affix); value && !value->string().empty()) {
-      value->fail("{} is not supported; known: none", shown(value->string()));
+      value->fail("{} is not supported; known: none", core::quote(value->string()));
     }
   }
-  if (const auto dropout = model.find("dropout"); dropout && dropout->value() != 0) {
+  if (const auto dropout = model.find("dropout"); dropout && dropout->number() != 0) {
     dropout->fail("makes encoding random; expected null");
   }
   if (const auto unknown = model.find("unk_token")) {
     unknown_ = vocabulary_.id(unknown->string());
-    if (!unknown_) unknown->fail("{} is not in the vocabulary", shown(unknown->string()));
+    if (!unknown_) unknown->fail("{} is not in the vocabulary", core::quote(unknown->string()));
   }
   if (model.flag("byte_fallback", false)) {
     for (int byte = 0; byte < 256; ++byte) byte_tokens_.push_back(vocabulary_.id(fmt::format("<0x{:02X}>", byte)));
@@ -67,22 +68,22 @@ Bpe::Bpe(const JsonNode& model)
   read_merges(model.at("merges"));
 }
 
-void Bpe::read_merges(const JsonNode& merges) {
-  const nlohmann::json& list = merges.array();
-  merges_.reserve(list.size());
+void Bpe::read_merges(const core::JsonNode& merges) {
+  merges_.reserve(merges.size());
   std::string joined;
-  for (std::size_t rank = 0; rank < list.size(); ++rank) {
-    const auto [left, right] = sides(merges, list[rank], rank);
+  std::uint32_t rank = 0;
+  for (const core::JsonNode& merge : merges.items()) {
+    const auto [left, right] = merge_sides(merge);
     joined.assign(left).append(right);
     const auto id_of = [&](std::string_view token) {
       const auto id = vocabulary_.id(token);
-      if (!id) merges.fail("entry {} needs the token {}, which is not in the vocabulary", rank, shown(token));
+      if (!id) merge.fail("needs the token {}, which is not in the vocabulary", core::quote(token));
       return *id;
     };
     const std::int32_t left_id = id_of(left);
     const std::int32_t right_id = id_of(right);
     // Of a pair that is listed twice the later entry counts, as in the tokenizers library.
-    merges_[key(left_id, right_id)] = {static_cast<std::uint32_t>(rank), id_of(joined)};
+    merges_[key(left_id, right_id)] = {rank++, id_of(joined)};
   }
 }
 

@@ -8,7 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "runtime/tokenizer/json_node.hpp"
+#include "core/json.hpp"
 #include "runtime/tokenizer/vocabulary.hpp"
 
 namespace evictlab::runtime {
@@ -27,7 +27,7 @@ class Bpe {
  public:
   /// The "model" of a tokenizer.json. Throws TokenizerError for what is malformed and for models other
   /// than BPE, subword prefixes, word suffixes and dropout.
-  explicit Bpe(const JsonNode& model);
+  explicit Bpe(const core::JsonNode& model);
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
 
@@ -42,7 +42,7 @@ class Bpe {
   };
   struct Symbol;
 
-  void read_merges(const JsonNode& merges);
+  void read_merges(const core::JsonNode& merges);
   const Merge* find_merge(std::int32_t left, std::int32_t right) const;
   std::vector<Symbol> characters(std::string_view word) const;
   void merge(std::vector<Symbol>& symbols) const;

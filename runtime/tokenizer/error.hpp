@@ -1,9 +1,10 @@
 #pragma once
 
-#include <string>
 #include <string_view>
 
 #include "core/error.hpp"
+#include "core/json.hpp"
+#include "core/message.hpp"
 
 namespace evictlab::runtime {
 
@@ -13,7 +14,10 @@ class TokenizerError : public core::InputError {
   using core::InputError::InputError;
 };
 
-/// `text` in single quotes, fit for one line of a message: control characters escaped, cut after 60 bytes.
-std::string shown(std::string_view text);
+/// Refuses a component of a tokenizer.json whose "type" is not one of the `known`.
+[[noreturn]] inline void refuse_type(const core::JsonNode& component, std::string_view known) {
+  const core::JsonNode type = component.at("type");
+  type.fail("{} is not supported; known: {}", core::quote(type.string()), known);
+}
 
 }  // namespace evictlab::runtime

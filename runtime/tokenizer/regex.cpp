@@ -1,85 +1,106 @@
 #include "runtime/tokenizer/regex.hpp"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
+#include <oniguruma.h>
 
 #include <array>
+#include <limits>
+#include <new>
 #include <string>
 #include <utility>
 
+#include "core/message.hpp"
 #include "runtime/tokenizer/error.hpp"
-#include "runtime/tokenizer/oniguruma.hpp"
 #include "runtime/tokenizer/utf8.hpp"
 
 namespace evictlab::runtime {
 namespace {
 
-struct Free {
-  void operator()(pcre2_code* code) const { pcre2_code_free(code); }
-  void operator()(pcre2_compile_context* context) const { pcre2_compile_context_free(context); }
-  void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
-  void operator()(pcre2_match_context* context) const { pcre2_match_context_free(context); }
+struct OnigurumaFree {
+  void operator()(OnigRegex regex) const { onig_free(regex); }
+  void operator()(OnigRegion* region) const { onig_region_free(region, 1); }
+  void operator()(OnigMatchParam* parameters) const { onig_free_match_param(parameters); }
 };
 
 template <typename T>
-std::unique_ptr<T, Free> own(T* pointer) {
+std::unique_ptr<T, OnigurumaFree> owned(T* pointer) {
   if (pointer == nullptr) throw std::bad_alloc();
-  return std::unique_ptr<T, Free>(pointer);
+  return std::unique_ptr<T, OnigurumaFree>(pointer);
 }
 
-PCRE2_SPTR units(std::string_view text) { return reinterpret_cast<PCRE2_SPTR>(text.data()); }
+const OnigUChar* bytes_at(std::string_view text, std::size_t at) {
+  return reinterpret_cast<const OnigUChar*>(text.data()) + at;
+}
 
-std::string message(int error) {
-  std::array<PCRE2_UCHAR, 256> buffer{};
-  pcre2_get_error_message(error, buffer.data(), buffer.size());
-  return reinterpret_cast<const char*>(buffer.data());
+std::string error_text(int error, OnigErrorInfo* info) {
+  std::array<OnigUChar, ONIG_MAX_ERROR_MESSAGE_LEN> buffer{};
+  const int length = info != nullptr ? onig_error_code_to_str(buffer.data(), error, info)
+                                     : onig_error_code_to_str(buffer.data(), error);
+  return core::one_line({reinterpret_cast<const char*>(buffer.data()), static_cast<std::size_t>(length)});
+}
+
+void initialize_library() {
+  static const int kResult = [] {
+    OnigEncoding utf8 = ONIG_ENCODING_UTF8;
+    return onig_initialize(&utf8, 1);
+  }();
+  if (kResult != ONIG_NORMAL) throw std::bad_alloc();
 }
 
 // Far above what any tokenizer's pattern needs on one piece, reached in seconds by one that explodes.
-constexpr std::uint32_t kMatchLimit = 50'000'000;
-constexpr std::uint32_t kHeapLimitKib = 256 * 1024;
+constexpr unsigned long kMostRetries = 50'000'000;
+// An entry of the library's stack takes 40 bytes or less.
+constexpr unsigned kMostStackEntries = (256U << 20U) / 40U;
 
 }  // namespace
 
 struct Regex::Code {
-  Code(std::string_view pattern, std::string_view written, std::uint32_t options) : source(written) {
-    const auto context = own(pcre2_compile_context_create(nullptr));
-    pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
-    int error = 0;
-    PCRE2_SIZE offset = 0;
-    code.reset(pcre2_compile(units(pattern), pattern.size(), options, &error, &offset, context.get()));
-    if (!code) throw TokenizerError("pattern {}: {}", shown(source), message(error));
-    // Where the system forbids JIT compilation the interpreter gives the same result, slower.
-    pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);
+  Code(std::string_view pattern, OnigSyntaxType* syntax) : source(pattern) {
+    initialize_library();
+    OnigRegex compiled = nullptr;
+    OnigErrorInfo info = {};
+    const int result = onig_new(&compiled, bytes_at(pattern, 0), bytes_at(pattern, pattern.size()), ONIG_OPTION_NONE,
+                                ONIG_ENCODING_UTF8, syntax, &info);
+    if (result != ONIG_NORMAL) {
+      throw TokenizerError("pattern {}: {}", core::quote(source), error_text(result, &info));
+    }
+    regex.reset(compiled);
   }
 
-  std::string source;  // as the file has it, for messages
-  std::unique_ptr<pcre2_code, Free> code;
+  std::string source;
+  std::unique_ptr<std::remove_pointer_t<OnigRegex>, OnigurumaFree> regex;
 };
 
-Regex Regex::oniguruma(std::string_view pattern) {
-  constexpr std::uint32_t kOptions = PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE;
-  return Regex(std::make_shared<const Code>(pcre2_from_oniguruma(pattern), pattern, kOptions));
+Regex Regex::compile(std::string_view pattern) {
+  return Regex(std::make_shared<const Code>(pattern, ONIG_SYNTAX_DEFAULT));
 }
 
-Regex Regex::pcre2(std::string_view pattern) {
-  return Regex(std::make_shared<const Code>(pattern, pattern, PCRE2_UTF | PCRE2_UCP));
-}
+Regex Regex::literal(std::string_view text) { return Regex(std::make_shared<const Code>(text, ONIG_SYNTAX_ASIS)); }
 
-Regex Regex::literal(std::string_view text) {
-  return Regex(std::make_shared<const Code>(text, text, PCRE2_UTF | PCRE2_LITERAL));
+Regex Regex::read(const core::JsonNode& node) {
+  if (const auto text = node.find("String")) {
+    if (text->string().empty()) text->fail("is empty");
+    return literal(text->string());
+  }
+  const auto pattern = node.find("Regex");
+  if (!pattern) node.fail("expected a 'String' or a 'Regex'");
+  try {
+    return compile(pattern->string());
+  } catch (const TokenizerError& error) {
+    pattern->fail("{}", error.what());
+  }
 }
 
 struct RegexSearch::State {
-  std::unique_ptr<pcre2_match_data, Free> data;
-  std::unique_ptr<pcre2_match_context, Free> context;
+  std::unique_ptr<OnigRegion, OnigurumaFree> region = owned(onig_region_new());
+  std::unique_ptr<OnigMatchParam, OnigurumaFree> parameters = owned(onig_new_match_param());
 };
 
 RegexSearch::RegexSearch(Regex regex) : regex_(std::move(regex)), state_(std::make_unique<State>()) {
-  state_->data = own(pcre2_match_data_create(1, nullptr));  // only the whole match is of interest
-  state_->context = own(pcre2_match_context_create(nullptr));
-  pcre2_set_match_limit(state_->context.get(), kMatchLimit);
-  pcre2_set_heap_limit(state_->context.get(), kHeapLimitKib);
+  OnigMatchParam* const parameters = state_->parameters.get();
+  onig_initialize_match_param(parameters);
+  onig_set_retry_limit_in_match_of_match_param(parameters, kMostRetries);
+  onig_set_retry_limit_in_search_of_match_param(parameters, kMostRetries);
+  onig_set_match_stack_limit_size_of_match_param(parameters, kMostStackEntries);
 }
 
 RegexSearch::~RegexSearch() = default;
@@ -87,24 +108,28 @@ RegexSearch::RegexSearch(RegexSearch&&) noexcept = default;
 RegexSearch& RegexSearch::operator=(RegexSearch&&) noexcept = default;
 
 std::optional<PatternSpan> RegexSearch::next_match(std::string_view text, std::size_t from) {
-  const Regex::Code& regex = *regex_.code_;
-  const auto match = [&](std::uint32_t options) {
-    return pcre2_match(regex.code.get(), units(text), text.size(), from, options | PCRE2_NO_UTF_CHECK,
-                       state_->data.get(), state_->context.get());
-  };
-  int result = match(0);
-  // The compiled code has a small stack; the interpreter keeps its own on the heap.
-  if (result == PCRE2_ERROR_JIT_STACKLIMIT) result = match(PCRE2_NO_JIT);
-  if (result == PCRE2_ERROR_NOMATCH) return std::nullopt;
+  const Regex::Code& code = *regex_.code_;
+  const OnigUChar* const end = bytes_at(text, text.size());
+  const int result = onig_search_with_param(code.regex.get(), bytes_at(text, 0), end, bytes_at(text, from), end,
+                                            state_->region.get(), ONIG_OPTION_NONE, state_->parameters.get());
+  if (result == ONIG_MISMATCH) return std::nullopt;
   if (result < 0) {
-    throw TokenizerError("pattern {} gives up on a text of {} bytes: {}", shown(regex.source), text.size(),
-                         message(result));
+    throw TokenizerError("pattern {} gives up on a text of {} bytes: {}", core::quote(code.source), text.size(),
+                         error_text(result, nullptr));
   }
-  const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(state_->data.get());
-  return PatternSpan{bounds[0], bounds[1], true};
+  const PatternSpan match{static_cast<std::size_t>(state_->region->beg[0]),
+                          static_cast<std::size_t>(state_->region->end[0]), true};
+  // What cuts the text counts on it, whatever \K moves.
+  if (match.begin < from || match.begin > match.end) {
+    throw TokenizerError("pattern {} matches backwards", core::quote(code.source));
+  }
+  return match;
 }
 
 const std::vector<PatternSpan>& RegexSearch::spans(std::string_view text) {
+  if (text.size() > static_cast<std::size_t>(std::numeric_limits<int>::max())) {
+    throw TokenizerError("text of {} bytes; patterns read at most 2^31-1", text.size());
+  }
   spans_.clear();
   std::size_t done = 0;  // everything before is in spans_
   std::optional<std::size_t> last_end;

@@ -7,7 +7,13 @@
 #include <utility>
 #include <vector>
 
+#include "core/json.hpp"
+
 namespace evictlab::runtime {
+
+/// What Rust's regex crate takes for `\w`, as the tokenizers library uses it beside Oniguruma: for the Whitespace
+/// pre-tokenizer and for single-word tokens.
+inline constexpr std::string_view kRustWord = R"([\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}])";
 
 /// Part [begin, end) of a text: what a pattern matched, or what lies between matches.
 struct PatternSpan {
@@ -16,15 +22,16 @@ struct PatternSpan {
   bool matched = false;
 };
 
-/// A compiled pattern; cheap to copy, usable by several threads.
+/// Holds a compiled pattern of the Oniguruma library, which the tokenizers library uses as well, so that a pattern
+/// means here what it means there. Cheap to copy, usable by several threads.
 class Regex {
  public:
-  /// A pattern as tokenizer.json files write it (Oniguruma, Ruby syntax). Throws TokenizerError.
-  static Regex oniguruma(std::string_view pattern);
-  /// A pattern in PCRE2's own notation, under PCRE2_UTF | PCRE2_UCP. Throws TokenizerError.
-  static Regex pcre2(std::string_view pattern);
-  /// The text itself, which must not be empty.
+  /// Compiles a pattern in Oniguruma's own syntax. Throws TokenizerError.
+  static Regex compile(std::string_view pattern);
+  /// Matches the text itself, which must not be empty.
   static Regex literal(std::string_view text);
+  /// Reads a "pattern" of a tokenizer.json: {"String": text} or {"Regex": pattern}. Throws TokenizerError.
+  static Regex read(const core::JsonNode& node);
 
  private:
   friend class RegexSearch;
@@ -41,9 +48,9 @@ class RegexSearch {
   RegexSearch(RegexSearch&&) noexcept;
   RegexSearch& operator=(RegexSearch&&) noexcept;
 
-  /// The whole of `text` (well-formed UTF-8) in order: matches, leftmost first and not overlapping, and
-  /// what lies between them. An empty match directly after a match does not count. Throws TokenizerError
-  /// when the pattern backtracks beyond all measure.
+  /// Returns the whole of `text` (well-formed UTF-8) in order: matches, leftmost first and not overlapping, and what
+  /// lies between them. An empty match directly after a match does not count. Throws TokenizerError when a match takes
+  /// more than 50 million steps back or 256 MiB of memory.
   const std::vector<PatternSpan>& spans(std::string_view text);
 
  private:

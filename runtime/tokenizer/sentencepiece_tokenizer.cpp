@@ -4,12 +4,12 @@
 
 #include <exception>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "core/file.hpp"
 #include "core/interrupt.hpp"
-#include "runtime/tokenizer/json_node.hpp"
+#include "core/json.hpp"
+#include "runtime/tokenizer/error.hpp"
 #include "runtime/tokenizer/utf8.hpp"
 
 namespace evictlab::runtime {
@@ -27,14 +27,14 @@ bool loads(SentencePieceProcessor& processor, const std::string& file) {
 }
 
 /// "bos_token": "<s>" or {"content": "<s>", ...}; the model's own where there is none.
-std::int32_t named_token(const JsonNode& config, const char* key, std::int32_t otherwise,
+std::int32_t named_token(const core::JsonNode& config, const char* key, std::int32_t otherwise,
                          const SentencePieceProcessor& model) {
-  const std::optional<JsonNode> named = config.find(key);
+  const std::optional<core::JsonNode> named = config.find(key);
   if (!named) return otherwise;
-  const JsonNode text = named->value().is_object() ? named->at("content") : *named;
+  const core::JsonNode text = named->is_object() ? named->at("content") : *named;
   const std::int32_t id = model.PieceToId(text.string());
   if (model.IdToPiece(id) != text.string())
-    text.fail("is {}, which tokenizer.model does not have", shown(text.string()));
+    text.fail("is {}, which tokenizer.model does not have", core::quote(text.string()));
   return id;
 }
 
@@ -54,23 +54,23 @@ struct SentencePieceTokenizer::Model {
   SentencePieceProcessor processor;
 
   /// The library trusts what it has loaded: a damaged table of normalisation makes it read anywhere.
-  core::CrashBlame blame() const {
+  core::CrashBlame crash_message() const {
     return {file.c_str(), "the SentencePiece library crashed on it; the file is damaged"};
   }
 };
 
 SentencePieceTokenizer::SentencePieceTokenizer(const std::filesystem::path& file) : model_(std::make_unique<Model>()) {
   model_->file = file.string();
-  const core::CrashBlame blame = model_->blame();
+  const core::CrashBlame message = model_->crash_message();
   SentencePieceProcessor& processor = model_->processor;
   if (!loads(processor, core::read_text(file)) || processor.GetPieceSize() == 0) {
     throw TokenizerError("{}: not a SentencePiece model", file.string());
   }
   const std::filesystem::path config_file = file.parent_path() / "tokenizer_config.json";
-  const bool configured = std::filesystem::exists(config_file);
-  const nlohmann::json document =
-      configured ? parse_json(core::read_text(config_file), config_file.string()) : nlohmann::json::object();
-  const JsonNode config(document, config_file.string(), "");
+  const auto document = std::filesystem::exists(config_file)
+                            ? core::JsonDocument::read<TokenizerError>(config_file)
+                            : core::JsonDocument::empty<TokenizerError>(config_file.string());
+  const core::JsonNode config = document.root();
   const std::int32_t bos = named_token(config, "bos_token", processor.bos_id(), processor);
   const std::int32_t eos = named_token(config, "eos_token", processor.eos_id(), processor);
   if (bos >= 0 && config.flag("add_bos_token", true)) before_.push_back(bos);
@@ -86,7 +86,7 @@ Encoding SentencePieceTokenizer::encode(std::string_view text, bool add_special_
   if (const auto invalid = find_invalid_utf8(text)) {
     throw TokenizerError("text is not valid UTF-8 at byte {}", *invalid);
   }
-  const core::CrashBlame blame = model_->blame();
+  const core::CrashBlame message = model_->crash_message();
   Encoding encoding;
   const auto add = [&](std::int32_t id, ByteRange range) {
     encoding.ids.push_back(id);
@@ -104,7 +104,7 @@ Encoding SentencePieceTokenizer::encode(std::string_view text, bool add_special_
 }
 
 std::string SentencePieceTokenizer::decode(std::span<const std::int32_t> ids, bool skip_special_tokens) const {
-  const core::CrashBlame blame = model_->blame();
+  const core::CrashBlame message = model_->crash_message();
   const SentencePieceProcessor& processor = model_->processor;
   // The library's text of a control token is empty; written out, it stands between what precedes and what follows it.
   std::string text;

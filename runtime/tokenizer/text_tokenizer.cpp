@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "runtime/tokenizer/error.hpp"
 #include "runtime/tokenizer/sentencepiece_tokenizer.hpp"
 #include "runtime/tokenizer/tokenizer.hpp"
 

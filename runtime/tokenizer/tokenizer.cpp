@@ -7,28 +7,20 @@
 #include <utility>
 
 #include "core/file.hpp"
+#include "core/json.hpp"
 #include "runtime/tokenizer/added_tokens.hpp"
 #include "runtime/tokenizer/bpe.hpp"
-#include "runtime/tokenizer/decoder.hpp"
-#include "runtime/tokenizer/json_node.hpp"
-#include "runtime/tokenizer/normalizer.hpp"
-#include "runtime/tokenizer/post_processor.hpp"
-#include "runtime/tokenizer/pre_tokenizer.hpp"
+#include "runtime/tokenizer/error.hpp"
+#include "runtime/tokenizer/pipeline.hpp"
 #include "runtime/tokenizer/utf8.hpp"
 
 namespace evictlab::runtime {
 namespace {
 
 template <typename Make>
-auto make_optional_part(const JsonNode& root, const char* key, const Make& make) -> decltype(make(root)) {
+auto make_optional_part(const core::JsonNode& root, const char* key, const Make& make) -> decltype(make(root)) {
   if (const auto node = root.find(key)) return make(*node);
   return {};
-}
-
-AddedTokens read_added_tokens(const JsonNode& root, const Vocabulary& vocabulary, const Normalizer& normalizer) {
-  static const nlohmann::json kNoTokens = nlohmann::json::array();
-  const auto list = root.find("added_tokens");
-  return {list ? *list : JsonNode(kNoTokens, "", ""), vocabulary, normalizer};
 }
 
 // Words recur; the tokens of the first ones are kept. The words must outlive the cache.
@@ -53,11 +45,11 @@ class WordCache {
 }  // namespace
 
 struct Tokenizer::Parts {
-  explicit Parts(const JsonNode& root)
+  explicit Parts(const core::JsonNode& root)
       : normalizer(make_optional_part(root, "normalizer", make_normalizer)),
         pre_tokenizer(make_optional_part(root, "pre_tokenizer", make_pre_tokenizer)),
         model(root.at("model")),
-        added(read_added_tokens(root, model.vocabulary(), normalizer)),
+        added(root.find("added_tokens"), model.vocabulary(), normalizer),
         wrapping(make_optional_part(root, "post_processor", make_template)),
         decoder(make_optional_part(root, "decoder", make_decoder)) {
     for (const AddedToken& token : added.tokens()) {
@@ -94,8 +86,8 @@ Tokenizer::~Tokenizer() = default;
 Tokenizer Tokenizer::load(const std::filesystem::path& file) { return parse(core::read_text(file), file.string()); }
 
 Tokenizer Tokenizer::parse(std::string_view json, const std::string& name) {
-  const nlohmann::json document = parse_json(json, name);
-  const JsonNode root(document, name, "");
+  const auto document = core::JsonDocument::parse<TokenizerError>(json, name);
+  const core::JsonNode root = document.root();
   for (const char* key : {"truncation", "padding"}) {
     if (const auto node = root.find(key)) node->fail("is not supported; expected null");
   }

@@ -2,26 +2,23 @@
 
 #include <algorithm>
 
+#include "runtime/tokenizer/error.hpp"
+
 namespace evictlab::runtime {
 
-Vocabulary::Vocabulary(const JsonNode& vocab) {
-  const nlohmann::json& entries = vocab.object();
-  std::int64_t largest = -1;
-  for (const auto& [token, id] : entries.items()) {
-    if (!id.is_number_integer() || id < 0 || id > kMaxTokenId) {
-      vocab.fail("token {} has the id {}; expected a whole number from 0 to {}", shown(token), shown(id.dump()),
-                 kMaxTokenId);
-    }
-    largest = std::max(largest, id.get<std::int64_t>());
-  }
-  tokens_.resize(static_cast<std::size_t>(largest + 1));
+Vocabulary::Vocabulary(const core::JsonNode& vocab) {
+  const std::vector<core::JsonMember> entries = vocab.members();
+  std::vector<std::int32_t> ids;
+  ids.reserve(entries.size());
+  for (const auto& [token, id] : entries) ids.push_back(static_cast<std::int32_t>(id.integer(0, kMaxTokenId)));
+  if (!ids.empty()) tokens_.resize(static_cast<std::size_t>(*std::ranges::max_element(ids)) + 1);
   ids_.reserve(entries.size());
-  for (const auto& [token, value] : entries.items()) {
-    const auto id = value.get<std::int32_t>();
-    std::optional<std::string>& slot = tokens_[static_cast<std::size_t>(id)];
-    if (slot) vocab.fail("tokens {} and {} both have the id {}", shown(*slot), shown(token), id);
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const std::string& token = entries[i].key;
+    std::optional<std::string>& slot = tokens_[static_cast<std::size_t>(ids[i])];
+    if (slot) vocab.fail("tokens {} and {} both have the id {}", core::quote(*slot), core::quote(token), ids[i]);
     slot = token;
-    ids_.emplace(*slot, id);
+    ids_.emplace(*slot, ids[i]);
   }
 }
 

@@ -7,7 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "runtime/tokenizer/json_node.hpp"
+#include "core/json.hpp"
 
 namespace evictlab::runtime {
 
@@ -18,7 +18,7 @@ constexpr std::int32_t kMaxTokenId = (1 << 21) - 1;
 class Vocabulary {
  public:
   /// {"token": id, ...}. Throws TokenizerError.
-  explicit Vocabulary(const JsonNode& vocab);
+  explicit Vocabulary(const core::JsonNode& vocab);
   Vocabulary(Vocabulary&&) = default;
   Vocabulary& operator=(Vocabulary&&) = default;
   // ids_ refers to the texts in tokens_, which a move takes along and a copy would not.

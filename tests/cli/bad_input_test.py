@@ -165,11 +165,11 @@ def test_a_sentencepiece_model_that_is_none(refused, broken_model, tmp_path):
     ("change", "saying"),
     [
         ({"rope_scaling": {"type": "su", "factor": 4.0}}, "rope type 'su' is not supported; known: default, linear, dynamic"),
-        ({"rope_scaling": {"type": "yarn", "factor": 0}}, "factor is 0, expected a number above 0"),
+        ({"rope_scaling": {"type": "yarn", "factor": 0}}, "rope_scaling.factor: expected a number above 0, got 0"),
         ({"architectures": ["Qwen3ForCausalLM"]}, "q_norm.weight' is missing"),
         ({"architectures": ["InternLM2ForCausalLM"]}, "tensor 'model.tok_embeddings.weight' is missing"),
-        ({"architectures": ["MistralForCausalLM"], "sliding_window": -1}, "sliding_window is -1, expected 1.."),
-        ({"architectures": ["Qwen2ForCausalLM"], "layer_types": "x"}, "layer_types is \"x\", expected a list of"),
+        ({"architectures": ["MistralForCausalLM"], "sliding_window": -1}, "sliding_window: expected a whole number from 1 to 1073741824, got -1"),
+        ({"architectures": ["Qwen2ForCausalLM"], "layer_types": "x"}, "layer_types: expected an array, got a string"),
     ],
 )
 def test_a_configuration_that_no_model_has(refused, broken_model, prompts, tmp_path, change, saying):
@@ -190,7 +190,7 @@ def test_missing_prompts(refused, model, tmp_path):
         (['{"id": "a", "prompt": "x"\n'], ":1:"),
         ([{"id": "a", "prompt": LONG}, "[1, 2]\n"], ":2:"),
         ([{"id": "a"}], "\"prompt\""),
-        ([{"id": "a", "prompt": 7}], "must be text"),
+        ([{"id": "a", "prompt": 7}], "prompt: expected a string, got a number"),
         ([{"id": "a", "prompt": LONG}, {"id": "a", "prompt": LONG}], "used before"),
         ([{"id": "a", "prompt": ""}], "empty"),
         ([{"id": "a", "prompt": "<bos> too short"}], "fewer than the observation window of 64"),

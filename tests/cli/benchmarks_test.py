@@ -142,10 +142,10 @@ def test_a_needle_is_hidden_at_every_depth_of_every_length(evictlab, model, tmp_
     [
         ({"dataset": "qasper", "input": "q", "answers": ["a"]}, ":1: a LongBench line needs \"context\" (text)"),
         ({"dataset": "qasper", "context": ""}, ":1: \"context\" is empty"),
-        ({"dataset": "qasper", "context": ["x"]}, "\"context\" must be text, got array"),
-        ({"dataset": "qasper", "context": "x", "answers": "a"}, "\"answers\" must be a list of texts, got string"),
+        ({"dataset": "qasper", "context": ["x"]}, "context: expected a string, got an array"),
+        ({"dataset": "qasper", "context": "x", "answers": "a"}, "answers: expected an array, got a string"),
         ({"dataset": "mmlu", "context": "x"}, ["dataset 'mmlu' has no prompt of its own", "known: narrativeqa, qasper"]),
-        ({"input": "x", "outputs": "y"}, "\"outputs\" must be a list of texts"),
+        ({"input": "x", "outputs": "y"}, "outputs: expected an array, got a string"),
         ({"input": "x"}, "be a line of LongBench or RULER"),
     ],
 )

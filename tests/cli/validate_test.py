@@ -307,11 +307,11 @@ def test_what_is_given_is_checked_before_anything_is_made(evictlab, prompts, tmp
 
 
 @pytest.mark.parametrize("change, saying", [
-    ({"metric": "bleu"}, '"metric" must be exact, f1 or rouge-l'),
-    ({"followups": "none"}, '"followups" must be a list'),
+    ({"metric": "bleu"}, "metric: expected exact, f1 or rouge-l, got 'bleu'"),
+    ({"followups": "none"}, "followups: expected an array, got a string"),
     ({"followups": [{"prompt": "and then?"}]}, 'must have "prompt" and "answer"'),
-    ({"depth": "deep"}, '"depth" must be a number'),
-    ({"stop": 3}, '"stop" must be text'),
+    ({"depth": "deep"}, "depth: expected a number, got a string"),
+    ({"stop": 3}, "stop: expected a string, got a number"),
 ])
 def test_what_prompts_say_of_their_answers_is_checked(evictlab, tmp_path, change, saying):
     done = validate(evictlab, write_prompts(tmp_path / "p.jsonl", 1, **change), tmp_path / "out", policies="snapkv")

@@ -1,5 +1,5 @@
 #include "input.hpp"
-#include "runtime/prompts.hpp"
+#include "runtime/prompts/prompts.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   return evictlab::fuzz::expect_error_or_success(

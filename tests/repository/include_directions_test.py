@@ -10,17 +10,19 @@ ALLOWED = {
     "trace": {"core"},
     "trace/io/hdf5": {"core", "trace"},
     "trace/io": {"core", "trace", "trace/io/hdf5"},
+    "trace/imports": {"core", "trace"},
     "results": {"core"},
     "analysis": {"core", "trace"},
     "sim/policy": {"core", "trace", "analysis", "results"},
     "sim/replay": {"core", "trace", "analysis", "results", "sim/policy"},
     "runtime/tokenizer": {"core"},
-    "runtime": {"core", "trace", "trace/io", "analysis", "runtime/tokenizer"},
-    "runtime/live": {"core", "trace", "analysis", "sim/policy", "sim/replay", "runtime"},
+    "runtime/prompts": {"core", "trace", "runtime/tokenizer"},
+    "runtime": {"core", "trace", "trace/io", "analysis", "runtime/tokenizer", "runtime/prompts"},
+    "runtime/live": {"core", "trace", "analysis", "sim/policy", "sim/replay", "runtime", "runtime/prompts"},
     "plots": {"core", "results"},
     "plots/report": {"core", "results", "plots"},
-    "lab": {"core", "trace", "trace/io", "trace/io/hdf5", "results", "analysis", "sim/policy", "sim/replay", "runtime", "runtime/tokenizer",
-            "runtime/live", "plots", "plots/report"},
+    "lab": {"core", "trace", "trace/io", "trace/io/hdf5", "trace/imports", "results", "analysis", "sim/policy", "sim/replay", "runtime",
+            "runtime/tokenizer", "runtime/prompts", "runtime/live", "plots", "plots/report"},
 }
 ALLOWED["cli"] = ALLOWED["lab"] | {"lab"}
 ALLOWED["python"] = ALLOWED["lab"] | {"lab"}
@@ -59,7 +61,7 @@ def test_fenced_libraries_are_included_behind_their_fence():
     users = {}
     for name, text in sources():
         for included in INCLUDE.findall(text):
-            if included in {"hdf5.h", "gnuplot-iostream.h", "csv.h", "pcre2.h", "mpi.h"}:
+            if included in {"hdf5.h", "gnuplot-iostream.h", "csv.h", "oniguruma.h", "mpi.h"}:
                 users.setdefault(included, []).append(name)
     assert {folder_of(name) for name in users.pop("hdf5.h")} == {"trace/io/hdf5"}
     assert all(len(files) == 1 for files in users.values()), users

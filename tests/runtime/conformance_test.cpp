@@ -8,8 +8,8 @@
 #include <cstring>
 
 #include "attention_capture.hpp"
+#include "core/safetensors.hpp"
 #include "model_files.hpp"
-#include "runtime/safetensors.hpp"
 #include "runtime/sampling.hpp"
 #include "runtime/transformer.hpp"
 
@@ -37,7 +37,7 @@ class Expected {
 
   template <typename T>
   std::vector<T> values(const std::string& name) const {
-    const StoredTensor& tensor = find(name);
+    const core::StoredTensor& tensor = find(name);
     std::vector<T> values(tensor.bytes.size() / sizeof(T));
     std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
     return values;
@@ -45,10 +45,10 @@ class Expected {
   const std::vector<std::uint64_t>& shape(const std::string& name) const { return find(name).shape; }
 
  private:
-  const StoredTensor& find(const std::string& name) const {
-    return *std::ranges::find(file_.tensors(), name, &StoredTensor::name);
+  const core::StoredTensor& find(const std::string& name) const {
+    return *std::ranges::find(file_.tensors(), name, &core::StoredTensor::name);
   }
-  SafetensorsFile file_;
+  core::SafetensorsFile file_;
 };
 
 double relative_difference(std::span<const float> a, std::span<const float> b) {

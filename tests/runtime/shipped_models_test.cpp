@@ -3,7 +3,7 @@
 #include <cstdlib>
 
 #include "model_files.hpp"
-#include "runtime/prompts.hpp"
+#include "runtime/prompts/prompts.hpp"
 #include "runtime/sampling.hpp"
 #include "runtime/transformer.hpp"
 #include "testing/temporary_directory.hpp"

@@ -8,9 +8,9 @@
 #include "attention_capture.hpp"
 #include "core/half.hpp"
 #include "core/parallel.hpp"
+#include "core/safetensors.hpp"
 #include "model_files.hpp"
 #include "runtime/model_error.hpp"
-#include "runtime/safetensors.hpp"
 #include "runtime/sampling.hpp"
 #include "testing/temporary_directory.hpp"
 
@@ -171,8 +171,9 @@ TEST(TransformerTest, TheOutputWeightIsTheTransposedProjectionInFloats) {
   // Of the projection [40, 64] as stored: element (3, 7) is element (7, 3) here.
   const json index = json::parse(testing::read_file(testing::kCheckpoints / kSharded / "model.safetensors.index.json"));
   const std::string name = "model.layers.1.self_attn.o_proj.weight";
-  const SafetensorsFile file(testing::kCheckpoints / kSharded / index.at("weight_map").at(name).get<std::string>());
-  for (const StoredTensor& tensor : file.tensors()) {
+  const core::SafetensorsFile file(testing::kCheckpoints / kSharded /
+                                   index.at("weight_map").at(name).get<std::string>());
+  for (const core::StoredTensor& tensor : file.tensors()) {
     if (tensor.name != name) continue;
     std::uint16_t bits = 0;
     std::memcpy(&bits, tensor.bytes.data() + (3 * 64 + 7) * 2, 2);

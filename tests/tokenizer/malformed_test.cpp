@@ -29,17 +29,17 @@ struct Change {
 TEST(MalformedTokenizer, SaysWhereAndWhatIsWrong) {
   const std::vector<Change> changes = {
       {"/model", nullptr, "model: expected an object, got a null"},
-      {"/model/type", "WordPiece", "model: type 'WordPiece' is not supported; known: BPE"},
+      {"/model/type", "WordPiece", "model.type: 'WordPiece' is not supported; known: BPE"},
       {"/model/vocab", json::array(), "model.vocab: expected an object, got an array"},
-      {"/model/vocab/a", -1, "model.vocab: token 'a' has the id '-1'"},
+      {"/model/vocab/a", -1, "model.vocab.a: expected a whole number from 0 to 2097151, got -1"},
       {"/model/vocab/a", 1, "both have the id 1"},
-      {"/model/vocab/a", 3000000000U, "token 'a' has the id '3000000000'; expected a whole number from 0 to 2097151"},
-      {"/model/vocab/a", "0", "token 'a' has the id"},
-      {"/model/vocab/a", 0.5, "token 'a' has the id '0.5'"},
-      {"/model/merges/1", "a b c", "model.merges: entry 1 is no merge"},
-      {"/model/merges/1", {"a"}, "model.merges: entry 1 is no merge"},
-      {"/model/merges/1", {"a", "x"}, "model.merges: entry 1 needs the token 'x', which is not in the vocabulary"},
-      {"/model/merges/1", {"a", "c"}, "entry 1 needs the token 'ac'"},
+      {"/model/vocab/a", 3000000000U, "model.vocab.a: expected a whole number from 0 to 2097151, got 3000000000"},
+      {"/model/vocab/a", "0", "model.vocab.a: expected a whole number, got a string"},
+      {"/model/vocab/a", 0.5, "model.vocab.a: expected a whole number from 0 to 2097151, got 0.5"},
+      {"/model/merges/1", "a b c", "model.merges[1]: is no merge"},
+      {"/model/merges/1", {"a"}, "model.merges[1]: is no merge"},
+      {"/model/merges/1", {"a", "x"}, "model.merges[1]: needs the token 'x', which is not in the vocabulary"},
+      {"/model/merges/1", {"a", "c"}, "model.merges[1]: needs the token 'ac'"},
       {"/model/unk_token", "<unk>", "model.unk_token: '<unk>' is not in the vocabulary"},
       {"/model/dropout", 0.1, "model.dropout: makes encoding random"},
       {"/model/continuing_subword_prefix", "##", "model.continuing_subword_prefix: '##' is not supported"},
@@ -52,25 +52,25 @@ TEST(MalformedTokenizer, SaysWhereAndWhatIsWrong) {
       {"/added_tokens", {added_token(2, "ab")}, "'ab' has the id 2; the vocabulary gives it 4"},
       {"/added_tokens", {added_token(6, "")}, "added_tokens[0]: the content is empty"},
       {"/added_tokens", {added_token(6, "x"), added_token(7, "x")}, "added_tokens[1]: 'x' is listed twice"},
-      {"/normalizer", {{"type", "BertNormalizer"}}, "normalizer: type 'BertNormalizer' is not supported; known: NFC,"},
-      {"/normalizer", {{"type", "a\nb"}}, "type 'a\\x0ab' is not supported"},
+      {"/normalizer", {{"type", "BertNormalizer"}}, "normalizer.type: 'BertNormalizer' is not supported; known: NFC,"},
+      {"/normalizer", {{"type", "a\nb"}}, "'a\\x0ab' is not supported"},
       {"/pre_tokenizer",
        {{"type", "Sequence"}, {"pretokenizers", {{{"type", "UnicodeScripts"}}}}},
-       "pre_tokenizer.pretokenizers[0]: type 'UnicodeScripts' is not supported; known: ByteLevel, Split"},
+       "pre_tokenizer.pretokenizers[0].type: 'UnicodeScripts' is not supported; known: ByteLevel, Split"},
       {"/pre_tokenizer",
        {{"type", "Split"}, {"pattern", {{"Regex", "(a"}}}, {"behavior", "Isolated"}},
-       "pre_tokenizer.pattern.Regex: pattern '(a': a group that is not closed"},
+       "pre_tokenizer.pattern.Regex: pattern '(a': end pattern with unmatched parenthesis"},
       {"/pre_tokenizer", {{"type", "Split"}, {"pattern", {{"String", ""}}}, {"behavior", "Isolated"}}, "is empty"},
       {"/pre_tokenizer",
        {{"type", "Split"}, {"pattern", {{"String", " "}}}, {"behavior", "Kept"}},
        "pre_tokenizer.behavior: 'Kept' is no behavior; known: Removed"},
-      {"/post_processor", {{"type", "BertProcessing"}}, "post_processor: type 'BertProcessing' is not supported"},
+      {"/post_processor", {{"type", "BertProcessing"}}, "post_processor.type: 'BertProcessing' is not supported"},
       {"/post_processor",
        {{"type", "TemplateProcessing"},
         {"single", {{{"SpecialToken", {{"id", "x"}}}}, {{"Sequence", {{"id", "A"}}}}}},
         {"special_tokens", {{"x", {{"ids", {77}}}}}}},
        "post_processor: adds the id 77, which no token has"},
-      {"/decoder", {{"type", "WordPiece"}}, "decoder: type 'WordPiece' is not supported; known: ByteLevel"},
+      {"/decoder", {{"type", "WordPiece"}}, "decoder.type: 'WordPiece' is not supported; known: ByteLevel"},
       {"/decoder", {{"type", "Strip"}, {"content", "ab"}, {"start", 1}, {"stop", 0}}, "'ab' is not one character"},
   };
   ASSERT_EQ(parse_error(small_document()), "");
@@ -89,6 +89,8 @@ TEST(MalformedTokenizer, RefusesWhatIsNoJsonAndMissingParts) {
   EXPECT_THAT(error_of([] { Tokenizer::parse("{}", "t.json"); }), HasSubstr("has no 'model'"));
   EXPECT_THAT(error_of([] { Tokenizer::parse("{\"a\": 1e999}", "t.json"); }), HasSubstr("not valid JSON"));
   EXPECT_THAT(error_of([] { Tokenizer::parse(std::string(100'000, '['), "t.json"); }), HasSubstr("nested"));
+  EXPECT_THAT(error_of([] { Tokenizer::parse(R"({"model": {"vocab": {"a": 0, "a": 1}}})", "t.json"); }),
+              HasSubstr("the name 'a' occurs twice"));
   for (const char* key : {"vocab", "merges"}) {
     json document = small_document();
     document["model"].erase(key);

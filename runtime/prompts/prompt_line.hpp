@@ -1,0 +1,38 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/json.hpp"
+#include "runtime/prompts/prompts.hpp"
+
+namespace evictlab::runtime {
+
+/// Reads the keys of one JSON object of a prompts file; messages name file, line and key. A null counts as absent.
+class PromptLine {
+ public:
+  explicit PromptLine(const core::JsonNode& line) : line_(line) {}
+
+  bool has(std::string_view key) const { return line_.find(key).has_value(); }
+  /// Empty when absent; ids may be whole numbers.
+  std::string text(std::string_view key) const;
+  std::vector<std::string> texts(std::string_view key) const;
+  std::optional<std::vector<std::int32_t>> token_ids(std::string_view key) const;
+  std::vector<Prompt::Span> spans() const;
+  std::optional<double> number(std::string_view key) const { return line_.find_number(key); }
+  /// "exact" when absent.
+  std::string metric() const;
+  std::vector<Prompt::Followup> followups() const;
+
+  template <typename... Args>
+  [[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) const {
+    line_.fail(format, std::forward<Args>(args)...);
+  }
+
+ private:
+  core::JsonNode line_;
+};
+
+}  // namespace evictlab::runtime
