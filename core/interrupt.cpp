@@ -34,14 +34,14 @@ void on_lost_bytes(int) {
   _exit(2);
 }
 
-thread_local constinit const CrashBlame* current_blame = nullptr;
+thread_local constinit const ScopedCrashMessage* current_message = nullptr;
 
 constexpr std::array kCrashes{SIGSEGV, SIGABRT, SIGFPE, SIGILL};
 std::array<struct sigaction, kCrashes.size()> actions_before{};
 
 void on_crash(int number) {
-  if (const CrashBlame* blame = CrashBlame::current()) {
-    say({"evictlab: ", blame->path(), ": ", blame->what(), "\n"});
+  if (const ScopedCrashMessage* message = ScopedCrashMessage::current()) {
+    say({"evictlab: ", message->path(), ": ", message->what(), "\n"});
     _exit(2);
   }
   // Nobody's fault but ours: the instruction is run again, and what was to happen happens.
@@ -87,12 +87,12 @@ void install_interrupt_handler() {
   install_crash_handler();
 }
 
-CrashBlame::CrashBlame(const char* path, const char* what)
-    : path_(path), what_(what), outer_(std::exchange(current_blame, this)) {}
+ScopedCrashMessage::ScopedCrashMessage(const char* path, const char* what)
+    : path_(path), what_(what), outer_(std::exchange(current_message, this)) {}
 
-CrashBlame::~CrashBlame() { current_blame = outer_; }
+ScopedCrashMessage::~ScopedCrashMessage() { current_message = outer_; }
 
-const CrashBlame* CrashBlame::current() { return current_blame; }
+const ScopedCrashMessage* ScopedCrashMessage::current() { return current_message; }
 
 void request_stop(bool stop) { stop_requested = stop; }
 

@@ -107,11 +107,10 @@ class BudgetTable final : public sim::ImportedBudgets {
   fs::path path_;
 };
 
-constexpr Index kMostBudget = Index{1} << 31;
-
 Index checked_budget(const fs::path& path, std::int64_t value) {
-  if (value >= 0 && value <= kMostBudget) return value;
-  throw PolicyError("{}: a budget is a number of positions in 0..{}, got {}", path.string(), kMostBudget, value);
+  if (value >= 0 && value <= trace::kMaxPositions) return value;
+  throw PolicyError("{}: a budget is a number of positions in 0..{}, got {}", path.string(), trace::kMaxPositions,
+                    value);
 }
 
 LayerBudgets json_budgets(const fs::path& path, const nlohmann::json& layers) {

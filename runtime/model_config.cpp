@@ -66,7 +66,7 @@ Index read_head_dim(const core::JsonNode& keys, const ModelConfig& config) {
 /// null means none (0), but a configuration that does not mention it has the default.
 Index read_window(const core::JsonNode& keys) {
   const Index otherwise = keys.contains("sliding_window") ? 0 : kDefaultSlidingWindow;
-  return keys.find_integer("sliding_window", 1, kMostPositions).value_or(otherwise);
+  return keys.find_integer("sliding_window", 1, trace::kMaxPositions).value_or(otherwise);
 }
 
 /// One window per layer, as transformers takes it from layer_types or from max_window_layers (the first layers
@@ -153,7 +153,7 @@ ModelConfig read_model_config(const std::filesystem::path& directory) {
   config.head_dim = read_head_dim(keys, config);
   config.intermediate_size = keys.at("intermediate_size").integer(1, kLargestSize);
   config.vocab_size = keys.at("vocab_size").integer(1, kLargestSize);
-  config.max_positions = keys.at("max_position_embeddings").integer(1, kMostPositions);
+  config.max_positions = keys.at("max_position_embeddings").integer(1, trace::kMaxPositions);
   config.rms_norm_eps = keys.find_positive("rms_norm_eps").value_or(config.rms_norm_eps);
   config.rope = read_rope_config(keys, config.max_positions);
   config.max_positions = stretched_positions(config.rope, config.max_positions);

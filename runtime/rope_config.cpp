@@ -37,7 +37,7 @@ void read_llama3(const core::JsonNode& keys, RopeConfig& rope) {
   rope.factor = keys.at("factor").positive();
   rope.low_freq_factor = keys.at("low_freq_factor").positive();
   rope.high_freq_factor = keys.at("high_freq_factor").positive();
-  rope.original_positions = keys.at("original_max_position_embeddings").integer(1, kMostPositions);
+  rope.original_positions = keys.at("original_max_position_embeddings").integer(1, trace::kMaxPositions);
   if (rope.low_freq_factor >= rope.high_freq_factor) {
     keys.fail("low_freq_factor is {}, expected less than high_freq_factor {}", rope.low_freq_factor,
               rope.high_freq_factor);
@@ -52,7 +52,7 @@ double yarn_sharpening(double factor, double mscale) {
 
 void read_yarn(const core::JsonNode& keys, Index max_positions, RopeConfig& rope) {
   rope.original_positions =
-      keys.find_integer("original_max_position_embeddings", 1, kMostPositions).value_or(max_positions);
+      keys.find_integer("original_max_position_embeddings", 1, trace::kMaxPositions).value_or(max_positions);
   rope.factor = keys.find_positive("factor").value_or(static_cast<double>(max_positions) /
                                                       static_cast<double>(rope.original_positions));
   rope.beta_fast = keys.find_positive("beta_fast").value_or(rope.beta_fast);
@@ -128,7 +128,7 @@ Index stretched_positions(const RopeConfig& rope, Index max_positions) {
   const bool of_original = rope.type == Type::kYarn;
   if (!of_original && rope.type != Type::kLinear && rope.type != Type::kDynamic) return max_positions;
   const auto base = static_cast<double>(of_original ? rope.original_positions : max_positions);
-  const double stretched = std::min(base * rope.factor, static_cast<double>(kMostPositions));
+  const double stretched = std::min(base * rope.factor, static_cast<double>(trace::kMaxPositions));
   return std::max(max_positions, static_cast<Index>(stretched));
 }
 

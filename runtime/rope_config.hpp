@@ -9,9 +9,6 @@ namespace evictlab::runtime {
 
 using trace::Index;
 
-/// Far beyond any model, small enough that no product of two sizes overflows.
-inline constexpr Index kMostPositions = 1 << 30;
-
 /// Rotary position encoding: pairs (i, i + d/2) of a query or key turn by position * frequency_i. How the types change
 /// frequency_i = theta^(-2i/d) is said at rope_frequencies().
 struct RopeConfig {

@@ -13,6 +13,10 @@
 namespace evictlab::trace {
 
 using Eigen::Index;
+
+/// No model or budget has more positions, and a prompt has fewer: traces number them in 32 bits.
+inline constexpr Index kMaxPositions = Index{1} << 31;
+
 using RowMatrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 using RowMatrixView = Eigen::Map<const RowMatrix, Eigen::Unaligned, Eigen::OuterStride<>>;
 

@@ -54,14 +54,14 @@ struct SentencePieceTokenizer::Model {
   SentencePieceProcessor processor;
 
   /// The library trusts what it has loaded: a damaged table of normalisation makes it read anywhere.
-  core::CrashBlame crash_message() const {
+  core::ScopedCrashMessage crash_message() const {
     return {file.c_str(), "the SentencePiece library crashed on it; the file is damaged"};
   }
 };
 
 SentencePieceTokenizer::SentencePieceTokenizer(const std::filesystem::path& file) : model_(std::make_unique<Model>()) {
   model_->file = file.string();
-  const core::CrashBlame message = model_->crash_message();
+  const core::ScopedCrashMessage message = model_->crash_message();
   SentencePieceProcessor& processor = model_->processor;
   if (!loads(processor, core::read_text(file)) || processor.GetPieceSize() == 0) {
     throw TokenizerError("{}: not a SentencePiece model", file.string());
@@ -86,7 +86,7 @@ Encoding SentencePieceTokenizer::encode(std::string_view text, bool add_special_
   if (const auto invalid = find_invalid_utf8(text)) {
     throw TokenizerError("text is not valid UTF-8 at byte {}", *invalid);
   }
-  const core::CrashBlame message = model_->crash_message();
+  const core::ScopedCrashMessage message = model_->crash_message();
   Encoding encoding;
   const auto add = [&](std::int32_t id, ByteRange range) {
     encoding.ids.push_back(id);
@@ -104,7 +104,7 @@ Encoding SentencePieceTokenizer::encode(std::string_view text, bool add_special_
 }
 
 std::string SentencePieceTokenizer::decode(std::span<const std::int32_t> ids, bool skip_special_tokens) const {
-  const core::CrashBlame message = model_->crash_message();
+  const core::ScopedCrashMessage message = model_->crash_message();
   const SentencePieceProcessor& processor = model_->processor;
   // The library's text of a control token is empty; written out, it stands between what precedes and what follows it.
   std::string text;

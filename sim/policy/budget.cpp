@@ -10,7 +10,6 @@
 namespace evictlab::sim {
 namespace {
 
-constexpr Index kMostSlots = Index{1} << 31;
 constexpr Index kMostSteps = 4096;
 constexpr std::string_view kForms =
     "slots (128), a ratio of the prompt (0.05), bytes (64MiB) or a range (16:4096:log32)";
@@ -18,8 +17,8 @@ constexpr std::string_view kForms =
 Index slot_count(std::string_view item, std::string_view text) {
   const auto count = core::parse_integer(text);
   if (!count) throw PolicyError("budget '{}': expected {}", item, kForms);
-  if (*count < 1 || *count > kMostSlots) {
-    throw PolicyError("budget '{}': slots must be in 1..{}, got {}", item, kMostSlots, *count);
+  if (*count < 1 || *count > trace::kMaxPositions) {
+    throw PolicyError("budget '{}': slots must be in 1..{}, got {}", item, trace::kMaxPositions, *count);
   }
   return *count;
 }
@@ -93,7 +92,7 @@ double Budget::real_slots(const trace::ModelInfo& model, Index prompt_length) co
   double slots = value_;
   if (unit_ == Unit::kRatio) slots = value_ * static_cast<double>(prompt_length) + kRounding;
   if (unit_ == Unit::kBytes) slots = value_ / static_cast<double>(model.layers * model.kv_heads * model.slot_bytes());
-  return std::min(slots, static_cast<double>(kMostSlots));
+  return std::min(slots, static_cast<double>(trace::kMaxPositions));
 }
 
 Index Budget::to_slots(const trace::ModelInfo& model, Index prompt_length) const {

@@ -9,7 +9,7 @@
 
 namespace evictlab::sim {
 
-inline constexpr std::int64_t kMaxPositions = std::int64_t{1} << 31;
+using trace::kMaxPositions;
 
 /// "sinks": first positions kept in any case.
 Parameter sinks_parameter(std::int64_t sinks = 0);

@@ -9,12 +9,11 @@
 namespace evictlab::sim {
 namespace {
 
-constexpr Index kMost = Index{1} << 31;
 constexpr Index kMaxBlock = 4096;
 
 std::optional<Index> count(std::string_view text) {
   const auto value = core::parse_integer(core::trim(text));
-  if (!value || *value < 0 || *value > kMost) return {};
+  if (!value || *value < 0 || *value > trace::kMaxPositions) return {};
   return *value;
 }
 

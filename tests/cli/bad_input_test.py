@@ -168,7 +168,7 @@ def test_a_sentencepiece_model_that_is_none(refused, broken_model, tmp_path):
         ({"rope_scaling": {"type": "yarn", "factor": 0}}, "rope_scaling.factor: expected a number above 0, got 0"),
         ({"architectures": ["Qwen3ForCausalLM"]}, "q_norm.weight' is missing"),
         ({"architectures": ["InternLM2ForCausalLM"]}, "tensor 'model.tok_embeddings.weight' is missing"),
-        ({"architectures": ["MistralForCausalLM"], "sliding_window": -1}, "sliding_window: expected a whole number from 1 to 1073741824, got -1"),
+        ({"architectures": ["MistralForCausalLM"], "sliding_window": -1}, "sliding_window: expected a whole number from 1 to 2147483648, got -1"),
         ({"architectures": ["Qwen2ForCausalLM"], "layer_types": "x"}, "layer_types: expected an array, got a string"),
     ],
 )

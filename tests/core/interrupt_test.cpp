@@ -72,25 +72,25 @@ TEST(Interrupt, AMappedFileThatIsCutShortEndsTheProgramWithOneLine) {
       ::testing::ExitedWithCode(2), "^evictlab: an input file was cut short while it was being read\n$");
 }
 
-TEST(CrashBlame, ACrashEndsTheProgramWithOneLineThatNamesTheFile) {
+TEST(ScopedCrashMessage, ACrashEndsTheProgramWithOneLineThatNamesTheFile) {
   for (const int signal : {SIGSEGV, SIGABRT, SIGFPE, SIGILL}) {
     EXPECT_EXIT(
         {
           install_interrupt_handler();
-          const CrashBlame blame("t.h5", "the library crashed on it");
-          const CrashBlame inner("part.h5", "the library crashed on it");
+          const ScopedCrashMessage message("t.h5", "the library crashed on it");
+          const ScopedCrashMessage inner("part.h5", "the library crashed on it");
           raise(signal);
         },
         ::testing::ExitedWithCode(2), "^evictlab: part.h5: the library crashed on it\n$");
   }
 }
 
-TEST(CrashBlame, EndsWithItsScope) {
+TEST(ScopedCrashMessage, EndsWithItsScope) {
   const auto died = [](int status) { return !::testing::ExitedWithCode(2)(status); };
   EXPECT_EXIT(
       {
         install_interrupt_handler();
-        { const CrashBlame blame("t.h5", "the library crashed on it"); }
+        { const ScopedCrashMessage message("t.h5", "the library crashed on it"); }
         raise(SIGABRT);
       },
       died, "");

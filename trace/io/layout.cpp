@@ -124,8 +124,6 @@ Provenance read_root(const hdf5::File& file) {
 
 namespace {
 
-constexpr Index kMostPositions = std::numeric_limits<std::int32_t>::max();
-
 void check_range(const std::string& where, std::string_view what, Index value, Index least, Index most) {
   if (value < least || value > most) {
     throw TraceError("{}: {} is {}, must be {} to {}", where, what, value, least, most);
@@ -147,7 +145,7 @@ void check_model(const ModelInfo& model, const std::string& where) {
   if (static_cast<Index>(model.sliding_windows.size()) != model.layers) {
     throw TraceError("{}: {} sliding windows for {} layers", where, model.sliding_windows.size(), model.layers);
   }
-  for (const Index window : model.sliding_windows) check_range(where, "a sliding window", window, 0, kMostPositions);
+  for (const Index window : model.sliding_windows) check_range(where, "a sliding window", window, 0, kMaxPositions - 1);
   if (!std::isfinite(model.attention_scale) || model.attention_scale <= 0) {
     throw TraceError("{}: attention_scale is {}, must be positive", where, model.attention_scale);
   }
@@ -194,8 +192,8 @@ std::string model_difference(const ModelInfo& have, const ModelInfo& given) {
 // ---- prompts --------------------------------------------------------------------------------------
 
 void check_prompt(const PromptInfo& prompt, const ModelInfo& model, const std::string& where) {
-  check_range(where, "prompt_length", prompt.prompt_length, 1, kMostPositions);
-  check_range(where, "future_length", prompt.future_length, 1, kMostPositions - prompt.prompt_length);
+  check_range(where, "prompt_length", prompt.prompt_length, 1, kMaxPositions - 1);
+  check_range(where, "future_length", prompt.future_length, 1, kMaxPositions - 1 - prompt.prompt_length);
   check_range(where, "window", prompt.window, 1, prompt.prompt_length);
   if (prompt.layers.empty()) throw TraceError("{}: no layers", where);
   if (prompt.tier == Tier::kFull && !prompt.missing.empty()) {

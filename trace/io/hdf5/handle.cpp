@@ -16,7 +16,8 @@ namespace evictlab::trace::hdf5 {
 static_assert(std::is_same_v<hid_t, std::int64_t> && std::is_same_v<herr_t, int>);
 
 Lock::Lock(const std::filesystem::path& path)
-    : guard_(mutex()), blame_(path.c_str(), "the HDF5 library crashed on it; the file is damaged, or made to do that") {
+    : guard_(mutex()),
+      message_(path.c_str(), "the HDF5 library crashed on it; the file is damaged, or made to do that") {
   // At exit HDF5 closes what is open; after a failed write (a full disk) it crashes on it. We close all
   // files ourselves.
   [[maybe_unused]] static const herr_t without_cleanup = H5dont_atexit();

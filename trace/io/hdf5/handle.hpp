@@ -16,7 +16,7 @@
 namespace evictlab::trace::hdf5 {
 
 /// Serialises all calls to HDF5, which has one lock for the whole library where it was built with one at all.
-/// Also switches off its error printing, a setting per thread, and blames a crash on the file at `path`.
+/// Also switches off its error printing, a setting per thread, and gives a crash the file at `path` as its cause.
 class Lock {
  public:
   explicit Lock(const std::filesystem::path& path);
@@ -24,7 +24,7 @@ class Lock {
  private:
   static std::recursive_mutex& mutex();
   std::lock_guard<std::recursive_mutex> guard_;
-  core::CrashBlame blame_;
+  core::ScopedCrashMessage message_;
 };
 
 /// Owns an identifier of HDF5 and closes it with the function for its kind.
