@@ -4,10 +4,9 @@
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 
-#include "core/file.hpp"
+#include "core/json.hpp"
 #include "trace/io/hdf5/file.hpp"
 #include "trace/io/retention_file.hpp"
 
@@ -113,49 +112,34 @@ Index checked_budget(const fs::path& path, std::int64_t value) {
                     value);
 }
 
-LayerBudgets json_budgets(const fs::path& path, const nlohmann::json& layers) {
-  const auto fail = [&] {
-    return PolicyError("{}: \"layers\" must be a list with a number, or a list of numbers per kept set, per layer",
-                       path.string());
-  };
-  const auto positions = [&](const nlohmann::json& value) {
-    if (!value.is_number_integer()) throw fail();
-    return checked_budget(path, value.get<std::int64_t>());
-  };
-  if (!layers.is_array() || layers.empty()) throw fail();
+/// A list with a number, or a list of numbers per kept set, for each layer.
+LayerBudgets json_budgets(const core::JsonNode& layers) {
+  const auto positions = [](const core::JsonNode& value) { return value.integer(0, trace::kMaxPositions); };
   LayerBudgets budgets;
-  for (const nlohmann::json& layer : layers) {
+  for (const core::JsonNode& layer : layers.items()) {
     budgets.emplace_back();
-    if (!layer.is_array()) {
+    if (layer.is_array()) {
+      for (const core::JsonNode& value : layer.items()) budgets.back().push_back(positions(value));
+      if (budgets.back().empty()) layer.fail("is empty, expected a number per kept set");
+    } else {
       budgets.back().push_back(positions(layer));
-      continue;
     }
-    if (layer.empty()) throw fail();
-    for (const nlohmann::json& value : layer) budgets.back().push_back(positions(value));
   }
+  if (budgets.empty()) layers.fail("is empty, expected one entry per layer");
   return budgets;
 }
 
 std::shared_ptr<const sim::ImportedBudgets> budgets_from_json(const fs::path& path) {
-  const auto json = nlohmann::json::parse(core::read_text(path), nullptr, false);
-  if (json.is_discarded() || !json.is_object()) throw PolicyError("{}: is no JSON object", path.string());
-  if (json.value("format", nlohmann::json()) != "evictlab-budgets") {
-    throw PolicyError("{}: must say \"format\": \"evictlab-budgets\"", path.string());
-  }
+  const auto document = core::JsonDocument::read<PolicyError>(path);
+  const core::JsonNode root = document.root();
+  const auto format = root.find("format");
+  if (!format || format->string() != "evictlab-budgets") root.fail("must say \"format\": \"evictlab-budgets\"");
   auto table = std::make_shared<BudgetTable>(path);
-  if (json.contains("layers")) table->all = json_budgets(path, json["layers"]);
-  if (json.contains("prompts")) {
-    if (!json["prompts"].is_object()) throw PolicyError("{}: \"prompts\" must be an object", path.string());
-    for (const auto& [id, prompt] : json["prompts"].items()) {
-      if (!prompt.is_object() || !prompt.contains("layers")) {
-        throw PolicyError("{}: prompt '{}' has no \"layers\"", path.string(), id);
-      }
-      table->by_prompt[id] = json_budgets(path, prompt["layers"]);
-    }
+  if (const auto layers = root.find("layers")) table->all = json_budgets(*layers);
+  if (const auto prompts = root.find("prompts")) {
+    for (const auto& [id, prompt] : prompts->members()) table->by_prompt[id] = json_budgets(prompt.at("layers"));
   }
-  if (table->all.empty() && table->by_prompt.empty()) {
-    throw PolicyError("{}: has neither \"layers\" nor \"prompts\"", path.string());
-  }
+  if (table->all.empty() && table->by_prompt.empty()) root.fail("has neither \"layers\" nor \"prompts\"");
   return table;
 }
 

@@ -106,7 +106,7 @@ def test_given_budgets_are_what_is_held(replayed, tmp_path):
 
 def test_budgets_that_do_not_fit_are_refused(refused, tmp_path):
     path = tmp_path / "b.json"
-    for text, saying in (("{", "JSON"), ("[]", "JSON"), ("{}", "evictlab-budgets"),
+    for text, saying in (("{", "JSON"), ("[]", "expected an object, got an array"), ("{}", "evictlab-budgets"),
                          ('{"format": "evictlab-budgets"}', "neither"),
                          ('{"format": "evictlab-budgets", "layers": [1]}', "layers"),
                          ('{"format": "evictlab-budgets", "layers": [[50, 50, 50], 40]}', "3"),
