@@ -14,7 +14,7 @@
 namespace evictlab::core {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kHidden = -std::numeric_limits<float>::infinity();
 
 // Keys are taken this many at a time: the logits of some hundred queries to them stay in the L2 cache, where they are
 // made weights relative to the block's largest; what a row's blocks are to each other is settled at the end.
@@ -61,7 +61,7 @@ class AttentionRows {
         key_rows_(kKeyTile * dim),
         key_tile_(kKeyTile * dim),
         logits_(query_tiles_ * kQueryTile * kBlock),
-        maxima_(visible.size() * padded_blocks_, -kInfinity),
+        maxima_(visible.size() * padded_blocks_, kHidden),
         sums_(visible.size() * padded_blocks_) {
     for (std::size_t r = 0; r < visible.size(); ++r) {
       float* tile = queries_.data() + r / kQueryTile * kQueryTile * dim;
@@ -113,8 +113,8 @@ class AttentionRows {
       return;
     }
     const std::size_t padded = round_up(size, kSumLanes);
-    std::fill(logits, logits + begin, -kInfinity);
-    std::fill(logits + end, logits + padded, -kInfinity);
+    std::fill(logits, logits + begin, kHidden);
+    std::fill(logits + end, logits + padded, kHidden);
     float* weights = padded == size ? row : logits;
     const std::size_t block = r * padded_blocks_ + first / kBlock;
     maxima_.data()[block] = kernels_.exponentials(logits, padded, scale_, weights, &sums_[block]);
@@ -169,7 +169,7 @@ void require_sizes(std::size_t queries, std::size_t keys, std::size_t dim, float
   }
 }
 
-const AttentionKernels& fastest() {
+const AttentionKernels& fastest_attention() {
   static const AttentionKernels& chosen =
       *std::ranges::find_if(attention_kernels(), [](const AttentionKernels& kernels) { return kernels.supported; });
   return chosen;
@@ -196,12 +196,12 @@ void attention_rows(const AttentionKernels& kernels, std::span<const float> quer
 
 void attention_rows(std::span<const float> queries, std::span<const float> keys, std::size_t dim, float scale,
                     std::span<const VisibleKeys> visible, std::span<float> rows) {
-  compute(fastest(), queries, keys, dim, scale, visible, rows);
+  compute(fastest_attention(), queries, keys, dim, scale, visible, rows);
 }
 
 void attention_rows(std::span<const float> queries, std::span<const Half> keys, std::size_t dim, float scale,
                     std::span<const VisibleKeys> visible, std::span<float> rows) {
-  compute(fastest(), queries, keys, dim, scale, visible, rows);
+  compute(fastest_attention(), queries, keys, dim, scale, visible, rows);
 }
 
 }  // namespace evictlab::core

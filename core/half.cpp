@@ -102,7 +102,7 @@ __attribute__((target("avx512f,avx512bw,avx512vl"))) void to_half_avx512(std::sp
   }
 }
 
-const HalfKernels& fastest() {
+const HalfKernels& fastest_conversions() {
   static const HalfKernels& chosen = []() -> const HalfKernels& {
     const std::span<const HalfKernels> all = half_kernels();
     for (const HalfKernels& kernels : all) {
@@ -124,12 +124,12 @@ std::span<const HalfKernels> half_kernels() {
   return kAll;
 }
 
-void to_float(std::span<const Half> in, std::span<float> out, float factor) { fastest().to_float(in, out, factor); }
+void to_float(std::span<const Half> in, std::span<float> out, float factor) { fastest_conversions().to_float(in, out, factor); }
 
 void to_float(std::span<const BFloat16> in, std::span<float> out) {
   for (std::size_t i = 0; i < in.size(); ++i) out[i] = to_float(in[i]);
 }
 
-void to_half(std::span<const float> in, std::span<Half> out, float factor) { fastest().to_half(in, out, factor); }
+void to_half(std::span<const float> in, std::span<Half> out, float factor) { fastest_conversions().to_half(in, out, factor); }
 
 }  // namespace evictlab::core

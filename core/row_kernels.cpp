@@ -143,7 +143,7 @@ TARGET inline __m512 look_up(const std::array<float, 16>& table, __m512 x) {
 }  // namespace avx512
 
 template <typename Element>
-const RowKernels<Element>& fastest() {
+const RowKernels<Element>& fastest_rows() {
   static const RowKernels<Element>& chosen = *std::ranges::find_if(
       row_kernels<Element>(), [](const RowKernels<Element>& kernels) { return kernels.supported; });
   return chosen;
@@ -166,7 +166,7 @@ void sums_of(const StoredRows<Element>& rows, double factor, std::span<double> s
   Scratch stored;
   for_columns(rows, [&](const StoredRows<Element>& part, std::size_t first) {
     std::fill_n(stored.begin(), part.columns, 0.0);
-    fastest<Element>().sums(part, stored.data());
+    fastest_rows<Element>().sums(part, stored.data());
     for (std::size_t j = 0; j < part.columns; ++j) sums[first + j] += stored[j] * factor;
   });
 }
@@ -184,8 +184,8 @@ void moments_of(const StoredRows<Element>& rows, double factor, std::span<double
     std::fill_n(origin.begin(), part.columns, 0.0);
     std::fill_n(sums.begin(), part.columns, 0.0);
     std::fill_n(squares.begin(), part.columns, 0.0);
-    fastest<Element>().sums({part.first, part.stride, 1, part.columns}, origin.data());
-    fastest<Element>().deviations(part, sums.data(), squares.data());
+    fastest_rows<Element>().sums({part.first, part.stride, 1, part.columns}, origin.data());
+    fastest_rows<Element>().deviations(part, sums.data(), squares.data());
     for (std::size_t j = 0; j < part.columns; ++j) {
       const double mean = sums[j] * part_of_mean;
       means[first + j] = (origin[j] + mean) * factor;
@@ -228,10 +228,10 @@ void column_moments(const StoredRows<float>& rows, double factor, std::span<doub
 }
 
 void add_column_logarithms(const StoredRows<Half>& rows, float factor, float offset, std::span<double> sums) {
-  fastest<Half>().logarithms(rows, factor, offset, sums.data());
+  fastest_rows<Half>().logarithms(rows, factor, offset, sums.data());
 }
 void add_column_logarithms(const StoredRows<float>& rows, float factor, float offset, std::span<double> sums) {
-  fastest<float>().logarithms(rows, factor, offset, sums.data());
+  fastest_rows<float>().logarithms(rows, factor, offset, sums.data());
 }
 
 float natural_logarithm(float value) { return portable::logarithm(value); }
