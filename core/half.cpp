@@ -124,12 +124,16 @@ std::span<const HalfKernels> half_kernels() {
   return kAll;
 }
 
-void to_float(std::span<const Half> in, std::span<float> out, float factor) { fastest_conversions().to_float(in, out, factor); }
+void to_float(std::span<const Half> in, std::span<float> out, float factor) {
+  fastest_conversions().to_float(in, out, factor);
+}
 
 void to_float(std::span<const BFloat16> in, std::span<float> out) {
   for (std::size_t i = 0; i < in.size(); ++i) out[i] = to_float(in[i]);
 }
 
-void to_half(std::span<const float> in, std::span<Half> out, float factor) { fastest_conversions().to_half(in, out, factor); }
+void to_half(std::span<const float> in, std::span<Half> out, float factor) {
+  fastest_conversions().to_half(in, out, factor);
+}
 
 }  // namespace evictlab::core

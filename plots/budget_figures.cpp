@@ -63,7 +63,7 @@ Line line_of(const std::map<std::string, ByLayer>& by_prompt) {
 }
 
 // Lines of the policies that do not split evenly; those that do would lie on top of each other and are counted.
-struct Lines {
+struct UnevenLines {
   std::map<std::string, std::map<PolicyKey, Line>> uneven;  // by budget
   std::vector<Series> series;                               // of `uneven`
   std::size_t even = 0;
@@ -71,8 +71,9 @@ struct Lines {
   double last_layer = 0;
 };
 
-Lines lines_of(const Budgets& budgets, const std::vector<std::string>& requested, const std::vector<Series>& series) {
-  Lines lines;
+UnevenLines lines_of(const Budgets& budgets, const std::vector<std::string>& requested,
+                     const std::vector<Series>& series) {
+  UnevenLines lines;
   std::set<PolicyKey> uneven;
   for (const std::string& budget : requested) {
     for (const auto& [key, by_prompt] : budgets.held.at(budget)) {
@@ -97,7 +98,7 @@ Lines lines_of(const Budgets& budgets, const std::vector<std::string>& requested
 
 Style even_style() { return {kQuietColor, 0, "-", 2}; }
 
-Canvas::Legend legend_of(const Lines& lines) {
+Canvas::Legend legend_of(const UnevenLines& lines) {
   Canvas::Legend legend;
   for (const Series& one : lines.series) legend.emplace_back(one.label, one.style);
   if (lines.even > 0) {
@@ -108,7 +109,7 @@ Canvas::Legend legend_of(const Lines& lines) {
   return legend;
 }
 
-void draw_panel(const std::string& budget, const Lines& lines, Canvas& canvas) {
+void draw_budgets(const std::string& budget, const UnevenLines& lines, Canvas& canvas) {
   std::string commands = fmt::format(
       "set xlabel 'layer' offset 0,0.3 textcolor rgb '{0}'\n"
       "set ylabel 'slots relative to an even split' offset 0.5,0 textcolor rgb '{0}'\n"
@@ -193,7 +194,7 @@ std::vector<Figure> budget_figures(const Table& table) {
   if (table.rows() == 0) return {};
   const Budgets budgets = read_budgets(table);
   std::vector<std::string> requested = results::spread(results::requested_budgets(table), 4);
-  const Lines lines = lines_of(budgets, requested, series_of(table));
+  const UnevenLines lines = lines_of(budgets, requested, series_of(table));
   if (lines.series.empty()) requested = results::spread(requested, 1);  // all alike: one panel says it
 
   Canvas canvas({.name = "layer_budgets",
@@ -204,7 +205,7 @@ std::vector<Figure> budget_figures(const Table& table) {
                  .panel_width = 420,
                  .panel_height = 260,
                  .legend = legend_of(lines)});
-  for (const std::string& budget : requested) draw_panel(budget, lines, canvas);
+  for (const std::string& budget : requested) draw_budgets(budget, lines, canvas);
   canvas.add_legend();
   std::vector<Figure> figures{canvas.finish()};
   if (auto heads = head_figure(table, results::middle_budget(table))) figures.push_back(std::move(*heads));

@@ -15,12 +15,12 @@ namespace {
 
 using results::Table;
 
-struct Quantity {
+struct DifferenceQuantity {
   const char* name;
   const char* title;
   const char* label;
 };
-constexpr Quantity kQuantities[] = {
+constexpr DifferenceQuantity kDifferenceQuantities[] = {
     {"dispersion_normalized", "Dispersion (CAKE's H, normalised)", "A − B (of the maximum)"},
     {"shift_normalized", "Shift (CAKE's V per head)", "A − B (summed variance)"},
     {"preference_relative", "CAKE's preference", "A − B (times an even split)"},
@@ -77,8 +77,8 @@ std::string axes(const std::string& x_label, const std::string& y_label) {
 /// A - B by layer, and by task how far the preferences over layers lie apart ("differences").
 std::vector<Figure> difference_figures(const Table& table) {
   const Differences all = read_differences(table);
-  std::vector<Quantity> drawn;
-  for (const Quantity& quantity : kQuantities) {
+  std::vector<DifferenceQuantity> drawn;
+  for (const DifferenceQuantity& quantity : kDifferenceQuantities) {
     if (all.points.contains(quantity.name)) drawn.push_back(quantity);
   }
   if (drawn.empty()) return {};
@@ -91,7 +91,7 @@ std::vector<Figure> difference_figures(const Table& table) {
                  .panel_width = 360,
                  .panel_height = 260,
                  .left = std::max(104, 30 + name_width(all.tasks))});
-  for (const Quantity& quantity : drawn) {
+  for (const DifferenceQuantity& quantity : drawn) {
     std::vector<std::string> plots = {fmt::format("0 with lines lc rgb '{}' lw 1 notitle", kQuietColor)};
     const auto lines = line_with_bars(canvas.add_data(all.points.at(quantity.name)), style);
     plots.insert(plots.end(), lines.begin(), lines.end());

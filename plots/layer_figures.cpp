@@ -17,14 +17,14 @@ using results::kAllTasks;
 using results::Table;
 using results::TaskValues;
 
-struct Quantity {
+struct LayerQuantity {
   const char* name;
   const char* title;
   const char* label;
 };
 
 /// Values below `least`, which a logarithmic axis cannot show, are drawn there.
-std::string points_of(const TaskValues::ByLayer& by_layer, double least = -1e300) {
+std::string layer_points(const TaskValues::ByLayer& by_layer, double least = -1e300) {
   std::string points;
   for (const auto& [layer, value] : by_layer) {
     points += fmt::format("{:.9g} {:.9g} {:.9g} {:.9g}\n", layer, std::max(value.mean, least),
@@ -45,9 +45,9 @@ Style all_style() { return {"#000000", 7, "solid", 2.6}; }
 
 /// Panels of lines over layers, a line per task, the mean over all prompts in black with its intervals.
 std::vector<Figure> lines_by_task(const TaskValues& values, std::string name, std::string title,
-                                  std::span<const Quantity> quantities) {
-  std::vector<Quantity> drawn;
-  for (const Quantity& quantity : quantities) {
+                                  std::span<const LayerQuantity> quantities) {
+  std::vector<LayerQuantity> drawn;
+  for (const LayerQuantity& quantity : quantities) {
     if (!values.at(quantity.name, kAllTasks).empty()) drawn.push_back(quantity);
   }
   if (drawn.empty()) return {};
@@ -64,15 +64,15 @@ std::vector<Figure> lines_by_task(const TaskValues& values, std::string name, st
                  .panel_width = 360,
                  .panel_height = 260,
                  .legend = legend});
-  for (const Quantity& quantity : drawn) {
+  for (const LayerQuantity& quantity : drawn) {
     std::vector<std::string> plots;
     for (std::size_t t = 0; several && t < values.tasks().size(); ++t) {
-      const std::string points = points_of(values.at(quantity.name, values.tasks()[t]));
+      const std::string points = layer_points(values.at(quantity.name, values.tasks()[t]));
       if (points.empty()) continue;
       plots.push_back(
           fmt::format("{} using 1:2 with linespoints {} notitle", canvas.add_data(points), task_style(t).gnuplot()));
     }
-    const auto all = line_with_bars(canvas.add_data(points_of(values.at(quantity.name, kAllTasks))), all_style());
+    const auto all = line_with_bars(canvas.add_data(layer_points(values.at(quantity.name, kAllTasks))), all_style());
     plots.insert(plots.end(), all.begin(), all.end());
     canvas.add_panel(quantity.title, layer_lines_axes(values, quantity.label, "[0:*]") + "plot " + joined(plots));
   }
@@ -84,7 +84,7 @@ std::vector<Figure> lines_by_task(const TaskValues& values, std::string name, st
 
 /// What sets layers apart: dispersion, shift and the papers' preferences over layers, a line per task ("layers").
 std::vector<Figure> layer_figures(const Table& tasks) {
-  constexpr Quantity kPreferences[] = {
+  constexpr LayerQuantity kPreferences[] = {
       {"dispersion_normalized", "Dispersion (CAKE's H, normalised)", "share of the most there can be"},
       {"shift_normalized", "Shift (CAKE's V per head)", "summed variance"},
       {"preference_share", "CAKE's preference", "share of the budget"},
@@ -96,11 +96,11 @@ std::vector<Figure> layer_figures(const Table& tasks) {
 
 /// What the heads of a layer have in common, a line per task ("heads").
 std::vector<Figure> head_figures(const Table& tasks) {
-  constexpr Quantity kHeads[] = {{"head_spread", "Spread of need over heads", "coefficient of variation"},
-                                 {"group_cost", "Cost of one kept set per kv group", "attention mass"},
-                                 {"group_overlap", "Overlap inside kv groups", "Jaccard index"},
-                                 {"head_overlap", "Overlap between kv groups", "Jaccard index"},
-                                 {"run_length", "Runs of top positions", "positions"}};
+  constexpr LayerQuantity kHeads[] = {{"head_spread", "Spread of need over heads", "coefficient of variation"},
+                                      {"group_cost", "Cost of one kept set per kv group", "attention mass"},
+                                      {"group_overlap", "Overlap inside kv groups", "Jaccard index"},
+                                      {"head_overlap", "Overlap between kv groups", "Jaccard index"},
+                                      {"run_length", "Runs of top positions", "positions"}};
   return lines_by_task(TaskValues(tasks), "heads", "What the heads of a layer have in common", kHeads);
 }
 
@@ -108,8 +108,8 @@ std::vector<Figure> head_figures(const Table& tasks) {
 /// ("layer_shares_by_task").
 std::vector<Figure> layer_share_figures(const Table& tasks) {
   const TaskValues values(tasks);
-  constexpr Quantity kShares[] = {{"preference_share", "CAKE's preference", ""},
-                                  {"retained_share", "DynamicKV's retained share", ""}};
+  constexpr LayerQuantity kShares[] = {{"preference_share", "CAKE's preference", ""},
+                                       {"retained_share", "DynamicKV's retained share", ""}};
   std::vector<std::string> names;
   for (const std::string& task : values.tasks()) names.push_back(task_label(task, values.prompts(task)));
   if (names.size() < 2) return {};
@@ -126,7 +126,7 @@ std::vector<Figure> layer_share_figures(const Table& tasks) {
                  .panel_height = map_size(static_cast<double>(names.size())),
                  .left = 70 + name_width(names),
                  .color_scale_width = 150});
-  for (const Quantity& share : kShares) {
+  for (const LayerQuantity& share : kShares) {
     CellMap map;
     for (std::size_t t = 0; t < names.size(); ++t) {
       const TaskValues::ByLayer& by_layer = values.at(share.name, values.tasks()[t]);
@@ -209,7 +209,7 @@ std::vector<Figure> minimum_budget_figures(const Table& tasks) {
     const TaskValues::ByLayer& by_layer = values.at(share.name, kAllTasks);
     // Both layers.csv and attention.csv have the column: the same means.
     if (by_layer.empty()) return {};
-    const auto drawn = line_with_bars(canvas.add_data(points_of(by_layer, 1.0)), share.style);
+    const auto drawn = line_with_bars(canvas.add_data(layer_points(by_layer, 1.0)), share.style);
     plots.insert(plots.end(), drawn.begin(), drawn.end());
   }
   canvas.add_panel("", layer_lines_axes(values, "positions", "[0.8:*]") + "set logscale y 10\nplot " + joined(plots));

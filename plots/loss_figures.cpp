@@ -98,7 +98,7 @@ std::string draw_shade(const Panel& panel, Canvas& canvas) {
   return fmt::format("{} using 1:2 with filledcurves closed fc rgb '#F0F0F0' notitle", canvas.add_data(outline));
 }
 
-void draw_panel(const Panel& panel, const Range& slots, const Range& losses, Canvas& canvas) {
+void draw_losses(const Panel& panel, const Range& slots, const Range& losses, Canvas& canvas) {
   std::string commands = fmt::format(
       "set xlabel 'slots held per layer and kv head' offset 0,0.3 textcolor rgb '{0}'\n"
       "set ylabel {1} offset 0.5,0 textcolor rgb '{0}'\n"
@@ -152,7 +152,7 @@ std::vector<Figure> draw_figure(std::string name, std::string title, std::string
                                                : 380,
                  .panel_height = columns == 3 ? 300 : 400,
                  .legend = legend});
-  for (std::size_t i = 0; i < drawn.size(); ++i) draw_panel(drawn[i], slots, losses[shared ? 0 : i], canvas);
+  for (std::size_t i = 0; i < drawn.size(); ++i) draw_losses(drawn[i], slots, losses[shared ? 0 : i], canvas);
   canvas.add_legend();
   return {canvas.finish()};
 }

@@ -17,17 +17,17 @@ namespace {
 using results::PolicyKey;
 using results::Table;
 
-struct Quantity {
+struct OutcomeQuantity {
   const char* name;
   const char* title;
   const char* label;
   bool logarithmic;
 };
-constexpr std::array kQuantities = {
-    Quantity{"kl", "Divergence from the full cache", "KL divergence, nats per token", true},
-    Quantity{"accuracy_after_first", "Answers right after their first token", "accuracy", false}};
+constexpr std::array kOutcomeQuantities = {
+    OutcomeQuantity{"kl", "Divergence from the full cache", "KL divergence, nats per token", true},
+    OutcomeQuantity{"accuracy_after_first", "Answers right after their first token", "accuracy", false}};
 
-struct Point {
+struct OutcomePoint {
   double slots = 0;
   results::Interval value;
 };
@@ -57,8 +57,9 @@ Outcomes read_outcomes(const Table& table) {
   return outcomes;
 }
 
-std::vector<Point> points_of(const Outcomes& outcomes, const PolicyKey& key, const Quantity& quantity) {
-  std::vector<Point> points;
+std::vector<OutcomePoint> outcome_points(const Outcomes& outcomes, const PolicyKey& key,
+                                         const OutcomeQuantity& quantity) {
+  std::vector<OutcomePoint> points;
   const auto budgets = outcomes.values.find(key);
   const auto slots = outcomes.slots.find(key);
   if (budgets == outcomes.values.end() || slots == outcomes.slots.end()) return points;
@@ -69,9 +70,9 @@ std::vector<Point> points_of(const Outcomes& outcomes, const PolicyKey& key, con
     if (quantity.logarithmic && !(value->second.mean > 0)) continue;
     points.push_back({held->second, value->second});
   }
-  std::ranges::sort(points, {}, &Point::slots);
+  std::ranges::sort(points, {}, &OutcomePoint::slots);
   // A policy that ignores the budget holds the same at every one of them.
-  const auto same = [](const Point& a, const Point& b) { return a.slots == b.slots; };
+  const auto same = [](const OutcomePoint& a, const OutcomePoint& b) { return a.slots == b.slots; };
   points.erase(std::unique(points.begin(), points.end(), same), points.end());
   return points;
 }
@@ -79,14 +80,14 @@ std::vector<Point> points_of(const Outcomes& outcomes, const PolicyKey& key, con
 /// Ceilings are drawn as a line across: the only one that runs live is the full cache, whatever the budget.
 bool is_reference(const Series& series) { return series.role == results::Role::kCeiling; }
 
-void draw_panel(const Quantity& quantity, const std::vector<std::pair<Series, std::vector<Point>>>& lines,
-                Canvas& canvas) {
+void draw_outcomes(const OutcomeQuantity& quantity,
+                   const std::vector<std::pair<Series, std::vector<OutcomePoint>>>& lines, Canvas& canvas) {
   double lowest = 1e300;
   double fewest = 1e300;
   double most = 0;
   for (const auto& [series, points] : lines) {
     if (is_reference(series)) continue;
-    for (const Point& point : points) {
+    for (const OutcomePoint& point : points) {
       lowest = std::min(lowest, std::max(point.value.low, point.value.mean / 10));
       fewest = std::min(fewest, point.slots);
       most = std::max(most, point.slots);
@@ -105,7 +106,7 @@ void draw_panel(const Quantity& quantity, const std::vector<std::pair<Series, st
       continue;
     }
     std::string text;
-    for (const Point& point : points) {
+    for (const OutcomePoint& point : points) {
       const double low = quantity.logarithmic ? std::max(point.value.low, lowest / 1.25) : point.value.low;
       text += fmt::format("{:.9g} {:.9g} {:.9g} {:.9g}\n", point.slots, point.value.mean, low, point.value.high);
     }
@@ -120,12 +121,12 @@ void draw_panel(const Quantity& quantity, const std::vector<std::pair<Series, st
 /// Divergence from the full cache and accuracy against the slots held, over all prompts ("outcomes").
 std::vector<Figure> outcome_figures(const Table& table) {
   const Outcomes outcomes = read_outcomes(table);
-  std::vector<std::pair<const Quantity*, std::vector<std::pair<Series, std::vector<Point>>>>> panels;
+  std::vector<std::pair<const OutcomeQuantity*, std::vector<std::pair<Series, std::vector<OutcomePoint>>>>> panels;
   Canvas::Legend legend;
-  for (const Quantity& quantity : kQuantities) {
-    std::vector<std::pair<Series, std::vector<Point>>> lines;
+  for (const OutcomeQuantity& quantity : kOutcomeQuantities) {
+    std::vector<std::pair<Series, std::vector<OutcomePoint>>> lines;
     for (const Series& series : series_of(table)) {
-      std::vector<Point> points = points_of(outcomes, series.key, quantity);
+      std::vector<OutcomePoint> points = outcome_points(outcomes, series.key, quantity);
       if (points.empty()) continue;
       const bool known = std::ranges::any_of(legend, [&](const auto& entry) { return entry.first == series.label; });
       if (!known) legend.emplace_back(series.label, series.style);
@@ -142,7 +143,7 @@ std::vector<Figure> outcome_figures(const Table& table) {
                  .panel_width = 480,
                  .panel_height = 400,
                  .legend = legend});
-  for (const auto& [quantity, lines] : panels) draw_panel(*quantity, lines, canvas);
+  for (const auto& [quantity, lines] : panels) draw_outcomes(*quantity, lines, canvas);
   canvas.add_legend();
   return {canvas.finish()};
 }

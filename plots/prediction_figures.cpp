@@ -52,7 +52,7 @@ Predictions read_predictions(const results::Table& table) {
   return all;
 }
 
-void draw_panel(Measure measure, const Predicted& predicted, const std::vector<Series>& series, Canvas& canvas) {
+void draw_predictions(Measure measure, const Predicted& predicted, const std::vector<Series>& series, Canvas& canvas) {
   std::vector<std::string> plots;
   for (const Series& one : series) {
     const auto lines = predicted.lines.find(one.key);
@@ -91,7 +91,7 @@ std::vector<Figure> prediction_figures(const results::Table& table) {
        .panel_width = 400,
        .panel_height = 360,
        .legend = legend});
-  for (const auto& [measure, predicted] : all.by_measure) draw_panel(measure, predicted, series, canvas);
+  for (const auto& [measure, predicted] : all.by_measure) draw_predictions(measure, predicted, series, canvas);
   canvas.add_legend();
   return {canvas.finish()};
 }

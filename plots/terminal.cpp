@@ -18,7 +18,7 @@ constexpr int kLetters = 26;  // gnuplot's marks on a text terminal
 constexpr int kLines = 26;
 
 /// A line with its letter: data block and plot command.
-class Lines {
+class TextLines {
  public:
   void add(const std::string& points, const std::string& label) {
     const std::size_t number = plots_.size();
@@ -45,7 +45,7 @@ std::string titled(const std::string& title, const std::string& caption) {
 
 std::string loss_plot(const results::Table& table, int columns) {
   const ReplayLosses replay(table);
-  Lines lines;
+  TextLines lines;
   for (const Series& series : series_of(table)) {
     std::string points;
     for (const auto& [slots, loss] : replay.points(series.key, results::Measure::kRetainedMass, replay.prompts())) {
@@ -67,7 +67,7 @@ std::string layer_plot(const results::Table& table, int columns) {
   };
   constexpr Share kShares[] = {{"preference_share", "CAKE"}, {"retained_share", "DynamicKV"}};
   const results::TaskValues values(table);
-  Lines lines;
+  TextLines lines;
   for (const Share& share : kShares) {
     std::string points;
     for (const auto& [layer, value] : values.at(share.quantity, results::kAllTasks)) {

@@ -7,7 +7,7 @@
 namespace evictlab::runtime {
 namespace {
 
-using Type = RopeConfig::Type;
+using RopeType = RopeConfig::Type;
 
 /// kLlama3.
 float stretched(float frequency, const RopeConfig& rope) {
@@ -60,16 +60,16 @@ double grown_theta(const RopeConfig& rope, Index head_dim, Index length) {
 }  // namespace
 
 std::vector<float> rope_frequencies(const RopeConfig& rope, Index head_dim, Index length) {
-  const bool grown = rope.type == Type::kDynamic && length > rope.original_positions;
+  const bool grown = rope.type == RopeType::kDynamic && length > rope.original_positions;
   const auto theta = static_cast<float>(grown ? grown_theta(rope, head_dim, length) : rope.theta);
-  const YarnRange range = rope.type == Type::kYarn ? yarn_range(rope, head_dim) : YarnRange{};
+  const YarnRange range = rope.type == RopeType::kYarn ? yarn_range(rope, head_dim) : YarnRange{};
   std::vector<float> frequencies;
   for (Index i = 0; i < head_dim; i += 2) {
     const float exponent = static_cast<float>(i) / static_cast<float>(head_dim);
     float frequency = 1.0F / std::pow(theta, exponent);
-    if (rope.type == Type::kLinear) frequency /= static_cast<float>(rope.factor);
-    if (rope.type == Type::kLlama3) frequency = stretched(frequency, rope);
-    if (rope.type == Type::kYarn) frequency = interpolated(frequency, rope, range, i / 2);
+    if (rope.type == RopeType::kLinear) frequency /= static_cast<float>(rope.factor);
+    if (rope.type == RopeType::kLlama3) frequency = stretched(frequency, rope);
+    if (rope.type == RopeType::kYarn) frequency = interpolated(frequency, rope, range, i / 2);
     frequencies.push_back(frequency);
   }
   return frequencies;
@@ -89,7 +89,7 @@ RopeTable rope_table(std::span<const float> frequencies, Index first, Index coun
 }
 
 RopeTable rope_table(const RopeConfig& rope, Index head_dim, Index first, Index count) {
-  const bool by_position = rope.type == Type::kDynamic && first > 0 && first + count > rope.original_positions;
+  const bool by_position = rope.type == RopeType::kDynamic && first > 0 && first + count > rope.original_positions;
   if (!by_position) {
     RopeTable table = rope_table(rope_frequencies(rope, head_dim, first + count), first, count);
     if (rope.attention_factor != 1.0) {

@@ -9,24 +9,24 @@
 namespace evictlab::runtime {
 namespace {
 
-using Type = RopeConfig::Type;
+using RopeType = RopeConfig::Type;
 
 constexpr std::array kTypes = {
-    std::pair<std::string_view, Type>{"default", Type::kDefault},
-    std::pair<std::string_view, Type>{"linear", Type::kLinear},
-    std::pair<std::string_view, Type>{"dynamic", Type::kDynamic},
-    std::pair<std::string_view, Type>{"llama3", Type::kLlama3},
-    std::pair<std::string_view, Type>{"yarn", Type::kYarn},
+    std::pair<std::string_view, RopeType>{"default", RopeType::kDefault},
+    std::pair<std::string_view, RopeType>{"linear", RopeType::kLinear},
+    std::pair<std::string_view, RopeType>{"dynamic", RopeType::kDynamic},
+    std::pair<std::string_view, RopeType>{"llama3", RopeType::kLlama3},
+    std::pair<std::string_view, RopeType>{"yarn", RopeType::kYarn},
 };
 
-std::string_view type_name(Type type) {
-  return std::ranges::find(kTypes, type, &std::pair<std::string_view, Type>::second)->first;
+std::string_view type_name(RopeType type) {
+  return std::ranges::find(kTypes, type, &std::pair<std::string_view, RopeType>::second)->first;
 }
 
-Type read_type(const core::JsonNode& keys) {
+RopeType read_type(const core::JsonNode& keys) {
   // Checkpoints from before transformers 4.45 say "type".
   const std::string name = keys.find_string("rope_type").value_or(keys.find_string("type").value_or("default"));
-  const auto found = std::ranges::find(kTypes, name, &std::pair<std::string_view, Type>::first);
+  const auto found = std::ranges::find(kTypes, name, &std::pair<std::string_view, RopeType>::first);
   if (found != kTypes.end()) return found->second;
   std::string known;
   for (const auto& [type, value] : kTypes) known += fmt::format("{}{}", known.empty() ? "" : ", ", type);
@@ -81,19 +81,19 @@ void read_parameters(const core::JsonNode& keys, Index max_positions, RopeConfig
   refuse_partial_rotation(keys);
   rope.type = read_type(keys);
   switch (rope.type) {
-    case Type::kDefault:
+    case RopeType::kDefault:
       break;
-    case Type::kLinear:
+    case RopeType::kLinear:
       rope.factor = keys.at("factor").positive();
       break;
-    case Type::kDynamic:
+    case RopeType::kDynamic:
       rope.factor = keys.at("factor").positive();
       rope.original_positions = max_positions;
       break;
-    case Type::kLlama3:
+    case RopeType::kLlama3:
       read_llama3(keys, rope);
       break;
-    case Type::kYarn:
+    case RopeType::kYarn:
       read_yarn(keys, max_positions, rope);
       break;
   }
@@ -103,12 +103,12 @@ void read_parameters(const core::JsonNode& keys, Index max_positions, RopeConfig
 
 std::string describe(const RopeConfig& rope) {
   std::string text = fmt::format("rope(theta={}", rope.theta);
-  if (rope.type != Type::kDefault) text += fmt::format(",type={},factor={}", type_name(rope.type), rope.factor);
-  if (rope.type == Type::kLlama3) {
+  if (rope.type != RopeType::kDefault) text += fmt::format(",type={},factor={}", type_name(rope.type), rope.factor);
+  if (rope.type == RopeType::kLlama3) {
     text += fmt::format(",low_freq_factor={},high_freq_factor={}", rope.low_freq_factor, rope.high_freq_factor);
   }
   if (rope.original_positions > 0) text += fmt::format(",original_positions={}", rope.original_positions);
-  if (rope.type == Type::kYarn) {
+  if (rope.type == RopeType::kYarn) {
     text += fmt::format(",beta_fast={},beta_slow={},attention_factor={}", rope.beta_fast, rope.beta_slow,
                         rope.attention_factor);
   }
@@ -125,8 +125,8 @@ RopeConfig read_rope_config(const core::JsonNode& keys, Index max_positions) {
 }
 
 Index stretched_positions(const RopeConfig& rope, Index max_positions) {
-  const bool of_original = rope.type == Type::kYarn;
-  if (!of_original && rope.type != Type::kLinear && rope.type != Type::kDynamic) return max_positions;
+  const bool of_original = rope.type == RopeType::kYarn;
+  if (!of_original && rope.type != RopeType::kLinear && rope.type != RopeType::kDynamic) return max_positions;
   const auto base = static_cast<double>(of_original ? rope.original_positions : max_positions);
   const double stretched = std::min(base * rope.factor, static_cast<double>(trace::kMaxPositions));
   return std::max(max_positions, static_cast<Index>(stretched));

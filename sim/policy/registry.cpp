@@ -33,7 +33,9 @@ KeyValues variant_defaults(const PolicyDefinition& definition, const KeyValues& 
   return {};
 }
 
-std::string joined(const std::string& a, const std::string& b) { return a.empty() ? b : b.empty() ? a : a + "," + b; }
+std::string comma_separated(const std::string& a, const std::string& b) {
+  return a.empty() ? b : b.empty() ? a : a + "," + b;
+}
 
 }  // namespace
 
@@ -73,8 +75,8 @@ Policy make_policy(const PolicySpec& spec) {
   Policy policy = definition.build(parameters);
   policy.name = info.name;
   if (!definition.variants.empty()) policy.variant = parameters.choice(kVariantParameter);
-  policy.parameters = joined(parameters.text(), constraints.text());
-  policy.changes = joined(parameters.changes(), constraints.text());
+  policy.parameters = comma_separated(parameters.text(), constraints.text());
+  policy.changes = comma_separated(parameters.changes(), constraints.text());
   policy = constrained(std::move(policy), constraints);
   policy.role = policy.needs().future ? results::Role::kCeiling : definition.role;
   check_parts(policy);
