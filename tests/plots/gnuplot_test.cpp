@@ -159,19 +159,20 @@ TEST(Gnuplot, AcceptsEveryFigureOfSmallAndLargeResults) {
   kept_overlap.add_row({std::string("a"), std::string("random"), std::monostate{}, std::string("snap'kv_{x}"),
                         std::monostate{}, std::int64_t{64}, 0.5});
   const testing::TemporaryDirectory directory;
-  const auto figures = all_figures({.replay = replay,
-                                    .budgets = budgets,
-                                    .positions = positions,
-                                    .spans = spans,
-                                    .kept_overlap = kept_overlap,
-                                    .attention = attention,
-                                    .tasks = tasks,
-                                    .concentration = concentration,
-                                    .overlap = overlap,
-                                    .future = future,
-                                    .maps = maps,
-                                    .scorers = scorers,
-                                    .differences = differences});
+  const ResultTables tables = {{"replay", replay},
+                               {"budgets", budgets},
+                               {"positions", positions},
+                               {"spans", spans},
+                               {"kept_overlap", kept_overlap},
+                               {"attention", attention},
+                               {"tasks", tasks},
+                               {"concentration", concentration},
+                               {"overlap", overlap},
+                               {"future", future},
+                               {"maps", maps},
+                               {"scorers", scorers},
+                               {"differences", differences}};
+  const auto figures = all_figures(tables);
   ASSERT_EQ(figures.size(), 22U);
   for (const Figure& one : figures) EXPECT_EQ(draw(one, directory.path()).size(), 3U) << one.name;
 }
