@@ -103,7 +103,6 @@ Json json_of(const sim::PolicyInfo& policy) {
                {"needs", needs_of(policy)}, {"parameters", json_of(definition.parameters)},
                {"variants", variants}};
   if (definition.parameters_for) {
-    print_parameters({definition.parameters.at("sinks"), definition.parameters.at("window")});
     json["scorers"] = json_of(sim::scorers());
     json["allocators"] = json_of(sim::allocators());
     json["selectors"] = json_of(sim::selectors());

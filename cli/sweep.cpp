@@ -32,7 +32,7 @@ lab::SweepOptions sweep_options(const Options& options, lab::Ranks& ranks) {
   sweep.policies = policy_request(options, !options.has("matrix"));
   sweep.budgets = options.text("budget");
   sweep.matrix = options.has("matrix");
-  sweep.tune = options.optional_text("tune").value_or("");
+  sweep.tune = options.optional_text("tune");
   sweep.layers = options.has("layers");
   sweep.force = options.has("force");
   sweep.command = command_line();

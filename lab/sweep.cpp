@@ -62,11 +62,11 @@ SweepPlan sweep_plan(const SweepOptions& options, Observer& observer) {
   SweepPlan plan;
   plan.policies = make_policies(options.policies, observer);
   if (options.matrix) add_new(plan.policies, matrix_policies(make_options(options.policies, observer), observer));
-  if (!options.tune.empty()) {
+  if (options.tune) {
     std::vector<sim::PolicySpec> named;
     for (const sim::Policy& policy : plan.policies) named.push_back(sim::parse_policy(policy.text()));
-    plan.tuned = sim::tuned_policies(named, sim::parse_grid(options.tune));
-    if (plan.tuned.empty()) throw core::InputError("sweep: no policy has all parameters of --tune '{}'", options.tune);
+    plan.tuned = sim::tuned_policies(named, sim::parse_grid(*options.tune));
+    if (plan.tuned.empty()) throw core::InputError("sweep: no policy has all parameters of --tune '{}'", *options.tune);
     for (const sim::TunedPolicy& tuned : plan.tuned) add_new(plan.policies, tuned.candidates);
   }
   plan.budgets = sim::parse_budgets(options.budgets);
@@ -108,7 +108,7 @@ struct SweepFiles {
     if (options.headroom) folder.plan(headroom);
     if (options.layers) folder.plan(budgets);
     if (options.layers) folder.plan(trajectory);
-    if (!options.tune.empty()) folder.plan(tuning);
+    if (options.tune) folder.plan(tuning);
     folder.plan(ResultFolder::manifest_path(replay));
   }
 };

@@ -17,10 +17,11 @@ struct SweepOptions {
   std::vector<std::filesystem::path> traces = {};  // of one model
   PolicyRequest policies = {};                     // may be empty with `matrix`
   std::string budgets = {};
-  bool matrix = false;    // also every combination of a scorer, an allocator and a selector
-  std::string tune = {};  // "tau1=0.4:2:log5": also these parameters, selected on one half of the prompts
-  bool layers = false;    // also a row per layer, and the budgets and trajectory of every run
-  bool headroom = true;   // what better scoring and allocation could gain
+  bool matrix = false;  // also every combination of a scorer, an allocator and a selector
+  std::optional<std::string> tune =
+      {};                // "tau1=0.4:2:log5": also these parameters, selected on one half of the prompts
+  bool layers = false;   // also a row per layer, and the budgets and trajectory of every run
+  bool headroom = true;  // what better scoring and allocation could gain
 
   /// The folder for the tables, where an interrupted sweep resumes; none: everything in memory.
   std::optional<std::filesystem::path> out = {};

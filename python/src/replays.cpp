@@ -59,7 +59,7 @@ py::dict sweep(const Paths& paths, const std::vector<sim::Policy>& policies, con
                const std::string& tune, bool layers, const OptionalPath& out, bool force, const py::object& progress) {
   lab::SweepOptions options{.traces = paths, .policies = {.policies = policies}, .budgets = budgets};
   options.matrix = matrix;
-  options.tune = tune;
+  if (!tune.empty()) options.tune = tune;
   options.layers = layers;
   options.out = out;
   options.force = force;
