@@ -41,7 +41,7 @@ def test_the_table_has_exactly_the_columns_of_its_contract(results):
             "retained_mass,prompt_retained_mass,ada_bound,head_bound,keptmax_bound,value_bound,exact_loss,relative_loss,"
             "regret,status")
     with open(results / "budgets.csv") as file:
-        assert file.readline().strip() == "prompt,policy,parameters,budget_requested,layer,head,slots"
+        assert file.readline().strip() == "prompt,policy,parameters,role,budget_requested,layer,head,slots"
 
 
 def test_there_is_a_row_for_every_prompt_policy_budget_and_layer(results):
