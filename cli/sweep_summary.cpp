@@ -9,6 +9,7 @@
 
 #include "cli/number_text.hpp"
 #include "results/labels.hpp"
+#include "results/role.hpp"
 #include "results/rows.hpp"
 
 namespace evictlab::cli {
@@ -18,6 +19,7 @@ using results::Table;
 
 constexpr std::size_t kMostBudgets = 8;
 constexpr std::size_t kMostPolicies = 15;
+constexpr std::size_t kMostCeilings = 2;  // where there are more policies than are shown
 
 std::size_t width_of(const std::vector<std::string>& names) {
   std::size_t width = 8;
@@ -39,8 +41,12 @@ std::string sweep_summary(const Table& summary) {
   std::map<std::string, std::map<std::string, std::string>> cells;  // policy → budget → retained mass
   std::map<std::string, std::pair<double, int>> means;
   std::set<std::string> excessive;  // hold more than the others at some budget
+  std::set<std::string> ceilings;
   for (std::size_t row = 0; row < summary.rows(); ++row) {
     cells[names[row]][summary.text(row, budget)] = number_text(summary, row, "retained_mass", "{:.4f}");
+    if (summary.text(row, summary.column("role")) == results::role_name(results::Role::kCeiling)) {
+      ceilings.insert(names[row]);
+    }
     if (const auto mass = summary.number(row, summary.column("retained_mass"))) {
       if (!summary.number(row, summary.column("rank"))) excessive.insert(names[row]);
       means[names[row]].first += *mass;
@@ -57,8 +63,16 @@ std::string sweep_summary(const Table& summary) {
   std::ranges::stable_sort(order, [&](const std::string& a, const std::string& b) {
     return std::pair(means[a].second, mean(a)) > std::pair(means[b].second, mean(b));
   });
-  const std::size_t hidden = order.size() > kMostPolicies ? order.size() - kMostPolicies : 0;
-  order.resize(order.size() - hidden);
+  const std::size_t all = order.size();
+  if (all > kMostPolicies) {
+    // Every combination of parts: what competes is of interest, not the many that read the future or hold more.
+    std::size_t ceilings_shown = 0;
+    std::erase_if(order, [&](const std::string& name) {
+      return excessive.contains(name) || (ceilings.contains(name) && ++ceilings_shown > kMostCeilings);
+    });
+    order.resize(std::min(order.size(), kMostPolicies));
+  }
+  const std::size_t hidden = all - order.size();
 
   const std::size_t width = width_of(order);
   std::string text =

@@ -221,6 +221,10 @@ def test_the_matrix_has_every_combination_that_can_be(tmp_path, evictlab, trace)
     for row in rows_of(tmp_path / "again.csv"):
         if row["layer"] == "all":
             assert row["retained_mass"] == expected[row["prompt"], row["parameters"]]
+    # What reads the future is a ceiling: it neither fills the table that is printed nor ranks as best.
+    assert sum("scorer=future" in line or "hindsight" in line for line in done.out.splitlines()) <= 2
+    best = [row for row in rows_of(tmp_path / "out/summary.csv") if row["to_best"] == "" and row["role"] == "method" and row["rank"]]
+    assert len(best) == 1
 
 
 def test_tuning_chooses_the_best_on_one_half_and_reports_on_the_other(tmp_path, evictlab, trace):
