@@ -14,6 +14,7 @@
 #include "lab/validation_rows.hpp"
 #include "results/needle_grid.hpp"
 #include "results/outcomes.hpp"
+#include "results/rows.hpp"
 #include "results/run_table.hpp"
 #include "trace/io/hash.hpp"
 
@@ -70,9 +71,8 @@ runtime::Detokenizer detokenizer(const std::vector<runtime::Prompt>& prompts, co
 results::Table read_replay(const fs::path& file, const std::vector<runtime::TokenizedPrompt>& prompts) {
   results::Table replay = results::Table::from_csv(core::read_text(file), file.string());
   results::require_replay_columns(replay);
-  const std::size_t prompt = replay.column("prompt");
   std::set<std::string> ids;
-  for (std::size_t row = 0; row < replay.rows(); ++row) ids.insert(replay.text(row, prompt));
+  for (const results::RowView row : results::RowsOf(replay)) ids.insert(row.prompt());
   for (const runtime::TokenizedPrompt& one : prompts) {
     if (!ids.contains(one.id)) throw core::InputError("{}: has no row of prompt '{}'", file.string(), one.id);
   }

@@ -6,7 +6,9 @@
 #include "lab/replay.hpp"
 #include "lab/report.hpp"
 #include "lab/sweep.hpp"
+#include "lab/synth.hpp"
 #include "small_trace.hpp"
+#include "trace/io/reader.hpp"
 
 // Every use case through its interface, on a small synthetic trace.
 
@@ -165,6 +167,22 @@ TEST(Report, WritesAPageThatShowsWhatTheOracleKeeps) {
                                        observer);
   EXPECT_EQ(outcome.bytes, std::filesystem::file_size(outcome.page));
   EXPECT_THAT(observer.stages, Contains(std::string("looking at prompts")));
+}
+
+TEST(Synth, FinishesTheTraceWithTheWholePromptsWhenInterrupted) {
+  const testing::TemporaryDirectory directory;
+  const SynthOptions options{.synthetic = small_synthetic(), .out = directory / "trace.h5"};
+  InterruptingObserver after_three_layers(3);
+  const SynthOutcome outcome = synth(options, after_three_layers);
+  EXPECT_EQ(outcome.prompts, 1);
+  EXPECT_THAT(trace::TraceReader(outcome.trace).prompts(), SizeIs(1));
+}
+
+TEST(Synth, IsInterruptedWithoutAPromptToKeep) {
+  const testing::TemporaryDirectory directory;
+  InterruptingObserver at_once(0);
+  EXPECT_THROW(synth({.synthetic = small_synthetic(), .out = directory / "trace.h5"}, at_once), core::Interrupted);
+  EXPECT_FALSE(std::filesystem::exists(directory / "trace.h5"));
 }
 
 }  // namespace
