@@ -26,7 +26,7 @@ void declare(Options& options) {
 }
 
 lab::AdviseOptions advise_options(const Options& options) {
-  lab::AdviseOptions advise{.bytes = options.optional_text("bytes").value_or("")};
+  lab::AdviseOptions advise{.bytes = options.text_or_empty("bytes")};
   if (options.has("loss")) advise.loss = options.number("loss", 0.0, 1.0);
   advise.traces = options.paths("trace");
   advise.measure = options.choice("measure", {"attention", "output"});

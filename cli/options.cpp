@@ -113,6 +113,11 @@ std::vector<std::string> Options::list(const std::string& name) const {
   return values_[name].as<std::vector<std::string>>();
 }
 
+std::optional<std::filesystem::path> Options::optional_path(const std::string& name) const {
+  if (!has(name)) return std::nullopt;
+  return path(name);
+}
+
 std::vector<std::filesystem::path> Options::paths(const std::string& name) const {
   const std::vector<std::string> texts = list(name);
   return std::vector<std::filesystem::path>(texts.begin(), texts.end());

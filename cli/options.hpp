@@ -48,7 +48,9 @@ class Options {
   std::optional<std::string> optional_text(const std::string& name) const;
   std::vector<std::string> list(const std::string& name) const;
   std::filesystem::path path(const std::string& name) const { return text(name); }
-  std::optional<std::filesystem::path> optional_path(const std::string& name) const { return optional_text(name); }
+  /// Empty when it was not given; throws for an empty value, which no option takes.
+  std::string text_or_empty(const std::string& name) const { return has(name) ? text(name) : std::string(); }
+  std::optional<std::filesystem::path> optional_path(const std::string& name) const;
   std::vector<std::filesystem::path> paths(const std::string& name) const;
   std::int64_t integer(const std::string& name, std::int64_t minimum = std::numeric_limits<std::int64_t>::min(),
                        std::int64_t maximum = std::numeric_limits<std::int64_t>::max()) const;

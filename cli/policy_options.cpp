@@ -16,9 +16,9 @@ void declare_policy_defaults(Options& options) {
 }
 
 lab::PolicyRequest policy_request(const Options& options, bool required) {
-  return {.list = required ? options.text("policy") : options.optional_text("policy").value_or(""),
-          .protect = options.optional_text("protect").value_or(""),
-          .variant = options.optional_text("variant").value_or("")};
+  return {.list = required ? options.text("policy") : options.text_or_empty("policy"),
+          .protect = options.text_or_empty("protect"),
+          .variant = options.text_or_empty("variant")};
 }
 
 }  // namespace evictlab::cli

@@ -43,7 +43,7 @@ lab::RecordOptions record_options(const Options& options) {
                             .top_k = static_cast<std::size_t>(options.integer("top-k", 0)),
                             .top_p = options.number("top-p", 1e-6, 1),
                             .seed = static_cast<std::uint64_t>(options.integer("seed", 0))};
-  record.layers = options.optional_text("layers").value_or("");
+  record.layers = options.text_or_empty("layers");
   record.tokenization = tokenize_options(options);
   record.dry_run = options.has("dry-run");
   record.model = options.path("model");

@@ -31,8 +31,8 @@ lab::ReplayOptions replay_options(const Options& options) {
   const bool judges = options.has("kept") && !options.has("policy") && !imports;
   lab::ReplayOptions replay{.traces = {options.path("trace")}, .out = options.path("out")};
   replay.policies = policy_request(options, !judges && !imports);
-  replay.budgets = options.optional_text("budget").value_or("");
-  replay.constraints = options.optional_text("constrain").value_or("");
+  replay.budgets = options.text_or_empty("budget");
+  replay.constraints = options.text_or_empty("constrain");
   replay.scores = options.optional_path("scores");
   replay.budget_file = options.optional_path("budgets");
   (judges ? replay.judged : replay.kept) = options.optional_path("kept");
