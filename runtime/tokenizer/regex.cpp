@@ -13,19 +13,28 @@
 #include "runtime/tokenizer/utf8.hpp"
 
 namespace evictlab::runtime {
-namespace {
 
-struct OnigurumaFree {
+// Members of Regex::Code and RegexSearch::State: outside the unnamed namespace, for those are reachable from a header.
+namespace oniguruma {
+
+struct Free {
   void operator()(OnigRegex regex) const { onig_free(regex); }
   void operator()(OnigRegion* region) const { onig_region_free(region, 1); }
   void operator()(OnigMatchParam* parameters) const { onig_free_match_param(parameters); }
 };
 
 template <typename T>
-std::unique_ptr<T, OnigurumaFree> owned(T* pointer) {
+using Owned = std::unique_ptr<T, Free>;
+
+template <typename T>
+Owned<T> owned(T* pointer) {
   if (pointer == nullptr) throw std::bad_alloc();
-  return std::unique_ptr<T, OnigurumaFree>(pointer);
+  return Owned<T>(pointer);
 }
+
+}  // namespace oniguruma
+
+namespace {
 
 const OnigUChar* bytes_at(std::string_view text, std::size_t at) {
   return reinterpret_cast<const OnigUChar*>(text.data()) + at;
@@ -67,7 +76,7 @@ struct Regex::Code {
   }
 
   std::string source;
-  std::unique_ptr<std::remove_pointer_t<OnigRegex>, OnigurumaFree> regex;
+  oniguruma::Owned<std::remove_pointer_t<OnigRegex>> regex;
 };
 
 Regex Regex::compile(std::string_view pattern) {
@@ -91,8 +100,8 @@ Regex Regex::read(const core::JsonNode& node) {
 }
 
 struct RegexSearch::State {
-  std::unique_ptr<OnigRegion, OnigurumaFree> region = owned(onig_region_new());
-  std::unique_ptr<OnigMatchParam, OnigurumaFree> parameters = owned(onig_new_match_param());
+  oniguruma::Owned<OnigRegion> region = oniguruma::owned(onig_region_new());
+  oniguruma::Owned<OnigMatchParam> parameters = oniguruma::owned(onig_new_match_param());
 };
 
 RegexSearch::RegexSearch(Regex regex) : regex_(std::move(regex)), state_(std::make_unique<State>()) {
