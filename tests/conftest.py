@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -13,6 +14,8 @@ PROGRAM = os.environ.get("EVICTLAB_PROGRAM", str(ROOT / "build" / "release" / "e
 MODEL = ROOT / "models" / "demo"
 # Of the MPI that was built with; empty in a build without.
 MPIRUN = os.environ.get("EVICTLAB_MPIRUN", shutil.which("mpirun"))
+# Seconds after which something hangs, also under a sanitizer on a busy machine.
+PATIENCE = 1200
 
 
 @dataclasses.dataclass
@@ -22,12 +25,21 @@ class Outcome:
     err: str
 
 
+def wait_until(condition, job):
+    """Waits for what a running process does; it fails when the process ends before."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert job.poll() is None, "it ended before"
+        assert time.monotonic() < deadline, "it hangs"
+        time.sleep(0.002)
+
+
 @pytest.fixture(scope="session")
 def evictlab():
     """Runs the program: evictlab("info", path) -> Outcome."""
 
     def run(*arguments, **options):
-        done = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=300, **options)
+        done = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE, **options)
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     return run
@@ -81,7 +93,7 @@ def mpirun(start_mpirun):
     def run(count, *command):
         with start_mpirun(count, *command) as job:
             try:
-                out, err = job.communicate(timeout=300)
+                out, err = job.communicate(timeout=PATIENCE)
             finally:
                 job.kill()
             return Outcome(job.returncode, out, err)

@@ -6,13 +6,13 @@ import subprocess
 
 import pytest
 
-from conftest import ROOT, mpi_environment
+from conftest import PATIENCE, ROOT, mpi_environment
 
 PROGRAM = os.environ.get("EVICTLAB_RANKS_PROGRAM", str(ROOT / "build" / "release" / "evictlab_ranks_program"))
 
 
 def without_launcher(what, **environment):
-    done = subprocess.run([PROGRAM, what], capture_output=True, text=True, timeout=60,
+    done = subprocess.run([PROGRAM, what], capture_output=True, text=True, timeout=PATIENCE,
                           env={**mpi_environment(), **environment})
     return done.returncode, done.stdout, done.stderr
 
@@ -45,7 +45,7 @@ def test_a_signal_to_mpirun_stops_the_ranks_at_a_safe_point(start_mpirun, number
     with start_mpirun(2, PROGRAM, "stay") as job:
         assert [job.stdout.readline() for _ in range(2)] == ["here\n"] * 2
         job.send_signal(number)
-        _, err = job.communicate(timeout=60)
+        _, err = job.communicate(timeout=PATIENCE)
     assert job.returncode != 0  # mpirun's own 1, whatever the ranks say
     assert "ranks: interrupted" in err
 

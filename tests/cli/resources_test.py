@@ -8,33 +8,29 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 
 import pytest
 
-from conftest import PROGRAM
+from conftest import PATIENCE, PROGRAM, wait_until
 
 
 def start_recording(model, out):
     prompts = [word for task in ("needle", "multi-needle", "count", "text")
-               for word in ("--prompts", str(model / f"prompts/{task}-1024.jsonl"))]
+               for word in ("--prompts", str(model / f"prompts/{task}-512.jsonl"))]
     return subprocess.Popen([PROGRAM, "record", "--model", str(model), *prompts, "--out", str(out)], stderr=subprocess.PIPE)
 
 
-def wait_for_parts(out, count):
-    for _ in range(600):
-        if len([p for p in out.parent.glob("t.h5.parts/*.h5") if p.name != "model.h5"]) >= count:
-            return
-        time.sleep(0.05)
-    pytest.fail("no prompt was finished in time")
+def wait_for_parts(out, recording):
+    """Until two prompts are recorded, and others are not."""
+    wait_until(lambda: len([p for p in out.parent.glob("t.h5.parts/*.h5") if p.name != "model.h5"]) >= 2, recording)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupting_a_recording_leaves_a_valid_trace(evictlab, model, tmp_path, number):
     recording = start_recording(model, tmp_path / "t.h5")
-    wait_for_parts(tmp_path / "t.h5", 2)
+    wait_for_parts(tmp_path / "t.h5", recording)
     recording.send_signal(number)
-    _, err = recording.communicate(timeout=60)
+    _, err = recording.communicate(timeout=PATIENCE)
     assert recording.returncode == 130, err
     assert evictlab("verify", tmp_path / "t.h5").code == 0
     assert [p.name for p in tmp_path.iterdir()] == ["t.h5"]
@@ -43,13 +39,13 @@ def test_interrupting_a_recording_leaves_a_valid_trace(evictlab, model, tmp_path
 def test_a_killed_recording_is_read_from_its_parts_and_goes_on(evictlab, model, tmp_path):
     trace = tmp_path / "t.h5"
     recording = start_recording(model, trace)
-    wait_for_parts(trace, 2)
+    wait_for_parts(trace, recording)
     recording.kill()
     recording.communicate()
     parts = tmp_path / "t.h5.parts"
     assert evictlab("verify", parts).code == 0
     assert evictlab("replay", parts, "--policy", "snapkv", "--budget", 64, "--out", tmp_path / "replay.csv").code == 0
-    done = evictlab("record", "--model", model, "--prompts", model / "prompts/needle-1024.jsonl", "--limit", 4, "--out", trace)
+    done = evictlab("record", "--model", model, "--prompts", model / "prompts/needle-512.jsonl", "--limit", 4, "--out", trace)
     assert done.code == 0 and "were there already" in done.err, done.err
     assert evictlab("verify", trace).code == 0 and not parts.exists()
 
@@ -57,7 +53,7 @@ def test_a_killed_recording_is_read_from_its_parts_and_goes_on(evictlab, model, 
 def test_a_running_recording_can_be_read_but_not_written_by_others(evictlab, model, tmp_path):
     trace = tmp_path / "t.h5"
     recording = start_recording(model, trace)
-    wait_for_parts(trace, 2)
+    wait_for_parts(trace, recording)
     again = evictlab("record", "--model", model, "--prompts", model / "prompts/kv-512.jsonl", "--out", trace)
     forced = evictlab("record", "--model", model, "--prompts", model / "prompts/kv-512.jsonl", "--out", trace, "--force")
     absent = evictlab("info", trace)
@@ -74,7 +70,7 @@ def test_a_running_recording_can_be_read_but_not_written_by_others(evictlab, mod
 
 def with_files_of_at_most(size, *arguments):
     """What a full disk is to a program: some write fails."""
-    return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=300,
+    return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE,
                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
 
 
@@ -115,7 +111,7 @@ def test_a_place_that_cannot_be_written_to_is_named(model):
         command = [*other, PROGRAM, "record", "--model", model, "--prompts", model / "prompts/kv-512.jsonl", "--out",
                    closed / "t.h5"]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
         except FileNotFoundError:
             pytest.skip("root may write everywhere, and there is no setpriv")
         if done.returncode in (126, 127) or f"{model}" in done.stderr:

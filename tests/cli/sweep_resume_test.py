@@ -5,11 +5,10 @@ import pathlib
 import shutil
 import signal
 import subprocess
-import time
 
 import pytest
 
-from conftest import PROGRAM
+from conftest import PATIENCE, PROGRAM, wait_until
 
 PROMPTS = 10
 TABLES = ("replay.csv", "summary.csv", "headroom.csv")
@@ -35,10 +34,7 @@ def finished_in(directory):
 
 
 def wait_for_parts(directory, job, count=1):
-    deadline = time.monotonic() + 60
-    while len(finished_in(directory)) < count:
-        assert job.poll() is None and time.monotonic() < deadline, "no part was finished while it ran"
-        time.sleep(0.002)
+    wait_until(lambda: len(finished_in(directory)) >= count, job)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +55,7 @@ def interrupted(trace, tmp_path_factory):
                           stderr=subprocess.PIPE, text=True) as job:
         wait_for_parts(out, job)
         job.send_signal(signal.SIGINT)
-        printed, said = job.communicate(timeout=60)
+        printed, said = job.communicate(timeout=PATIENCE)
     return out, job.returncode, printed, said
 
 
@@ -159,7 +155,7 @@ def test_when_the_first_rank_is_killed_other_ranks_go_on(start_mpirun, mpirun, t
         try:
             wait_for_parts(out, job, 2)
             os.kill(first_rank_of(job), signal.SIGKILL)
-            _, err = job.communicate(timeout=60)
+            _, err = job.communicate(timeout=PATIENCE)
         finally:
             job.kill()
     assert job.returncode != 0 and "signal 9 (Killed)" in err, err

@@ -6,12 +6,11 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 
 import h5py
 import pytest
 
-from conftest import PROGRAM
+from conftest import PATIENCE, PROGRAM, wait_until
 
 POLICIES = "random,streaming-llm,snapkv,ada-snapkv,cake,dynamickv(window=8),oracle,oracle(over=layers)"
 BUDGETS = "40:200:log7,0.4"
@@ -97,15 +96,15 @@ def test_bad_input_is_said_once_by_all_ranks(tmp_path, mpirun, trace):
 
 @pytest.fixture(scope="module")
 def long_trace(tmp_path_factory, evictlab):
-    """Takes some seconds to sweep with MANY."""
+    """Takes long enough to sweep with MANY to be stopped on the way."""
     path = tmp_path_factory.mktemp("long") / "long.h5"
-    done = evictlab("synth", "--out", path, "--prompts", 12, "--layers", 6, "--length", 1500, "--future", 16, "--window", 32,
+    done = evictlab("synth", "--out", path, "--prompts", 12, "--layers", 4, "--length", 700, "--future", 16, "--window", 32,
                     "--head-dim", 32)
     assert done.code == 0, done.err
     return path
 
 
-MANY = ("--policy", "snapkv,ada-snapkv,cake,h2o,oracle", "--budget", "64:1024:log12", "--threads", "1")
+MANY = ("--policy", "snapkv,ada-snapkv,cake,h2o,oracle", "--budget", "64:512:log12", "--threads", "1")
 
 
 @pytest.fixture(scope="module")
@@ -117,12 +116,7 @@ def uninterrupted(tmp_path_factory, evictlab, long_trace):
 
 def wait_for_part(out, process):
     """Until a prompt is finished, and others are not."""
-    for _ in range(2000):
-        if len(list((out / "parts").glob("*.json"))) >= 2:  # the settings and a prompt
-            return
-        assert process.poll() is None, "ended before it could be interrupted"
-        time.sleep(0.01)
-    raise AssertionError("no part appeared")
+    wait_until(lambda: len(list((out / "parts").glob("*.json"))) >= 2, process)  # the settings and a prompt
 
 
 @pytest.mark.parametrize("how, code", [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
@@ -132,7 +126,7 @@ def test_a_sweep_that_was_stopped_goes_on(uninterrupted, tmp_path, evictlab, lon
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         wait_for_part(out, process)
         process.send_signal(how)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == code
     if how == signal.SIGINT:
         assert "the same command goes on" in err
@@ -155,7 +149,7 @@ def test_a_rank_that_dies_ends_the_job_and_other_ranks_go_on(uninterrupted, tmp_
         wait_for_part(out, job)
         children = subprocess.run(["pgrep", "-P", str(job.pid)], capture_output=True, text=True).stdout.split()
         os.kill(int(children[-1]), signal.SIGKILL)
-        _, err = job.communicate(timeout=60)
+        _, err = job.communicate(timeout=PATIENCE)
     assert job.returncode != 0
     assert "signal 9" in err or "Killed" in err
     assert not (out / "replay.csv").exists()
