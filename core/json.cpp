@@ -1,7 +1,6 @@
 #include "core/json.hpp"
 
 #include <cctype>
-#include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 

@@ -3,9 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
+#include <array>
+#include <functional>
 #include <numeric>
+#include <optional>
+#include <string>
 #include <tuple>
+#include <vector>
 
 #include "core/random.hpp"
 #include "results/calibration_data.hpp"

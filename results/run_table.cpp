@@ -36,7 +36,6 @@ class RunReader {
         layer_(table.find_column("layer")),
         task_(table.find_column("task")),
         turn_(table.find_column("turn")),
-        variant_(table.find_column("variant")),
         slots_(table.find_column("slots_held")),
         bytes_(table.find_column("bytes")),
         status_(table.find_column("status")) {
@@ -50,16 +49,12 @@ class RunReader {
     run.row = row;
     run.key = names_.key(row);
     run.role = names_.role(row);
-    run.variant = text(row, variant_);
     run.budget = table_.row(row)[budget_];
     run.budget_text = table_.text(row, budget_);
     if (is_whole_number(run.budget_text)) run.budget_slots = table_.number(row, budget_);
     run.prompt = table_.text(row, prompt_);
     run.task = text(row, task_);
     if (const auto turn = number(row, turn_)) run.turn = static_cast<std::int64_t>(*turn);
-    if (!over_layers(row)) {
-      if (const auto layer = table_.number(row, *layer_)) run.layer = static_cast<std::int64_t>(*layer);
-    }
     run.slots_held = number(row, slots_);
     run.bytes = number(row, bytes_);
     for (std::size_t m = 0; m < kMeasureCount; ++m) run.measures[m] = number(row, measures_[m]);
@@ -78,18 +73,9 @@ class RunReader {
   const Table& table_;
   RunColumns names_;
   std::size_t prompt_, budget_;
-  std::optional<std::size_t> layer_, task_, turn_, variant_, slots_, bytes_, status_;
+  std::optional<std::size_t> layer_, task_, turn_, slots_, bytes_, status_;
   std::array<std::optional<std::size_t>, kMeasureCount> measures_;
 };
-
-std::vector<Run> runs_where(const Table& table, bool over_layers) {
-  const RunReader reader(table);
-  std::vector<Run> runs;
-  for (std::size_t row = 0; row < table.rows(); ++row) {
-    if (reader.over_layers(row) == over_layers) runs.push_back(reader.run(row));
-  }
-  return runs;
-}
 
 }  // namespace
 
@@ -104,8 +90,14 @@ void require_columns(const Table& table, std::initializer_list<std::string_view>
   for (const std::string_view column : columns) table.column(column);
 }
 
-std::vector<Run> runs_over_layers(const Table& table) { return runs_where(table, true); }
-std::vector<Run> runs_by_layer(const Table& table) { return runs_where(table, false); }
+std::vector<Run> runs_over_layers(const Table& table) {
+  const RunReader reader(table);
+  std::vector<Run> runs;
+  for (std::size_t row = 0; row < table.rows(); ++row) {
+    if (reader.over_layers(row)) runs.push_back(reader.run(row));
+  }
+  return runs;
+}
 
 Table table_over_layers(const Table& table) {
   const std::size_t layer = table.column("layer");
@@ -162,14 +154,6 @@ const PolicyRuns* BudgetRuns::find(const PolicyKey& key) const {
   return found == policies.end() ? nullptr : &*found;
 }
 
-std::set<std::string> BudgetRuns::prompts() const {
-  std::set<std::string> prompts;
-  for (const PolicyRuns& policy : policies) {
-    for (const Run& run : policy.runs) prompts.insert(run.prompt);
-  }
-  return prompts;
-}
-
 std::vector<BudgetRuns> by_budget(const std::vector<Run>& runs) {
   std::vector<BudgetRuns> budgets;
   std::map<std::string, std::size_t> budget_at;
@@ -190,20 +174,6 @@ std::vector<std::string> prompts_of(const std::vector<Run>& runs) {
   std::set<std::string> seen;
   for (const Run& run : runs) {
     if (seen.insert(run.prompt).second) prompts.push_back(run.prompt);
-  }
-  return prompts;
-}
-
-std::set<std::string> prompts_measured_everywhere(const std::vector<Run>& runs, Measure measure) {
-  std::map<std::string, std::size_t> measured;
-  std::set<std::pair<PolicyKey, std::string>> combinations;
-  for (const Run& run : runs) {
-    combinations.emplace(run.key, run.budget_text);
-    if (run[measure]) ++measured[run.prompt];
-  }
-  std::set<std::string> prompts;
-  for (const auto& [prompt, count] : measured) {
-    if (count == combinations.size()) prompts.insert(prompt);
   }
   return prompts;
 }

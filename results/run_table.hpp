@@ -30,20 +30,18 @@ struct PolicyKey {
 
 enum class RunStatus { kOk, kInfeasible, kDegenerate };
 
-/// One row: a policy at a budget on a prompt, in one layer or over all.
+/// One row: a policy at a budget on a prompt, over all layers.
 struct Run {
   std::size_t row = 0;  // of the table, for columns that only one table has
   PolicyKey key;
-  std::string variant;
   Role role = Role::kMethod;
   Cell budget;                         // as the table has it
   std::string budget_text;             // the same as text: what names a budget
   std::optional<double> budget_slots;  // where it was asked for as a number of slots, not as a ratio or in bytes
   std::string prompt;
   std::string task;
-  std::int64_t turn = 1;              // of validate.csv
-  std::optional<std::int64_t> layer;  // none: over all layers
-  std::optional<double> slots_held;   // none: infeasible
+  std::int64_t turn = 1;             // of validate.csv
+  std::optional<double> slots_held;  // none: infeasible
   std::optional<double> bytes;
   std::array<std::optional<double>, kMeasureCount> measures;  // none: not measured
   RunStatus status = RunStatus::kOk;
@@ -65,8 +63,6 @@ void require_columns(const Table& table, std::initializer_list<std::string_view>
 /// Rows over all layers, in the order of the table: those of layer "all", or every row of a table without layers.
 /// Throws TableError when prompt, policy, parameters or budget_requested is missing.
 std::vector<Run> runs_over_layers(const Table& table);
-/// Rows of single layers, in the order of the table.
-std::vector<Run> runs_by_layer(const Table& table);
 
 /// The rows over all layers as a table of the same columns.
 Table table_over_layers(const Table& table);
@@ -109,7 +105,6 @@ struct BudgetRuns {
   std::vector<PolicyRuns> policies;
 
   const PolicyRuns* find(const PolicyKey& key) const;
-  std::set<std::string> prompts() const;
 };
 
 /// Budgets, and the policies at each, in the order in which they first appear.
@@ -117,8 +112,6 @@ std::vector<BudgetRuns> by_budget(const std::vector<Run>& runs);
 
 /// Every prompt once, in order.
 std::vector<std::string> prompts_of(const std::vector<Run>& runs);
-/// The prompts on which every policy and budget has a value.
-std::set<std::string> prompts_measured_everywhere(const std::vector<Run>& runs, Measure measure);
 
 /// Values of the prompts that both have, in their order.
 std::pair<std::vector<double>, std::vector<double>> paired(const std::map<std::string, double>& a,

@@ -1,7 +1,5 @@
 #include "runtime/tokenizer/added_tokens.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <unordered_set>
 

@@ -4,7 +4,6 @@
 #include <limits>
 #include <optional>
 #include <stdexcept>
-#include <type_traits>
 
 #include "core/text.hpp"
 

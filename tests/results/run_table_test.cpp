@@ -10,7 +10,6 @@ namespace evictlab::results {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::IsEmpty;
 using ::testing::Pair;
 
 /// A row of replay.csv; no mass: infeasible.
@@ -35,21 +34,19 @@ Table small_table() {
   return table;
 }
 
-TEST(RunTable, GivesRowsOverAllLayersAndOfSingleOnes) {
+TEST(RunTable, GivesRowsOverAllLayers) {
   const std::vector<results::Run> runs = runs_over_layers(small_table());
   ASSERT_EQ(runs.size(), 5U);
   EXPECT_EQ(runs[0].row, 1U);
   EXPECT_EQ(runs[0].key, (PolicyKey{"snapkv", "window=8"}));
   EXPECT_EQ(runs[0][Measure::kRetainedMass], 0.5);
   EXPECT_FALSE(runs[0][Measure::kExactLoss].has_value());
-  EXPECT_FALSE(runs[0].layer.has_value());
   EXPECT_EQ(runs[1].role, Role::kCeiling);
   EXPECT_FALSE(runs[3].feasible());
   EXPECT_FALSE(runs[3].slots_held.has_value());
   EXPECT_EQ(runs[4].budget_text, "1MiB");
   EXPECT_FALSE(runs[4].budget_slots.has_value());
   EXPECT_EQ(runs[0].budget_slots, 64.0);
-  EXPECT_EQ(runs_by_layer(small_table()).at(2).layer, 0);
 }
 
 TEST(RunTable, GroupsRunsByBudgetAndPolicyInTheOrderOfTheTable) {
@@ -71,16 +68,8 @@ TEST(RunTable, ValuesArePairedOverPromptsThatBothHave) {
   EXPECT_THAT(other, ElementsAre(0.9));
 }
 
-TEST(RunTable, KnowsThePromptsThatEveryPolicyAndBudgetServes) {
-  Table table = new_table("replay");
-  for (const char* prompt : {"b", "a"}) {
-    add(table, prompt, "x", "", "method", "8", 0.5);
-    add(table, prompt, "y", "", "method", "8", prompt[0] == 'a' ? std::optional<double>() : std::optional(0.5));
-  }
-  const std::vector<results::Run> runs = runs_over_layers(table);
-  EXPECT_THAT(prompts_of(runs), ElementsAre("b", "a"));
-  EXPECT_THAT(prompts_measured_everywhere(runs, Measure::kRetainedMass), ElementsAre("b"));
-  EXPECT_THAT(prompts_measured_everywhere(runs, Measure::kRegret), IsEmpty());
+TEST(RunTable, NamesEveryPromptOnceInOrder) {
+  EXPECT_THAT(prompts_of(runs_over_layers(small_table())), ElementsAre("b", "a"));
 }
 
 TEST(RunTable, InfersRolesOnlyWhereATableHasNoneOfItsOwn) {

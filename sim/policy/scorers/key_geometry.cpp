@@ -5,7 +5,6 @@
 //
 // the norms bounded below as NVIDIA/kvpress has them. Both judge the positions in sight only.
 
-#include <algorithm>
 
 #include "sim/policy/part.hpp"
 #include "sim/policy/scorer.hpp"

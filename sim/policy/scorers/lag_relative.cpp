@@ -9,7 +9,6 @@
 // ranks repeat in every block, so ties between blocks are the rule.
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include "sim/policy/common_parameters.hpp"

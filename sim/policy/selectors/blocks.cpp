@@ -3,8 +3,6 @@
 // time. Blocks are counted from position 0; the first and the last of a set's candidates may be parts of one.
 
 #include <algorithm>
-#include <limits>
-#include <numeric>
 
 #include "core/select.hpp"
 #include "sim/policy/allocators/layer_share.hpp"

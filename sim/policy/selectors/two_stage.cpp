@@ -9,7 +9,6 @@
 // Guaranteed: the guaranteed ones come first, ties to the lower position; the others after them, ties to the higher.
 
 #include <algorithm>
-#include <cmath>
 
 #include "core/select.hpp"
 #include "sim/policy/allocators/layer_share.hpp"
