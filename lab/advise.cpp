@@ -102,9 +102,9 @@ std::optional<sim::Budget> target_bytes(const AdviseOptions& options) {
   throw core::InputError("advise: --bytes must be a size such as 64MiB, got '{}'", options.bytes);
 }
 
-results::LossMeasure loss_measure(const AdviseOptions& options) {
-  if (options.measure == "attention") return results::LossMeasure::kAttention;
-  if (options.measure == "output") return results::LossMeasure::kOutput;
+results::Measure loss_measure(const AdviseOptions& options) {
+  if (options.measure == "attention") return results::Measure::kRetainedMass;
+  if (options.measure == "output") return results::Measure::kRelativeLoss;
   throw core::InputError("advise: --measure takes one of attention, output, got '{}'", options.measure);
 }
 
@@ -133,8 +133,8 @@ class Adviser {
         observer_(observer),
         policies_(advisable_policies(options.policies, trace, observer)) {
     outcome_.prompts = trace.prompts().size();
-    outcome_.loss_words = measure_ == results::LossMeasure::kOutput ? "relative loss of the layers' outputs"
-                                                                    : "share of the future's attention";
+    outcome_.loss_words = measure_ == results::Measure::kRelativeLoss ? "relative loss of the layers' outputs"
+                                                                      : "share of the future's attention";
     outcome_.full_bytes = full_cache_bytes(trace);
     outcome_.model = trace.model().name;
     outcome_.model_fingerprint = trace.model().fingerprint;
@@ -241,7 +241,7 @@ class Adviser {
   }
 
   const trace::Source& trace_;
-  results::LossMeasure measure_;
+  results::Measure measure_;
   Observer& observer_;
   std::vector<sim::Policy> policies_;
   AdviseOutcome outcome_;

@@ -15,14 +15,11 @@ using results::Run;
 /// Infeasible runs have no slots, and none have no place on a logarithmic axis.
 bool holds_slots(const Run& run) { return run.slots_held.value_or(0) > 0; }
 
-bool is_complement(Measure measure) { return results::info(measure).better == results::Better::kHigher; }
-
 }  // namespace
 
-double drawn_loss(Measure measure, double value) { return is_complement(measure) ? 1 - value : value; }
-
 std::string loss_label(Measure measure) {
-  return fmt::format("{}{}", is_complement(measure) ? "1 − " : "", results::info(measure).label);
+  const results::MeasureInfo& info = results::info(measure);
+  return fmt::format("{}{}", info.better == results::Better::kHigher ? "1 − " : "", info.label);
 }
 
 ReplayLosses::ReplayLosses(const results::Table& replay) {
@@ -50,7 +47,7 @@ std::vector<ReplayLosses::Point> ReplayLosses::points(const results::PolicyKey& 
     for (const Run& run : policy->runs) {
       if (!run[measure] || !holds_slots(run) || !prompts.contains(run.prompt)) continue;
       slots += *run.slots_held;
-      losses[run.prompt] = drawn_loss(measure, *run[measure]);
+      losses[run.prompt] = results::amount_lost(measure, *run[measure]);
     }
     if (losses.size() != prompts.size()) continue;
     points.push_back({slots / static_cast<double>(losses.size()), estimate(losses)});

@@ -12,9 +12,7 @@
 
 namespace evictlab::plots {
 
-/// A measure as a loss, 0 for the full cache: 1 - x of a share that is better when higher.
-double drawn_loss(results::Measure measure, double value);
-/// What drawn_loss() is called on an axis: "1 − retained mass", "relative loss".
+/// What results::amount_lost() is called on an axis: "1 − retained mass", "relative loss".
 std::string loss_label(results::Measure measure);
 
 /// Reads loss curves from replay.csv: losses against slots held, all layers together.

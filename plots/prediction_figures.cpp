@@ -38,7 +38,7 @@ Predictions read_predictions(const results::Table& table) {
     const auto value = row.number("predicted");
     const auto kl = row.number("kl");
     if (!measure || std::ranges::find(kPredictors, *measure) == std::end(kPredictors) || !value) continue;
-    const double predicted = drawn_loss(*measure, *value);
+    const double predicted = results::amount_lost(*measure, *value);
     // Neither axis has a place for what loses nothing.
     if (!(predicted > 0) || !(kl.value_or(0) > 0)) continue;
     Predicted& own = all.by_measure[*measure];

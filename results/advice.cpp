@@ -10,10 +10,8 @@
 
 namespace evictlab::results {
 
-std::vector<CostedRun> costed_runs(const Table& replay, LossMeasure measure, const BootstrapOptions& options) {
-  const bool attention = measure == LossMeasure::kAttention;
-  const Measure loss = attention ? Measure::kRetainedMass : Measure::kRelativeLoss;
-  require_columns(replay, {"layer", "slots_held", "bytes", info(loss).column});
+std::vector<CostedRun> costed_runs(const Table& replay, Measure measure, const BootstrapOptions& options) {
+  require_columns(replay, {"layer", "slots_held", "bytes", info(measure).column});
   struct Sums {
     double slots = 0.0;
     double bytes = 0.0;
@@ -26,15 +24,15 @@ std::vector<CostedRun> costed_runs(const Table& replay, LossMeasure measure, con
   std::map<Key, Sums> sums;
   for (const Run& run : all) {
     if (!run.slots_held) continue;  // infeasible
-    const auto value = run[loss];
+    const auto value = run[measure];
     if (!value) {
-      throw TableError("{} is empty: it needs a trace of the full tier (record --tier full)", info(loss).column);
+      throw TableError("{} is empty: it needs a trace of the full tier (record --tier full)", info(measure).column);
     }
     const auto [found, is_new] = sums.try_emplace(Key(run.key, run.budget_text));
     if (is_new) order.push_back(found->first);
     found->second.slots += *run.slots_held;
     found->second.bytes += run.bytes.value_or(0.0);
-    found->second.losses.push_back(attention ? 1.0 - *value : *value);
+    found->second.losses.push_back(amount_lost(measure, *value));
   }
   std::vector<CostedRun> runs;
   for (const Key& key : order) {

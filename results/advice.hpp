@@ -1,20 +1,17 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "results/measures.hpp"
 #include "results/statistics.hpp"
 #include "results/table.hpp"
 
 // From a replay table to a choice: which policy at which budget loses little enough, or least for its bytes.
 
 namespace evictlab::results {
-
-enum class LossMeasure {
-  kAttention,  // 1 - retained mass
-  kOutput      // relative loss of the layers' outputs: full tier
-};
 
 /// A policy at a budget over all prompts.
 struct CostedRun {
@@ -23,13 +20,13 @@ struct CostedRun {
   std::string budget;
   double slots = 0.0;  // held, mean over prompts
   double bytes = 0.0;  // held by one sequence, mean over prompts
-  Interval loss;       // mean over prompts, bootstrap interval
+  Interval loss;       // amount_lost() by the measure, mean over prompts, bootstrap interval
   std::size_t prompts = 0;
 };
 
 /// Every run that all prompts can serve, in the order of the table. Throws TableError when the measure is empty: the
 /// trace's tier does not give it.
-std::vector<CostedRun> costed_runs(const Table& replay, LossMeasure measure, const BootstrapOptions& options = {});
+std::vector<CostedRun> costed_runs(const Table& replay, Measure measure, const BootstrapOptions& options = {});
 
 /// The run of the fewest bytes of which even the interval's upper end is at most `most`; nothing if there is none.
 /// Equal bytes: the smaller loss.

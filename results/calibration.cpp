@@ -13,6 +13,7 @@
 
 #include "core/random.hpp"
 #include "results/calibration_data.hpp"
+#include "results/labels.hpp"
 #include "results/schema.hpp"
 
 namespace evictlab::results {
@@ -172,27 +173,18 @@ void add_rows(Table& table, const Cell& name, std::size_t policies, const Budget
 
 void add_predictions(Table& table, const RankedBudget& budget) {
   for (const RankedPolicy& policy : budget.policies) {
+    const Interval kl = bootstrap_mean(policy.kl);
     for (const MeasureInfo& measure : measures()) {
       if (!policy.measures[index_of(measure.id)]) continue;
       std::vector<double> values = *policy.measures[index_of(measure.id)];
       if (measure.better == Better::kHigher) std::ranges::transform(values, values.begin(), std::negate{});
-      const Interval predicted = bootstrap_mean(values);
-      const Interval kl = bootstrap_mean(policy.kl);
       Row row(table);
-      row.set("budget_requested", budget.budget)
-          .set("policy", policy.key.policy)
-          .set("parameters", policy.key.parameters)
-          .set("role", role_name(Role::kMethod))
-          .set("measure", measure.column);
-      row.set("predicted", predicted.mean).set("predicted_low", predicted.low).set("predicted_high", predicted.high);
-      row.set("kl", kl.mean).set("kl_low", kl.low).set("kl_high", kl.high);
+      set_run(row, policy.key, Role::kMethod, budget.budget).set("measure", measure.column);
+      set_interval(row, "predicted", bootstrap_mean(values));
+      set_interval(row, "kl", kl);
       table.add_row(std::move(row));
     }
   }
-}
-
-std::string full_label(const PolicyKey& key) {
-  return key.parameters.empty() ? key.policy : fmt::format("{}({})", key.policy, key.parameters);
 }
 
 /// Two policies that a measure puts in the wrong order.

@@ -51,16 +51,14 @@ CalibrationData join(const Table& validate, const Table& replay) {
   require_columns(validate, {"turn", "task"});
   const std::size_t kl_column = validate.column("kl");
   CalibrationData data;
-  std::map<std::string, std::size_t> of_task;
+  std::vector<Run> runs = runs_over_layers(validate);
+  std::erase_if(runs, [&](const Run& run) { return run.turn != 1 || !replayed_prompts.contains(run.prompt); });
+  data.prompts = prompts_of(runs);
+  const std::set<std::string> halved = first_half(runs);
+  for (const std::string& prompt : data.prompts) data.first_half.push_back(halved.contains(prompt));
   std::map<Key, std::map<std::string, double>> live;  // KL by prompt
   std::vector<Run> first_runs;                        // of every policy and budget, in order
-  std::set<std::string> known;
-  for (const Run& run : runs_over_layers(validate)) {
-    if (run.turn != 1 || !replayed_prompts.contains(run.prompt)) continue;
-    if (known.insert(run.prompt).second) {
-      data.prompts.push_back(run.prompt);
-      data.first_half.push_back(of_task[run.task]++ % 2 == 0);
-    }
+  for (const Run& run : runs) {
     const auto [own, is_new] = live.try_emplace(Key(run.key, run.budget_text));
     if (is_new) first_runs.push_back(run);
     if (const auto kl = validate.number(run.row, kl_column)) own->second[run.prompt] = *kl;

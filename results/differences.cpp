@@ -10,6 +10,7 @@
 #include "core/random.hpp"
 #include "results/schema.hpp"
 #include "results/statistics.hpp"
+#include "results/task_values.hpp"
 
 namespace evictlab::results {
 namespace {
@@ -23,7 +24,6 @@ struct Recording {
   std::vector<std::int64_t> layers;
 };
 
-constexpr const char* kAll = "all";
 constexpr const char* kShare = "preference_share";
 /// Shares of a sum over layers, and what they are called as multiples of an even split.
 constexpr std::pair<const char*, const char*> kShares[] = {{kShare, "preference_relative"},
@@ -85,7 +85,7 @@ struct Sample {
 
 Sample sample_of(const Recording& a, const Recording& b, const std::string& task) {
   Sample sample;
-  const auto belongs = [&task](const auto& entry) { return task == kAll || entry.second == task; };
+  const auto belongs = [&task](const auto& entry) { return task == kAllTasks || entry.second == task; };
   for (const auto& entry : a.tasks) {
     if (belongs(entry)) sample.a.push_back(entry.first);
   }
@@ -215,7 +215,7 @@ Table difference_table(const Table& layers_a, const Table& layers_b) {
   const Recording b = read(layers_b);
   Table table = new_table("differences");
   std::set<std::string> tasks_a;
-  std::set<std::string> tasks{kAll};
+  std::set<std::string> tasks{kAllTasks};
   for (const auto& [prompt, task] : a.tasks) tasks_a.insert(task);
   for (const auto& [prompt, task] : b.tasks) {
     if (tasks_a.contains(task)) tasks.insert(task);

@@ -60,10 +60,14 @@ std::map<PolicyKey, std::string> policy_labels(const std::set<PolicyKey>& polici
   std::map<PolicyKey, std::string> labels;
   for (const auto& [name, own] : runs) {
     for (const auto& [parameters, text] : distinctions(own)) {
-      labels[{name, parameters}] = text.empty() ? name : fmt::format("{}({})", name, text);
+      labels[{name, parameters}] = with_parameters(name, text);
     }
   }
   return labels;
+}
+
+std::string with_parameters(const std::string& name, const std::string& parameters) {
+  return parameters.empty() ? name : fmt::format("{}({})", name, parameters);
 }
 
 std::set<PolicyKey> policies_of(const Table& table) {

@@ -24,6 +24,10 @@ std::optional<Measure> measure_of(std::string_view column) {
   return found == kMeasureInfos.end() ? std::nullopt : std::optional(found->id);
 }
 
+double amount_lost(Measure measure, double value) {
+  return info(measure).better == Better::kHigher ? 1.0 - value : value;
+}
+
 double as_loss(Measure measure, double value) { return info(measure).better == Better::kHigher ? -value : value; }
 
 }  // namespace evictlab::results

@@ -45,5 +45,7 @@ std::optional<Measure> measure_of(std::string_view column);
 
 /// The value turned so that larger is worse, whatever the measure.
 double as_loss(Measure measure, double value);
+/// The value as what is lost, 0 for the full cache: 1 - x of a share that is better when higher.
+double amount_lost(Measure measure, double value);
 
 }  // namespace evictlab::results

@@ -31,14 +31,11 @@ Table needle_grid(const Table& validate, const Table& spans) {
     const auto of_span = [&](const char* column) { return spans.row(found->second)[spans.column(column)]; };
     const auto live = [&](const char* column) { return validate.row(run.row)[validate.column(column)]; };
     Row row(grid);
-    row.set("prompt", run.prompt)
+    set_run(row, run.key, run.role, run.budget)
+        .set("prompt", run.prompt)
         .set("task", run.task)
         .set("prompt_length", live("prompt_length"))
         .set("depth", of_span("depth"))
-        .set("policy", run.key.policy)
-        .set("parameters", run.key.parameters)
-        .set("role", role_name(run.role))
-        .set("budget_requested", run.budget)
         .set("accuracy", live("accuracy_after_first"))
         .set("retained", of_span("retained"));
     grid.add_row(std::move(row));

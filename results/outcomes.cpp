@@ -11,12 +11,10 @@
 #include "core/parallel.hpp"
 #include "results/run_table.hpp"
 #include "results/schema.hpp"
+#include "results/task_values.hpp"
 
 namespace evictlab::results {
 namespace {
-
-/// The full cache, which to_full compares with.
-constexpr std::string_view kFullCache = "full";
 
 enum class Direction { kLower, kHigher, kNeither, kMeanAlone };
 struct Quantity {
@@ -62,7 +60,7 @@ class OutcomeGroups {
     for (const Run& run : runs) tasks.insert(run.task);
     for (const Run& run : runs) {
       if (!run.feasible()) continue;
-      add(table, run, "all");
+      add(table, run, kAllTasks);
       if (tasks.size() > 1) add(table, run, run.task);
     }
   }
@@ -111,20 +109,16 @@ void set_outcome_difference(Row& row, const std::string& name, const OutcomeEntr
   if (other == nullptr || other == &entry) return;
   const auto [ours, theirs] = paired(entry.values[quantity], other->values[quantity]);
   if (ours.empty()) return;
-  const Interval difference = bootstrap_paired_difference(ours, theirs, options);
-  row.set(name, difference.mean).set(name + "_low", difference.low).set(name + "_high", difference.high);
+  set_interval(row, name, bootstrap_paired_difference(ours, theirs, options));
 }
 
 Row row_of(const Table& table, const OutcomeGroup& group, const OutcomeEntry& entry, std::size_t quantity,
            const BootstrapOptions& options) {
   const std::vector<double> values = values_of(entry.values[quantity]);
   Row row(table);
-  row.set("turn", group.turn)
+  set_run(row, entry.key, entry.role, group.budget)
+      .set("turn", group.turn)
       .set("task", group.task)
-      .set("budget_requested", group.budget)
-      .set("policy", entry.key.policy)
-      .set("parameters", entry.key.parameters)
-      .set("role", role_name(entry.role))
       .set("quantity", kQuantities[quantity].column)
       .set("prompts", values.size());
   if (kQuantities[quantity].better == Direction::kMeanAlone) {
@@ -133,9 +127,8 @@ Row row_of(const Table& table, const OutcomeGroup& group, const OutcomeEntry& en
   }
   const Interval interval = bootstrap_mean(values, options);
   row.set("mean", interval.mean).set("low", interval.low).set("high", interval.high);
-  const auto full = std::ranges::find_if(group.entries, [](const OutcomeEntry& other) {
-    return other.role == Role::kCeiling && other.key.policy == kFullCache;
-  });
+  const auto full = std::ranges::find_if(
+      group.entries, [](const OutcomeEntry& other) { return is_full_cache(other.key, other.role); });
   set_outcome_difference(row, "to_full", entry, full == group.entries.end() ? nullptr : &*full, quantity, options);
   set_outcome_difference(row, "to_best", entry, entry.role == Role::kCeiling ? nullptr : best_of(group, quantity),
                          quantity, options);

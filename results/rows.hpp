@@ -31,7 +31,7 @@ class RowView {
   /// Of the second policy that kept_overlap.csv compares.
   PolicyKey other_policy() const { return {text("other_policy"), text("other_parameters")}; }
   /// Whether the row is a mean over all layers, not of one of them.
-  bool over_layers() const { return text("layer") == "all"; }
+  bool over_layers() const { return text("layer") == kAllLayers; }
 
  private:
   const Table* table_;

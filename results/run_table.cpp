@@ -5,11 +5,11 @@
 namespace evictlab::results {
 namespace {
 
-constexpr std::string_view kAllLayers = "all";
-
+/// The name of the full cache in tables, whose policies have no traits to ask.
+constexpr std::string_view kFullCache = "full";
 /// For tables written before there was a column `role`: the full cache, and whatever reads the future, is a ceiling.
 Role implied_role(const PolicyKey& key) {
-  if (key.policy == "full" || key.policy == "oracle") return Role::kCeiling;
+  if (key.policy == kFullCache || key.policy == "oracle") return Role::kCeiling;
   if (key.policy == "random" || key.policy == "protect-only") return Role::kControl;
   for (const char* part : {"scorer=future", "allocator=hindsight"}) {
     if (key.parameters.find(part) != std::string::npos) return Role::kCeiling;
@@ -22,7 +22,10 @@ bool is_whole_number(std::string_view text) {
 }
 
 RunStatus status_of(std::string_view text) {
-  return text == "infeasible" ? RunStatus::kInfeasible : text == "degenerate" ? RunStatus::kDegenerate : RunStatus::kOk;
+  for (const RunStatus status : {RunStatus::kInfeasible, RunStatus::kDegenerate}) {
+    if (text == status_name(status)) return status;
+  }
+  return RunStatus::kOk;
 }
 
 /// Where a run table's columns are.
@@ -79,11 +82,17 @@ class RunReader {
 
 }  // namespace
 
+bool is_full_cache(const PolicyKey& key, Role role) { return role == Role::kCeiling && key.policy == kFullCache; }
+
 Row& set_run(Row& row, const PolicyKey& key, Role role, Cell budget) {
   return row.set("policy", key.policy)
       .set("parameters", key.parameters)
       .set("role", role_name(role))
       .set(kBudgetColumn, std::move(budget));
+}
+
+Row& set_interval(Row& row, const std::string& name, const Interval& interval) {
+  return row.set(name, interval.mean).set(name + "_low", interval.low).set(name + "_high", interval.high);
 }
 
 void require_columns(const Table& table, std::initializer_list<std::string_view> columns) {
@@ -176,6 +185,16 @@ std::vector<std::string> prompts_of(const std::vector<Run>& runs) {
     if (seen.insert(run.prompt).second) prompts.push_back(run.prompt);
   }
   return prompts;
+}
+
+std::set<std::string> first_half(const std::vector<Run>& runs) {
+  std::set<std::string> first;
+  std::set<std::string> seen;
+  std::map<std::string, std::size_t> of_task;
+  for (const Run& run : runs) {
+    if (seen.insert(run.prompt).second && of_task[run.task]++ % 2 == 0) first.insert(run.prompt);
+  }
+  return first;
 }
 
 std::pair<std::vector<double>, std::vector<double>> paired(const std::map<std::string, double>& a,

@@ -13,6 +13,7 @@
 
 #include "results/measures.hpp"
 #include "results/role.hpp"
+#include "results/statistics.hpp"
 #include "results/table.hpp"
 
 // Reads run tables: those with a row per prompt, policy and budget, such as replay.csv and validate.csv. Nobody else
@@ -28,7 +29,15 @@ struct PolicyKey {
   friend auto operator<=>(const PolicyKey&, const PolicyKey&) = default;
 };
 
+/// Whether this is the full cache, which others are compared with.
+bool is_full_cache(const PolicyKey& key, Role role);
+
+/// How a run went: the column `status`.
 enum class RunStatus { kOk, kInfeasible, kDegenerate };
+/// "ok", "infeasible", "degenerate".
+constexpr std::string_view status_name(RunStatus status) {
+  return status == RunStatus::kInfeasible ? "infeasible" : status == RunStatus::kDegenerate ? "degenerate" : "ok";
+}
 
 /// One row: a policy at a budget on a prompt, over all layers.
 struct Run {
@@ -53,8 +62,13 @@ struct Run {
 /// The column of the budget as asked for.
 inline constexpr std::string_view kBudgetColumn = "budget_requested";
 
+/// What the column `layer` says of rows over all layers.
+inline constexpr std::string_view kAllLayers = "all";
+
 /// Sets the columns that name a run: policy, parameters, role and budget_requested.
 Row& set_run(Row& row, const PolicyKey& key, Role role, Cell budget);
+/// Sets "<name>", "<name>_low" and "<name>_high".
+Row& set_interval(Row& row, const std::string& name, const Interval& interval);
 
 /// Requires columns beside prompt, policy, parameters and budget_requested, which every reader needs; measures that a
 /// table lacks are not measured. Throws TableError naming the first missing column.
@@ -112,6 +126,8 @@ std::vector<BudgetRuns> by_budget(const std::vector<Run>& runs);
 
 /// Every prompt once, in order.
 std::vector<std::string> prompts_of(const std::vector<Run>& runs);
+/// Deals the prompts of every task out to two halves, in order: those of the first half.
+std::set<std::string> first_half(const std::vector<Run>& runs);
 
 /// Values of the prompts that both have, in their order.
 std::pair<std::vector<double>, std::vector<double>> paired(const std::map<std::string, double>& a,

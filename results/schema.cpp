@@ -32,6 +32,7 @@ Column slots_held(const char* meaning = "stored slots per layer, divided by kv h
   return number("slots_held", "slots", meaning);
 }
 Column layer() { return integer("layer", "", "the layer's index in the model"); }
+Column prompt_length() { return integer("prompt_length", "positions", "positions of the prompt"); }
 Column layer_or_all(const char* meaning) { return text("layer", meaning); }
 Column count(const char* name, const char* meaning) { return integer(name, "prompts", meaning); }
 Column status() {
@@ -40,23 +41,38 @@ Column status() {
               "was evicted, though the policy is not `full`");
 }
 
+template <typename... Parts>
+Columns joined(const Parts&... parts) {
+  Columns all;
+  const auto add = [&all](const auto& part) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(part)>, Column>) {
+      all.push_back(part);
+    } else {
+      all.insert(all.end(), part.begin(), part.end());
+    }
+  };
+  (add(parts), ...);
+  return all;
+}
+
 /// Policy and parameters, which together name a policy.
 Columns policy_columns() {
   return {text("policy", "the policy's name"),
           text("parameters", "all of its parameters, in canonical order; empty for policies without any")};
 }
 
-/// A value with the ends of its interval: "<name>", "<name>_low", "<name>_high".
-Columns with_interval(const std::string& name, const std::string& unit, const std::string& meaning) {
-  return {{name, ColumnType::kNumber, unit, meaning},
-          {name + "_low", ColumnType::kNumber, unit, "lower end of its 95 % bootstrap interval over prompts"},
-          {name + "_high", ColumnType::kNumber, unit, "upper end"}};
+/// The ends of the interval of the value before: "<prefix>low", "<prefix>high".
+Columns interval_ends(const std::string& prefix, const std::string& unit) {
+  return {{prefix + "low", ColumnType::kNumber, unit, "lower end of its 95 % bootstrap interval over prompts"},
+          {prefix + "high", ColumnType::kNumber, unit, "upper end"}};
 }
 
-Columns mean_with_interval(const char* meaning) {
-  return {number("mean", "", meaning), number("low", "", "lower end of its 95 % bootstrap interval over prompts"),
-          number("high", "", "upper end")};
+/// A value with the ends of its interval: "<name>", "<name>_low", "<name>_high".
+Columns with_interval(const std::string& name, const std::string& unit, const std::string& meaning) {
+  return joined(Column{name, ColumnType::kNumber, unit, meaning}, interval_ends(name + "_", unit));
 }
+
+Columns mean_with_interval(const char* meaning) { return joined(number("mean", "", meaning), interval_ends("", "")); }
 
 Column measure_column(Measure measure) {
   const MeasureInfo& own = info(measure);
@@ -81,22 +97,9 @@ Columns mass_share_columns(const char* meaning) {
   return columns;
 }
 
-template <typename... Parts>
-Columns joined(const Parts&... parts) {
-  Columns all;
-  const auto add = [&all](const auto& part) {
-    if constexpr (std::is_same_v<std::decay_t<decltype(part)>, Column>) {
-      all.push_back(part);
-    } else {
-      all.insert(all.end(), part.begin(), part.end());
-    }
-  };
-  (add(parts), ...);
-  return all;
-}
-
 void add_replay_tables(std::vector<TableSchema>& all) {
   const Columns policy = policy_columns();
+  const Columns layer_of_run = joined(prompt(), policy, role(), budget(), layer());
   all.push_back(
       {"replay", "replay, sweep, validate", "a prompt, policy, budget and layer, then one for all layers",
        joined(prompt(), task(), integer("T", "queries", "future queries recorded"), policy, variant(), role(),
@@ -105,24 +108,23 @@ void add_replay_tables(std::vector<TableSchema>& all) {
               budget(), slots_held("stored slots of the layer, divided by kv heads; for `all` the mean"),
               integer("bytes", "bytes", "held by the layer in the trace's data type; for `all` the sum"),
               layer_or_all("the layer's index, or `all`: means over the layers"), measure_columns(), status())});
-  all.push_back({"budgets", "replay, sweep", "a prompt, policy, budget, layer and kept set",
-                 joined(prompt(), policy, role(), budget(), layer(),
-                        integer("head", "", "the kept set's index in its layer: a query head, kv head, or 0"),
-                        integer("slots", "positions", "positions that the set holds"))});
+  all.push_back(
+      {"budgets", "replay, sweep", "a prompt, policy, budget, layer and kept set",
+       joined(layer_of_run, integer("head", "", "the kept set's index in its layer: a query head, kv head, or 0"),
+              integer("slots", "positions", "positions that the set holds"))});
   all.push_back({"positions", "replay", "a prompt, policy, budget, layer and part of the prompt",
-                 joined(prompt(), policy, role(), budget(), layer(),
-                        integer("depth_bin", "", "0..19: the twentieth of the prompt"),
+                 joined(layer_of_run, integer("depth_bin", "", "0..19: the twentieth of the prompt"),
                         number("share", "share", "of the layer's kept slots, those that lie in this part"))});
   all.push_back({"spans", "replay, validate", "a prompt, policy, budget, named span and layer, then one for all layers",
-                 joined(prompt(), task(), integer("prompt_length", "positions", "positions of the prompt"),
+                 joined(prompt(), task(), prompt_length(),
                         number("depth", "share", "where the span begins: 0 at the prompt's beginning, 1 at its end"),
                         policy, role(), budget(), layer_or_all("the layer's index, or `all`: the mean over the layers"),
                         text("span", "the span's name; spans of one name are one row, their mean"),
                         number("retained", "share", "of the span's positions, those kept; mean over kept sets"))});
-  all.push_back({"trajectory", "replay, sweep", "a prompt, policy, budget and layer while the prompt is read",
-                 joined(prompt(), policy, role(), budget(), layer(),
-                        integer("bytes_before", "bytes", "held by all layers so far, this one's cache still whole"),
-                        integer("bytes_after", "bytes", "held after this layer's eviction"))});
+  all.push_back(
+      {"trajectory", "replay, sweep", "a prompt, policy, budget and layer while the prompt is read",
+       joined(layer_of_run, integer("bytes_before", "bytes", "held by all layers so far, this one's cache still whole"),
+              integer("bytes_after", "bytes", "held after this layer's eviction"))});
   all.push_back({"kept_overlap", "replay", "a prompt and pair of policies, at the middle one of the budgets",
                  joined(prompt(), task(), policy, text("other_policy", "the other policy's name"),
                         text("other_parameters", "its parameters"), budget(),
@@ -187,8 +189,7 @@ void add_validate_tables(std::vector<TableSchema>& all) {
   all.push_back(
       {"validate", "validate", "a prompt, turn, policy and budget in the running model",
        joined(
-           prompt(), task(), integer("prompt_length", "positions", "positions of the prompt"),
-           integer("answer_length", "tokens", "tokens of the expected answer"),
+           prompt(), task(), prompt_length(), integer("answer_length", "tokens", "tokens of the expected answer"),
            number("depth", "share", "where the prompts file says the answer lies; may be empty"),
            integer("turn", "", "1: the prompt's answer; 2, ...: follow-ups asked of the same compacted cache"), policy,
            variant(), role(), text("protection", "positions kept whatever their importance"),
@@ -243,10 +244,9 @@ void add_validate_tables(std::vector<TableSchema>& all) {
                         text("better", "the policy of lower KL divergence"),
                         number("measure_difference", "", "by how much the measure prefers the first, in its own unit"),
                         number("kl_difference", "nats", "by how much its KL divergence is larger, paired over prompts"),
-                        number("kl_low", "nats", "lower end of its 95 % bootstrap interval over prompts"),
-                        number("kl_high", "nats", "upper end"))});
+                        interval_ends("kl_", "nats"))});
   all.push_back({"needles", "validate", "a prompt with a span `needle`, policy and budget",
-                 joined(prompt(), task(), integer("prompt_length", "positions", "positions of the prompt"),
+                 joined(prompt(), task(), prompt_length(),
                         number("depth", "share", "where the needle begins: 0 at the prompt's beginning, 1 at its end"),
                         policy, role(), budget(), number("accuracy", "share", "accuracy_after_first of validate.csv"),
                         number("retained", "share", "of the needle's positions, those kept, mean over layers"))});
@@ -307,7 +307,7 @@ void add_analysis_tables(std::vector<TableSchema>& all) {
                         number("drift", "share",
                                "1 - Jaccard index of this query's top set with that of query 0, mean over heads"))});
   all.push_back({"maps", "analyze", "a layer, window query and part of the prompt, of the first prompt of every task",
-                 joined(prompt(), task(), integer("prompt_length", "positions", "positions of the prompt"), layer(),
+                 joined(prompt(), task(), prompt_length(), layer(),
                         integer("query", "", "the first position of this bin of window queries"),
                         integer("depth_bin", "", "0..63: the part of the prompt"),
                         number("attention", "share", "mean over heads, then the largest value of the cell"))});
@@ -330,9 +330,7 @@ void add_analysis_tables(std::vector<TableSchema>& all) {
               integer("layer_a", "", "the layer of A"),
               integer("layer_b", "", "the layer of B at the nearest relative depth"),
               number("mean_a", "", "mean over A's prompts"), number("mean_b", "", "mean over B's prompts"),
-              number("difference", "", "A - B"),
-              number("low", "", "lower end of its 95 % bootstrap interval over prompts"),
-              number("high", "", "upper end"),
+              number("difference", "", "A - B"), interval_ends("", ""),
               text("paired", "`yes`: on the prompts of the same ids; `no`: as independent samples"),
               count("prompts_a", "prompts of A"), count("prompts_b", "prompts of B"))});
 }

@@ -90,17 +90,12 @@ void mark_excess(std::vector<Entry>& entries) {
   std::sort(slots.begin(), slots.end());
   const double median = slots[(slots.size() - 1) / 2];
   for (Entry& entry : entries) {
-    entry.exceeds = !entry.prompts.empty() && !entry.is_ceiling() && entry.slots() > kMostExcess * median;
+    entry.exceeds = !entry.prompts.empty() && !entry.is_ceiling() && entry.slots() > kMaxExcess * median;
   }
 }
 
 void set_mean(Row& row, std::string_view column, const std::vector<double>& values) {
   if (!values.empty()) row.set(column, mean(values));
-}
-
-/// Sets "<name>", "<name>_low" and "<name>_high".
-void set_interval(Row& row, const std::string& name, const Interval& interval) {
-  row.set(name, interval.mean).set(name + "_low", interval.low).set(name + "_high", interval.high);
 }
 
 /// Retained mass minus the reference's, on the prompts that both serve.
@@ -131,10 +126,7 @@ Table summarize(const Table& replay, const BootstrapOptions& options) {
     std::int64_t rank = 0;
     for (const Entry& entry : entries) {
       Row row(table);
-      row.set("budget_requested", group.budget)
-          .set("policy", entry.key.policy)
-          .set("parameters", entry.key.parameters)
-          .set("role", role_name(entry.role))
+      set_run(row, entry.key, entry.role, group.budget)
           .set("prompts", entry.prompts.size())
           .set("infeasible", entry.infeasible)
           .set("degenerate", entry.degenerate);
@@ -168,10 +160,7 @@ Table constraint_costs(const Table& replay, const std::vector<ConstrainedPair>& 
       std::erase_if(both_constrained.prompts, [&](const auto& item) { return !free->prompts.contains(item.first); });
       if (both_free.prompts.empty()) continue;
       Row row(table);
-      row.set("budget_requested", group.budget)
-          .set("policy", pair.policy)
-          .set("parameters", pair.parameters)
-          .set("role", role_name(free->role))
+      set_run(row, free->key, free->role, group.budget)
           .set("constraint", pair.constraint)
           .set("prompts", both_free.prompts.size());
       for (const auto& [prefix, entry] : {std::pair("", &both_free), std::pair("constrained_", &both_constrained)}) {

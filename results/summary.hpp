@@ -9,11 +9,11 @@
 namespace evictlab::results {
 
 /// A policy that holds more than this times what the others hold is not compared with them.
-inline constexpr double kMostExcess = 1.05;
+inline constexpr double kMaxExcess = 1.05;
 
 /// Ranks the policies of a replay table at each requested budget by the retained mass of their layer = "all"
 /// rows, mean over prompts: the table `summary`, one row per (budget, policy), budgets in the order of the table, best
-/// first. Not ranked, and last: methods and controls that hold kMostExcess times what the others do (they have a budget
+/// first. Not ranked, and last: methods and controls that hold kMaxExcess times what the others do (they have a budget
 /// of their own, or their arithmetic exceeds the one asked for), and those infeasible on every prompt. What the others
 /// hold is the median over policies.
 ///

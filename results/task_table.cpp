@@ -5,6 +5,7 @@
 
 #include "results/schema.hpp"
 #include "results/statistics.hpp"
+#include "results/task_values.hpp"
 
 namespace evictlab::results {
 namespace {
@@ -17,8 +18,6 @@ struct Mean {
 using ByPrompt = std::map<std::string, Mean>;
 using Groups = std::map<std::tuple<std::string, std::size_t, std::int64_t>, ByPrompt>;
 
-constexpr const char* kAllPrompts = "all";
-
 Groups groups_of(const Table& table, std::size_t first_quantity) {
   const std::size_t prompt = table.column("prompt");
   const std::size_t task = table.column("task");
@@ -30,7 +29,7 @@ Groups groups_of(const Table& table, std::size_t first_quantity) {
       if (table.columns()[column] == "kind") continue;
       const auto value = table.number(r, column);
       if (!value) continue;
-      for (const std::string& name : {table.text(r, task), std::string(kAllPrompts)}) {
+      for (const std::string& name : {table.text(r, task), std::string(kAllTasks)}) {
         Mean& mean = groups[{name, column, number}][table.text(r, prompt)];
         mean.sum += *value;
         ++mean.count;

@@ -51,10 +51,6 @@ std::string value_text(const ParameterValue& value) {
   return std::visit([](const auto& held) { return fmt::format("{}", held); }, value);
 }
 
-std::string with_parameters(const std::string& name, const std::string& parameters) {
-  return parameters.empty() ? name : fmt::format("{}({})", name, parameters);
-}
-
 bool ParameterList::declares(std::string_view name) const {
   return std::any_of(parameters_.begin(), parameters_.end(),
                      [&](const Parameter& parameter) { return parameter.name == name; });

@@ -44,8 +44,6 @@ struct Parameter {
 std::string allowed_text(const Parameter& parameter);
 /// As it is written after "name=".
 std::string value_text(const ParameterValue& value);
-/// "name(parameters)", or the name alone without parameters.
-std::string with_parameters(const std::string& name, const std::string& parameters);
 
 using KeyValues = std::vector<std::pair<std::string, std::string>>;
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "results/labels.hpp"
 #include "sim/policy/allocator.hpp"
 #include "sim/policy/decoding.hpp"
 #include "sim/policy/scorer.hpp"
@@ -106,7 +107,7 @@ std::shared_ptr<const Kind> make_part(const char* kind, const PartChoice& choice
   const std::string owner = fmt::format("{}{} '{}'", policy ? policy->owner() + ": " : "", kind, info.name);
   const Parameters parameters = parameters_of(owner, declared, values_of(choice, info.definition.parameters, policy));
   std::shared_ptr<Kind> part = info.definition.make(parameters);
-  if (part) part->set_identity(with_parameters(info.name, parameters.text()));
+  if (part) part->set_identity(results::with_parameters(info.name, parameters.text()));
   return part;
 }
 

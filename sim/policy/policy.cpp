@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "results/labels.hpp"
 #include "sim/policy/common_parameters.hpp"
 
 namespace evictlab::sim {
@@ -22,8 +23,8 @@ Needs Policy::needs() const {
   return needs;
 }
 
-std::string Policy::text() const { return with_parameters(name, parameters); }
-std::string Policy::label() const { return with_parameters(name, changes); }
+std::string Policy::text() const { return results::with_parameters(name, parameters); }
+std::string Policy::label() const { return results::with_parameters(name, changes); }
 
 Policy assembled(const Parameters& given, const PolicyParts& parts) {
   Policy policy;

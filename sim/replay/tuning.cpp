@@ -72,13 +72,7 @@ struct TuningRuns {
 TuningRuns tuning_runs(const Table& replay) {
   results::require_columns(replay, {"task", "layer", "retained_mass", "slots_held"});
   const std::vector<results::Run> runs = results::runs_over_layers(replay);
-  TuningRuns tuning{results::by_budget(runs), results::prompts_of(runs), {}};
-  std::map<std::string, std::size_t> of_task;
-  std::set<std::string> seen;
-  for (const results::Run& run : runs) {
-    if (seen.insert(run.prompt).second && of_task[run.task]++ % 2 == 0) tuning.chosen_on.insert(run.prompt);
-  }
-  return tuning;
+  return {results::by_budget(runs), results::prompts_of(runs), results::first_half(runs)};
 }
 
 /// A candidate's runs at a budget, if they serve all prompts.
@@ -180,11 +174,8 @@ Table tuning(const Table& replay, std::span<const TunedPolicy> policies, const r
           .set("prompts", own.size());
       if (!own.empty()) {  // a single prompt is all needed for choosing
         const auto gain = results::bootstrap_paired_difference(own, as_given, options);
-        row.set("retained_mass", results::mean(own))
-            .set("given_retained_mass", results::mean(as_given))
-            .set("gain", gain.mean)
-            .set("gain_low", gain.low)
-            .set("gain_high", gain.high);
+        row.set("retained_mass", results::mean(own)).set("given_retained_mass", results::mean(as_given));
+        set_interval(row, "gain", gain);
       }
       table.add_row(std::move(row));
     }

@@ -51,13 +51,13 @@ TEST(Advice, CountsRunsThatAllPromptsCanServeAndRefusesWhatWasNotMeasured) {
   add("b", "everywhere", 60.0, .7);
   add("a", "sometimes", 64.0, .9);
   add("b", "sometimes", Cell(), Cell());
-  const auto runs = costed_runs(replay, LossMeasure::kAttention);
+  const auto runs = costed_runs(replay, Measure::kRetainedMass);
   ASSERT_EQ(runs.size(), 1U);
   EXPECT_EQ(runs[0].policy, "everywhere");
   EXPECT_DOUBLE_EQ(runs[0].slots, 62.0);
   EXPECT_NEAR(runs[0].loss.mean, .2, 1e-12);
   EXPECT_EQ(runs[0].prompts, 2U);
-  EXPECT_THROW(costed_runs(replay, LossMeasure::kOutput), results::TableError);
+  EXPECT_THROW(costed_runs(replay, Measure::kRelativeLoss), results::TableError);
 }
 
 }  // namespace
