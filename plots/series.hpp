@@ -20,7 +20,7 @@ struct Series {
   Style style;
 
   /// The reference that holds every position: a map of what it keeps shows nothing.
-  bool is_full_cache() const { return role == results::Role::kCeiling && key.policy == "full"; }
+  bool is_full_cache() const { return results::is_full_cache(key, role); }
 };
 
 /// The policies of a table in the order of legends: ceilings, controls, then methods by family.

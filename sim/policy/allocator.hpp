@@ -85,11 +85,12 @@ struct StatisticsRecipe {
 
 /// Says what an allocator needs and what it does, whatever the prompt.
 struct AllocatorTraits {
-  Needs needs = {};             // what it reads beyond the importance
-  bool reads_scores = false;    // of the policy's scorer
-  bool revises = false;         // a layer's budgets can still change after it was observed
-  bool ignores_budget = false;  // any budget will do (`full`)
-  Index least_free = 0;         // positions per kept set that it needs besides the protected ones
+  Needs needs = {};               // what it reads beyond the importance
+  bool reads_scores = false;      // of the policy's scorer
+  bool revises = false;           // a layer's budgets can still change after it was observed
+  bool ignores_budget = false;    // any budget will do
+  bool keeps_everything = false;  // evicts nothing, by its definition
+  Index least_free = 0;           // positions per kept set that it needs besides the protected ones
   /// The allocator that gives every layer an equal share and is else the same; no name: layers are equal anyway.
   PartChoice equal_layers = {};
   /// What is protected where that is the method itself, so that nothing else can be protected instead.

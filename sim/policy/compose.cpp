@@ -74,7 +74,7 @@ std::vector<std::string> compose_matrix() {
   std::vector<std::string> matrix;
   for (const auto& scorer : scorers()) {
     for (const auto& allocator : allocators()) {
-      if (scorer.name == "given" || allocator.name == "given") continue;
+      if (scorer.definition.from_file || allocator.definition.from_file) continue;
       for (const auto& selector : selectors()) {
         matrix.push_back(
             fmt::format("compose(scorer={},allocator={},selector={})", scorer.name, allocator.name, selector.name));

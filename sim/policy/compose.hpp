@@ -16,8 +16,8 @@ std::span<const PartInfo<Scorer>> scorers();
 std::span<const PartInfo<Allocator>> allocators();
 std::span<const PartInfo<Selector>> selectors();
 
-/// compose(...) with every scorer, allocator and selector there is, but for what has to be given in a file; some of
-/// them are impossible.
+/// compose(...) with every scorer, allocator and selector there is, but for imported ones; some combinations are
+/// impossible.
 std::vector<std::string> compose_matrix();
 
 /// What compose takes with the parts that are asked for, or with its defaults: their parameters, each once.

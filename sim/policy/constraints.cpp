@@ -90,7 +90,7 @@ PolicySpec with_defaults(PolicySpec spec, const KeyValues& defaults) {
 Policy constrained(Policy policy, const Constraints& constraints) {
   policy.authors_unit = constraints.authors_unit;
   const AllocatorTraits traits = policy.allocator->traits();
-  if (traits.ignores_budget && !traits.protection && !policy.scorer) return policy;  // full
+  if (traits.keeps_everything) return policy;
   if (constraints.protection) {
     if (traits.protection) {
       throw ImpossiblePolicy("policy '{}': which positions it protects is the method itself, so no others can be",

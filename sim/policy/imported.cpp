@@ -5,12 +5,10 @@
 namespace evictlab::sim {
 namespace {
 
-constexpr const char* kUnbound = "given";
-
 class ImportedScorer final : public Scorer {
  public:
   explicit ImportedScorer(std::shared_ptr<const ImportedScores> scores) : scores_(std::move(scores)) {
-    set_identity(scores_ ? std::string(kUnbound) + " by " + scores_->name() : kUnbound);
+    if (scores_) set_identity("given by " + scores_->name());
   }
   Needs needs() const override { return {}; }
   Granularity granularity() const override { return scores_ ? scores_->granularity() : Granularity::kKvHead; }
@@ -23,58 +21,59 @@ class ImportedScorer final : public Scorer {
   std::shared_ptr<const ImportedScores> scores_;
 };
 
-class ImportedAllocator final : public Allocator {
+class ImportedAllocation final : public Allocation {
  public:
-  explicit ImportedAllocator(std::shared_ptr<const ImportedBudgets> budgets)
-      : Allocator({.ignores_budget = true}), budgets_(std::move(budgets)) {
-    set_identity(budgets_ ? "given budgets" : kUnbound);
+  ImportedAllocation(const AllocationRequest& request, std::shared_ptr<const ImportedBudgets> imported)
+      : request_(request), imported_(std::move(imported)) {
+    if (!imported_) throw PolicyError("compose(allocator=given) needs budgets (--budgets FILE)");
   }
-  std::unique_ptr<Allocation> begin(const AllocationRequest& request) const override {
-    if (!budgets_) throw PolicyError("compose(allocator=given) needs budgets (--budgets FILE)");
-    class Work final : public Allocation {
-     public:
-      Work(const AllocationRequest& request, std::shared_ptr<const ImportedBudgets> imported)
-          : request_(request), imported_(std::move(imported)) {}
-      Index ceiling(const LayerSummary& summary) const override {
-        const std::vector<Index> own = positions(summary);
-        return *std::max_element(own.begin(), own.end());
-      }
-      std::span<const Index> observe(const LayerSummary& summary) override {
-        const std::vector<Index> own = positions(summary);
-        budgets_all_.insert(budgets_all_.end(), own.begin(), own.end());
-        return budgets_all_;
-      }
-      std::span<const Index> finish() override { return budgets_all_; }
 
-     private:
-      std::vector<Index> positions(const LayerSummary& summary) const {
-        const trace::LayerShape& shape = summary.layer.shape;
-        const auto sets = static_cast<std::size_t>(set_count(request_.granularity, shape));
-        std::vector<Index> own = imported_->positions(std::string(summary.layer.prompt), shape);
-        if (own.size() == 1) own.resize(sets, own.front());
-        if (own.size() != sets) {
-          throw PolicyError("the budgets given for layer {} are for {} kept sets; the policy has {}", shape.layer,
-                            own.size(), sets);
-        }
-        for (Index& positions : own) {
-          positions = std::min(positions, summary.ranges.visible());
-          if (positions >= summary.ranges.protected_count()) continue;
-          throw PolicyError("the budgets given for layer {} leave a kept set {} positions, fewer than the {} protected",
-                            shape.layer, positions, summary.ranges.protected_count());
-        }
-        return own;
-      }
+  Index ceiling(const LayerSummary& summary) const override { return std::ranges::max(positions(summary)); }
 
-      AllocationRequest request_;
-      std::shared_ptr<const ImportedBudgets> imported_;
-      std::vector<Index> budgets_all_;
-    };
-    return std::make_unique<Work>(request, budgets_);
+  std::span<const Index> observe(const LayerSummary& summary) override {
+    const std::vector<Index> own = positions(summary);
+    budgets_.insert(budgets_.end(), own.begin(), own.end());
+    return budgets_;
   }
+
+  std::span<const Index> finish() override { return budgets_; }
 
  private:
-  std::shared_ptr<const ImportedBudgets> budgets_;
+  /// Of every kept set of the layer.
+  std::vector<Index> positions(const LayerSummary& summary) const {
+    const trace::LayerShape& shape = summary.layer.shape;
+    const auto sets = static_cast<std::size_t>(set_count(request_.granularity, shape));
+    std::vector<Index> own = imported_->positions(std::string(summary.layer.prompt), shape);
+    if (own.size() == 1) own.resize(sets, own.front());
+    if (own.size() != sets) {
+      throw PolicyError("the budgets given for layer {} are for {} kept sets; the policy has {}", shape.layer,
+                        own.size(), sets);
+    }
+    for (Index& positions : own) {
+      positions = std::min(positions, summary.ranges.visible());
+      if (positions >= summary.ranges.protected_count()) continue;
+      throw PolicyError("the budgets given for layer {} leave a kept set {} positions, fewer than the {} protected",
+                        shape.layer, positions, summary.ranges.protected_count());
+    }
+    return own;
+  }
+
+  AllocationRequest request_;
+  std::shared_ptr<const ImportedBudgets> imported_;
+  std::vector<Index> budgets_;  // [layers so far * sets]
 };
+
+std::unique_ptr<Allocator> imported_budget_allocator(std::shared_ptr<const ImportedBudgets> budgets) {
+  return rule_allocator<ImportedAllocation>({.ignores_budget = true}, std::move(budgets));
+}
+
+/// Whether the part is as its definition makes it, which stands for something imported.
+template <typename Kind>
+bool awaits_import(const Kind& part) {
+  return std::ranges::any_of(parts<Kind>(), [&](const PartInfo<Kind>& info) {
+    return info.definition.from_file && info.name == part.identity();
+  });
+}
 
 }  // namespace
 
@@ -82,21 +81,25 @@ std::shared_ptr<const Scorer> make_imported_scorer(std::shared_ptr<const Importe
   return std::make_shared<ImportedScorer>(std::move(scores));
 }
 std::shared_ptr<const Allocator> make_imported_allocator(std::shared_ptr<const ImportedBudgets> budgets) {
-  return std::make_shared<ImportedAllocator>(std::move(budgets));
+  std::unique_ptr<Allocator> allocator = imported_budget_allocator(std::move(budgets));
+  allocator->set_identity("given budgets");
+  return allocator;
 }
 
 ScorerDefinition imported_scorer() {
-  return {.description = "scores made elsewhere (--scores FILE.h5)",
-          .make = [](const Parameters&) { return std::make_unique<ImportedScorer>(nullptr); }};
+  return {.description = "imported scores (--scores FILE.h5)", .from_file = true, .make = [](const Parameters&) {
+            return std::make_unique<ImportedScorer>(nullptr);
+          }};
 }
 
 AllocatorDefinition imported_allocator() {
-  return {.description = "budgets made elsewhere (--budgets FILE)",
-          .make = [](const Parameters&) { return std::make_unique<ImportedAllocator>(nullptr); }};
+  return {.description = "imported budgets (--budgets FILE)", .from_file = true, .make = [](const Parameters&) {
+            return imported_budget_allocator(nullptr);
+          }};
 }
 
-bool wants_imported_scores(const Policy& policy) { return policy.scorer && policy.scorer->identity() == kUnbound; }
-bool wants_imported_budgets(const Policy& policy) { return policy.allocator->identity() == kUnbound; }
+bool wants_imported_scores(const Policy& policy) { return policy.scorer && awaits_import(*policy.scorer); }
+bool wants_imported_budgets(const Policy& policy) { return awaits_import(*policy.allocator); }
 
 Policy with_imported(Policy policy, const Imported& imported) {
   if (wants_imported_scores(policy)) {

@@ -40,6 +40,7 @@ struct PartDefinition {
   ParameterList parameters = {};  // what users can set, through a policy that has parameters of these names
   ParameterList settings = {};    // what only policies set: which source's arithmetic, say
   bool offered = true;            // whether compose offers it
+  bool from_file = false;         // stands for what is imported from a file
   std::function<std::unique_ptr<Kind>(const Parameters&)> make;  // reads parameters and settings
 };
 using ScorerDefinition = PartDefinition<Scorer>;

@@ -36,6 +36,8 @@ struct Policy {
   /// What a user should know about its parameters, one line each: a published setting that is not known.
   std::vector<std::string> notes;
 
+  /// Whether it is the full cache, which others are compared with: it evicts nothing, whatever the budget.
+  bool keeps_everything() const { return allocator->traits().keeps_everything; }
   /// What all parts together read.
   Needs needs() const;
   PositionRanges ranges(const trace::LayerShape& shape) const { return {shape, protection, block}; }

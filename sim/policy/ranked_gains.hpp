@@ -4,14 +4,14 @@
 #include <vector>
 
 #include "analysis/allocation.hpp"
-#include "sim/policy/allocator.hpp"
+#include "sim/policy/types.hpp"
 
 namespace evictlab::sim {
 
 /// Tells what a layer's kept sets gain, position by position, when they keep the first of a ranking: the curves that
 /// the best allocation for that ranking divides slots by (analysis/allocation.hpp). In units of future shares, which
 /// add up to retained mass times the query heads.
-class RankedGains final : public LayerStatistics {
+class RankedGains {
  public:
   /// `shares` [sets, n] (future_importance), `ranking` of all candidates.
   RankedGains(const trace::RowMatrix& shares, const Ranking& ranking, const PositionRanges& ranges);

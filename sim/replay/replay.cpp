@@ -22,7 +22,8 @@ double layer_bytes(const trace::ModelInfo& model, const trace::PromptInfo& promp
   for (const trace::Field field : trace::kAllFields) {
     if (!prompt.recorded().contains(field) || prompt.layers.empty()) continue;
     const auto shape = trace::field_shape(field, trace::layer_shape(model, prompt, prompt.layers.front()));
-    const double element = field == trace::Field::kWindowAttention ? sizeof(core::Half) : sizeof(float);
+    const double element =
+        trace::field_info(field).elements == trace::FieldElements::kHalf ? sizeof(core::Half) : sizeof(float);
     bytes += element * static_cast<double>(shape.heads * shape.rows * shape.columns);
   }
   return bytes;

@@ -2,6 +2,7 @@
 // ranking gains the most future attention by them (what LU-KV, arXiv:2602.08585, learns to predict). Its curves are not
 // concave; analysis/allocation.hpp says how close the division is to the best.
 
+#include "sim/policy/allocator.hpp"
 #include "sim/policy/future.hpp"
 #include "sim/policy/ranked_gains.hpp"
 
@@ -9,7 +10,6 @@ namespace evictlab::sim {
 namespace {
 
 std::shared_ptr<const RankedGains> gains_of(const LayerSummary& summary, Granularity granularity) {
-  if (auto known = std::dynamic_pointer_cast<const RankedGains>(summary.statistics)) return known;
   const trace::RowMatrix shares = future_importance(summary.layer.shape, summary.layer.future->mass, granularity);
   return std::make_shared<const RankedGains>(shares, *summary.ranking, summary.ranges);
 }

@@ -171,7 +171,7 @@ AllocatorDefinition everything_allocator() {
       .description = "every visible position, whatever the budget", .offered = false, .make = [](const Parameters&) {
         return layered_allocator(
             [](const AllocationRequest&, const LayerSummary& summary, Index) { return summary.ranges.visible(); },
-            {.ignores_budget = true});
+            {.ignores_budget = true, .keeps_everything = true});
       }};
 }
 
