@@ -120,14 +120,10 @@ void replay_share(const trace::Source& trace, const SweepPlan& plan, const Sweep
   sim::ReplayOptions replay;
   for (const std::size_t prompt : share) replay.prompts.push_back(static_cast<trace::Index>(prompt));
   replay.positions = false;
+  replay.layers = options.layers;
   replay.headroom = options.headroom;
   replay.progress = progress_to(observer, {label});
   replay.finished = [&](trace::Index prompt, sim::ReplayResult&& result) {
-    if (!options.layers) {
-      result.replay = results::table_over_layers(result.replay);
-      result.budgets = results::Table(result.budgets.columns());
-      result.trajectory = results::Table(result.trajectory.columns());
-    }
     checkpoint.write(trace.prompts()[static_cast<std::size_t>(prompt)].id, {{{"replay", &result.replay},
                                                                              {"headroom", &result.headroom},
                                                                              {"budgets", &result.budgets},

@@ -87,7 +87,8 @@ void add_run(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt,
   const CompactedRun run(plan.model, reference, policy, budget.real_slots(plan.info, reference.prompt_length()),
                          importance);
   const auto agreement = agreement_with(replayed, policy, budget, run.retention(), importance);
-  const bool degenerate = run.nothing_evicted() && policy.name != "full";
+  const bool degenerate = run.nothing_evicted() && !policy.keeps_everything();
+  const auto status = degenerate ? results::RunStatus::kDegenerate : results::RunStatus::kOk;
   runtime::Continuation forced = run.continued();
   for (std::size_t turn = 0; turn < reference.turns.size(); ++turn) {
     const runtime::Turn& question = reference.turns[turn];
@@ -110,7 +111,7 @@ void add_run(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt,
         .set("nll", outcome.nll)
         .set("top1_agreement", outcome.top1_agreement)
         .set("output_length", written.length)
-        .set("status", degenerate ? "degenerate" : "ok");
+        .set("status", results::status_name(status));
     // A generated future is the model's own: it is no answer to be right or wrong.
     if (turn > 0 || prompt.generate == 0) set_scores(row, written, prompt.metric);
     if (written.steps > 0 && written.seconds > 0.0) {
@@ -130,7 +131,7 @@ void add_infeasible(const ValidationPlan& plan, const runtime::TokenizedPrompt& 
                     const sim::Policy& policy, const sim::Budget& budget, results::Table& table) {
   for (std::size_t turn = 0; turn < reference.turns.size(); ++turn) {
     results::Row row = key_row(plan, {prompt, reference, policy, budget, turn}, table);
-    row.set("status", "infeasible");
+    row.set("status", results::status_name(results::RunStatus::kInfeasible));
     table.add_row(std::move(row));
   }
 }

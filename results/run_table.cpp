@@ -108,15 +108,6 @@ std::vector<Run> runs_over_layers(const Table& table) {
   return runs;
 }
 
-Table table_over_layers(const Table& table) {
-  const std::size_t layer = table.column("layer");
-  Table rows(table.columns());
-  for (std::size_t row = 0; row < table.rows(); ++row) {
-    if (table.text(row, layer) == kAllLayers) rows.add_row(table.row(row));
-  }
-  return rows;
-}
-
 Table without_policies(const Table& table, const std::set<PolicyKey>& policies) {
   const RunColumns names(table);
   Table rest(table.columns());

@@ -78,8 +78,6 @@ void require_columns(const Table& table, std::initializer_list<std::string_view>
 /// Throws TableError when prompt, policy, parameters or budget_requested is missing.
 std::vector<Run> runs_over_layers(const Table& table);
 
-/// The rows over all layers as a table of the same columns.
-Table table_over_layers(const Table& table);
 /// The rows of all other policies.
 Table without_policies(const Table& table, const std::set<PolicyKey>& policies);
 

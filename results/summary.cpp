@@ -1,6 +1,7 @@
 #include "results/summary.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -23,6 +24,7 @@ struct Entry {
   std::int64_t infeasible = 0;
   std::int64_t degenerate = 0;
   bool exceeds = false;  // holds more than those it would be compared with
+  double score = 0.0;    // what ranks it
 
   bool is_ceiling() const { return role == Role::kCeiling; }
   /// By prompt. Of retained mass, what a table leaves empty counts as 0.
@@ -38,10 +40,6 @@ struct Entry {
     return values;
   }
   std::vector<double> values(Measure measure) const { return values_of(by_prompt(measure)); }
-  double score() const {
-    if (prompts.empty()) return -2.0;
-    return exceeds && !is_ceiling() ? -1.0 : mean(values(Measure::kRetainedMass));
-  }
   double slots() const {
     std::vector<double> held;
     for (const auto& [id, run] : prompts) held.push_back(run.slots_held.value_or(0.0));
@@ -94,6 +92,12 @@ void mark_excess(std::vector<Entry>& entries) {
   }
 }
 
+/// By retained mass; then those that hold too much; last those infeasible on every prompt.
+double score_of(const Entry& entry) {
+  if (entry.prompts.empty()) return -2.0;
+  return entry.exceeds ? -1.0 : mean(entry.values(Measure::kRetainedMass));
+}
+
 void set_mean(Row& row, std::string_view column, const std::vector<double>& values) {
   if (!values.empty()) row.set(column, mean(values));
 }
@@ -114,8 +118,8 @@ Table summarize(const Table& replay, const BootstrapOptions& options) {
   for (EntriesOfBudget& group : entries_by_budget(replay)) {
     std::vector<Entry>& entries = group.entries;
     mark_excess(entries);
-    std::stable_sort(entries.begin(), entries.end(),
-                     [](const Entry& a, const Entry& b) { return a.score() > b.score(); });
+    for (Entry& entry : entries) entry.score = score_of(entry);
+    std::ranges::stable_sort(entries, std::ranges::greater{}, &Entry::score);
     const auto first = [&](const auto& wanted) -> const Entry* {
       const auto found = std::find_if(entries.begin(), entries.end(), wanted);
       return found == entries.end() || found->prompts.empty() ? nullptr : &*found;

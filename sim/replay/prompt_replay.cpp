@@ -79,13 +79,13 @@ void PromptReplay::work(const std::function<void()>& layer_done) {
 
 void PromptReplay::report(ReplayResult& result, const ReplayOptions& options) const {
   for (const Run& run : runs_) {
-    const RowContext context{source_.model(), info_, *run.policy, *run.budget};
+    const RowContext context{source_.model(), info_, *run.policy, *run.budget, options.layers};
     if (!run.feasible) {
       add_infeasible(context, result);
       continue;
     }
     add_rows(context, run.layers, result);
-    add_trajectory(context, run.trajectory, result);
+    if (options.layers) add_trajectory(context, run.trajectory, result);
     if (want_headroom_) add_headroom(context, run.layers, run.headroom, result);
     for (const Note& note : run.notes) {
       auto& total = result.notes[fmt::format("{}: {}", run.policy->label(), note.text)];

@@ -41,6 +41,9 @@ struct ReplayOptions {
   /// Where in the prompt positions are kept: the tables `positions` and `spans`, which cost a glance at every kept
   /// position.
   bool positions = true;
+  /// Rows of single layers. Without them `replay` and `spans` have those of layer = "all" alone, and `budgets`,
+  /// `positions` and `trajectory` have none.
+  bool layers = true;
   /// How much better scoring and better allocation could do: the table `headroom`. Ranks all candidates.
   bool headroom = false;
   /// Called with each prompt's own result as soon as there is one, one call at a time, from any thread; then what

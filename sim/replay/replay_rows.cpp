@@ -14,6 +14,7 @@ using results::Cell;
 
 using results::Measure;
 using results::Row;
+using results::RunStatus;
 using MeasureValues = std::array<std::optional<double>, results::kMeasureCount>;  // none: not measured
 
 // The bounds need output norms; value_bound, exact_loss, relative_loss are measured in the full tier alone.
@@ -36,21 +37,28 @@ MeasureValues measure_values(const Measures& losses) {
   return values;
 }
 
+std::vector<MeasureValues> values_by_layer(const std::vector<LayerOutcome>& layers) {
+  std::vector<MeasureValues> values;
+  for (const LayerOutcome& layer : layers) values.push_back(measure_values(layer.measures));
+  return values;
+}
+
 // Empty where a layer's is: a mean over some of the layers is another measure.
-MeasureValues mean_over_layers(const std::vector<LayerOutcome>& layers) {
+MeasureValues mean_over_layers(const std::vector<MeasureValues>& layers) {
   MeasureValues mean;
   for (std::size_t m = 0; m < mean.size(); ++m) {
     double sum = 0.0;
     bool complete = !layers.empty();
-    for (const LayerOutcome& layer : layers) {
-      const std::optional<double> value = measure_values(layer.measures)[m];
-      complete = complete && value.has_value();
-      sum += value.value_or(0.0);
+    for (const MeasureValues& layer : layers) {
+      complete = complete && layer[m].has_value();
+      sum += layer[m].value_or(0.0);
     }
     if (complete) mean[m] = sum / static_cast<double>(layers.size());
   }
   return mean;
 }
+
+Cell all_layers() { return results::cell_of(results::kAllLayers); }
 
 /// A row with what names the run.
 Row run_row(const RowContext& context, const results::Table& table) {
@@ -68,7 +76,7 @@ struct Held {
 };
 
 void add_replay_row(const RowContext& context, const Held& held, Cell layer, const MeasureValues& values,
-                    const char* status, ReplayResult& result) {
+                    RunStatus status, ReplayResult& result) {
   const Policy& policy = context.policy;
   Row row = run_row(context, result.replay);
   row.set("task", context.prompt.task)
@@ -79,7 +87,7 @@ void add_replay_row(const RowContext& context, const Held& held, Cell layer, con
       .set("slots_held", held.slots)
       .set("bytes", held.bytes)
       .set("layer", std::move(layer))
-      .set("status", status);
+      .set("status", results::status_name(status));
   for (const results::MeasureInfo& measure : results::measures()) {
     row.set(measure.column, values[results::index_of(measure.id)]);
   }
@@ -87,13 +95,16 @@ void add_replay_row(const RowContext& context, const Held& held, Cell layer, con
 }
 
 void add_budget_and_position_rows(const RowContext& context, const LayerOutcome& outcome, ReplayResult& result) {
+  const Row budget_row = run_row(context, result.budgets);
   for (std::size_t set = 0; set < outcome.set_counts.size(); ++set) {
-    Row row = run_row(context, result.budgets);
+    Row row = budget_row;
     row.set("layer", outcome.layer).set("head", set).set("slots", outcome.set_counts[set]);
     result.budgets.add_row(std::move(row));
   }
-  for (std::size_t bin = 0; outcome.depth_shares && bin < kDepthBins; ++bin) {
-    Row row = run_row(context, result.positions);
+  if (!outcome.depth_shares) return;
+  const Row position_row = run_row(context, result.positions);
+  for (std::size_t bin = 0; bin < kDepthBins; ++bin) {
+    Row row = position_row;
     row.set("layer", outcome.layer).set("depth_bin", bin).set("share", (*outcome.depth_shares)[bin]);
     result.positions.add_row(std::move(row));
   }
@@ -137,8 +148,9 @@ std::vector<NamedSpans> by_name(const trace::PromptInfo& prompt) {
 }
 
 void add_span_rows(const RowContext& context, const std::vector<LayerOutcome>& layers, ReplayResult& result) {
+  const Row span_row = run_row(context, result.spans);
   const auto add = [&](const NamedSpans& span, Cell layer, double retained) {
-    Row row = run_row(context, result.spans);
+    Row row = span_row;
     row.set("task", context.prompt.task)
         .set("prompt_length", context.prompt.prompt_length)
         .set("depth", span.depth)
@@ -154,10 +166,10 @@ void add_span_rows(const RowContext& context, const std::vector<LayerOutcome>& l
       double share = 0.0;
       for (const std::size_t member : span.members) share += layer.span_shares[member];
       share /= static_cast<double>(span.members.size());
-      add(span, layer.layer, share);
+      if (context.by_layer) add(span, layer.layer, share);
       sum += share;
     }
-    add(span, "all", sum / static_cast<double>(layers.size()));
+    add(span, all_layers(), sum / static_cast<double>(layers.size()));
   }
 }
 
@@ -204,22 +216,28 @@ ReplayResult empty_result() {
 }
 
 void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers, ReplayResult& result) {
-  const bool full = context.policy.name == "full";
-  const auto status = [full](bool nothing_evicted) { return nothing_evicted && !full ? "degenerate" : "ok"; };
+  const bool should_evict = !context.policy.keeps_everything();
+  const auto status = [&](bool nothing_evicted) {
+    return nothing_evicted && should_evict ? RunStatus::kDegenerate : RunStatus::kOk;
+  };
   const double slot_bytes = static_cast<double>(context.model.kv_heads * context.model.slot_bytes());
+  const std::vector<MeasureValues> values = values_by_layer(layers);
   double slots = 0.0;
   std::int64_t bytes = 0;
   bool all_kept = true;
-  for (const LayerOutcome& layer : layers) {
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const LayerOutcome& layer = layers[i];
     const std::int64_t layer_bytes = std::llround(layer.slots_held * slot_bytes);
-    add_replay_row(context, {layer.slots_held, layer_bytes}, layer.layer, measure_values(layer.measures),
-                   status(layer.nothing_evicted), result);
-    add_budget_and_position_rows(context, layer, result);
+    if (context.by_layer) {
+      add_replay_row(context, {layer.slots_held, layer_bytes}, layer.layer, values[i], status(layer.nothing_evicted),
+                     result);
+      add_budget_and_position_rows(context, layer, result);
+    }
     slots += layer.slots_held;
     bytes += layer_bytes;
     all_kept = all_kept && layer.nothing_evicted;
   }
-  add_replay_row(context, {slots / static_cast<double>(layers.size()), bytes}, "all", mean_over_layers(layers),
+  add_replay_row(context, {slots / static_cast<double>(layers.size()), bytes}, all_layers(), mean_over_layers(values),
                  status(all_kept), result);
   add_span_rows(context, layers, result);
 }
@@ -227,8 +245,9 @@ void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers
 void add_trajectory(const RowContext& context, const std::vector<TrajectoryPoint>& trajectory, ReplayResult& result) {
   const double slot_bytes = static_cast<double>(context.model.kv_heads * context.model.slot_bytes());
   const auto bytes = [slot_bytes](double slots) { return std::llround(slots * slot_bytes); };
+  const Row run = run_row(context, result.trajectory);
   for (const TrajectoryPoint& point : trajectory) {
-    Row row = run_row(context, result.trajectory);
+    Row row = run;
     row.set("layer", point.layer).set("bytes_before", bytes(point.before)).set("bytes_after", bytes(point.after));
     result.trajectory.add_row(std::move(row));
   }
@@ -238,7 +257,7 @@ void add_headroom(const RowContext& context, const std::vector<LayerOutcome>& la
                   const std::optional<Headroom>& headroom, ReplayResult& result) {
   double slots = 0.0;
   for (const LayerOutcome& layer : layers) slots += layer.slots_held;
-  const MeasureValues mean = mean_over_layers(layers);
+  const MeasureValues mean = mean_over_layers(values_by_layer(layers));
   Row row = run_row(context, result.headroom);
   row.set("task", context.prompt.task)
       .set("slots_held", slots / static_cast<double>(layers.size()))
@@ -253,8 +272,10 @@ void add_headroom(const RowContext& context, const std::vector<LayerOutcome>& la
 }
 
 void add_infeasible(const RowContext& context, ReplayResult& result) {
-  for (const Index layer : context.prompt.layers) add_replay_row(context, {}, layer, {}, "infeasible", result);
-  add_replay_row(context, {}, "all", {}, "infeasible", result);
+  for (const Index layer : context.prompt.layers) {
+    if (context.by_layer) add_replay_row(context, {}, layer, {}, RunStatus::kInfeasible, result);
+  }
+  add_replay_row(context, {}, all_layers(), {}, RunStatus::kInfeasible, result);
 }
 
 }  // namespace evictlab::sim

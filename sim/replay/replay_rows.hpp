@@ -42,6 +42,7 @@ struct RowContext {
   const trace::PromptInfo& prompt;
   const Policy& policy;
   const Budget& budget;
+  bool by_layer = true;  // rows of single layers too
 };
 
 /// A budget as tables have it, and as a reader of the CSV gets it back: slots and ratios are numbers, bytes are text.

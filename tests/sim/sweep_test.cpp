@@ -136,6 +136,23 @@ TEST_P(ManyBudgets, AreJudgedAsTheirKeptPositionsAre) {
 
 INSTANTIATE_TEST_SUITE_P(SlidingWindow, ManyBudgets, ::testing::Values(Index{0}, Index{90}));
 
+TEST(ManyBudgets, WithoutLayersAreTheRowsOverAllLayers) {
+  const trace::MemoryTrace trace = synthetic(0);
+  const std::vector<Policy> all = all_policies();
+  ReplayOptions options;
+  options.headroom = true;
+  const ReplayResult with_layers = replay(trace, all, many_budgets(), options);
+  options.layers = false;
+  const ReplayResult over_layers = replay(trace, all, many_budgets(), options);
+  Table expected(with_layers.replay.columns());
+  for (std::size_t row = 0; row < with_layers.replay.rows(); ++row) {
+    if (with_layers.replay.text(row, expected.column("layer")) == "all") expected.add_row(with_layers.replay.row(row));
+  }
+  EXPECT_EQ(over_layers.replay.to_csv(), expected.to_csv());
+  EXPECT_EQ(over_layers.headroom.to_csv(), with_layers.headroom.to_csv());
+  EXPECT_EQ(over_layers.budgets.rows() + over_layers.positions.rows() + over_layers.trajectory.rows(), 0U);
+}
+
 TEST(ManyBudgets, DoNotDependOnThreads) {
   const trace::MemoryTrace trace = synthetic(0);
   const std::vector<Policy> all = all_policies();
