@@ -5,54 +5,40 @@
 #include <algorithm>
 
 #include "core/select.hpp"
+#include "sim/policy/allocators/final_division.hpp"
 #include "sim/policy/pooled_ranking.hpp"
 
 namespace evictlab::sim {
 namespace {
 
-class AllLayersAllocation final : public Allocation {
+class AllLayersAllocation final : public FinalDivision {
  public:
-  AllLayersAllocation(const AllocationRequest& request, NoRule /*rule*/) : request_(request) {}
+  AllLayersAllocation(const AllocationRequest& request, NoRule /*rule*/) : FinalDivision(request) {}
 
-  Index ceiling(const LayerSummary& summary) const override { return summary.ranges.visible(); }
-
-  std::span<const Index> observe(const LayerSummary& summary) override {
-    const PositionRanges& ranges = summary.ranges;
+ private:
+  void remember(const LayerSummary& summary, Index free_slots) override {
     layers_.push_back(pooled_ranking_of(summary, TieOrder::kLowerFirst));
-    const Index sets = layers_.back()->sets();
-    const Index free_slots = sets * (request_.capacity(summary.layer.shape) - ranges.protected_count());
-    total_ += free_slots;
-    layers_.back()->scores(free_slots * request_.layers);  // sorted while other layers are not in memory yet
-    protected_.push_back(ranges.protected_count());
-    budgets_.insert(budgets_.end(), static_cast<std::size_t>(sets), ranges.visible());
-    return budgets_;
+    layers_.back()->scores(free_slots * request().layers);  // sorted while other layers are not in memory yet
   }
 
-  std::span<const Index> finish() override {
+  std::vector<Index> divide(Index total) override {
     std::vector<std::shared_ptr<const std::vector<float>>> scores;
     std::vector<std::span<const float>> lists;
     for (const auto& layer : layers_) {
-      scores.push_back(layer->scores(total_));
+      scores.push_back(layer->scores(total));
       lists.push_back(
-          std::span(*scores.back()).first(std::min(scores.back()->size(), static_cast<std::size_t>(total_))));
+          std::span(*scores.back()).first(std::min(scores.back()->size(), static_cast<std::size_t>(total))));
     }
-    const std::vector<Index> counts = core::counts_of_largest(lists, total_);
-    budgets_.clear();
+    const std::vector<Index> of_layers = core::counts_of_largest(lists, total);
+    std::vector<Index> counts;
     for (std::size_t l = 0; l < layers_.size(); ++l) {
-      for (const Index share : layers_[l]->shares(counts[l])) budgets_.push_back(protected_[l] + share);
+      const std::vector<Index> shares = layers_[l]->shares(of_layers[l]);
+      counts.insert(counts.end(), shares.begin(), shares.end());
     }
-    finished_ = true;
-    return budgets_;
+    return counts;
   }
-  bool evicts() const override { return finished_; }
 
- private:
-  AllocationRequest request_;
-  Index total_ = 0;  // slots that are not protected
-  bool finished_ = false;
   std::vector<std::shared_ptr<const PooledRanking>> layers_;
-  std::vector<Index> protected_;  // by layer, positions per kept set
-  std::vector<Index> budgets_;    // [layers so far * sets]
 };
 
 }  // namespace

@@ -1,12 +1,11 @@
 // DynamicKV's division of the budget over layers (Zhou et al. 2024, arXiv:2412.14838, algorithm 1): after every
 // `period` layers the best scores of all layers so far are taken together, and each layer gets its share of them. With
-// base = capacity
-// - protected, N sets and m candidates in each of the L layers, a layer first keeps bs = min(int(ratio_max base), m);
-// then, after layer l with M = l + 1 layers seen,
+// base = capacity - protected, N sets and m candidates in each of the L layers, a layer first keeps
+// bs = min(int(ratio_max base), m); then, after layer l with M = l + 1 layers seen,
 //
 //   count_i = how many of the base N M best of all scores are layer i's
 //
-// As the authors' code goes on (DreamMr/DynamicKV@8ab3c08), in whole numbers and float32:
+// Then, in the authors' code (DreamMr/DynamicKV@8ab3c08), in whole numbers and float32:
 //
 //   count_i <- floor(count_i / M);   after the last layer, if sum count != N m: count_last += floor(base N M / L) - sum
 //   x_i = int( float32(bs) * (float32(count_i) / float32(sum)) ),   ratio = sum x / (base L)

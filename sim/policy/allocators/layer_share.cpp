@@ -77,10 +77,6 @@ Index real_share(double capacity, Index visible, Index protected_count, Index be
   return static_cast<Index>(std::nearbyint(high - static_cast<double>(layer) * step));
 }
 
-std::unique_ptr<Allocator> layered_allocator(LayerShare share, AllocatorTraits traits) {
-  return rule_allocator<SharedAllocation>(std::move(traits), std::move(share));
-}
-
 PyramidRule pyramid_rule_from(const Parameters& given) {
   const std::string& rule = given.choice("rule");
   return rule == "adakv"     ? PyramidRule::kAdaKv
@@ -89,6 +85,10 @@ PyramidRule pyramid_rule_from(const Parameters& given) {
 }
 
 }  // namespace
+
+std::unique_ptr<Allocator> layered_allocator(LayerShare share, AllocatorTraits traits) {
+  return rule_allocator<SharedAllocation>(std::move(traits), std::move(share));
+}
 
 LayerShare uniform_share() {
   return [](const AllocationRequest& request, const LayerSummary& summary, Index /*layer*/) {

@@ -1,16 +1,19 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 
 #include "sim/policy/allocator.hpp"
 
-// What allocators have in common that give the layers shares of the budget.
+// Shares of the budget by layer, for the allocators that divide it so.
 
 namespace evictlab::sim {
 
-/// What a layer's kept sets get each, before heads compete: positions, protected ones included; may be more than there
-/// are.
+/// Gives the budget of each kept set of a layer, before heads compete for the layer's slots: positions, protected ones
+/// included. May exceed the positions there are.
 using LayerShare = std::function<Index(const AllocationRequest&, const LayerSummary&, Index layer)>;
+/// Gives all kept sets of a layer its share, and never revises it.
+std::unique_ptr<Allocator> layered_allocator(LayerShare share, AllocatorTraits traits);
 /// The same in every layer.
 LayerShare uniform_share();
 /// Whose arithmetic a pyramid follows (allocators/layer_share.cpp has all three).

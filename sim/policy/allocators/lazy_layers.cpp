@@ -7,7 +7,7 @@
 //
 // Whatever the budget. As in NVIDIA/kvpress: threshold 1 never evicts; nor does it for n <= initial + recent + last.
 
-#include "sim/policy/allocator.hpp"
+#include "sim/policy/allocators/layer_share.hpp"
 #include "sim/policy/common_parameters.hpp"
 
 namespace evictlab::sim {
@@ -20,42 +20,27 @@ struct LazyRule {
   Index last = 1;  // queries looked at
 };
 
-class LazyAllocation final : public Allocation {
- public:
-  LazyAllocation(const AllocationRequest& request, const LazyRule& rule) : request_(request), rule_(rule) {}
-
-  Index ceiling(const LayerSummary& summary) const override {
-    return is_lazy(summary.layer) ? summary.ranges.protected_count() : summary.ranges.visible();
-  }
-  std::span<const Index> observe(const LayerSummary& summary) override {
-    const auto sets = static_cast<std::size_t>(set_count(request_.granularity, summary.layer.shape));
-    budgets_.insert(budgets_.end(), sets, ceiling(summary));
-    return budgets_;
-  }
-  std::span<const Index> finish() override { return budgets_; }
-
- private:
-  bool is_lazy(const trace::LayerView& layer) const {
-    const Index n = layer.shape.prompt_length;
-    if (rule_.threshold >= 1.0 || n <= rule_.initial + rule_.recent + rule_.last) return false;
-    const trace::TensorView rows =
-        layer.window_attention.row_range(layer.window_attention.rows() - rule_.last, rule_.last);
-    Eigen::RowVectorXf row(n);
-    double mass = 0.0;
-    for (Index head = 0; head < layer.shape.query_heads; ++head) {
-      for (Index t = 0; t < rule_.last; ++t) {
-        rows.copy_row(head, t, {row.data(), static_cast<std::size_t>(n)});
-        mass += row.head(rule_.initial).cast<double>().sum() +
-                row.segment(n - rule_.last - rule_.recent, rule_.recent).cast<double>().sum();
-      }
+bool is_lazy(const trace::LayerView& layer, const LazyRule& rule) {
+  const Index n = layer.shape.prompt_length;
+  if (rule.threshold >= 1.0 || n <= rule.initial + rule.recent + rule.last) return false;
+  const trace::TensorView rows = layer.window_attention.row_range(layer.window_attention.rows() - rule.last, rule.last);
+  Eigen::RowVectorXf row(n);
+  double mass = 0.0;
+  for (Index head = 0; head < layer.shape.query_heads; ++head) {
+    for (Index t = 0; t < rule.last; ++t) {
+      rows.copy_row(head, t, {row.data(), static_cast<std::size_t>(n)});
+      mass += row.head(rule.initial).cast<double>().sum() +
+              row.segment(n - rule.last - rule.recent, rule.recent).cast<double>().sum();
     }
-    return mass / static_cast<double>(layer.shape.query_heads * rule_.last) > rule_.threshold;
   }
+  return mass / static_cast<double>(layer.shape.query_heads * rule.last) > rule.threshold;
+}
 
-  AllocationRequest request_;
-  LazyRule rule_;
-  std::vector<Index> budgets_;
-};
+LayerShare lazy_share(const LazyRule& rule) {
+  return [rule](const AllocationRequest&, const LayerSummary& summary, Index /*layer*/) {
+    return is_lazy(summary.layer, rule) ? summary.ranges.protected_count() : summary.ranges.visible();
+  };
+}
 
 }  // namespace
 
@@ -76,11 +61,11 @@ AllocatorDefinition lazy_layers_allocator() {
             if (rule.last > rule.recent) {
               throw PolicyError("{}: last must be at most recent ({}), got {}", given.owner(), rule.recent, rule.last);
             }
-            return rule_allocator<LazyAllocation>(
+            return layered_allocator(
+                lazy_share(rule),
                 {.needs = {trace::Field::kWindowAttention, rule.threshold < 1.0 ? rule.last : Index{0}, false},
                  .ignores_budget = true,
-                 .protection = Protection{rule.initial, rule.recent - rule.last}},
-                rule);
+                 .protection = Protection{rule.initial, rule.recent - rule.last}});
           }};
 }
 
