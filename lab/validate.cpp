@@ -12,7 +12,6 @@
 #include "lab/result_folder.hpp"
 #include "lab/resumable.hpp"
 #include "lab/validation_rows.hpp"
-#include "results/needle_grid.hpp"
 #include "results/outcomes.hpp"
 #include "results/rows.hpp"
 #include "results/run_table.hpp"

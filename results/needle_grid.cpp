@@ -1,4 +1,4 @@
-#include "results/needle_grid.hpp"
+#include "results/outcomes.hpp"
 
 #include <algorithm>
 #include <map>
