@@ -8,8 +8,8 @@
 #include "analysis/attention.hpp"
 #include "trace/layer.hpp"
 
-// Quantities by which eviction methods divide budgets between layers, heads
-// and kv groups. docs/analyses.md has them all in one place.
+// Quantities by which eviction methods divide budgets between layers, heads and kv groups. docs/analyses.md has them
+// all in one place.
 
 namespace evictlab::analysis {
 

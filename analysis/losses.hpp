@@ -105,9 +105,9 @@ struct OutputLosses {
   double relative_loss = 0;  // sum over queries ||y - y^||_1 / sum ||y||_1; 0 if y is 0 throughout
 };
 
-/// The time for which every query head holds each position: H spans of [n + T]. Query t finds position j (for j >= n:
-/// from t = j
-/// - n on) while t < until[j]; 0: not kept after the prompt, T: never evicted. Heads that share a set repeat the span.
+/// The time for which every query head holds each position: H spans of [n + T]. Query t finds position j while
+/// t < until[j], and a position j >= n only from t = j - n on. 0: not kept after the prompt; T: never evicted. Heads
+/// that share a set repeat the span.
 struct HoldingTimes {
   std::vector<std::span<const std::int32_t>> until;
 };

@@ -30,7 +30,7 @@ struct HeadMap {
   std::set<std::string> prompts;
 };
 
-/// Maps of one quantity by task; all under "" where tasks are not told apart.
+/// Maps of one quantity by task; all under "" where tasks are not distinguished.
 std::map<std::string, HeadMap> head_maps(const Table& table, const HeadQuantity& quantity, bool by_task) {
   std::map<std::string, HeadMap> maps;
   for (const results::RowView row : results::RowsOf(table)) {

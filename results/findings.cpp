@@ -41,9 +41,9 @@ std::map<std::string, std::string> task_of_prompts(const Table& replay) {
   return tasks;
 }
 
-/// The slots that one policy holds of one prompt, all heads of a layer together.
+/// Slots that a policy holds of one prompt: by layer, summed over heads.
 using SlotsByLayer = std::map<int, double>;
-/// By prompt.
+/// Slots that a policy holds, by prompt.
 using PolicySlots = std::map<std::string, SlotsByLayer>;
 
 std::map<PolicyKey, PolicySlots> slots_at(const Table& budgets, const std::string& budget) {
@@ -62,7 +62,7 @@ void add_shares(const SlotsByLayer& slots, LayerMeans& means) {
   for (const auto& [layer, count] : slots) means[layer].add(total > 0 ? count / total : 0.0);
 }
 
-/// Between the tasks of a policy's prompts.
+/// The largest shift between two tasks of a policy's prompts.
 std::optional<TaskShift> shift_between_tasks(const PolicySlots& slots,
                                              const std::map<std::string, std::string>& tasks) {
   std::map<std::string, LayerMeans> means;

@@ -46,10 +46,10 @@ struct BudgetDivision {
   double most = 0;
   int least_layer = 0;
   double least = 0;
-  std::optional<TaskShift> shift;  // between tasks, where there are several
+  std::optional<TaskShift> shift;  // the largest between two tasks; none with fewer than two
 };
-/// From budgets.csv at one of its budgets: the policies that do not split it evenly. `replay`, which says what task a
-/// prompt is of, may be null.
+/// Reads budgets.csv at one of its budgets: one entry per policy that does not split it evenly. `replay` gives the
+/// tasks of prompts; without it (null) there are no shifts.
 std::vector<BudgetDivision> budget_divisions(const Table& budgets, const Table* replay, const std::string& budget);
 
 /// The share of needle positions that a policy keeps, mean over prompts.
@@ -60,7 +60,7 @@ struct NeedlesKept {
   std::optional<std::string> worst_layer;       // where the least is kept
   double in_worst_layer = 0;
 };
-/// From spans.csv at one of its budgets, a policy each.
+/// Reads spans.csv at one of its budgets: one entry per policy.
 std::vector<NeedlesKept> needles_kept(const Table& spans, const std::string& budget);
 
 }  // namespace evictlab::results

@@ -28,7 +28,7 @@ class RowView {
   std::string prompt() const { return text("prompt"); }
   std::string budget() const { return text("budget_requested"); }
   PolicyKey policy() const { return {text("policy"), text("parameters")}; }
-  /// Of the second policy that kept_overlap.csv compares.
+  /// The second policy of a pair in kept_overlap.csv.
   PolicyKey other_policy() const { return {text("other_policy"), text("other_parameters")}; }
   /// Whether the row is a mean over all layers, not of one of them.
   bool over_layers() const { return text("layer") == kAllLayers; }

@@ -103,9 +103,9 @@ struct PolicyRuns {
   Role role = Role::kMethod;
   std::vector<Run> runs;
 
-  /// By prompt, where measured.
+  /// The measure's values by prompt; prompts without one are left out.
   std::map<std::string, double> values(Measure measure) const;
-  /// Of the feasible runs; 0 where there are none.
+  /// Slots held, mean over the feasible runs; 0 where there are none.
   double mean_slots() const;
 };
 
@@ -119,7 +119,7 @@ struct BudgetRuns {
   const PolicyRuns* find(const PolicyKey& key) const;
 };
 
-/// Budgets, and the policies at each, in the order in which they first appear.
+/// Groups runs by budget and policy, both in the order in which they first appear.
 std::vector<BudgetRuns> by_budget(const std::vector<Run>& runs);
 
 /// Every prompt once, in order.

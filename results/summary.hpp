@@ -22,15 +22,15 @@ inline constexpr double kMaxExcess = 1.05;
 /// when a column is missing.
 Table summarize(const Table& replay, const BootstrapOptions& options = {});
 
-/// A policy's parameters texts, free and under constraints.
+/// A policy in its own form and under constraints: both texts of its parameters.
 struct ConstrainedPair {
   std::string policy;
   std::string parameters;
   std::string constrained_parameters;
   std::string constraint;
 };
-/// What moving from a policy's own form to a constrained one costs: the table `constraints`, a row per budget and pair,
-/// on the prompts that both can serve.
+/// Computes what constraints cost each policy: the table `constraints`, a row per budget and pair, on the prompts that
+/// both forms can serve.
 Table constraint_costs(const Table& replay, const std::vector<ConstrainedPair>& pairs,
                        const BootstrapOptions& options = {});
 

@@ -14,7 +14,7 @@
 
 namespace evictlab::sim {
 
-/// Tells an allocator about the prompt before its first layer.
+/// The budget of one prompt, as an allocator gets it before the first layer.
 struct AllocationRequest {
   Index layers = 0;    // how many will be observed
   double slots = 0.0;  // per kv head, averaged over these layers; protected positions count
@@ -45,8 +45,7 @@ struct LayerSummary {
   std::shared_ptr<const LayerStatistics> statistics = nullptr;  // of this allocator; none where it prepares nothing
 };
 
-/// Tells the user something about a policy's run on a prompt: a published setting that had to be replaced, a budget
-/// that was lost.
+/// A message to the user about a policy's run on a prompt: a published setting was replaced, or slots were lost.
 struct Note {
   std::string text;    // the same for every prompt
   double slots = 0.0;  // per kv head, over all layers, where the text is about some
@@ -76,10 +75,10 @@ class Allocation {
   virtual std::vector<Note> notes() const { return {}; }
 };
 
-/// Computes what allocators want to know of a layer, once for all budgets.
+/// Computes budget-independent statistics of a layer, once for all budgets.
 struct StatisticsRecipe {
-  std::string identity = {};  // with all that the statistics depend on: allocators of the same share them; empty: none
-  /// Of a layer whose summary has no statistics yet.
+  std::string identity = {};  // allocators of the same identity share the statistics; empty: there are none
+  /// Called with a summary that has no statistics yet.
   std::function<std::shared_ptr<const LayerStatistics>(const LayerSummary&)> prepare = nullptr;
 };
 

@@ -24,13 +24,13 @@ Parameter voting_window_parameter(std::int64_t window, std::int64_t minimum = 1)
 Parameter axis_parameter();
 Granularity granularity_from(const Parameters& parameters);
 
-/// "decode": whether a policy goes on evicting while the answer is generated.
+/// "decode": whether a policy also evicts while the answer is generated.
 Parameter decode_parameter();
 
-/// "exact": whether an allocator of which the paper's arithmetic differs from the code's follows the paper.
+/// "exact": whether an allocator follows its paper's arithmetic where the authors' code differs.
 Parameter exact_parameter();
 
-/// A whole setting that is yes or no; the first is the default.
+/// A choice of yes and no.
 Parameter yes_no_parameter(std::string name, bool default_value, std::string help);
 bool is_yes(const Parameters& parameters, std::string_view name);
 

@@ -9,8 +9,8 @@
 
 #include "sim/policy/types.hpp"
 
-// What a policy, or a part of one, can be told: every parameter is declared once, with its default, what it may be and
-// what it means. Parsing, checking, help and the canonical text in result tables all come from there.
+// Parameters of policies and their parts. Each is declared once, with its default, its range and its meaning; parsing,
+// checking, help and the canonical text in result tables follow from the declaration.
 
 namespace evictlab::sim {
 
@@ -80,7 +80,7 @@ class ParameterList {
 /// Holds a value for each declared parameter: the one given, or the default.
 class Parameters {
  public:
-  /// `owner` is whose parameters they are, for messages: "policy 'snapkv'". `defaults` replace the declared ones (a
+  /// `owner` names the policy or part in messages: "policy 'snapkv'". `defaults` replace the declared ones (a
   /// variant's). Throws PolicyError for a key that is not declared (with the nearest one that is) and for a value that
   /// is not allowed.
   Parameters(std::string owner, const ParameterList& declared, const KeyValues& given, const KeyValues& defaults = {});

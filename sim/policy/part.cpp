@@ -75,7 +75,8 @@ const PartInfo<Kind>& find_part(std::string_view kind, std::string_view name) {
   throw std::logic_error("there is no " + std::string(kind) + " '" + std::string(name) + "'");
 }
 
-// What the choice sets, and of the rest of `offered` what the policy has.
+// The values of a part's parameters: those that the choice sets, then those of the policy's own parameters of the same
+// names.
 KeyValues values_of(const PartChoice& choice, const ParameterList& offered, const Parameters* policy) {
   KeyValues values;
   for (const auto& [name, value] : choice.settings) values.emplace_back(name, value_text(value));

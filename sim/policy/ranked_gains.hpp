@@ -8,9 +8,9 @@
 
 namespace evictlab::sim {
 
-/// Tells what a layer's kept sets gain, position by position, when they keep the first of a ranking: the curves that
-/// the best allocation for that ranking divides slots by (analysis/allocation.hpp). In units of future shares, which
-/// add up to retained mass times the query heads.
+/// Gain curves of one layer's kept sets: the future attention a set retains with the first 0, 1, 2, ... positions of
+/// its ranking. The best allocation for the ranking divides slots by them (analysis/allocation.hpp). In units of future
+/// shares, which add up to retained mass times the query heads.
 class RankedGains {
  public:
   /// `shares` [sets, n] (future_importance), `ranking` of all candidates.

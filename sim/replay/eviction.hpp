@@ -54,17 +54,17 @@ struct HeldLayer {
 /// Evicts by one policy at one budget from one prompt. The policy must outlive it.
 class Eviction {
  public:
-  /// `layers` will be observed; `slots` per kv head averaged over them, protected positions included. A fraction
-  /// of a slot is dropped but where a method reckons in real numbers.
+  /// `layers` will be observed; `slots` per kv head averaged over them, protected positions included. Fractional
+  /// budgets are floored, except for methods that compute with real-valued budgets.
   Eviction(const Policy& policy, Index layers, double slots);
 
   /// The next layer. Throws PolicyError when its budget is below what is protected.
   void observe(const trace::LayerView& layer);
-  /// The same with the layer scored already, and, where they are given, ranked at least as deep as ceiling() tells and
-  /// measured for the policy's allocator.
+  /// The same for a layer that is scored already. `ranking`, where given, is at least as deep as ceiling();
+  /// `statistics`, where given, are those of the policy's allocator.
   void observe(const trace::LayerView& layer, const Importance& importance, std::shared_ptr<const Ranking> ranking,
                std::shared_ptr<const LayerStatistics> statistics = nullptr);
-  /// How many ranked candidates of a kept set observe() would look at.
+  /// How many ranked candidates of a kept set observe() reads.
   Index ceiling(const trace::LayerView& layer, const Importance& importance) const;
 
   /// What the index-th observed layer holds now; may still shrink where the allocator revises.

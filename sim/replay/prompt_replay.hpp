@@ -16,18 +16,18 @@
 
 namespace evictlab::sim {
 
-/// One prompt under all policies and budgets: scores, ranks and measures each layer once for all that have it in
-/// common, lets every run see the layer, judges what they hold. One layer is in memory at a time, and the next on its
-/// way.
+/// Replays one prompt under all policies and budgets. Each layer is scored, ranked and measured once for all runs that
+/// share the result; then every run evicts, and what it holds is judged. One layer is in memory, and the next one is
+/// read meanwhile.
 class PromptReplay {
  public:
   PromptReplay(const trace::Source& source, Index prompt, std::span<const Policy> policies,
                std::span<const Budget> budgets, const ReplayOptions& options);
 
-  /// All of it; `layer_done` is called after each layer. Throws core::Interrupted.
+  /// Replays the prompt; `layer_done` is called after each layer. Throws core::Interrupted.
   void work(const std::function<void()>& layer_done);
 
-  /// Adds the rows and notes; tells options.retention.
+  /// Adds the rows and notes, and calls options.retention.
   void report(ReplayResult& result, const ReplayOptions& options) const;
 
  private:
@@ -49,33 +49,33 @@ class PromptReplay {
     std::vector<std::shared_ptr<const RankedGains>> gains;
   };
 
-  // Kept sets and protection in common: the same future to divide slots over.
+  // Policies of the same kept sets and protection divide slots over the same future.
   using FutureKey = std::tuple<Granularity, Index, Index>;
   static FutureKey future_key(const Policy& policy) {
     return {policy.granularity, policy.protection.sinks, policy.protection.recent};
   }
   bool divides_freely(const Policy& policy) const;
 
-  // What the runs of a group have in common in a layer.
+  // What the runs of a group share in a layer.
   struct GroupLayer {
     const trace::LayerView* seen = nullptr;
     Importance importance;
     std::shared_ptr<const Ranking> ranking;                                    // none where it depends on the budget
-    std::map<std::string, std::shared_ptr<const LayerStatistics>> statistics;  // by statistics_identity
+    std::map<std::string, std::shared_ptr<const LayerStatistics>> statistics;  // by their identity
   };
 
   // Calls work(layer, its index) for every layer in turn; reads the next one, and checks its hashes, meanwhile.
   void each_layer(trace::Fields fields, const std::function<void(const trace::LayerData&, std::size_t)>& work) const;
   void add_run(const Policy& policy, const Budget& budget);
   trace::Fields judged_fields() const;
-  // What every distinct scorer says of the layer.
+  // The layer's scores by every distinct scorer.
   KnownScores score(const trace::LayerView& layer, const trace::LayerView& with_future) const;
 
   // Scores once per scorer, ranks once per group and measures once per kind of allocator.
   GroupLayer prepare(const std::vector<std::size_t>& members, const trace::LayerView& view,
                      const trace::LayerView& with_future, const KnownScores& known) const;
 
-  // Lets every run see the layer.
+  // Evicts from the layer in every run.
   void observe(const trace::LayerData& data, std::size_t layer);
 
   // What better scoring and allocation could gain, once all counts are final.
@@ -83,7 +83,7 @@ class PromptReplay {
 
   void observe(const GroupLayer& group, Run& run, std::size_t layer) const;
 
-  // Judges the runs whose allocator revises, or those whose does not.
+  // Judges the runs whose allocator revises, or the others.
   void judge(const trace::LayerData& data, std::size_t layer, bool revising);
 
   const trace::Source& source_;

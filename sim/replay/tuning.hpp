@@ -10,8 +10,8 @@
 #include "sim/policy/policy.hpp"
 #include "sim/policy/policy_text.hpp"
 
-// Choosing a policy's parameters per model and budget, as the authors of CAKE publish theirs: on one half of the
-// prompts, told on the other, since the best of many on the same prompts is partly luck.
+// Tunes a policy's parameters per model and budget, as the authors of CAKE publish theirs. Parameters are selected on
+// one half of the prompts and reported on the held-out half, since the best of many on the same prompts is partly luck.
 
 namespace evictlab::sim {
 
@@ -25,7 +25,7 @@ struct TunedParameter {
 /// one line for anything else, and for more than 4096 combinations.
 std::vector<TunedParameter> parse_grid(std::string_view text);
 
-/// A policy as it was given and with every combination of the grid's values that differs from it.
+/// A policy as given, and its candidates: every combination of the grid's values that differs from it.
 struct TunedPolicy {
   Policy given;
   std::vector<Policy> candidates;
@@ -33,9 +33,9 @@ struct TunedPolicy {
 /// Nothing where the policy has not all of the grid's parameters. Throws PolicyError for a value that is not allowed.
 std::vector<TunedPolicy> tuned_policies(std::span<const PolicySpec> specs, std::span<const TunedParameter> grid);
 
-/// The best candidate of each policy at each budget, by mean retained mass on every second prompt of each task; told on
-/// the others, against the policy as given. One row per (budget, policy) in the order of
-/// the table: the table `tune`. Its parameters are the chosen ones; the gain is paired, with a bootstrap interval over
+/// Selects the best candidate of each policy at each budget by mean retained mass on every second prompt of each task,
+/// and compares it with the policy as given on the held-out prompts: the table `tune`, one row per (budget, policy) in
+/// the order of the table. Its parameters are the chosen ones; the gain is paired, with a bootstrap interval over
 /// prompts. Candidates infeasible on a prompt are not chosen; a policy with none left has no row.
 results::Table tuning(const results::Table& replay, std::span<const TunedPolicy> policies,
                       const results::BootstrapOptions& options = {});

@@ -1,7 +1,7 @@
-// CAKE (Qin et al. 2025, arXiv:2503.12491): the last w queries tell which positions are attended to much or by fits and
-// starts (cake/mean_variance.cpp), and which layers attend widely and restlessly and so prefer to hold more
-// (cake/preference.cpp). Layers share one budget that is divided anew after each of them, so that the prefill
-// never holds more than one whole layer beyond it.
+// CAKE (Qin et al. 2025, arXiv:2503.12491): scores positions by mean + gamma * variance of the last w queries'
+// attention (cake/mean_variance.cpp), and layers by the entropy and temporal variance of that attention
+// (cake/preference.cpp). Layers share one budget in proportion to their preference. It is divided anew after each
+// layer, so that the prefill never holds more than one whole layer beyond it.
 //
 // variant=code follows antgroup/cakekv@c4675ce: budgets divide what is not protected, are rounded by a rule under which
 // a layer's budget can rise after it was cut, and a prompt of at most capacity + w positions is kept whole although it

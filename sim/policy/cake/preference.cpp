@@ -1,6 +1,6 @@
 // CAKE's division of the budget over layers (Qin et al. 2025, arXiv:2503.12491): in proportion to their preference P,
-// computed from how widely and how restlessly the last w queries attend. After layer m the layers 0..m share the whole
-// model's budget, so each further layer shrinks those before it (cascading).
+// computed from the entropy and temporal variance of the last w queries' attention. After layer m the layers 0..m share
+// the whole model's budget, so each further layer shrinks those before it (cascading).
 //
 // As the authors' code rounds (antgroup/cakekv@c4675ce): with C positions per layer, p of them protected, L layers
 //
@@ -28,10 +28,10 @@ namespace {
 
 struct PreferenceRule {
   Index window = 32;           // rows that preferences are computed from
-  std::string model = "none";  // whose published temperatures are used where they are not given
+  std::string model = "none";  // its published temperatures replace tau1 and tau2 of 0
   double tau1 = 0.0;           // 0: the model's
   double tau2 = 0.0;
-  bool cascading = true;  // divides anew after every layer; else once, after the last
+  bool cascading = true;  // divides the budget after every layer; else once, after the last
   bool exact = false;     // D'Hondt's divisors over all slots; else the authors' rounding of what is not protected
 };
 

@@ -1,5 +1,5 @@
-// DynamicKV (Zhou et al. 2024, arXiv:2412.14838): SnapKV's score per query head, with layers competing for one budget
-// that is divided anew after every few layers (allocators/global_counts.cpp).
+// DynamicKV (Zhou et al. 2024, arXiv:2412.14838): SnapKV's score per query head. Layers compete for one budget, which
+// is divided anew after every few layers (allocators/global_counts.cpp).
 //
 // variant=code follows DreamMr/DynamicKV@8ab3c08 with w = 8, pooling over 7 and ratio_max (its radio_max) as its
 // scripts have them per model. Its quirks are kept: layers after the last update keep bs each, a layer given more than

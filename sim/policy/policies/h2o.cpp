@@ -2,16 +2,16 @@
 //
 // The default follows KVCache-Factory, which evicts once after the prompt: column sums over all prompt queries, the
 // last `window` positions kept. NVIDIA/kvpress' observed attention divides by how many queries could see a position and
-// protects nothing. The original code keeps half of the budget for recent positions.
-// decode=yes goes on as the original does: accumulated attention, of which the least leaves at every step.
-// Deviation of all at prefill: the paper evicts greedily at every step from the first token on.
+// protects nothing. The original code keeps half of the budget for recent positions. decode=yes also evicts while
+// decoding, as the original does: at every step the position of least accumulated attention. Deviation of all at
+// prefill: the paper evicts greedily at every step from the first token on.
 
 #include "sim/policy/common_parameters.hpp"
 #include "sim/policy/registry.hpp"
 
 namespace evictlab::sim {
 
-// Of the original's budget.
+// The share of the budget that the original keeps for recent positions.
 constexpr double kRecentPart = 0.5;
 
 PolicyDefinition h2o() {
