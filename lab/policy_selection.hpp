@@ -18,9 +18,9 @@ namespace evictlab::lab {
 
 /// The policies that a user names.
 struct PolicyRequest {
-  std::string list = {};                   // "snapkv(window=16),h2o"
-  std::string protect = {};                // "sinks=4,window=32": for all of the list, instead of their own
-  std::string variant = {};                // for those of the list that have it
+  std::string list = {};     // "snapkv(window=16),h2o"
+  std::string protect = {};  // "sinks=4,window=32": for all of the list and a matrix, instead of their own
+  std::string variant = {};  // for those of the list that have it
   std::vector<sim::Policy> policies = {};  // further ones, which are objects already
 
   bool empty() const { return list.empty() && policies.empty(); }

@@ -58,13 +58,29 @@ std::vector<sim::Policy> matrix_policies(const sim::MakeOptions& defaults, Obser
   return policies;
 }
 
+/// Whether the registry makes this policy of its text. It does not know the name or the parameters of a policy whose
+/// scorer or allocator is a user's own.
+bool is_registered(const sim::Policy& policy) {
+  const auto same = [](const auto& one, const auto& other) {
+    return one == nullptr || other == nullptr ? one == other : one->identity() == other->identity();
+  };
+  try {
+    const sim::Policy made = sim::make_policy(policy.text());
+    return same(made.scorer, policy.scorer) && same(made.allocator, policy.allocator);
+  } catch (const sim::PolicyError&) {
+    return false;
+  }
+}
+
 SweepPlan sweep_plan(const SweepOptions& options, Observer& observer) {
   SweepPlan plan;
   plan.policies = make_policies(options.policies, observer);
   if (options.matrix) add_new(plan.policies, matrix_policies(make_options(options.policies, observer), observer));
   if (options.tune) {
     std::vector<sim::PolicySpec> named;
-    for (const sim::Policy& policy : plan.policies) named.push_back(sim::parse_policy(policy.text()));
+    for (const sim::Policy& policy : plan.policies) {
+      if (is_registered(policy)) named.push_back(sim::parse_policy(policy.text()));
+    }
     plan.tuned = sim::tuned_policies(named, sim::parse_grid(*options.tune));
     if (plan.tuned.empty()) throw core::InputError("sweep: no policy has all parameters of --tune '{}'", *options.tune);
     for (const sim::TunedPolicy& tuned : plan.tuned) add_new(plan.policies, tuned.candidates);

@@ -68,6 +68,7 @@ def sweep(
     policies: Sequence[Policy],
     budgets: str,
     *,
+    protect: str,
     matrix: bool,
     tune: str,
     layers: bool,

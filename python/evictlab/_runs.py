@@ -127,6 +127,7 @@ def sweep(
             _paths(traces),
             parts,
             _budgets(budgets),
+            protect=protect,
             matrix=matrix,
             tune=tune,
             layers=layers,

@@ -55,9 +55,11 @@ py::dict replay(const Paths& paths, const std::vector<sim::Policy>& policies, co
   return result_of(tables, left_out, result.notes);
 }
 
-py::dict sweep(const Paths& paths, const std::vector<sim::Policy>& policies, const std::string& budgets, bool matrix,
-               const std::string& tune, bool layers, const OptionalPath& out, bool force, const py::object& progress) {
-  lab::SweepOptions options{.traces = paths, .policies = {.policies = policies}, .budgets = budgets};
+py::dict sweep(const Paths& paths, const std::vector<sim::Policy>& policies, const std::string& budgets,
+               const std::string& protect, bool matrix, const std::string& tune, bool layers, const OptionalPath& out,
+               bool force, const py::object& progress) {
+  lab::SweepOptions options{
+      .traces = paths, .policies = {.protect = protect, .policies = policies}, .budgets = budgets};
   options.matrix = matrix;
   if (!tune.empty()) options.tune = tune;
   options.layers = layers;
@@ -117,8 +119,8 @@ void bind_replays(py::module_& module) {
   module.def("replay", &replay, py::arg("traces"), py::arg("policies"), py::arg("budgets"), py::arg("headroom"),
              py::arg("progress"));
   module.def("sweep", &sweep, py::arg("traces"), py::arg("policies"), py::arg("budgets"), py::kw_only(),
-             py::arg("matrix"), py::arg("tune"), py::arg("layers"), py::arg("out"), py::arg("force"),
-             py::arg("progress"));
+             py::arg("protect"), py::arg("matrix"), py::arg("tune"), py::arg("layers"), py::arg("out"),
+             py::arg("force"), py::arg("progress"));
   module.def("kept", &kept, py::arg("traces"), py::arg("policy"), py::arg("budget"));
   module.def("analyze", &analyze, py::arg("trace"), py::arg("progress"));
 }

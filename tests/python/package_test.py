@@ -172,6 +172,13 @@ def test_a_scorer_goes_with_any_allocator_selector_and_protection(small_trace):
     assert all({0, 1, 2, 3, *range(184, 200)} <= set(one) for one in sets)
 
 
+def test_a_sweep_tunes_what_has_the_parameters_and_protects_what_it_composes(small_trace):
+    result = evictlab.sweep(small_trace, ["snapkv", my_snapkv], 48, tune="kernel=3|7")
+    assert set(result.tune["policy"]) == {"snapkv"} and set(result.summary["policy"]) == {"snapkv", "my_snapkv"}
+    matrix = evictlab.sweep(small_trace, "random", 48, matrix=True, protect="sinks=2,window=8").replay
+    assert set(matrix[matrix["policy"] == "compose"]["protection"]) == {"sinks=2,recent=8"}
+
+
 def test_an_allocator_in_python_divides_the_budget(small_trace):
     @evictlab.allocator()
     def twice_then_nothing(importance, layer, capacity):
