@@ -26,6 +26,16 @@ std::string percentage_points(const results::Interval& value) {
                      percent(value.high, 1));
 }
 
+/// "2.3 points (95 % interval ...) below the ceiling oracle". A policy that gives some heads more than others can be
+/// above an oracle that gives all heads the same.
+std::string distance_to_ceiling(const results::BudgetAnswer& answer) {
+  const results::Interval& below = answer.below_ceiling;
+  if (below.mean >= 0) return fmt::format("{} below the ceiling {}", percentage_points(below), answer.ceiling);
+  const bool equal_counts = answer.ceiling.starts_with("oracle") && answer.ceiling.find("over=") == std::string::npos;
+  return fmt::format("{} above the ceiling {}{}", percentage_points({-below.mean, -below.high, -below.low}),
+                     answer.ceiling, equal_counts ? " (equal counts per head)" : "");
+}
+
 std::string layer_list(const std::vector<int>& layers) {
   return fmt::format("{} {}", layers.size() == 1 ? "layer" : "layers", fmt::join(layers, ", "));
 }
@@ -115,9 +125,7 @@ std::string sentence(const results::BudgetAnswer& answer) {
       fmt::format("At {:g} slots, {} keeps {} % of the attention (95 % interval {} % to {} %; {} prompts)",
                   answer.budget, best.label, percent(best.retained.mean, 1), percent(best.retained.low, 1),
                   percent(best.retained.high, 1), answer.prompts);
-  if (!answer.ceiling.empty()) {
-    text += fmt::format(", {} below the ceiling {}", percentage_points(answer.below_ceiling), answer.ceiling);
-  }
+  if (!answer.ceiling.empty()) text += ", " + distance_to_ceiling(answer);
   text += ".";
   if (answer.contenders.size() > 1) {
     const results::Contender& second = answer.contenders[1];

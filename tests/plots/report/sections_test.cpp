@@ -92,6 +92,16 @@ TEST(Sentence, NamesTheBestItsCeilingAndTheRunnerUpThatItLeads) {
             "It leads snapkv by 10.0 points (95 % interval 5.0 to 15.0).");
 }
 
+TEST(Sentence, SaysWhenTheBestIsAboveTheCeiling) {
+  const std::string text = sentence({.budget = 64,
+                                     .prompts = 2,
+                                     .contenders = {{"headkv", 60, {0.8, 0.7, 0.9}, {}}},
+                                     .ceiling = "oracle",
+                                     .below_ceiling = {-0.023, -0.03, -0.01}});
+  EXPECT_THAT(text,
+              HasSubstr("2.3 points (95 % interval 1.0 to 3.0) above the ceiling oracle (equal counts per head)."));
+}
+
 TEST(Sentence, SaysWhenNeitherRunnerUpNorControlDiffers) {
   const std::string text =
       sentence({.budget = 64,
