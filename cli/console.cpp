@@ -31,7 +31,7 @@ std::string line_of(lab::Topic topic, const std::string& text) {
 void Console::progress(const lab::Stage& stage, double done, double total) {
   if (!bar_ || label_ != stage.label) {
     bar_.reset();  // ends its line before the next one begins
-    bar_ = std::make_unique<core::Progress>(stage.label, total, stage.unit);
+    bar_ = std::make_unique<core::Progress>(stage.label, total, stage.unit, stage.start);
     label_ = stage.label;
   }
   bar_->advance_to(done);

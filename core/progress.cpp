@@ -22,13 +22,13 @@ std::string clock_time(double seconds) {
 
 }  // namespace
 
-Progress::Progress(std::string label, double total, std::string unit)
+Progress::Progress(std::string label, double total, std::string unit, Clock::time_point start)
     : label_(std::move(label)),
       total_(total),
       unit_(std::move(unit)),
       visible_(isatty(STDERR_FILENO) == 1),
-      start_(Clock::now()),
-      last_draw_(start_) {}
+      start_(start),
+      last_draw_(start) {}
 
 Progress::~Progress() {
   if (!drawn_) return;

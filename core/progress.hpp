@@ -8,8 +8,11 @@ namespace evictlab::core {
 /// A one-line progress bar on stderr with rate and time left. Silent unless stderr is a terminal.
 class Progress {
  public:
-  /// `total` units of work named `unit` ("tokens", "prompts"); `label` says what is being done.
-  Progress(std::string label, double total, std::string unit);
+  using Clock = std::chrono::steady_clock;
+
+  /// `total` units of work named `unit` ("tokens", "prompts"); `label` says what is being done. The rate counts from
+  /// `start`: a bar that is made when the first units are finished gives the time at which they were begun.
+  Progress(std::string label, double total, std::string unit, Clock::time_point start = Clock::now());
   ~Progress();  ///< ends the line
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -22,7 +25,6 @@ class Progress {
   static std::string line(const std::string& label, double done, double total, const std::string& unit, double seconds);
 
  private:
-  using Clock = std::chrono::steady_clock;
   void draw();
 
   std::string label_;

@@ -126,6 +126,7 @@ struct ImportProgress {
   Observer& observer;
   double total;
   double done = 0.0;
+  Stage stage = {"importing"};
 };
 
 void write_import(const Import& import, const trace::ModelInfo& model, trace::TraceWriter& writer,
@@ -134,7 +135,7 @@ void write_import(const Import& import, const trace::ModelInfo& model, trace::Tr
   for (const Index layer : import.info.layers) {
     core::throw_if_interrupted();
     prompt.write(layer_of_arrays(import.arrays, model, import.info, layer));
-    progress.observer.progress({"importing"}, ++progress.done, progress.total);
+    progress.observer.progress(progress.stage, ++progress.done, progress.total);
   }
   prompt.finish();
 }

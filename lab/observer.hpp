@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <string>
 
@@ -16,10 +17,12 @@ enum class Topic {
   kWritten,      // a group of files, before the work goes on
 };
 
-/// What is being done, for a progress bar: "sweeping", in "layers".
+/// What is being done, for a progress bar: "sweeping", in "layers". Made when the work begins: the first progress comes
+/// when its first units are finished.
 struct Stage {
   std::string label;
   std::string unit = "layers";
+  std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
 };
 
 /// Follows a use case while it works. This one ignores everything.

@@ -51,12 +51,12 @@ std::size_t record_missing(const runtime::Transformer& model, const std::vector<
   }
   std::size_t had = prompts.size() - missing.size();
   double done = 0;
+  const Stage stage{"recording", "tokens"};
   try {
     for (const runtime::TokenizedPrompt* prompt : missing) {
       runtime::record_prompt(model, *prompt, record, writer, [&](double fraction) {
         core::throw_if_interrupted();
-        observer.progress({"recording", "tokens"}, done + fraction * static_cast<double>(prompt->tokens.size()),
-                          positions);
+        observer.progress(stage, done + fraction * static_cast<double>(prompt->tokens.size()), positions);
       });
       done += static_cast<double>(prompt->tokens.size());
       ++had;

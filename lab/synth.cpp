@@ -8,15 +8,14 @@ namespace evictlab::lab {
 namespace {
 
 void write_synthetic_prompt(const trace::SyntheticOptions& synthetic, trace::Index number, trace::TraceWriter& writer,
-                            Observer& observer) {
+                            const Stage& stage, Observer& observer) {
   const trace::PromptInfo info = trace::synthetic_prompt_info(synthetic, number);
   trace::PromptWriter prompt = writer.begin_prompt(info, trace::synthetic_tokens(synthetic, number));
   trace::Index done = number * synthetic.layers;
   for (const trace::Index layer : info.layers) {
     core::throw_if_interrupted();
     prompt.write(trace::synthetic_layer(synthetic, number, layer));
-    observer.progress({"synth"}, static_cast<double>(++done),
-                      static_cast<double>(synthetic.prompts * synthetic.layers));
+    observer.progress(stage, static_cast<double>(++done), static_cast<double>(synthetic.prompts * synthetic.layers));
   }
   prompt.finish();
 }
@@ -24,11 +23,12 @@ void write_synthetic_prompt(const trace::SyntheticOptions& synthetic, trace::Ind
 /// Returns how many prompts the writer has then, fewer when interrupted.
 trace::Index write_synthetic(const trace::SyntheticOptions& synthetic, trace::TraceWriter& writer, Observer& observer) {
   trace::Index prompts = 0;
+  const Stage stage{"synth"};
   try {
     for (; prompts < synthetic.prompts; ++prompts) {
       // A killed run of the same options may have left finished prompts.
       if (writer.contains(trace::synthetic_prompt_id(prompts))) continue;
-      write_synthetic_prompt(synthetic, prompts, writer, observer);
+      write_synthetic_prompt(synthetic, prompts, writer, stage, observer);
     }
   } catch (const core::Interrupted&) {
     if (prompts == 0) throw;  // nothing to keep

@@ -133,11 +133,11 @@ void validate_share(const ValidationPlan& plan, const std::vector<runtime::Token
                     const std::vector<std::size_t>& share, PromptCheckpoint& checkpoint, Observer& observer) {
   const auto runs = static_cast<double>(plan.policies.size() * plan.budgets.size());
   const double total = runs * static_cast<double>(share.size());
+  const Stage stage{"validating", "runs"};
   for (std::size_t i = 0; i < share.size(); ++i) {
     const runtime::TokenizedPrompt& prompt = prompts[share[i]];
-    const ValidatedPrompt result = validate_prompt(plan, prompt, [&](double done) {
-      observer.progress({"validating", "runs"}, runs * static_cast<double>(i) + done, total);
-    });
+    const ValidatedPrompt result = validate_prompt(
+        plan, prompt, [&](double done) { observer.progress(stage, runs * static_cast<double>(i) + done, total); });
     checkpoint.write(
         prompt.id,
         {{{"validate", &result.validate}, {"replay", &result.replay.replay}, {"spans", &result.replay.spans}},

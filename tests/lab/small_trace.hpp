@@ -1,6 +1,8 @@
 #pragma once
 
+#include <chrono>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -46,7 +48,10 @@ class SmallTrace {
 /// Keeps the messages and counts the calls of progress.
 class RecordingObserver : public Observer {
  public:
-  void progress(const Stage& stage, double, double) override { stages.push_back(stage.label); }
+  void progress(const Stage& stage, double, double) override {
+    stages.push_back(stage.label);
+    starts.insert(stage.start);
+  }
   void message(Topic topic, const std::string& text) override { messages.emplace_back(topic, text); }
 
   std::vector<std::string> of(Topic topic) const {
@@ -58,6 +63,7 @@ class RecordingObserver : public Observer {
   }
 
   std::vector<std::string> stages;
+  std::set<std::chrono::steady_clock::time_point> starts;
   std::vector<std::pair<Topic, std::string>> messages;
 };
 

@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "lab/advise.hpp"
 #include "lab/analyze.hpp"
 #include "lab/replay.hpp"
@@ -36,6 +38,7 @@ TEST(Replay, ReturnsItsTablesAndWritesNothingWithoutAPlace) {
   EXPECT_THAT(outcome.files, IsEmpty());
   EXPECT_THAT(observer.stages, Each(std::string("replaying")));
   EXPECT_THAT(observer.stages, SizeIs(3 * 2));
+  EXPECT_THAT(observer.starts, SizeIs(1));  // one stage, begun once
 }
 
 TEST(Replay, JudgesKeptSetsOfSeveralBudgetsAsTheyWereReplayed) {
@@ -122,6 +125,38 @@ TEST(Sweep, TunesOnOneHalfOfThePrompts) {
   EXPECT_EQ(outcome.tuning->rows(), 2U);  // budgets, of the one policy with a kernel
   EXPECT_EQ(outcome.summary.rows(), 2U * 2);
   EXPECT_FALSE(outcome.headroom);
+}
+
+TEST(Sweep, ProtectsInEveryCompositionOfTheMatrix) {
+  const SmallTrace trace;
+  Observer observer;
+  SweepOptions options = sweep_of(trace);
+  options.policies = {.protect = "sinks=2,window=8", .policies = sim::make_policies("random")};
+  options.matrix = true;
+  options.headroom = false;
+  const SweepOutcome outcome = sweep(options, observer);
+  const std::size_t policy = outcome.replay.column("policy");
+  const std::size_t protection = outcome.replay.column("protection");
+  std::set<std::string> of_compositions;
+  for (std::size_t row = 0; row < outcome.replay.rows(); ++row) {
+    if (outcome.replay.text(row, policy) == "compose") of_compositions.insert(outcome.replay.text(row, protection));
+  }
+  EXPECT_THAT(of_compositions, ElementsAre("sinks=2,recent=8"));
+}
+
+TEST(Sweep, TunesOnlyThePoliciesWhoseParametersAreKnown) {
+  const SmallTrace trace;
+  Observer observer;
+  SweepOptions options = sweep_of(trace);
+  sim::Policy unknown = sim::make_policy("snapkv(window=16)");
+  unknown.name = "my_snapkv";  // as one with a user's own scorer has
+  options.policies.policies = {unknown};
+  options.tune = "kernel=3|7";
+  const SweepOutcome outcome = sweep(options, observer);
+  EXPECT_EQ(outcome.tuning->rows(), 2U);      // snapkv at each budget
+  EXPECT_EQ(outcome.summary.rows(), 3U * 2);  // policies, budgets
+  options.policies.list.clear();
+  EXPECT_THROW(sweep(options, observer), core::InputError);
 }
 
 TEST(Advise, ChoosesTheCheapestRunWithinTheLoss) {
