@@ -11,6 +11,7 @@ namespace {
 // Pixels.
 constexpr int kTop = 92;  // title and caption
 constexpr int kPanelTitle = 34;
+constexpr int kRowGap = 24;  // sets a panel's title apart from the x label of the panel above
 constexpr int kMargin = 24;
 constexpr int kLegendLine = 27;
 constexpr int kLetter = 11;  // an average letter of the legend's font, on the wide side
@@ -71,9 +72,11 @@ int Canvas::width() const {
   return std::max(panels_width() + right(), 2 * kMargin + kLetter * static_cast<int>(letters));
 }
 
+int Canvas::row_height() const { return kPanelTitle + layout_.panel_height + layout_.below + kRowGap; }
+
 int Canvas::height() const {
   const int legend = kPanelTitle + kLegendLine * static_cast<int>(layout_.legend.size()) + kMargin;
-  return kTop + std::max(rows() * (kPanelTitle + layout_.panel_height + layout_.below), legend);
+  return kTop + std::max(rows() * row_height() - kRowGap, legend);
 }
 
 std::string Canvas::margins(double left, double top, double width, double height) const {
@@ -96,8 +99,7 @@ void Canvas::add_panel(std::string_view title, const std::string& commands) {
   const int row = next_panel_ / layout_.columns;
   ++next_panel_;
   panels_ += margins(column * (layout_.left + layout_.panel_width) + layout_.left,
-                     kTop + row * (kPanelTitle + layout_.panel_height + layout_.below) + kPanelTitle,
-                     layout_.panel_width, layout_.panel_height);
+                     kTop + row * row_height() + kPanelTitle, layout_.panel_width, layout_.panel_height);
   panels_ += fmt::format("set title {} offset 0,-0.5 textcolor rgb '{}'\n", gnuplot_string(title), kTextColor);
   panels_ += commands;
   if (next_panel_ == 1) panels_ += "unset label 1\nunset label 2\n";  // the title is drawn with the first panel only

@@ -62,6 +62,7 @@ class Canvas {
   int right() const;
   int panels_width() const;
   int width() const;
+  int row_height() const;  // with the gap to the row below
   int height() const;
   /// A rectangle in pixels from the top left as gnuplot margins.
   std::string margins(double left, double top, double width, double height) const;
