@@ -13,24 +13,22 @@
 #include "results/schema.hpp"
 
 namespace evictlab::lab {
-
-using namespace analysis;
-using results::Row;
-using results::Table;
 namespace {
 
+using results::Row;
+using results::Table;
 using trace::Field;
 using trace::Index;
 
 /// What one layer of one prompt contributes.
 struct LayerResult {
-  std::vector<AttentionProfile> heads;
-  LayerProfile profile;
+  std::vector<analysis::AttentionProfile> heads;
+  analysis::LayerProfile profile;
   std::vector<std::array<double, kFractions.size()>> concentration;  // [H]
   std::vector<std::uint32_t> top;                                    // by the window mass of all heads together
   std::vector<float> falling;                                        // every head's window sums, largest first
-  std::optional<FutureSteps> future;
-  std::optional<AttentionMap> map;
+  std::optional<analysis::FutureSteps> future;
+  std::optional<analysis::AttentionMap> map;
 };
 
 std::optional<trace::Span> needle_of(const trace::PromptInfo& prompt) {
@@ -38,8 +36,8 @@ std::optional<trace::Span> needle_of(const trace::PromptInfo& prompt) {
   return found == prompt.spans.end() ? std::nullopt : std::optional(*found);
 }
 
-LayerResult layer_result(const trace::Source& source, Index number, Index layer_number, const LayerOptions& options,
-                         bool with_map) {
+LayerResult layer_result(const trace::Source& source, Index number, Index layer_number,
+                         const analysis::LayerOptions& options, bool with_map) {
   const trace::PromptInfo& prompt = source.prompts()[static_cast<std::size_t>(number)];
   const bool has_future = prompt.future_length > 0;
   const bool has_states = has_future && prompt.recorded().contains(Field::kQueries | Field::kKeys);
@@ -50,29 +48,30 @@ LayerResult layer_result(const trace::Source& source, Index number, Index layer_
   const trace::LayerShape& shape = layer.shape;
   const trace::TensorView attention = layer.window_attention.view();
   const Index visible = shape.prompt_length - shape.first_seen(shape.prompt_length - 1);
-  const Index count = top_count(visible, options.profile.top);
+  const Index count = analysis::top_count(visible, options.profile.top);
 
   LayerResult result;
-  std::vector<RankedMass> ranked;
+  std::vector<analysis::RankedMass> ranked;
   std::vector<double> all(static_cast<std::size_t>(shape.prompt_length));
   std::vector<float> sums;
   for (Index head = 0; head < shape.query_heads; ++head) {
     std::vector<double> own(all.size());
-    add_window_sums(attention, head, attention.rows(), 0, own);
+    analysis::add_window_sums(attention, head, attention.rows(), 0, own);
     for (std::size_t j = 0; j < all.size(); ++j) all[j] += own[j];
     sums.insert(sums.end(), own.begin(), own.end());
-    ranked.push_back(rank_mass(own));
-    result.heads.push_back(attention_profile(attention, head, shape.sliding_window, ranked.back(), options.profile));
+    ranked.push_back(analysis::rank_mass(own));
+    result.heads.push_back(
+        analysis::attention_profile(attention, head, shape.sliding_window, ranked.back(), options.profile));
     auto& fractions = result.concentration.emplace_back();
     for (std::size_t i = 0; i < kFractions.size(); ++i) {
-      fractions[i] = mass_on_top(ranked.back(), top_count(visible, kFractions[i]));
+      fractions[i] = analysis::mass_on_top(ranked.back(), analysis::top_count(visible, kFractions[i]));
     }
   }
-  result.profile = layer_profile(layer, ranked, result.heads, options);
-  result.top = top_set(rank_mass(all), count);
+  result.profile = analysis::layer_profile(layer, ranked, result.heads, options);
+  result.top = analysis::top_set(analysis::rank_mass(all), count);
   for (const std::uint32_t index : core::argsort_descending(sums)) result.falling.push_back(sums[index]);
-  if (has_states) result.future = future_steps(layer, ranked, count, needle_of(prompt));
-  if (with_map) result.map = attention_map(attention, kMapQueries, kMapBins);
+  if (has_states) result.future = analysis::future_steps(layer, ranked, count, needle_of(prompt));
+  if (with_map) result.map = analysis::attention_map(attention, kMapQueries, kMapBins);
   return result;
 }
 
@@ -106,13 +105,13 @@ Row layer_row(const trace::PromptInfo& prompt, Index layer, const Table& table) 
 
 /// The columns positions_80, ...
 template <typename Number>
-void set_mass_shares(Row& row, const std::array<Number, kMassShareColumns.size()>& positions) {
-  for (std::size_t i = 0; i < positions.size(); ++i) row.set(kMassShareColumns[i], positions[i]);
+void set_mass_shares(Row& row, const std::array<Number, analysis::kMassShareColumns.size()>& positions) {
+  for (std::size_t i = 0; i < positions.size(); ++i) row.set(analysis::kMassShareColumns[i], positions[i]);
 }
 
 void add_attention_rows(const trace::PromptInfo& prompt, Index layer, const LayerResult& result, Table& table) {
   for (std::size_t head = 0; head < result.heads.size(); ++head) {
-    const AttentionProfile& profile = result.heads[head];
+    const analysis::AttentionProfile& profile = result.heads[head];
     Row row = layer_row(prompt, layer, table);
     row.set("head", head)
         .set("entropy_nats", profile.entropy)
@@ -122,7 +121,7 @@ void add_attention_rows(const trace::PromptInfo& prompt, Index layer, const Laye
         .set("recent_mass", profile.recent_mass)
         .set("heavy_mass", profile.heavy_mass)
         .set("rest_mass", profile.rest_mass)
-        .set("kind", head_kind(profile));
+        .set("kind", analysis::head_kind(profile));
     set_mass_shares(row, profile.positions_for);
     const bool scored = result.future && !result.future->retrieval_score.empty();
     if (scored) row.set("retrieval_score", result.future->retrieval_score[head]);
@@ -136,11 +135,11 @@ void add_layer_rows(const trace::PromptInfo& prompt, const std::vector<LayerResu
   for (const LayerResult& result : results) preferences += result.profile.preference;
   Index total = 0;
   for (const LayerResult& result : results) {
-    total += static_cast<Index>(result.heads.size()) * top_count(prompt.prompt_length, top);
+    total += static_cast<Index>(result.heads.size()) * analysis::top_count(prompt.prompt_length, top);
   }
   const std::vector<double> retained = retained_shares(results, total);
   for (std::size_t i = 0; i < results.size(); ++i) {
-    const LayerProfile& profile = results[i].profile;
+    const analysis::LayerProfile& profile = results[i].profile;
     Row row = layer_row(prompt, prompt.layers[i], table);
     row.set("dispersion", profile.dispersion)
         .set("shift", profile.shift)
@@ -161,7 +160,7 @@ void add_layer_rows(const trace::PromptInfo& prompt, const std::vector<LayerResu
   }
 }
 
-void add_map_rows(const trace::PromptInfo& prompt, Index layer, const AttentionMap& map, Table& table) {
+void add_map_rows(const trace::PromptInfo& prompt, Index layer, const analysis::AttentionMap& map, Table& table) {
   const Index window = std::min<Index>(prompt.window, prompt.prompt_length);
   for (Index query = 0; query < map.queries; ++query) {
     // The first window row of this part of the picture, as a position of the prompt.
@@ -192,7 +191,8 @@ void add_prompt(const trace::PromptInfo& prompt, const std::vector<LayerResult>&
     }
     for (std::size_t other = 0; other < results.size(); ++other) {
       Row row = layer_row(prompt, layer, tables.overlap);
-      row.set("other_layer", prompt.layers[other]).set("overlap", jaccard_index(result.top, results[other].top));
+      row.set("other_layer", prompt.layers[other])
+          .set("overlap", analysis::jaccard_index(result.top, results[other].top));
       tables.overlap.add_row(std::move(row));
     }
     if (result.map) add_map_rows(prompt, layer, *result.map, tables.maps);
@@ -208,7 +208,7 @@ void add_prompt(const trace::PromptInfo& prompt, const std::vector<LayerResult>&
 
 }  // namespace
 
-ProfileTables profile_tables(const trace::Source& source, const LayerOptions& options,
+ProfileTables profile_tables(const trace::Source& source, const analysis::LayerOptions& options,
                              const std::function<void(double, double)>& progress) {
   ProfileTables tables = empty_tables();
   double total = 0.0;
