@@ -4,6 +4,8 @@
 
 #include <iostream>
 
+#include "core/error.hpp"
+
 namespace evictlab::cli {
 namespace {
 
@@ -41,6 +43,13 @@ void Console::progress(const lab::Stage& stage, double done, double total) {
 void Console::message(lab::Topic topic, const std::string& text) {
   bar_.reset();
   std::cerr << line_of(topic, text) + "\n";
+}
+
+void report_trace(const TraceContents& contents) {
+  const bool interrupted = contents.there < contents.prompts;
+  std::cerr << fmt::format("{} {} of {} prompts{} in {}\n", interrupted ? "interrupted:" : contents.verb,
+                           contents.there, contents.prompts, contents.remark, contents.trace.string());
+  if (interrupted) throw core::Interrupted();
 }
 
 void report_written(const std::vector<std::filesystem::path>& files) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -20,6 +21,24 @@ class Console final : public lab::Observer {
   std::string label_;  // of the bar
   std::unique_ptr<core::Progress> bar_;
 };
+
+/// Says how many of the prompts a trace holds; throws core::Interrupted when some are missing. `verb` says how they got
+/// there, `remark` follows the numbers.
+struct TraceContents {
+  const char* verb;
+  std::size_t there;
+  std::size_t prompts;
+  std::filesystem::path trace;
+  std::string remark = {};
+};
+void report_trace(const TraceContents& contents);
+
+/// Runs a use case on a console whose bar ends before anything else is printed.
+template <typename UseCase>
+auto on_console(const UseCase& use_case) {
+  Console console;
+  return use_case(console);
+}
 
 /// Says which tables were written: the first with its path, the others, which lie beside it, by name.
 void report_written(const std::vector<std::filesystem::path>& files);

@@ -6,7 +6,6 @@
 
 #include "cli/common_options.hpp"
 #include "cli/console.hpp"
-#include "core/error.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -66,16 +65,10 @@ int run_import(const Arguments& arguments) {
   declare_import(options);
   if (!options.parse(arguments)) return 0;
   use_threads(options);
-  lab::ImportOutcome outcome;
-  {
-    Console console;  // its bar ends before the last lines
-    outcome = lab::import_attention(import_options(options), console);
-  }
+  const lab::ImportOutcome outcome =
+      on_console([&](Console& console) { return lab::import_attention(import_options(options), console); });
   report_missing(outcome);
-  const bool interrupted = outcome.imported < outcome.prompts;
-  std::cerr << fmt::format("{} {} of {} prompts in {}\n", interrupted ? "interrupted:" : "imported", outcome.imported,
-                           outcome.prompts, outcome.trace.string());
-  if (interrupted) throw core::Interrupted();
+  report_trace({"imported", outcome.imported, outcome.prompts, outcome.trace});
   return 0;
 }
 

@@ -7,7 +7,6 @@
 #include "cli/common_options.hpp"
 #include "cli/console.hpp"
 #include "cli/prompt_options.hpp"
-#include "core/error.hpp"
 #include "core/text.hpp"
 
 namespace evictlab::cli {
@@ -70,20 +69,14 @@ int run_record(const Arguments& arguments) {
   declare_record(options);
   if (!options.parse(arguments)) return 0;
   use_threads(options);
-  lab::RecordOutcome outcome;
-  {
-    Console console;  // its bar ends before the last line
-    outcome = lab::record(record_options(options), console);
-  }
+  const lab::RecordOutcome outcome =
+      on_console([&](Console& console) { return lab::record(record_options(options), console); });
   if (outcome.trace.empty()) {
     print_estimate(outcome);
     return 0;
   }
-  const bool interrupted = outcome.recorded < outcome.prompts;
-  std::cerr << fmt::format(
-      "{} {} of {} prompts{} in {}\n", interrupted ? "interrupted:" : "recorded", outcome.recorded, outcome.prompts,
-      outcome.already > 0 ? fmt::format(" ({} were there already)", outcome.already) : "", outcome.trace.string());
-  if (interrupted) throw core::Interrupted();
+  report_trace({"recorded", outcome.recorded, outcome.prompts, outcome.trace,
+                outcome.already > 0 ? fmt::format(" ({} were there already)", outcome.already) : ""});
   return 0;
 }
 

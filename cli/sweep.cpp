@@ -2,8 +2,7 @@
 
 #include <iostream>
 
-#include "cli/common_options.hpp"
-#include "cli/console.hpp"
+#include "cli/on_ranks.hpp"
 #include "cli/policy_options.hpp"
 #include "cli/sweep_summary.hpp"
 
@@ -48,22 +47,15 @@ int run_sweep(const Arguments& arguments) {
       "far each is from the best possible, and whether better scoring or better allocation could gain it.\n"
       "A sweep that was stopped goes on with the same command. Under mpirun, prompts are spread over ranks.");
   declare_sweep(options);
-  lab::Ranks ranks;
-  ranks.wait_for_first();  // what is wrong is said once
-  if (!options.parse(arguments)) {
-    ranks.let_others_begin();
-    return 0;
-  }
-  use_threads(options);
-  Console console;
-  lab::Observer silent;
-  const lab::SweepOutcome outcome = lab::sweep(sweep_options(options, ranks), ranks.first() ? console : silent);
-  if (!ranks.first()) return 0;
-  std::cout << sweep_summary(outcome.summary);
-  if (outcome.headroom) std::cout << headroom_summary(*outcome.headroom);
-  if (outcome.tuning) std::cout << tuning_summary(*outcome.tuning);
-  report_written(outcome.files);
-  return 0;
+  return run_on_ranks(
+      options, arguments,
+      [&](lab::Ranks& ranks, lab::Observer& observer) { return lab::sweep(sweep_options(options, ranks), observer); },
+      [](const lab::SweepOutcome& outcome) {
+        std::cout << sweep_summary(outcome.summary);
+        if (outcome.headroom) std::cout << headroom_summary(*outcome.headroom);
+        if (outcome.tuning) std::cout << tuning_summary(*outcome.tuning);
+        report_written(outcome.files);
+      });
 }
 
 }  // namespace evictlab::cli

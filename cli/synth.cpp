@@ -86,11 +86,9 @@ int run_synth(const Arguments& arguments) {
   if (!options.parse(arguments)) return 0;
   const trace::SyntheticOptions synthetic = synthetic_options(options);
   use_threads(options);
-  lab::SynthOutcome outcome;
-  {
-    Console console;  // its bar ends before the last line
-    outcome = lab::synth({synthetic, options.path("out"), options.has("force"), command_line()}, console);
-  }
+  const lab::SynthOutcome outcome = on_console([&](Console& console) {
+    return lab::synth({synthetic, options.path("out"), options.has("force"), command_line()}, console);
+  });
   std::cerr << fmt::format("{}: {} of {} synthetic prompts, {} + {} positions each\n", outcome.trace.string(),
                            outcome.prompts, synthetic.prompts, synthetic.length, synthetic.future);
   return outcome.prompts == synthetic.prompts ? 0 : 130;

@@ -3,7 +3,7 @@
 #include <iostream>
 
 #include "cli/common_options.hpp"
-#include "cli/console.hpp"
+#include "cli/on_ranks.hpp"
 #include "cli/policy_options.hpp"
 #include "cli/prompt_options.hpp"
 #include "cli/validate_summary.hpp"
@@ -50,21 +50,15 @@ int run_validate(const Arguments& arguments) {
       "next-token distributions and its answers, and how well the replay of the same prompts predicts it.\n"
       "One that was stopped goes on with the same command. Under mpirun, prompts are spread over ranks.");
   declare_validate(options);
-  lab::Ranks ranks;
-  ranks.wait_for_first();  // what is wrong is said once
-  if (!options.parse(arguments)) {
-    ranks.let_others_begin();
-    return 0;
-  }
-  use_threads(options);
-  Console console;
-  lab::Observer silent;
-  const lab::ValidateOutcome outcome =
-      lab::validate(validate_options(options, ranks), ranks.first() ? console : silent);
-  if (!ranks.first()) return 0;
-  std::cout << validate_summary(outcome.outcomes) << calibration_summary(outcome.calibration);
-  report_written(outcome.files);
-  return 0;
+  return run_on_ranks(
+      options, arguments,
+      [&](lab::Ranks& ranks, lab::Observer& observer) {
+        return lab::validate(validate_options(options, ranks), observer);
+      },
+      [](const lab::ValidateOutcome& outcome) {
+        std::cout << validate_summary(outcome.outcomes) << calibration_summary(outcome.calibration);
+        report_written(outcome.files);
+      });
 }
 
 }  // namespace evictlab::cli

@@ -28,18 +28,11 @@ constexpr int kRefined = 16;  // and then between the two about the target
 /// Those of the named policies that an engine could run and the trace can judge.
 std::vector<sim::Policy> advisable_policies(const PolicyRequest& request, const trace::Source& trace,
                                             Observer& observer) {
-  std::vector<sim::Policy> policies;
-  std::string reason;
-  for (const sim::Policy& policy : make_policies(request, observer)) {
-    if (policy.needs().future || (policy.decoding && policy.decoding->needs_future())) {
-      reason = fmt::format("policy '{}' reads what the future attends to, which no engine can", policy.name);
-      observer.message(Topic::kLeftOut, reason);
-    } else {
-      policies.push_back(policy);
-    }
-  }
-  if (policies.empty()) throw core::InputError("advise: {}", reason);
-  return usable_policies(policies, trace, observer);
+  const auto why_not = [](const sim::Policy& policy) -> std::optional<std::string> {
+    if (!policy.needs().future && !(policy.decoding && policy.decoding->needs_future())) return std::nullopt;
+    return fmt::format("policy '{}' reads what the future attends to, which no engine can", policy.name);
+  };
+  return usable_policies(selected_policies(make_policies(request, observer), why_not, observer), trace, observer);
 }
 
 std::vector<sim::Budget> budget_range(trace::Index first, trace::Index last, const char* kind, int steps) {

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "core/error.hpp"
 #include "sim/policy/constraints.hpp"
@@ -42,23 +43,28 @@ std::vector<sim::Policy> make_policies(const PolicyRequest& request, Observer& o
   return policies;
 }
 
+std::vector<sim::Policy> selected_policies(std::vector<sim::Policy> policies,
+                                           const std::function<std::optional<std::string>(const sim::Policy&)>& why_not,
+                                           Observer& observer) {
+  const bool several = policies.size() > 1;
+  std::string reason = "there is no policy to run";
+  std::erase_if(policies, [&](const sim::Policy& policy) {
+    const std::optional<std::string> own = why_not(policy);
+    if (!own) return false;
+    reason = *own;
+    if (several) observer.message(Topic::kLeftOut, reason);
+    return true;
+  });
+  if (policies.empty()) throw sim::PolicyError("{}", reason);
+  return policies;
+}
+
 bool can_serve(const trace::Source& trace, const sim::Policy& policy) { return !lacking(trace, policy); }
 
-std::vector<sim::Policy> usable_policies(const std::vector<sim::Policy>& policies, const trace::Source& trace,
+std::vector<sim::Policy> usable_policies(std::vector<sim::Policy> policies, const trace::Source& trace,
                                          Observer& observer) {
-  std::vector<sim::Policy> usable;
-  std::string reason = "there is no policy to run";
-  for (const sim::Policy& policy : policies) {
-    const std::optional<std::string> lacks = lacking(trace, policy);
-    if (!lacks) {
-      usable.push_back(policy);
-      continue;
-    }
-    reason = *lacks;
-    if (policies.size() > 1) observer.message(Topic::kLeftOut, reason);
-  }
-  if (usable.empty()) throw sim::PolicyError("{}", reason);
-  return usable;
+  return selected_policies(
+      std::move(policies), [&](const sim::Policy& policy) { return lacking(trace, policy); }, observer);
 }
 
 void report_conversions(const trace::Source& trace, std::span<const sim::Budget> budgets, Observer& observer) {

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <cstddef>
+#include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,18 +36,26 @@ sim::MakeOptions make_options(const PolicyRequest& request, Observer& observer);
 /// Makes the policies; reports those of a list that are impossible, and why.
 std::vector<sim::Policy> make_policies(const PolicyRequest& request, Observer& observer);
 
+/// The policies for which `why_not` has no reason; reports the others of several, and why. Throws sim::PolicyError when
+/// none is left.
+std::vector<sim::Policy> selected_policies(std::vector<sim::Policy> policies,
+                                           const std::function<std::optional<std::string>(const sim::Policy&)>& why_not,
+                                           Observer& observer);
+
 /// Whether every prompt of the trace was recorded with what the policy reads.
 bool can_serve(const trace::Source& trace, const sim::Policy& policy);
 
-/// The policies that every prompt of the trace can serve; reports the others of several, and why. Throws
-/// sim::PolicyError when none is left.
-std::vector<sim::Policy> usable_policies(const std::vector<sim::Policy>& policies, const trace::Source& trace,
+/// The policies that every prompt of the trace can serve, selected_policies() of them.
+std::vector<sim::Policy> usable_policies(std::vector<sim::Policy> policies, const trace::Source& trace,
                                          Observer& observer);
 
-/// Reports what budgets in other units than slots come to, at most eight of them.
+/// Reports how many slots budgets in other units are, at most eight of them.
 void report_conversions(const trace::Source& trace, std::span<const sim::Budget> budgets, Observer& observer);
 
-/// Reports what policies said about their runs, at most so many.
+/// The most notes of a sweep or a validation that are reported: hundreds of policies have hundreds.
+inline constexpr std::size_t kMostNotes = 12;
+
+/// Reports what policies noted about their runs, at most `most` of them.
 void report_notes(const std::map<std::string, sim::ReplayResult::NoteTotal>& notes, std::size_t most,
                   Observer& observer);
 

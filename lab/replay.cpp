@@ -29,18 +29,15 @@ struct ReplayFiles {
 
   ReplayFiles(const ReplayOptions& options, const ResultFolder& folder) {
     if (options.out) {
-      const fs::path directory = options.out->parent_path();
-      tables.push_back(folder.plan(*options.out));
-      for (const char* name : {"budgets", "positions", "spans", "trajectory", "kept_overlap"}) {
-        tables.push_back(folder.plan(directory / (std::string(name) + ".csv")));
-      }
-      if (options.headroom) tables.push_back(folder.plan(directory / "headroom.csv"));
+      ReplayOutcome planned;
+      planned.has_headroom = options.headroom;
+      if (!options.constraints.empty()) planned.constraint_costs.emplace();
+      planned.each([&](const std::string& name, const results::Table&) {
+        tables.push_back(folder.plan(name == "replay" ? *options.out : options.out->parent_path() / (name + ".csv")));
+      });
       folder.plan(ResultFolder::manifest_path(*options.out));
     }
     if (options.kept) kept = folder.plan(*options.kept);
-    if (options.out && !options.constraints.empty()) {
-      tables.push_back(folder.plan(options.out->parent_path() / "constraints.csv"));
-    }
     refuse_collisions(options);
   }
 
@@ -64,10 +61,10 @@ struct ReplayFiles {
   }
 };
 
-/// The policies named; where imported parts alone are, the composition of them.
+/// The policies named; the composition of imported parts where there is none.
 std::vector<sim::Policy> named_policies(const ReplayOptions& options, Observer& observer) {
   PolicyRequest request = options.policies;
-  if (request.empty()) {
+  if (request.empty() && (options.scores || options.budget_file)) {
     request.list =
         fmt::format("compose({}{}{})", options.scores ? "scorer=given" : "",
                     options.scores && options.budget_file ? "," : "", options.budget_file ? "allocator=given" : "");
@@ -213,12 +210,7 @@ sim::ReplayResult replay_plans(const trace::Source& trace, const std::vector<Rep
       result = std::move(one);
       continue;
     }
-    append_rows(result.replay, one.replay);
-    append_rows(result.budgets, one.budgets);
-    append_rows(result.positions, one.positions);
-    append_rows(result.spans, one.spans);
-    append_rows(result.trajectory, one.trajectory);
-    append_rows(result.headroom, one.headroom);
+    for (const ReplayTable& entry : kReplayTables) append_rows(result.*entry.table, one.*entry.table);
     for (const auto& [note, total] : one.notes) {
       result.notes[note].runs += total.runs;
       result.notes[note].slots += total.slots;
@@ -227,14 +219,10 @@ sim::ReplayResult replay_plans(const trace::Source& trace, const std::vector<Rep
   return result;
 }
 
-/// Writes the tables in the order in which ReplayFiles plans them.
-void write_tables(const ReplayFiles& files, const ReplayOutcome& outcome, bool headroom) {
-  const sim::ReplayResult& result = outcome.tables;
-  std::vector<const results::Table*> tables = {&result.replay, &result.budgets,    &result.positions,
-                                               &result.spans,  &result.trajectory, &outcome.kept_overlap};
-  if (headroom) tables.push_back(&result.headroom);
-  if (outcome.constraint_costs) tables.push_back(&*outcome.constraint_costs);
-  for (std::size_t i = 0; i < files.tables.size(); ++i) ResultFolder::write_table(files.tables[i], *tables[i]);
+void write_tables(const ReplayFiles& files, const ReplayOutcome& outcome) {
+  if (files.tables.empty()) return;
+  auto path = files.tables.begin();
+  outcome.each([&](const char*, const results::Table& table) { ResultFolder::write_table(*path++, table); });
 }
 
 nlohmann::ordered_json replay_details(const ReplayOptions& options, const trace::Source& trace,
@@ -280,6 +268,7 @@ ReplayOutcome replay(const ReplayOptions& options, Observer& observer) {
     if (kept) write_retention(*kept, record);
   };
   ReplayOutcome outcome{.tables = replay_plans(*trace, plans, replay_options),
+                        .has_headroom = options.headroom,
                         .kept_overlap = kept_overlap.finish(),
                         .summary = {},
                         .constraint_costs = {},
@@ -290,7 +279,7 @@ ReplayOutcome replay(const ReplayOptions& options, Observer& observer) {
   if (!options.constraints.empty()) {
     outcome.constraint_costs = results::constraint_costs(outcome.tables.replay, pairs);
   }
-  write_tables(files, outcome, options.headroom);
+  write_tables(files, outcome);
   if (options.out) folder.write_manifest(*options.out, replay_details(options, *trace, plans));
   if (kept) kept->finish();
   return outcome;

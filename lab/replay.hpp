@@ -28,12 +28,37 @@ struct ReplayOptions {
   std::string command = {};                        // what manifests name
 };
 
+/// A table of a replay: "budgets" stands for budgets.csv.
+struct ReplayTable {
+  const char* name;
+  results::Table sim::ReplayResult::*table;
+};
+
+/// In the order in which they are written; headroom only where it is asked for.
+inline constexpr ReplayTable kReplayTables[] = {
+    {"replay", &sim::ReplayResult::replay},         {"budgets", &sim::ReplayResult::budgets},
+    {"positions", &sim::ReplayResult::positions},   {"spans", &sim::ReplayResult::spans},
+    {"trajectory", &sim::ReplayResult::trajectory}, {"headroom", &sim::ReplayResult::headroom},
+};
+
 struct ReplayOutcome {
   sim::ReplayResult tables;
+  bool has_headroom = false;  // of `tables`
   results::Table kept_overlap;
   results::Table summary;                          // of the policies as they are, without constraints
   std::optional<results::Table> constraint_costs;  // where there are constraints
   std::vector<std::filesystem::path> files;        // the tables written
+
+  /// body(name, table) for each table that is written, "replay" first.
+  template <typename Body>
+  void each(const Body& body) const {
+    for (const ReplayTable& entry : kReplayTables) {
+      const bool is_headroom = entry.table == &sim::ReplayResult::headroom;
+      if (!is_headroom || has_headroom) body(entry.name, tables.*entry.table);
+    }
+    body("kept_overlap", kept_overlap);
+    if (constraint_costs) body("constraints", *constraint_costs);
+  }
 };
 
 /// Replays policies at budgets from recorded traces: what is kept, what that costs, how far from the oracle. Throws

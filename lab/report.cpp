@@ -9,6 +9,7 @@
 #include "core/error.hpp"
 #include "core/file.hpp"
 #include "core/interrupt.hpp"
+#include "core/json.hpp"
 #include "lab/analyze.hpp"
 #include "lab/prompt_look.hpp"
 #include "lab/prompt_sources.hpp"
@@ -60,10 +61,12 @@ void read_manifests(const fs::path& directory, plots::ReportContent& content, st
   for (const char* table : {"attention", "replay", "validate", "differences"}) {
     const fs::path path = ResultFolder::manifest_path(directory / (std::string(table) + ".csv"));
     if (!fs::exists(path)) continue;
-    const auto manifest = nlohmann::json::parse(core::read_text(path), nullptr, false);
-    if (!manifest.is_object()) throw core::InputError("{}: is no manifest, which is a JSON object", path.string());
+    const core::JsonDocument document = core::JsonDocument::read(path);
+    const core::JsonNode manifest = document.root();
+    if (!manifest.is_object()) manifest.fail("is no manifest, which is a JSON object");
     const auto text = [&](const char* name) {
-      return manifest.contains(name) && manifest[name].is_string() ? manifest[name].get<std::string>() : std::string();
+      const auto value = manifest.find(name);
+      return value && value->is_string() ? value->string() : std::string();
     };
     if (!text("command").empty()) content.commands.push_back(text("command"));
     if (!trace && !text("trace").empty()) trace = text("trace");
@@ -91,13 +94,9 @@ void add_tables(const trace::TraceReader& trace, const ReportOptions& options, p
     content.no_replay = *reason;
     return;
   }
-  ReplayOutcome outcome =
+  const ReplayOutcome outcome =
       replay({.traces = {options.results}, .policies = options.policies, .budgets = options.budgets}, observer);
-  tables["replay"] = std::move(outcome.tables.replay);
-  tables["budgets"] = std::move(outcome.tables.budgets);
-  tables["positions"] = std::move(outcome.tables.positions);
-  tables["spans"] = std::move(outcome.tables.spans);
-  tables["kept_overlap"] = std::move(outcome.kept_overlap);
+  outcome.each([&](const std::string& name, const results::Table& table) { tables[name] = table; });
 }
 
 /// A token's text, or its number where no tokenizer is at hand.
@@ -108,7 +107,8 @@ std::function<std::string(std::int32_t)> token_text(const ReportOptions& options
 }
 
 /// The policy of a replay table's rows; none, with the reason reported, where the rows alone do not say how to make it.
-std::optional<sim::Policy> policy_of_rows(const results::PolicyKey& key, const trace::Source& trace, Observer& observer) {
+std::optional<sim::Policy> policy_of_rows(const results::PolicyKey& key, const trace::Source& trace,
+                                          Observer& observer) {
   const std::string text = key.parameters.empty() ? key.policy : fmt::format("{}({})", key.policy, key.parameters);
   try {
     sim::Policy policy = sim::make_policy(text);
@@ -140,7 +140,7 @@ void add_look(const trace::TraceReader& trace, const ReportOptions& options, plo
   for (const plots::Series& series : plots::series_of(*replay)) {
     if (settings.policies.size() == kMostPolicies) break;
     auto policy = policy_of_rows(series.key, trace, observer);
-    // What a policy holds at any budget alike is no choice to look at.
+    // A policy that ignores the budget has nothing to show: it keeps the same at each.
     if (!policy || policy->allocator->traits().ignores_budget || !texts.insert(policy->text()).second) continue;
     settings.policies.push_back(std::move(*policy));
     settings.labels.push_back(series.label);

@@ -28,6 +28,10 @@ fs::path ResultFolder::plan(const fs::path& path) const {
   return path;
 }
 
+void ResultFolder::plan_directory(const fs::path& path) {
+  if (fs::exists(path) && !fs::is_directory(path)) throw core::InputError("{}: is not a directory", path.string());
+}
+
 void ResultFolder::make_parent(const fs::path& path) {
   const fs::path parent = path.parent_path();
   if (parent.empty()) return;

@@ -21,6 +21,9 @@ class ResultFolder {
   /// cannot be written.
   std::filesystem::path plan(const std::filesystem::path& path) const;
 
+  /// Announces the folder that files are planned in. Throws core::InputError when it is a file.
+  static void plan_directory(const std::filesystem::path& path);
+
   static void write_table(const std::filesystem::path& path, const results::Table& table);
   /// "<table's stem>.manifest.json" beside a table: program version, command line and what `details` adds.
   void write_manifest(const std::filesystem::path& table, const nlohmann::ordered_json& details) const;

@@ -9,6 +9,7 @@
 #include "core/error.hpp"
 #include "core/file.hpp"
 #include "core/version.hpp"
+#include "lab/replay.hpp"
 #include "lab/result_folder.hpp"
 #include "lab/resumable.hpp"
 #include "results/run_table.hpp"
@@ -23,8 +24,6 @@ namespace evictlab::lab {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::size_t kMostSweepNotes = 12;  // hundreds of policies have hundreds
 
 /// The runs of a sweep.
 struct SweepPlan {
@@ -47,7 +46,7 @@ std::vector<sim::Policy> matrix_policies(const sim::MakeOptions& defaults, Obser
   std::map<std::string, std::string> left_out;
   for (const std::string& text : sim::compose_matrix()) {
     try {
-      add_new(policies, {sim::make_policy(sim::with_defaults(sim::parse_policy(text), defaults.constraints))});
+      policies.push_back(sim::make_policy(sim::with_defaults(sim::parse_policy(text), defaults.constraints)));
     } catch (const sim::ImpossiblePolicy& error) {
       left_out[text] = error.what();
     }
@@ -118,7 +117,7 @@ struct SweepFiles {
         budgets(out / "budgets.csv"),
         trajectory(out / "trajectory.csv"),
         tuning(out / "tune.csv") {
-    if (fs::exists(out) && !fs::is_directory(out)) throw core::InputError("{}: is not a directory", out.string());
+    ResultFolder::plan_directory(out);
     folder.plan(replay);
     folder.plan(summary);
     if (options.headroom) folder.plan(headroom);
@@ -140,28 +139,24 @@ void replay_share(const trace::Source& trace, const SweepPlan& plan, const Sweep
   replay.headroom = options.headroom;
   replay.progress = progress_to(observer, {label});
   replay.finished = [&](trace::Index prompt, sim::ReplayResult&& result) {
-    checkpoint.write(trace.prompts()[static_cast<std::size_t>(prompt)].id, {{{"replay", &result.replay},
-                                                                             {"headroom", &result.headroom},
-                                                                             {"budgets", &result.budgets},
-                                                                             {"trajectory", &result.trajectory}},
-                                                                            result.notes});
+    PromptCheckpoint::Part part{.tables = {}, .notes = result.notes};
+    for (const ReplayTable& entry : kReplayTables) part.tables.emplace_back(entry.name, &(result.*entry.table));
+    checkpoint.write(trace.prompts()[static_cast<std::size_t>(prompt)].id, part);
   };
   sim::replay(trace, plan.policies, plan.budgets, replay);
 }
 
-/// Reports how many combinations could not be run; throws, leaving nothing behind, when all could not.
-void report_sweep_status(const results::Table& replay, PromptCheckpoint& checkpoint, Observer& observer) {
+bool nothing_ran(const results::Table& replay) {
+  return std::ranges::none_of(results::runs_over_layers(replay), &results::Run::feasible);
+}
+
+/// Reports how many combinations could not be run.
+void report_infeasible(const results::Table& replay, Observer& observer) {
   std::set<std::pair<results::PolicyKey, std::string>> all;
   std::set<std::pair<results::PolicyKey, std::string>> infeasible;
-  const std::vector<results::Run> runs = results::runs_over_layers(replay);
-  for (const results::Run& run : runs) {
+  for (const results::Run& run : results::runs_over_layers(replay)) {
     all.emplace(run.key, run.budget_text);
     if (!run.feasible()) infeasible.emplace(run.key, run.budget_text);
-  }
-  const bool none_ran = std::ranges::none_of(runs, &results::Run::feasible);
-  if (none_ran) {
-    checkpoint.remove();
-    throw core::InputError("sweep: every policy protects more than every budget holds; raise --budget");
   }
   if (infeasible.empty()) return;
   observer.message(Topic::kInfeasible,
@@ -175,13 +170,10 @@ std::optional<results::Table> table_of_csv(const std::string& csv, const std::st
 }
 
 /// Makes the outcome of the finished prompts.
-SweepOutcome sweep_outcome(const SweepPlan& plan, PromptCheckpoint& checkpoint, PromptCheckpoint::Merged& merged,
-                           Observer& observer) {
+SweepOutcome sweep_outcome(const SweepPlan& plan, results::Table replay, PromptCheckpoint::Merged& merged) {
   SweepOutcome outcome;
   outcome.notes = merged.notes;
-  report_notes(merged.notes, kMostSweepNotes, observer);
-  outcome.replay = results::Table::from_csv(merged.tables["replay"], "replay.csv");
-  report_sweep_status(outcome.replay, checkpoint, observer);
+  outcome.replay = std::move(replay);
   std::set<results::PolicyKey> candidates;
   for (const sim::TunedPolicy& tuned : plan.tuned) {
     for (const sim::Policy& policy : tuned.candidates) candidates.insert({policy.name, policy.parameters});
@@ -239,7 +231,14 @@ SweepOutcome sweep(const SweepOptions& options, Observer& observer) {
       },
       [&] {
         PromptCheckpoint::Merged merged = checkpoint.merge(run.prompts);
-        outcome = sweep_outcome(plan, checkpoint, merged, observer);
+        report_notes(merged.notes, kMostNotes, observer);
+        results::Table replay = results::Table::from_csv(merged.tables["replay"], "replay.csv");
+        if (nothing_ran(replay)) {
+          checkpoint.remove();  // no other budget can resume it
+          throw core::InputError("sweep: every policy protects more than every budget holds; raise --budget");
+        }
+        report_infeasible(replay, observer);
+        outcome = sweep_outcome(plan, std::move(replay), merged);
         if (files) {
           nlohmann::ordered_json details = {{"model", trace->model().name}, {"prompts", run.prompts.size()}};
           for (const char* key : {"policies", "budgets"}) details[key] = run.settings.at(key);

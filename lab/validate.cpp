@@ -22,21 +22,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kMostValidationNotes = 12;
-
 /// The policies named that a running model can follow, and the full cache.
 std::vector<sim::Policy> live_policies(const PolicyRequest& request, Observer& observer) {
-  std::vector<sim::Policy> policies = make_policies(request, observer);
-  const bool several = policies.size() > 1;
-  std::string reason;
-  std::erase_if(policies, [&](const sim::Policy& policy) {
-    if (!policy.decoding || !policy.decoding->needs_future()) return false;
-    reason = fmt::format("policy '{}' evicts by the future while it decodes, which a running model does not know",
-                         policy.label());
-    if (several) observer.message(Topic::kLeftOut, reason);
-    return true;
-  });
-  if (policies.empty()) throw sim::ImpossiblePolicy("{}", reason);
+  const auto why_not = [](const sim::Policy& policy) -> std::optional<std::string> {
+    if (!policy.decoding || !policy.decoding->needs_future()) return std::nullopt;
+    return fmt::format("policy '{}' evicts by the future while it decodes, which a running model does not know",
+                       policy.label());
+  };
+  std::vector<sim::Policy> policies = selected_policies(make_policies(request, observer), why_not, observer);
   const bool has_full = std::ranges::any_of(policies, [](const sim::Policy& one) { return one.name == "full"; });
   if (!has_full) policies.insert(policies.begin(), sim::make_policy("full"));
   return policies;
@@ -117,9 +110,7 @@ struct ValidateFiles {
         replay(options.out / "replay.csv"),
         spans(options.out / "spans.csv"),
         needles(options.out / "needles.csv") {
-    if (fs::exists(options.out) && !fs::is_directory(options.out)) {
-      throw core::InputError("{}: is not a directory", options.out.string());
-    }
+    ResultFolder::plan_directory(options.out);
     for (const fs::path& path : {validate, outcomes, calibration, predictions, disagreements}) folder.plan(path);
     if (!options.replay) {
       for (const fs::path& path : {replay, spans, needles}) folder.plan(path);
@@ -145,17 +136,18 @@ void validate_share(const ValidationPlan& plan, const std::vector<runtime::Token
   }
 }
 
-/// Reports combinations that could not be run; throws, leaving nothing behind, when all could not.
-void report_validation_status(const results::Table& validate, PromptCheckpoint& checkpoint, Observer& observer) {
+/// Whether nothing but the full cache ran, since every budget is below what is protected.
+bool nothing_ran_live(const results::Table& validate) {
+  const std::vector<results::Run> runs = results::runs_over_layers(validate);
+  return std::ranges::any_of(runs, [](const results::Run& run) { return !run.feasible(); }) &&
+         std::ranges::none_of(runs, [](const results::Run& run) { return run.feasible() && run.key.policy != "full"; });
+}
+
+/// Reports combinations that could not be run.
+void report_infeasible_live(const results::Table& validate, Observer& observer) {
   std::set<std::string> infeasible;
-  bool any = false;
   for (const results::Run& run : results::runs_over_layers(validate)) {
     if (!run.feasible()) infeasible.insert(fmt::format("{} at {}", run.key.policy, run.budget_text));
-    any = any || (run.feasible() && run.key.policy != "full");
-  }
-  if (!any && !infeasible.empty()) {
-    checkpoint.remove();
-    throw core::InputError("validate: every policy protects more than every budget holds; raise --budget");
   }
   for (const std::string& what : infeasible) {
     observer.message(Topic::kInfeasible, what + " is below what is protected");
@@ -167,11 +159,16 @@ void write_validation(const ValidateOptions& options, const ResultFolder& folder
                       PromptCheckpoint::Merged& merged, const nlohmann::ordered_json& details,
                       ValidateOutcome& outcome) {
   ResultFolder::make_parent(files.validate);
-  if (!options.replay) core::write_text(files.replay, merged.tables["replay"]);
+  outcome.files = {files.validate, files.outcomes, files.calibration, files.predictions, files.disagreements};
+  if (!options.replay) {
+    core::write_text(files.replay, merged.tables["replay"]);
+    outcome.files.push_back(files.replay);
+  }
   if (!options.replay && !merged.tables["spans"].empty()) {
     core::write_text(files.spans, merged.tables["spans"]);
     const results::Table spans = results::Table::from_csv(merged.tables["spans"], files.spans.string());
     ResultFolder::write_table(files.needles, results::needle_grid(outcome.validate, spans));
+    outcome.files.insert(outcome.files.end(), {files.spans, files.needles});
   }
   ResultFolder::write_table(files.outcomes, outcome.outcomes);
   ResultFolder::write_table(files.calibration, outcome.calibration.measures);
@@ -179,8 +176,6 @@ void write_validation(const ValidateOptions& options, const ResultFolder& folder
   ResultFolder::write_table(files.disagreements, outcome.calibration.disagreements);
   folder.write_manifest(files.validate, details);
   core::write_text(files.validate, merged.tables["validate"]);
-  outcome.files = {files.validate, files.outcomes, files.calibration, files.predictions, files.disagreements};
-  if (!options.replay) outcome.files.insert(outcome.files.end(), {files.replay, files.spans, files.needles});
 }
 
 }  // namespace
@@ -228,9 +223,13 @@ ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
       [&](const std::vector<std::size_t>& share) { validate_share(plan, prompts, share, checkpoint, observer); },
       [&] {
         PromptCheckpoint::Merged merged = checkpoint.merge(run.prompts);
-        report_notes(merged.notes, kMostValidationNotes, observer);
+        report_notes(merged.notes, kMostNotes, observer);
         outcome.validate = results::Table::from_csv(merged.tables["validate"], files.validate.string());
-        report_validation_status(outcome.validate, checkpoint, observer);
+        if (nothing_ran_live(outcome.validate)) {
+          checkpoint.remove();  // no other budget can resume it
+          throw core::InputError("validate: every policy protects more than every budget holds; raise --budget");
+        }
+        report_infeasible_live(outcome.validate, observer);
         if (!replay) replay = results::Table::from_csv(merged.tables["replay"], files.replay.string());
         outcome.outcomes = results::outcomes(outcome.validate);
         outcome.calibration = results::calibrate(outcome.validate, *replay);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "core/interrupt.hpp"
@@ -159,13 +160,11 @@ sim::ReplayResult replayed(const ValidationPlan& plan, const Reference& referenc
 
 }  // namespace
 
-results::Table empty_validation() { return results::new_table("validate"); }
-
 ValidatedPrompt validate_prompt(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt,
                                 const std::function<void(double)>& progress) {
   const Reference reference =
       runtime::read_reference(plan.model, plan.info, prompt, plan.record, [](double) { core::throw_if_interrupted(); });
-  ValidatedPrompt result{empty_validation(), sim::empty_result()};
+  ValidatedPrompt result{results::new_table("validate"), sim::empty_result()};
   Retentions retentions;
   if (plan.replay) result.replay = replayed(plan, reference, retentions);
   double done = 0.0;

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <functional>
-#include <optional>
 #include <vector>
 
 #include "results/table.hpp"
@@ -32,9 +31,6 @@ struct ValidatedPrompt {
   results::Table validate;
   sim::ReplayResult replay;
 };
-
-/// validate.csv's columns (docs/analyses.md), and no rows.
-results::Table empty_validation();
 
 /// `progress` receives how many of the runs (policies times budgets) are done. Throws core::Interrupted.
 ValidatedPrompt validate_prompt(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt,

@@ -1,7 +1,10 @@
-#include "lab/replay.hpp"
+#include <map>
+#include <memory>
+#include <optional>
 
 #include "binding.hpp"
 #include "lab/analyze.hpp"
+#include "lab/replay.hpp"
 #include "lab/sweep.hpp"
 #include "trace/io/joined.hpp"
 
@@ -46,13 +49,10 @@ py::dict replay(const Paths& paths, const std::vector<sim::Policy>& policies, co
     outcome = lab::replay(options, collector);
     left_out = collector.left_out;
   });
-  const sim::ReplayResult& result = outcome.tables;
   TableDict tables;
-  tables.add("replay", result.replay).add("budgets", result.budgets).add("positions", result.positions);
-  tables.add("spans", result.spans).add("trajectory", result.trajectory).add("kept_overlap", outcome.kept_overlap);
-  if (headroom) tables.add("headroom", result.headroom);
+  outcome.each([&](const char* name, const results::Table& table) { tables.add(name, table); });
   tables.add("summary", outcome.summary);
-  return result_of(tables, left_out, result.notes);
+  return result_of(tables, left_out, outcome.tables.notes);
 }
 
 py::dict sweep(const Paths& paths, const std::vector<sim::Policy>& policies, const std::string& budgets,

@@ -36,17 +36,6 @@ trace::LayerView live_view(const trace::LayerData& gathered, const KvCache& cach
   return view;
 }
 
-std::vector<sim::Importance> live_importance(std::span<const sim::Policy> policies, const trace::LayerView& layer) {
-  sim::KnownScores known;
-  std::vector<sim::Importance> importance;
-  for (const sim::Policy& policy : policies) {
-    importance.push_back(sim::score_layer(policy, layer, known));
-    if (policy.scorer) known.emplace(sim::scorer_key(*policy.scorer), importance.back().scores);
-    if (policy.refiner) known.emplace(sim::scorer_key(*policy.refiner), importance.back().refinement);
-  }
-  return importance;
-}
-
 PromptEviction::PromptEviction(const Transformer& model, const trace::ModelInfo& info, const sim::Policy& policy,
                                double slots, Index prompt_length, KvCache& cache)
     : policy_(policy),

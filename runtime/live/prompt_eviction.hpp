@@ -22,9 +22,6 @@ trace::PromptInfo live_prompt(Index prompt_length, const sim::Needs& needs, Inde
 /// A layer that was just read, as policies see it: what was gathered, and the keys and values of the cache.
 trace::LayerView live_view(const trace::LayerData& gathered, const KvCache& cache);
 
-/// The layer's importance under policies, each scorer asked once for all that share it.
-std::vector<sim::Importance> live_importance(std::span<const sim::Policy> policies, const trace::LayerView& layer);
-
 /// Evicts from a running model's cache while it reads a prompt as one chunk: every layer attends to the whole prompt,
 /// is shown to the policy, and is compacted before the next one is read. So the most that is held is one whole layer
 /// and what is left of those before.
