@@ -4,21 +4,21 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <map>
 #include <optional>
+#include <set>
+#include <type_traits>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "cli/number_text.hpp"
+#include "results/task_values.hpp"
 
 namespace evictlab::cli {
 namespace {
 
+using results::kAllTasks;
 using results::Table;
-
-constexpr const char* kAll = "all";
-
-/// task -> quantity -> layer -> mean.
-using Means = std::map<std::string, std::map<std::string, std::map<int, double>>>;
 
 struct Column {
   const char* quantity;
@@ -35,13 +35,13 @@ constexpr Column kColumns[] = {
 };
 
 /// The layers of the largest shares, "3 5 4".
-std::string leading(const std::map<int, double>& shares) {
+std::string leading(const results::TaskValues::ByLayer& shares) {
   constexpr std::size_t kShown = 3;
-  std::vector<std::pair<double, int>> order;
-  for (const auto& [layer, share] : shares) order.emplace_back(-share, layer);
+  std::vector<std::pair<double, double>> order;
+  for (const auto& [layer, share] : shares) order.emplace_back(-share.mean, layer);
   std::ranges::sort(order);
   order.resize(std::min(order.size(), kShown));
-  std::vector<int> layers;
+  std::vector<double> layers;
   for (const auto& [share, layer] : order) layers.push_back(layer);
   return layers.empty() ? std::string("-") : fmt::format("{}", fmt::join(layers, " "));
 }
@@ -49,53 +49,37 @@ std::string leading(const std::map<int, double>& shares) {
 }  // namespace
 
 std::string analysis_summary(const Table& tasks) {
-  const std::size_t task = tasks.column("task");
-  const std::size_t quantity = tasks.column("quantity");
-  const std::size_t layer = tasks.column("layer");
-  const std::size_t mean = tasks.column("mean");
-  Means means;
-  std::map<std::string, int> prompts;
-  for (std::size_t r = 0; r < tasks.rows(); ++r) {
-    const auto value = tasks.number(r, mean);
-    if (!value) continue;
-    means[tasks.text(r, task)][tasks.text(r, quantity)][static_cast<int>(tasks.number(r, layer).value_or(0))] = *value;
-    int& most = prompts[tasks.text(r, task)];
-    most = std::max(most, static_cast<int>(tasks.number(r, tasks.column("prompts")).value_or(0)));
+  const results::TaskValues values(tasks);
+  std::set<double> layers;
+  for (const Column& column : kColumns) {
+    for (const auto& [layer, value] : values.at(column.quantity, kAllTasks)) layers.insert(layer);
   }
-  const auto at = [&means](const std::string& name, const char* what, int number) -> std::optional<double> {
-    const auto& by_layer = means[name][what];
-    const auto found = by_layer.find(number);
-    return found == by_layer.end() ? std::nullopt : std::optional(found->second);
+  const auto at = [&values](const char* quantity, double layer) -> std::optional<double> {
+    const auto& by_layer = values.at(quantity, kAllTasks);
+    const auto found = by_layer.find(layer);
+    return found == by_layer.end() ? std::nullopt : std::optional(found->second.mean);
   };
-  std::vector<int> layers;
-  for (const auto& [name, by_layer] : means[kAll]) {
-    for (const auto& [number, value] : by_layer) layers.push_back(number);
-  }
-  std::ranges::sort(layers);
-  layers.erase(std::unique(layers.begin(), layers.end()), layers.end());
 
   std::string text = fmt::format(
       "How the layers attend, mean over {} prompts (intervals and tasks: tasks.csv; CAKE and DynamicKV: the layer's "
       "share of\n"
       "their budget; foreseen: the future's top positions that are also the window's)\n\n{:>7}",
-      prompts[kAll], "layer");
+      values.prompts(kAllTasks), "layer");
   for (const Column& column : kColumns) text += fmt::format("{:>{}}", column.head, column.width);
   text += '\n';
-  for (const int number_of_layer : layers) {
-    text += fmt::format("{:>7}", number_of_layer);
+  for (const double layer : layers) {
+    text += fmt::format("{:>7}", layer);
     for (const Column& column : kColumns) {
-      text +=
-          fmt::format("{:>{}}", number_text(at(kAll, column.quantity, number_of_layer), column.format), column.width);
+      text += fmt::format("{:>{}}", number_text(at(column.quantity, layer), column.format), column.width);
     }
     text += '\n';
   }
-  if (means.size() < 3) return text;  // "all" and one task
+  if (values.tasks().size() < 2) return text;
 
   text += fmt::format("\n  {:<20}{:>8}  {:<18}{}\n", "task", "prompts", "most under CAKE", "most under DynamicKV");
-  for (auto& [name, quantities] : means) {
-    if (name == kAll) continue;
-    text += fmt::format("  {:<20}{:>8}  {:<18}{}\n", name.empty() ? "(none)" : name, prompts[name],
-                        leading(quantities["preference_share"]), leading(quantities["retained_share"]));
+  for (const std::string& task : values.tasks()) {
+    text += fmt::format("  {:<20}{:>8}  {:<18}{}\n", task.empty() ? "(none)" : task, values.prompts(task),
+                        leading(values.at("preference_share", task)), leading(values.at("retained_share", task)));
   }
   return text;
 }
@@ -124,7 +108,7 @@ std::string difference_summary(const Table& differences) {
     constexpr const char* kShown[] = {"dispersion_normalized", "shift_normalized", "preference_relative",
                                       "retained_relative", "window_hit_rate"};
     const bool shown = std::ranges::find(kShown, differences.text(r, quantity)) != std::end(kShown);
-    if (name != kAll || !shown || !low || !high || (*low <= 0 && *high >= 0)) continue;
+    if (name != kAllTasks || !shown || !low || !high || (*low <= 0 && *high >= 0)) continue;
     beyond += fmt::format("  {:<24}{:>8}{:>8}{:>12}{:>12}{:>12}{:>24}\n", differences.text(r, quantity),
                           cell(r, "layer_a"), cell(r, "layer_b"), cell(r, "mean_a"), cell(r, "mean_b"),
                           cell(r, "difference"), fmt::format("{} .. {}", cell(r, "low"), cell(r, "high")));

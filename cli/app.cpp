@@ -9,6 +9,7 @@
 #include "core/error.hpp"
 #include "core/interrupt.hpp"
 #include "core/memory.hpp"
+#include "core/message.hpp"
 #include "core/text.hpp"
 #include "core/version.hpp"
 
@@ -32,19 +33,6 @@ std::string shell_quoted(const std::string& word) {
   std::string quoted = "'";
   for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return quoted + "'";
-}
-
-/// A message on one line, whatever names from files it quotes.
-std::string one_line(std::string_view message) {
-  std::string line;
-  for (const char c : message) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
-      line += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    } else {
-      line += c;
-    }
-  }
-  return line;
 }
 
 std::string usage() {
@@ -102,10 +90,10 @@ int run(int argc, char** argv) {
     if (!std::cout && errno != EPIPE) throw core::InputError("standard output could not be written");
     return code;
   } catch (const core::InputError& error) {
-    complain(one_line(error.what()));
+    complain(core::one_line(error.what()));
     return 2;
   } catch (const std::filesystem::filesystem_error& error) {
-    complain(fmt::format("{}: {}", one_line(error.path1().string()), error.code().message()));
+    complain(fmt::format("{}: {}", core::one_line(error.path1().string()), error.code().message()));
     return 2;
   } catch (const core::Interrupted&) {
     complain("interrupted");

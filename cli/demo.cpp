@@ -7,6 +7,7 @@
 #include "cli/options.hpp"
 #include "core/error.hpp"
 #include "lab/policy_sets.hpp"
+#include "lab/result_folder.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -52,15 +53,12 @@ int run_demo(const Arguments& arguments) {
   const fs::path model = options.has("model") ? options.path("model") : find_model();
   const fs::path out = options.path("out");
   const std::string limit = std::to_string(options.integer("prompts-per-task", 1, 1000));
-  std::error_code error;
-  fs::create_directories(out, error);
-  if (error) throw core::InputError("{}: cannot make this directory: {}", out.string(), error.message());
-
   const auto with_force = [&](Arguments words) {
     if (options.has("force")) words.emplace_back("--force");
     return words;
   };
   const std::string trace = (out / "trace.h5").string();
+  lab::ResultFolder::make_parent(trace);
   Arguments record = {"--model", model.string(), "--out",   trace,     "--tier",
                       "full",    "--dtype",      "float32", "--limit", limit};
   std::set<fs::path> files;

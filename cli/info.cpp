@@ -8,6 +8,7 @@
 
 #include "cli/options.hpp"
 #include "core/text.hpp"
+#include "lab/result_folder.hpp"
 #include "trace/io/reader.hpp"
 
 namespace evictlab::cli {
@@ -185,8 +186,7 @@ void print_json(const trace::TraceReader& trace, const Contents& contents, bool 
                                   {"bytes", dataset.bytes}});
     }
   }
-  // Texts come from files: bytes that are not UTF-8 are replaced, not thrown over.
-  std::cout << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+  std::cout << lab::json_text(json, 2);
 }
 
 }  // namespace

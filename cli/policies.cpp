@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/options.hpp"
+#include "lab/result_folder.hpp"
 #include "sim/policy/compose.hpp"
 #include "sim/policy/registry.hpp"
 
@@ -128,7 +129,7 @@ int run_policies(const Arguments& arguments) {
   if (options.has("json")) {
     Json list = Json::array();
     for (const sim::PolicyInfo* policy : wanted) list.push_back(json_of(*policy));
-    std::cout << list.dump(2) << '\n';
+    std::cout << lab::json_text(list, 2);
     return 0;
   }
   for (const sim::PolicyInfo* policy : wanted) brief ? print_brief(*policy) : print_policy(*policy);

@@ -1,9 +1,13 @@
 #include "lab/checkpoint.hpp"
 
+#include <cstdint>
+#include <limits>
+#include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "core/error.hpp"
 #include "core/file.hpp"
+#include "core/json.hpp"
 #include "lab/result_folder.hpp"
 #include "trace/io/layout.hpp"
 
@@ -12,20 +16,22 @@ namespace {
 
 namespace fs = std::filesystem;
 
-[[noreturn]] void refuse_damaged_part(const fs::path& path) {
-  throw core::InputError("{}: damaged; remove it and that part is done again", path.string());
-}
+class DamagedPart final : public core::InputError {
+ public:
+  explicit DamagedPart(const std::string& message)
+      : core::InputError("{}: damaged; remove it and that part is done again", message) {}
+};
 
-nlohmann::ordered_json parsed_part(const fs::path& path) {
-  nlohmann::ordered_json json = nlohmann::ordered_json::parse(core::read_text(path), nullptr, false);
-  if (!json.is_object()) refuse_damaged_part(path);
-  return json;
+core::JsonDocument parsed_part(const fs::path& path) {
+  core::JsonDocument document = core::JsonDocument::read<DamagedPart>(path);
+  if (!document.root().is_object()) document.root().fail_kind("an object");
+  return document;
 }
 
 /// The first of the settings that differs, by name.
-std::string differing_setting(const nlohmann::ordered_json& have, const nlohmann::ordered_json& wanted) {
+std::string differing_setting(const nlohmann::json& have, const nlohmann::ordered_json& wanted) {
   for (const auto& [key, value] : wanted.items()) {
-    if (!have.contains(key) || have.at(key) != value) return key;
+    if (!have.contains(key) || have.at(key) != nlohmann::json(value)) return key;
   }
   return {};
 }
@@ -48,7 +54,7 @@ void PromptCheckpoint::open(const nlohmann::ordered_json& settings, bool restart
   const fs::path path = *directory_ / (use_case_ + ".json");
   if (restart) remove();
   if (fs::exists(path)) {
-    const std::string differs = differing_setting(parsed_part(path), settings);
+    const std::string differs = differing_setting(parsed_part(path).root().value(), settings);
     if (differs.empty()) return;
     throw core::InputError(
         "{}: holds what a {} with other settings ({}) finished; give --force to start over, or another --out",
@@ -75,38 +81,45 @@ bool PromptCheckpoint::contains(const std::string& prompt) const {
 }
 
 void PromptCheckpoint::write(const std::string& prompt, const Part& part) {
-  nlohmann::ordered_json notes = nlohmann::ordered_json::object();
-  for (const auto& [text, total] : part.notes) notes[text] = {{"runs", total.runs}, {"slots", total.slots}};
-  nlohmann::ordered_json json = {{"prompt", prompt}};
-  for (const auto& [name, table] : part.tables) json[name] = table->rows() > 0 ? table->to_csv() : std::string();
-  json["notes"] = std::move(notes);
-  if (directory_) {
-    core::write_text(path_of(prompt), json_text(json, 1));
-  } else {
-    in_memory_[prompt] = std::move(json);
+  Merged stored{.tables = {}, .notes = part.notes};
+  for (const auto& [name, table] : part.tables) stored.tables[name] = table->rows() > 0 ? table->to_csv() : "";
+  if (!directory_) {
+    in_memory_[prompt] = std::move(stored);
+    return;
   }
+  nlohmann::ordered_json json = {{"prompt", prompt}};
+  for (auto& [name, csv] : stored.tables) json[name] = std::move(csv);
+  json["notes"] = nlohmann::ordered_json::object();
+  for (const auto& [text, total] : part.notes) json["notes"][text] = {{"runs", total.runs}, {"slots", total.slots}};
+  core::write_text(path_of(prompt), json_text(json, 1));
 }
 
-nlohmann::ordered_json PromptCheckpoint::part_of(const std::string& prompt) const {
-  return directory_ ? parsed_part(path_of(prompt)) : in_memory_.at(prompt);
+PromptCheckpoint::Merged PromptCheckpoint::read_part(const std::string& prompt) const {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  const core::JsonDocument document = parsed_part(path_of(prompt));
+  const core::JsonNode part = document.root();
+  if (part.at("prompt").string() != prompt) {
+    throw core::InputError("{}: is of another prompt", path_of(prompt).string());
+  }
+  Merged read;
+  for (const core::JsonMember& member : part.members()) {
+    if (member.key != "prompt" && member.key != "notes") read.tables[member.key] = member.value.string();
+  }
+  for (const core::JsonMember& note : part.at("notes").members()) {
+    read.notes[note.key] = {static_cast<std::size_t>(note.value.at("runs").integer(0, kMost)),
+                            note.value.at("slots").number()};
+  }
+  return read;
 }
 
 PromptCheckpoint::Merged PromptCheckpoint::merge(const std::vector<std::string>& prompts) const {
   Merged merged;
   for (const std::string& prompt : prompts) {
-    const nlohmann::ordered_json part = part_of(prompt);
-    try {
-      if (part.at("prompt") != prompt) throw core::InputError("{}: is of another prompt", path_of(prompt).string());
-      for (const auto& [name, value] : part.items()) {
-        if (name != "prompt" && name != "notes") append_csv(merged.tables[name], value.get<std::string>());
-      }
-      for (const auto& [text, note] : part.at("notes").items()) {
-        auto& total = merged.notes[text];
-        total.runs += note.at("runs").get<std::size_t>();
-        total.slots += note.at("slots").get<double>();
-      }
-    } catch (const nlohmann::ordered_json::exception&) {
-      refuse_damaged_part(path_of(prompt));
+    const Merged part = directory_ ? read_part(prompt) : in_memory_.at(prompt);
+    for (const auto& [name, csv] : part.tables) append_csv(merged.tables[name], csv);
+    for (const auto& [text, total] : part.notes) {
+      merged.notes[text].runs += total.runs;
+      merged.notes[text].slots += total.slots;
     }
   }
   return merged;

@@ -13,17 +13,17 @@
 
 namespace evictlab::lab {
 
-/// Keeps what a use case that goes prompt by prompt has finished: DIR/parts, with the settings and one file per
-/// finished prompt, each written whole or not at all. An interrupted run, or one of whose processes died, resumes from
-/// there. Without a directory finished prompts are kept in memory.
+/// Keeps the finished prompts of a use case: DIR/parts holds its settings and one file per finished prompt, each
+/// written whole or not at all. A run that was interrupted, or one of whose processes died, resumes from there. Without
+/// a directory finished prompts are kept in memory.
 class PromptCheckpoint {
  public:
   using Notes = std::map<std::string, sim::ReplayResult::NoteTotal>;
 
   PromptCheckpoint(std::optional<std::filesystem::path> directory, std::string use_case);
 
-  /// Begins, or resumes where `settings` are those of what is there; `restart` forgets what is there. Throws
-  /// core::InputError when the parts of another use case or of other settings are in the way.
+  /// Begins, or resumes a run of the same settings; `restart` removes the parts of an earlier run first. Throws
+  /// core::InputError when the directory holds the parts of another use case or of other settings.
   void open(const nlohmann::ordered_json& settings, bool restart);
 
   /// Throws core::InputError when the part is there and damaged.
@@ -36,12 +36,12 @@ class PromptCheckpoint {
   };
   void write(const std::string& prompt, const Part& part);
 
-  /// The tables as CSV, prompts in this order. Empty text: a table without rows.
+  /// The tables as CSV, by name. Empty text: a table without rows.
   struct Merged {
     std::map<std::string, std::string> tables;
     Notes notes;
   };
-  /// Throws core::InputError when a part is missing or damaged.
+  /// The tables of prompts in this order. Throws core::InputError when a part is missing or damaged.
   Merged merge(const std::vector<std::string>& prompts) const;
 
   /// Removes the parts, once their tables are written.
@@ -52,11 +52,11 @@ class PromptCheckpoint {
 
  private:
   std::filesystem::path path_of(const std::string& prompt) const;
-  nlohmann::ordered_json part_of(const std::string& prompt) const;
+  Merged read_part(const std::string& prompt) const;
 
   std::optional<std::filesystem::path> directory_;
   std::string use_case_;
-  std::map<std::string, nlohmann::ordered_json> in_memory_;  // by prompt
+  std::map<std::string, Merged> in_memory_;  // by prompt
 };
 
 }  // namespace evictlab::lab

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
 #include <set>
 
 #include "plots/canvas.hpp"
@@ -18,7 +17,7 @@ using results::RowView;
 using results::Table;
 
 struct Concentration {
-  std::map<double, CellMap> heads;                       // by layer: x = number of the fraction, y = head
+  std::map<std::string, CellMap> heads;                  // by layer: x = number of the fraction, y = head
   std::map<double, std::map<double, CellMap>> by_layer;  // layer, fraction: one cell, the mean over heads and prompts
   std::vector<double> fractions;
   std::set<std::string> prompts;
@@ -35,7 +34,7 @@ Concentration read_concentration(const Table& table) {
     const double layer = row.index("layer").value_or(0);
     const double fraction = row.number("fraction").value_or(0);
     const auto place = std::ranges::lower_bound(result.fractions, fraction) - result.fractions.begin();
-    result.heads[layer].add(static_cast<double>(place), row.index("head").value_or(0), *mass);
+    result.heads[fmt::format("{}", layer)].add(static_cast<double>(place), row.index("head").value_or(0), *mass);
     result.by_layer[layer][fraction].add(0, 0, *mass);
     result.prompts.insert(row.prompt());
   }
@@ -50,29 +49,26 @@ std::vector<std::string> percents(const std::vector<double>& fractions) {
 
 /// A panel per layer, heads x fractions; of more than 32 layers, 32 evenly chosen.
 Figure heads_figure(const Concentration& data) {
-  std::vector<double> layers;
-  for (const auto& [layer, map] : data.heads) layers.push_back(layer);
+  std::vector<std::string> layers;
+  for (const auto& [layer, cells] : data.by_layer) layers.push_back(fmt::format("{}", layer));
   constexpr std::size_t kMost = 32;
-  std::vector<double> drawn;
-  const std::size_t count = std::min(layers.size(), kMost);
-  for (std::size_t i = 0; i < count; ++i)
-    drawn.push_back(layers[count == 1 ? 0 : i * (layers.size() - 1) / (count - 1)]);
+  const std::vector<std::string> drawn = results::spread(layers, kMost);
   const double last_head = data.heads.at(layers.front()).last_y();
   const std::string chosen = layers.size() > kMost ? fmt::format(", {} of {} layers", kMost, layers.size()) : "";
   Canvas canvas({.name = "concentration",
                  .title = "How much of a head's attention its most attended positions hold",
                  .caption = mean_over(data.prompts.size(), false) + ", window queries" + chosen,
-                 .panels = static_cast<int>(count),
-                 .columns = count > 8 ? 8 : 4,
+                 .panels = static_cast<int>(drawn.size()),
+                 .columns = drawn.size() > 8 ? 8 : 4,
                  .panel_width = 190,
                  .panel_height = std::clamp(static_cast<int>(18 * (last_head + 1)), 120, 240),
                  .left = 74,
                  .below = 92,
                  .color_scale_width = 150});
   const std::vector<std::string> names = percents(data.fractions);
-  for (const double layer : drawn) {
+  for (const std::string& layer : drawn) {
     const CellMap& map = data.heads.at(layer);
-    canvas.add_panel(fmt::format("layer {}", layer),
+    canvas.add_panel("layer " + layer,
                      sequential_palette() + "set cbrange [0:1]\n" +
                          map_panel(canvas.add_data(map.lines()),
                                    {"positions", static_cast<double>(names.size()) - 1, names}, {"head", last_head}));
@@ -83,7 +79,7 @@ Figure heads_figure(const Concentration& data) {
 
 /// A cumulative curve per layer, coloured by depth.
 Figure curves_figure(const Concentration& data) {
-  const double last = std::max(data.heads.rbegin()->first, 1.0);
+  const double last = std::max(data.by_layer.rbegin()->first, 1.0);
   Canvas canvas({.name = "mass_curves",
                  .title = "Attention held by the most attended positions, by layer",
                  .caption = mean_over(data.prompts.size(), false) + ", heads and window queries",

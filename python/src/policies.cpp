@@ -3,20 +3,17 @@
 #include <fmt/format.h>
 
 #include "binding.hpp"
-#include "sim/policy/constraints.hpp"
+#include "lab/policy_selection.hpp"
 
 namespace evictlab::python {
 namespace {
 
-/// Options as the command line has them: policies of a list that cannot be are left out, with the reason in `left_out`.
+/// The policies of a list, and why some of it are impossible.
 py::tuple make(const std::string& list, const std::string& protect, const std::string& variant) {
-  sim::MakeOptions options;
-  std::vector<std::string> left_out;
-  options.left_out = [&](const std::string& reason) { left_out.push_back(reason); };
-  if (!protect.empty()) options.constraints.emplace_back("protect", sim::protect_value(protect));
-  if (!variant.empty() && !sim::is_variant(variant)) throw sim::PolicyError("no policy has the variant '{}'", variant);
-  options.variant = variant;
-  return py::make_tuple(sim::make_policies(list, options), left_out);
+  Collector collector(nullptr);
+  const std::vector<sim::Policy> policies =
+      lab::make_policies({.list = list, .protect = protect, .variant = variant}, collector);
+  return py::make_tuple(policies, collector.left_out);
 }
 
 py::list listed() {
