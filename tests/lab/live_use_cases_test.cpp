@@ -1,0 +1,183 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "../runtime/random_model.hpp"
+#include "lab/record.hpp"
+#include "lab/validate.hpp"
+#include "results/rows.hpp"
+#include "small_trace.hpp"
+#include "trace/io/reader.hpp"
+
+// Recording and validation through their interfaces, on a small model with random weights.
+
+namespace evictlab::lab {
+namespace {
+
+using ::testing::Each;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+constexpr int kPrompts = 3;
+constexpr int kPositions = 80;
+constexpr int kAnswer = 4;
+
+/// A model of two layers and prompts of token ids for it, in a directory of their own.
+class SmallModel {
+ public:
+  SmallModel() {
+    const testing::RandomModel model{.layers = 2};
+    testing::write_random_model(path(), model);
+    std::string lines;
+    for (int i = 0; i < kPrompts; ++i) {
+      const auto tokens = testing::random_tokens(kPositions + kAnswer, model.vocabulary, 10 + static_cast<unsigned>(i));
+      const nlohmann::json line = {{"id", "prompt-" + std::to_string(i)},
+                                   {"task", "copy"},
+                                   {"tokens", std::vector(tokens.begin(), tokens.begin() + kPositions)},
+                                   {"answer_tokens", std::vector(tokens.begin() + kPositions, tokens.end())}};
+      lines += line.dump() + "\n";
+    }
+    testing::write_file(folder("prompts.jsonl"), lines);
+  }
+
+  std::filesystem::path path() const { return directory_.path() / "model"; }
+  std::filesystem::path folder(const std::string& name) const { return directory_.path() / name; }
+  PromptRequest prompts() const { return {.files = {folder("prompts.jsonl")}}; }
+
+ private:
+  testing::TemporaryDirectory directory_;
+};
+
+RecordOptions record_of(const SmallModel& model) {
+  RecordOptions options{.model = model.path(), .prompts = model.prompts(), .out = model.folder("trace.h5")};
+  options.record.window = 16;
+  return options;
+}
+
+TEST(Record, RecordsEveryPromptWithItsAnswerAsTheFuture) {
+  const SmallModel model;
+  RecordingObserver observer;
+  const RecordOutcome outcome = record(record_of(model), observer);
+  EXPECT_EQ(outcome.prompts, 3U);
+  EXPECT_EQ(outcome.already, 0U);
+  EXPECT_EQ(outcome.recorded, 3U);
+  EXPECT_THAT(observer.stages, Each(std::string("recording")));
+  EXPECT_THAT(observer.starts, SizeIs(1));
+  const trace::TraceReader trace(outcome.trace);
+  ASSERT_THAT(trace.prompts(), SizeIs(kPrompts));
+  EXPECT_EQ(trace.prompts()[1].id, "prompt-1");
+  EXPECT_EQ(trace.prompts()[1].prompt_length, kPositions);
+  EXPECT_EQ(trace.prompts()[1].future_length, kAnswer);
+}
+
+TEST(Record, OnlyEstimatesInADryRun) {
+  const SmallModel model;
+  Observer observer;
+  RecordOptions options = record_of(model);
+  options.dry_run = true;
+  const RecordOutcome outcome = record(options, observer);
+  EXPECT_EQ(outcome.prompts, 3U);
+  EXPECT_GT(outcome.estimate.trace_bytes, 0);
+  EXPECT_THAT(outcome.trace.string(), IsEmpty());
+  EXPECT_FALSE(std::filesystem::exists(options.out));
+}
+
+TEST(Record, KeepsWholePromptsWhenInterruptedAndAddsTheOthersLater) {
+  const SmallModel model;
+  RecordOptions options = record_of(model);
+  RecordingObserver counting;
+  record(options, counting);
+  options.out = model.folder("interrupted.h5");
+  InterruptingObserver in_the_second(counting.stages.size() / 2);  // of three prompts
+  EXPECT_EQ(record(options, in_the_second).recorded, 1U);
+  EXPECT_THAT(trace::TraceReader(options.out).prompts(), SizeIs(1));
+  options.append = true;
+  Observer observer;
+  const RecordOutcome outcome = record(options, observer);
+  EXPECT_EQ(outcome.already, 1U);
+  EXPECT_EQ(outcome.recorded, 3U);
+}
+
+TEST(Record, IsInterruptedWithoutAPromptToKeep) {
+  const SmallModel model;
+  InterruptingObserver at_once(0);
+  EXPECT_THROW(record(record_of(model), at_once), core::Interrupted);
+}
+
+TEST(Record, RefusesToKeepATraceAndToReplaceIt) {
+  const SmallModel model;
+  Observer observer;
+  RecordOptions options = record_of(model);
+  options.append = true;
+  options.force = true;
+  EXPECT_THROW(record(options, observer), core::InputError);
+}
+
+ValidateOptions validate_of(const SmallModel& model) {
+  return {.model = model.path(),
+          .prompts = model.prompts(),
+          .policies = {.list = "snapkv(window=16),streaming-llm(sinks=2,window=8),random"},
+          .budgets = "24,48",
+          .window = 16,
+          .out = model.folder("live")};
+}
+
+/// By prompt, policy and budget.
+std::vector<std::string> divergences(const results::Table& validate) {
+  std::vector<std::string> texts;
+  for (const results::RowView row : results::RowsOf(validate)) {
+    texts.push_back(row.prompt() + " " + row.text("policy") + " " + row.budget() + " " + row.text("kl"));
+  }
+  return texts;
+}
+
+TEST(Validate, ComparesEveryPolicyWithTheFullCache) {
+  const SmallModel model;
+  RecordingObserver observer;
+  const ValidateOutcome outcome = validate(validate_of(model), observer);
+  ASSERT_EQ(outcome.validate.rows(), 3U * 4 * 2);  // prompts, policies and the full cache, budgets
+  for (const results::RowView row : results::RowsOf(outcome.validate)) {
+    const bool full = row.text("policy") == "full";
+    EXPECT_EQ(full, row.number("kl") == 0.0) << row.text("policy");
+    EXPECT_EQ(row.number("overlap"), 1.0) << row.text("policy");  // with what replay keeps
+  }
+  EXPECT_GT(outcome.calibration.measures.rows(), 0U);
+  EXPECT_EQ(outcome.files.front(), model.folder("live/validate.csv"));
+  for (const std::filesystem::path& file : outcome.files) EXPECT_TRUE(std::filesystem::exists(file)) << file;
+  EXPECT_FALSE(std::filesystem::exists(model.folder("live/parts")));
+  EXPECT_THAT(observer.starts, SizeIs(1));
+}
+
+TEST(Validate, ResumesFromItsCheckpointAfterAnInterrupt) {
+  const SmallModel model;
+  ValidateOptions options = validate_of(model);
+  Observer silent;
+  const std::vector<std::string> whole = divergences(validate(options, silent).validate);
+  options.out = model.folder("interrupted");
+  InterruptingObserver in_the_second(12);  // a prompt has eight runs
+  EXPECT_THROW(validate(options, in_the_second), core::Interrupted);
+  EXPECT_THAT(in_the_second.of(Topic::kInterrupted), ElementsAre(HasSubstr("parts")));
+  RecordingObserver observer;
+  EXPECT_EQ(divergences(validate(options, observer).validate), whole);
+  EXPECT_THAT(observer.of(Topic::kResuming), ElementsAre("1 of 3 prompts are finished"));
+  EXPECT_THAT(observer.stages, SizeIs(2 * 8));
+}
+
+TEST(Validate, ReportsWhatCannotBeRunAndLeavesNothingWhenNothingCan) {
+  const SmallModel model;
+  ValidateOptions options = validate_of(model);
+  options.policies.list = "snapkv(window=16),oracle(decode=yes)";
+  options.budgets = "8,48";
+  RecordingObserver observer;
+  validate(options, observer);
+  EXPECT_THAT(observer.of(Topic::kLeftOut), ElementsAre(HasSubstr("oracle")));
+  EXPECT_THAT(observer.of(Topic::kInfeasible), ElementsAre(HasSubstr("snapkv at 8")));
+  options.budgets = "8";
+  options.out = model.folder("nothing");
+  EXPECT_THROW(validate(options, observer), core::InputError);
+  EXPECT_FALSE(std::filesystem::exists(model.folder("nothing/parts")));
+}
+
+}  // namespace
+}  // namespace evictlab::lab
