@@ -23,7 +23,7 @@ struct AnalysisSettings {
   nlohmann::ordered_json json() const;
 };
 
-/// The tables of one recording; docs/analyses.md explains the columns.
+/// The tables of one recording; docs/results.md lists the columns.
 struct AnalysisTables {
   ProfileTables profile;
   results::Table scorers;

@@ -14,7 +14,7 @@ enum class Topic {
   kBudget,       // a budget in other units, converted to slots
   kResuming,     // how many prompts an earlier run finished
   kInterrupted,  // where the finished prompts are kept
-  kWritten,      // a group of files, before the work goes on
+  kWritten,      // files that were written while there is more to do
 };
 
 /// What is being done, for a progress bar: "sweeping", in "layers". Made when the work begins: the first progress comes

@@ -9,7 +9,7 @@
 
 namespace evictlab::lab {
 
-/// How layers and heads attend, as tables; docs/analyses.md says what each column is.
+/// How layers and heads attend, as tables; docs/results.md lists the columns.
 struct ProfileTables {
   results::Table attention;      // a row per prompt, layer, query head
   results::Table layers;         // per prompt, layer

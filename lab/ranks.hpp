@@ -7,7 +7,7 @@ namespace evictlab::lab {
 /// core::install_interrupt_handler().
 ///
 /// The member functions that say "every rank" wait until every rank has called them, so all ranks call them in the
-/// same order. A rank that cannot go on must therefore not return past the others: it throws, as any use case does.
+/// same order. A rank that fails must therefore not return before the others: it throws, as any use case does.
 /// When the exception has passed this object and the process exits with the code that the exception stands for, the
 /// whole job is ended with that code and no rank is left waiting. What every rank would find wrong alike is best looked
 /// for by the first while the others wait (wait_for_first()), so that it is said once.

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <filesystem>
-#include <optional>
 #include <string>
 
 #include "lab/observer.hpp"
@@ -13,8 +12,8 @@ struct RecordOptions {
   std::filesystem::path model = {};
   PromptRequest prompts = {};
   runtime::TokenizeOptions tokenization = {};
-  runtime::RecordOptions record = {};  // its layers: see below
-  std::string layers = {};             // "0,4-7": those to record; empty: all
+  runtime::RecordOptions record = {};  // what of each layer; `layers` replaces its list of layers
+  std::string layers = {};             // "0,4-7": the layers to record; empty: all
 
   std::filesystem::path out = {};
   bool append = false;      // to an existing trace; prompts it holds are skipped

@@ -39,9 +39,9 @@ struct ValidateOutcome {
   std::vector<std::filesystem::path> files;  // written, validate.csv first
 };
 
-/// Runs the model with its KV cache physically compacted by every policy at every budget, and compares what comes out
-/// with what the replay of the same prompts predicts. Resumes what an interrupted validation finished. Throws
-/// core::InputError, core::Interrupted.
+/// Runs the model with its KV cache physically compacted by every policy at every budget, and compares its answers and
+/// next-token distributions with what the replay of the same prompts predicts. Resumes an interrupted validation.
+/// Throws core::InputError, core::Interrupted.
 ValidateOutcome validate(const ValidateOptions& options, Observer& observer);
 
 }  // namespace evictlab::lab

@@ -17,7 +17,7 @@ using results::Table;
 /// Which positions the window's queries of the first prompt attend to, a picture per layer ("attention_maps").
 std::vector<Figure> attention_map_figures(const Table& table) {
   if (table.rows() == 0) return {};
-  // One prompt: a mean over prompts would blur what it is that each of them looks for.
+  // One prompt: a mean over prompts would blur which positions the queries of each attend to.
   const RowView first(table, 0);
   const std::string shown = first.prompt();
   double bins = 1;

@@ -20,7 +20,7 @@ PathLike = str | os.PathLike[str] | Trace
 
 
 class Tables(dict):
-    """Result tables by name, as attributes too: `result.replay` is `result["replay"]`. docs/analyses.md says what they hold."""
+    """Result tables by name, as attributes too: `result.replay` is `result["replay"]`. docs/results.md lists their columns."""
 
     left_out: list[str]  # policies that could not be run, and why
     notes: list[str]  # what policies had to say
