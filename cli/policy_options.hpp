@@ -1,7 +1,5 @@
 #pragma once
 
-#include <string>
-
 #include "cli/options.hpp"
 #include "lab/policy_selection.hpp"
 

@@ -1,7 +1,6 @@
 #include "plots/figures.hpp"
 
 #include <algorithm>
-#include <iterator>
 
 namespace evictlab::plots {
 namespace {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <map>
-#include <optional>
 
 #include "plots/canvas.hpp"
 #include "plots/figures.hpp"

@@ -7,8 +7,6 @@
 #include <pybind11/stl/filesystem.h>
 
 #include <functional>
-#include <map>
-#include <memory>
 #include <string>
 #include <vector>
 

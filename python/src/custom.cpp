@@ -1,6 +1,6 @@
 #include <algorithm>
 #include <cmath>
-#include <optional>
+#include <memory>
 
 #include "binding.hpp"
 #include "core/error.hpp"

@@ -1,3 +1,5 @@
+#include <optional>
+
 #include "binding.hpp"
 #include "lab/advise.hpp"
 #include "lab/report.hpp"
