@@ -7,7 +7,6 @@
 #include "cli/options.hpp"
 #include "core/error.hpp"
 #include "lab/policy_sets.hpp"
-#include "lab/result_folder.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -58,7 +57,6 @@ int run_demo(const Arguments& arguments) {
     return words;
   };
   const std::string trace = (out / "trace.h5").string();
-  lab::ResultFolder::make_parent(trace);
   Arguments record = {"--model", model.string(), "--out",   trace,     "--tier",
                       "full",    "--dtype",      "float32", "--limit", limit};
   std::set<fs::path> files;

@@ -5,18 +5,15 @@
 #include <algorithm>
 #include <iostream>
 
+#include "cli/console.hpp"
 #include "cli/options.hpp"
 #include "core/error.hpp"
-#include "core/interrupt.hpp"
-#include "lab/result_folder.hpp"
+#include "lab/plot.hpp"
 #include "lab/result_tables.hpp"
-#include "plots/figures.hpp"
 #include "plots/terminal.hpp"
 
 namespace evictlab::cli {
 namespace {
-
-namespace fs = std::filesystem;
 
 /// Of the terminal that stdout is, within what a plot can use.
 int terminal_columns() {
@@ -38,6 +35,7 @@ int run_plot(const Arguments& arguments) {
   options.flag("force", "replace existing figures");
   if (!options.parse(arguments)) return 0;
 
+  Console console;
   if (options.has("terminal")) {
     const std::string text =
         plots::terminal_plots(lab::read_result_tables(options.path("results")), terminal_columns());
@@ -45,17 +43,9 @@ int run_plot(const Arguments& arguments) {
     std::cout << text;
     return 0;
   }
-  const fs::path directory = options.path("out");
-  const std::vector<plots::Figure> figures = plots::all_figures(lab::read_result_tables(options.path("results")));
-  if (figures.empty()) throw core::InputError("{}: its tables have no row to draw", options.text("results"));
-  const lab::ResultFolder folder(options.has("force"), command_line());
-  for (const plots::Figure& figure : figures) {
-    for (const fs::path& file : plots::files_of(figure, directory)) folder.plan(file);
-  }
-  for (const plots::Figure& figure : figures) {
-    core::throw_if_interrupted();
-    for (const fs::path& file : plots::draw(figure, directory)) std::cerr << fmt::format("wrote {}\n", file.string());
-  }
+  const lab::PlotOutcome outcome =
+      lab::plot({options.path("results"), options.path("out"), options.has("force")}, console);
+  for (const std::filesystem::path& file : outcome.files) std::cerr << fmt::format("wrote {}\n", file.string());
   return 0;
 }
 

@@ -1,6 +1,7 @@
 #include "core/file.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -106,17 +107,69 @@ std::string read_text(const std::filesystem::path& path) {
   }
 }
 
-void write_text(const std::filesystem::path& path, std::string_view content) {
-  std::filesystem::path temporary = path;
-  temporary += ".tmp";
+std::optional<FileIdentity> file_identity(const std::filesystem::path& path) {
+  struct stat info = {};
+  if (stat(path.c_str(), &info) != 0) return std::nullopt;
+  return FileIdentity{info.st_dev, info.st_ino};
+}
+
+MadeDirectories::~MadeDirectories() {
+  std::error_code ignored;  // the directory is not empty
+  for (auto it = made_.rbegin(); it != made_.rend(); ++it) std::filesystem::remove(*it, ignored);
+}
+
+void MadeDirectories::make(const std::filesystem::path& directory) {
+  std::filesystem::path path;
+  for (const std::filesystem::path& name : directory) {
+    path /= name;
+    std::error_code error;
+    // Step by step, not create_directories(): "new/.." makes new, and is then there.
+    if (std::filesystem::create_directory(path, error)) made_.push_back(path);
+    if (std::filesystem::is_directory(path)) continue;
+    throw InputError("{}: cannot make the directory {}: {}", directory.string(), path.string(),
+                     std::filesystem::exists(path) ? "a file has that name" : error.message());
+  }
+}
+
+DirectoryLock::~DirectoryLock() { release(); }
+
+void DirectoryLock::release() {
+  if (const int descriptor = std::exchange(descriptor_, -1); descriptor >= 0) close(descriptor);
+}
+
+bool DirectoryLock::try_lock(const std::filesystem::path& directory) {
+  release();  // a second lock of its own would keep out this one
+  const int descriptor = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) fail("open", directory, errno);
+  if (flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    close(descriptor);
+    return false;
+  }
+  descriptor_ = descriptor;
+  return true;
+}
+
+std::filesystem::path temporary_path(const std::filesystem::path& path) { return path.string() + ".tmp"; }
+
+void write_temporary(const std::filesystem::path& path, std::string_view content) {
+  const std::filesystem::path temporary = temporary_path(path);
   Descriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
   try {
     write_all(file.get(), content, temporary);
     sync_descriptor(file.get(), temporary);
     file.close_checked(temporary);
-    rename_durably(temporary, path);
   } catch (...) {
     unlink(temporary.c_str());
+    throw;
+  }
+}
+
+void write_text(const std::filesystem::path& path, std::string_view content) {
+  write_temporary(path, content);
+  try {
+    rename_durably(temporary_path(path), path);
+  } catch (...) {
+    unlink(temporary_path(path).c_str());
     throw;
   }
 }

@@ -1,10 +1,14 @@
 #pragma once
 
+#include <compare>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace evictlab::core {
 
@@ -31,8 +35,57 @@ class MappedFile {
 /// The whole of a text file. Throws InputError when it cannot be read.
 std::string read_text(const std::filesystem::path& path);
 
+/// Which file a path leads to, however it is spelled: the same for symbolic and hard links.
+struct FileIdentity {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+  auto operator<=>(const FileIdentity&) const = default;
+};
+
+/// Empty when `path` leads to no file.
+std::optional<FileIdentity> file_identity(const std::filesystem::path& path);
+
+/// Makes directories for files that may never come: those that are empty when it goes are removed again.
+class MadeDirectories {
+ public:
+  MadeDirectories() = default;
+  ~MadeDirectories();
+  MadeDirectories(const MadeDirectories&) = delete;
+  MadeDirectories& operator=(const MadeDirectories&) = delete;
+
+  /// Makes `directory` and those above it; "" is there already. Throws InputError.
+  void make(const std::filesystem::path& directory);
+
+ private:
+  std::vector<std::filesystem::path> made_;  // the outermost first
+};
+
+/// Keeps other processes out of a directory, until it goes or the process ends, however it ends.
+class DirectoryLock {
+ public:
+  DirectoryLock() = default;
+  ~DirectoryLock();
+  DirectoryLock(const DirectoryLock&) = delete;
+  DirectoryLock& operator=(const DirectoryLock&) = delete;
+
+  /// False when another process holds it. True on file systems that cannot lock, where nobody is kept out. Throws
+  /// InputError when the directory cannot be opened.
+  bool try_lock(const std::filesystem::path& directory);
+  void release();
+
+ private:
+  int descriptor_ = -1;
+};
+
+/// path.tmp, which write_temporary() writes.
+std::filesystem::path temporary_path(const std::filesystem::path& path);
+
+/// Writes all of `content` to temporary_path(path) and syncs it: rename_durably() puts it in place. Throws InputError
+/// when that fails, leaving no temporary file.
+void write_temporary(const std::filesystem::path& path, std::string_view content);
+
 /// Writes `path` so that it holds either its old content or all of `content`, whatever happens:
-/// writes path.tmp, syncs it, renames it. Throws InputError when that fails, leaving no path.tmp.
+/// write_temporary(), then rename_durably(). Throws InputError when that fails, leaving no temporary file.
 void write_text(const std::filesystem::path& path, std::string_view content);
 
 /// Flushes a file's (or directory's) data to the disk. Throws InputError.

@@ -273,7 +273,7 @@ std::string line_of_run(const CostedRun& run, const std::string& name, double fu
 
 AdviseOutcome advise(const AdviseOptions& options, Observer& observer) {
   const std::optional<sim::Budget> bytes = target_bytes(options);
-  const ResultFolder folder(options.force, options.command);
+  ResultFolder folder(options.force, options.command, Inputs().add(options.traces));
   if (options.out) folder.plan(*options.out);
   const std::unique_ptr<trace::Source> trace = trace::open_traces(options.traces);
   check_advisable(options, *trace);
@@ -285,8 +285,8 @@ AdviseOutcome advise(const AdviseOptions& options, Observer& observer) {
   }
   AdviseOutcome outcome = adviser.finish();
   if (options.out) {
-    ResultFolder::make_parent(*options.out);
-    core::write_text(*options.out, json_text(budgets_json(options, outcome), 1));
+    folder.write(*options.out, json_text(budgets_json(options, outcome), 1));
+    folder.commit();
   }
   return outcome;
 }

@@ -27,9 +27,9 @@ std::vector<fs::path> analysis_directories(const AnalyzeOptions& options) {
 }
 
 void write_analysis(const fs::path& trace_path, const trace::TraceReader& trace, const AnalysisTables& tables,
-                    const AnalysisSettings& settings, const fs::path& directory, const ResultFolder& folder) {
+                    const AnalysisSettings& settings, const fs::path& directory, ResultFolder& folder) {
   tables.each([&](const char* name, const results::Table& table) {
-    ResultFolder::write_table(analysis_path(directory, name), table);
+    folder.write_table(analysis_path(directory, name), table);
   });
   nlohmann::ordered_json details = {{"trace", trace_path.string()},
                                     {"model", trace.model().name},
@@ -69,16 +69,21 @@ AnalyzeOutcome analyze(const AnalyzeOptions& options, Observer& observer) {
     throw core::InputError("analyze: {} traces given; one is described, two are compared", options.traces.size());
   }
   sim::make_policies(options.settings.policies);  // a wrong name is found before any work
-  const ResultFolder folder(options.force, options.command);
+  ResultFolder folder(options.force, options.command, Inputs().add(options.traces));
   const std::vector<fs::path> directories = analysis_directories(options);
   const fs::path differences_path = options.out.value_or(fs::path()) / "differences.csv";
   for (const fs::path& directory : directories) {
+    folder.plan_manifest(analysis_path(directory, AnalysisTables::names().front()));
     for (const std::string& name : AnalysisTables::names()) folder.plan(analysis_path(directory, name));
   }
-  if (directories.size() == 2) folder.plan(differences_path);
+  if (directories.size() == 2) {
+    folder.plan_manifest(differences_path);
+    folder.plan(differences_path);
+  }
   for (const fs::path& path : options.traces) trace::TraceReader{path};  // both can be read, before any work
 
   AnalyzeOutcome outcome;
+  std::vector<std::string> written;
   for (const fs::path& path : options.traces) {
     const trace::TraceReader trace(path);
     const AnalysisTables& tables =
@@ -86,17 +91,19 @@ AnalyzeOutcome analyze(const AnalyzeOptions& options, Observer& observer) {
     if (!options.out) continue;
     const fs::path& directory = directories[outcome.recordings.size() - 1];
     write_analysis(path, trace, tables, options.settings, directory, folder);
-    observer.message(Topic::kWritten,
-                     fmt::format("{}.csv to {}", fmt::join(AnalysisTables::names(), ".csv, "), directory.string()));
+    written.push_back(fmt::format("{}.csv to {}", fmt::join(AnalysisTables::names(), ".csv, "), directory.string()));
   }
-  if (options.traces.size() == 1) return outcome;
-  outcome.differences = results::difference_table(outcome.recordings[0].tables.profile.layers,
-                                                  outcome.recordings[1].tables.profile.layers);
-  if (options.out) {
-    ResultFolder::write_table(differences_path, *outcome.differences);
-    folder.write_manifest(differences_path, {{"a", options.traces[0].string()}, {"b", options.traces[1].string()}});
-    observer.message(Topic::kWritten, differences_path.string());
+  if (options.traces.size() == 2) {
+    outcome.differences = results::difference_table(outcome.recordings[0].tables.profile.layers,
+                                                    outcome.recordings[1].tables.profile.layers);
+    if (options.out) {
+      folder.write_table(differences_path, *outcome.differences);
+      folder.write_manifest(differences_path, {{"a", options.traces[0].string()}, {"b", options.traces[1].string()}});
+      written.push_back(differences_path.string());
+    }
   }
+  folder.commit();
+  for (const std::string& files : written) observer.message(Topic::kWritten, files);
   return outcome;
 }
 

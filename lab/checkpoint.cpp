@@ -51,20 +51,33 @@ PromptCheckpoint::PromptCheckpoint(std::optional<fs::path> directory, std::strin
 
 void PromptCheckpoint::open(const nlohmann::ordered_json& settings, bool restart) {
   if (!directory_) return;
+  made_.make(*directory_);
+  if (!lock_.try_lock(*directory_)) {
+    throw core::InputError("{}: another {} is at work there; give another --out", directory_->string(), use_case_);
+  }
   const fs::path path = *directory_ / (use_case_ + ".json");
-  if (restart) remove();
   if (fs::exists(path)) {
     const std::string differs = differing_setting(parsed_part(path).root().value(), settings);
     if (differs.empty()) return;
-    throw core::InputError(
-        "{}: holds what a {} with other settings ({}) finished; give --force to start over, or another --out",
-        directory_->string(), use_case_, differs);
+    if (!restart) {
+      throw core::InputError(
+          "{}: holds what a {} with other settings ({}) finished; give --force to start over, or another --out",
+          directory_->string(), use_case_, differs);
+    }
   }
-  if (fs::exists(*directory_) && !fs::is_empty(*directory_)) {
+  if (restart) remove_files();
+  if (!fs::is_empty(*directory_)) {
     throw core::InputError("{}: holds what another command finished; give another --out", directory_->string());
   }
-  ResultFolder::make_parent(path);
   core::write_text(path, json_text(settings, 1));
+}
+
+void PromptCheckpoint::remove_files() const {
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(*directory_)) {
+    if (entry.path().extension() == ".json" || entry.path().extension() == ".tmp") fs::remove(entry.path(), error);
+    if (error) throw core::InputError("{}: cannot be removed: {}", entry.path().string(), error.message());
+  }
 }
 
 fs::path PromptCheckpoint::path_of(const std::string& prompt) const {
@@ -127,10 +140,11 @@ PromptCheckpoint::Merged PromptCheckpoint::merge(const std::vector<std::string>&
 
 void PromptCheckpoint::remove() {
   in_memory_.clear();
-  if (!directory_) return;
-  std::error_code error;
-  fs::remove_all(*directory_, error);
-  if (error) throw core::InputError("{}: cannot be removed: {}", directory_->string(), error.message());
+  if (!directory_ || !fs::exists(*directory_)) return;
+  remove_files();
+  std::error_code ignored;  // files of others stay
+  fs::remove(*directory_, ignored);
+  lock_.release();
 }
 
 }  // namespace evictlab::lab

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/file.hpp"
 #include "results/table.hpp"
 #include "sim/replay/replay.hpp"
 
@@ -22,8 +23,9 @@ class PromptCheckpoint {
 
   PromptCheckpoint(std::optional<std::filesystem::path> directory, std::string use_case);
 
-  /// Begins, or resumes a run of the same settings; `restart` removes the parts of an earlier run first. Throws
-  /// core::InputError when the directory holds the parts of another use case or of other settings.
+  /// Begins, or resumes where `settings` are those of what is there; `restart` forgets what others left there. Throws
+  /// core::InputError when the parts of another use case or of other settings are in the way, or when another process
+  /// is at work there.
   void open(const nlohmann::ordered_json& settings, bool restart);
 
   /// Throws core::InputError when the part is there and damaged.
@@ -54,6 +56,10 @@ class PromptCheckpoint {
   std::filesystem::path path_of(const std::string& prompt) const;
   Merged read_part(const std::string& prompt) const;
 
+  void remove_files() const;
+
+  core::MadeDirectories made_;
+  core::DirectoryLock lock_;
   std::optional<std::filesystem::path> directory_;
   std::string use_case_;
   std::map<std::string, Merged> in_memory_;  // by prompt

@@ -8,6 +8,7 @@
 
 #include "core/error.hpp"
 #include "core/interrupt.hpp"
+#include "lab/inputs.hpp"
 #include "trace/imports/attention_arrays.hpp"
 #include "trace/imports/imported_layer.hpp"
 #include "trace/io/writer.hpp"
@@ -165,6 +166,7 @@ ImportOutcome import_attention(const ImportOptions& options, Observer& observer)
     throw core::InputError("import: --append keeps the trace and --force replaces it; give one of them");
   }
   if (options.files.empty()) throw core::InputError("import: no file with attention to import");
+  Inputs().add(options.files).refuse_early(options.out);
   const std::vector<Import> imports = open_imports(options);
   const trace::ModelInfo model = imported_model(options, imports.front().arrays);
   trace::TraceWriter writer(

@@ -26,6 +26,10 @@ const runtime::TextTokenizer& ModelTokenizer::get() const {
   return *tokenizer_;
 }
 
+Inputs prompt_inputs(const PromptRequest& request) {
+  return Inputs().add(request.files).add(request.texts).add(request.haystacks).add(request.form);
+}
+
 std::vector<runtime::Prompt> gather_prompts(const PromptRequest& request, const ModelTokenizer& tokenizer) {
   if (request.files.empty() && request.texts.empty() && request.haystacks.empty()) {
     throw core::InputError("give prompts with --prompts FILE.jsonl, --text FILE or --needle FILE");

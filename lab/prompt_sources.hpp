@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "lab/inputs.hpp"
 #include "runtime/prompts/needle.hpp"
 #include "runtime/prompts/prompts.hpp"
 #include "runtime/recorder.hpp"
@@ -34,6 +35,9 @@ struct PromptRequest {
   std::optional<std::filesystem::path> form = {};     // a template, instead of a benchmark's own prompts
   std::size_t limit = 0;                              // of the prompts of each file, the first so many; 0 = all
 };
+
+/// The files that hold the prompts.
+Inputs prompt_inputs(const PromptRequest& request);
 
 /// The prompts, ids all different. Throws core::InputError when there are none.
 std::vector<runtime::Prompt> gather_prompts(const PromptRequest& request, const ModelTokenizer& tokenizer);

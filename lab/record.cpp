@@ -73,6 +73,7 @@ RecordOutcome record(const RecordOptions& options, Observer& observer) {
   if (options.append && options.force) {
     throw core::InputError("record: --append keeps the trace and --force replaces it; give one of them");
   }
+  if (!options.dry_run) prompt_inputs(options.prompts).add_model(options.model).refuse_early(options.out);
   runtime::RecordOptions record = options.record;
   const ModelTokenizer tokenizer(options.model);
   const std::vector<runtime::Prompt> prompts = gather_prompts(options.prompts, tokenizer);

@@ -27,37 +27,17 @@ struct ReplayFiles {
   std::vector<fs::path> tables;  // as the outcome lists them
   std::optional<fs::path> kept;
 
-  ReplayFiles(const ReplayOptions& options, const ResultFolder& folder) {
+  ReplayFiles(const ReplayOptions& options, ResultFolder& folder) {
     if (options.out) {
+      folder.plan_manifest(*options.out);
       ReplayOutcome planned;
       planned.has_headroom = options.headroom;
       if (!options.constraints.empty()) planned.constraint_costs.emplace();
       planned.each([&](const std::string& name, const results::Table&) {
         tables.push_back(folder.plan(name == "replay" ? *options.out : options.out->parent_path() / (name + ".csv")));
       });
-      folder.plan(ResultFolder::manifest_path(*options.out));
     }
     if (options.kept) kept = folder.plan(*options.kept);
-    refuse_collisions(options);
-  }
-
- private:
-  void refuse_collisions(const ReplayOptions& options) const {
-    std::vector<fs::path> all = tables;
-    if (options.out) all.push_back(ResultFolder::manifest_path(*options.out));
-    if (kept) all.push_back(*kept);
-    std::set<fs::path> different;
-    for (const fs::path& path : all) {
-      if (!different.insert(fs::absolute(path).lexically_normal()).second) {
-        throw core::InputError(
-            "replay: {} would be written twice; its companions (budgets.csv, ...) go beside the table", path.string());
-      }
-      for (const fs::path& trace : options.traces) {
-        std::error_code ignored;
-        if (!fs::equivalent(path, trace, ignored)) continue;
-        throw core::InputError("replay: {} is the trace that is replayed; write somewhere else", path.string());
-      }
-    }
   }
 };
 
@@ -219,10 +199,10 @@ sim::ReplayResult replay_plans(const trace::Source& trace, const std::vector<Rep
   return result;
 }
 
-void write_tables(const ReplayFiles& files, const ReplayOutcome& outcome) {
+void write_tables(const ReplayFiles& files, const ReplayOutcome& outcome, ResultFolder& folder) {
   if (files.tables.empty()) return;
   auto path = files.tables.begin();
-  outcome.each([&](const char*, const results::Table& table) { ResultFolder::write_table(*path++, table); });
+  outcome.each([&](const char*, const results::Table& table) { folder.write_table(*path++, table); });
 }
 
 nlohmann::ordered_json replay_details(const ReplayOptions& options, const trace::Source& trace,
@@ -246,7 +226,8 @@ nlohmann::ordered_json replay_details(const ReplayOptions& options, const trace:
 }  // namespace
 
 ReplayOutcome replay(const ReplayOptions& options, Observer& observer) {
-  const ResultFolder folder(options.force, options.command);
+  ResultFolder folder(options.force, options.command,
+                      Inputs().add(options.traces).add(options.scores).add(options.budget_file).add(options.judged));
   const ReplayFiles files(options, folder);
   const std::unique_ptr<trace::Source> trace = trace::open_traces(options.traces);
   std::vector<results::ConstrainedPair> pairs;
@@ -257,7 +238,6 @@ ReplayOutcome replay(const ReplayOptions& options, Observer& observer) {
   sim::KeptOverlap kept_overlap(all_budgets(plans), trace->model().query_heads, options.judged.has_value());
   std::unique_ptr<trace::RetentionWriter> kept;
   if (files.kept) {
-    ResultFolder::make_parent(*files.kept);
     kept = std::make_unique<trace::RetentionWriter>(*files.kept, options.command, options.force);
   }
   sim::ReplayOptions replay_options;
@@ -279,9 +259,10 @@ ReplayOutcome replay(const ReplayOptions& options, Observer& observer) {
   if (!options.constraints.empty()) {
     outcome.constraint_costs = results::constraint_costs(outcome.tables.replay, pairs);
   }
-  write_tables(files, outcome);
+  write_tables(files, outcome, folder);
   if (options.out) folder.write_manifest(*options.out, replay_details(options, *trace, plans));
   if (kept) kept->finish();
+  folder.commit();
   return outcome;
 }
 

@@ -161,9 +161,10 @@ void add_look(const trace::TraceReader& trace, const ReportOptions& options, plo
 }
 
 /// Reads the tables, and the trace that their manifests name.
-std::optional<fs::path> add_result_tables(const fs::path& results, plots::ReportContent& content) {
+std::optional<fs::path> add_result_tables(const fs::path& results, plots::ReportContent& content, Observer& observer) {
   std::optional<fs::path> recording;
   content.tables = read_result_tables(results);
+  report_unlisted(result_table_files(results), observer);
   read_manifests(fs::is_directory(results) ? results : results.parent_path(), content, recording);
   if (recording && fs::exists(*recording)) return recording;
   content.no_look = recording ? fmt::format("The trace {} is not there any more.", recording->string())
@@ -174,12 +175,15 @@ std::optional<fs::path> add_result_tables(const fs::path& results, plots::Report
 }  // namespace
 
 ReportOutcome report(const ReportOptions& options, Observer& observer) {
-  const fs::path page = ResultFolder(options.force, options.command).plan(options.page);
   if (!fs::exists(options.results)) throw core::InputError("{}: no such file or directory", options.results.string());
   plots::ReportContent content{.title = "KV-cache eviction report"};
   const bool has_tables = holds_tables(options.results);
   const std::optional<fs::path> recording =
-      has_tables ? add_result_tables(options.results, content) : std::optional(options.results);
+      has_tables ? add_result_tables(options.results, content, observer) : std::optional(options.results);
+  Inputs inputs = has_tables ? Inputs().add(result_table_files(options.results)) : Inputs();
+  if (options.model) inputs.add_model(*options.model);
+  ResultFolder folder(options.force, options.command, inputs.add(recording));
+  folder.plan(options.page);
   if (recording) {
     const trace::TraceReader trace(*recording);
     content.facts.clear();
@@ -194,9 +198,9 @@ ReportOutcome report(const ReportOptions& options, Observer& observer) {
     core::throw_if_interrupted();
     content.drawings.push_back({figure.section, figure.name, plots::draw_svg(figure)});
   }
-  ResultFolder::make_parent(page);
-  core::write_text(page, plots::report_page(content));
-  return {page, fs::file_size(page)};
+  folder.write(options.page, plots::report_page(content));
+  folder.commit();
+  return {options.page, fs::file_size(options.page)};
 }
 
 }  // namespace evictlab::lab

@@ -110,21 +110,20 @@ nlohmann::ordered_json sweep_settings(const trace::Source& trace, const SweepPla
 struct SweepFiles {
   fs::path replay, summary, headroom, budgets, trajectory, tuning;
 
-  SweepFiles(const fs::path& out, const SweepOptions& options, const ResultFolder& folder)
+  SweepFiles(const fs::path& out, const SweepOptions& options, ResultFolder& folder)
       : replay(out / "replay.csv"),
         summary(out / "summary.csv"),
         headroom(out / "headroom.csv"),
         budgets(out / "budgets.csv"),
         trajectory(out / "trajectory.csv"),
         tuning(out / "tune.csv") {
-    ResultFolder::plan_directory(out);
+    folder.plan_manifest(replay);
     folder.plan(replay);
     folder.plan(summary);
     if (options.headroom) folder.plan(headroom);
     if (options.layers) folder.plan(budgets);
     if (options.layers) folder.plan(trajectory);
     if (options.tune) folder.plan(tuning);
-    folder.plan(ResultFolder::manifest_path(replay));
   }
 };
 
@@ -186,25 +185,20 @@ SweepOutcome sweep_outcome(const SweepPlan& plan, results::Table replay, PromptC
   return outcome;
 }
 
-/// Writes the tables; replay.csv last: with it the sweep is done.
-void write_sweep(const SweepFiles& files, const ResultFolder& folder, const SweepOptions& options,
-                 PromptCheckpoint::Merged& merged, nlohmann::ordered_json details, SweepOutcome& outcome) {
-  ResultFolder::make_parent(files.replay);
-  outcome.files = {files.replay, files.summary};
-  const auto write_merged = [&](const char* table, const fs::path& path) {
-    core::write_text(path, merged.tables[table]);
+void write_sweep(const SweepFiles& files, ResultFolder& folder, const SweepOptions& options,
+                 PromptCheckpoint::Merged& merged, const nlohmann::ordered_json& details, SweepOutcome& outcome) {
+  const auto write = [&](const fs::path& path, std::string_view csv) {
+    folder.write(path, csv);
     outcome.files.push_back(path);
   };
-  if (!merged.tables["headroom"].empty()) write_merged("headroom", files.headroom);
-  if (options.layers) write_merged("budgets", files.budgets);
-  if (options.layers) write_merged("trajectory", files.trajectory);
-  ResultFolder::write_table(files.summary, outcome.summary);
-  if (outcome.tuning) {
-    ResultFolder::write_table(files.tuning, *outcome.tuning);
-    outcome.files.push_back(files.tuning);
-  }
+  write(files.replay, merged.tables["replay"]);
+  write(files.summary, outcome.summary.to_csv());
+  if (!merged.tables["headroom"].empty()) write(files.headroom, merged.tables["headroom"]);
+  if (options.layers) write(files.budgets, merged.tables["budgets"]);
+  if (options.layers) write(files.trajectory, merged.tables["trajectory"]);
+  if (outcome.tuning) write(files.tuning, outcome.tuning->to_csv());
   folder.write_manifest(files.replay, details);
-  core::write_text(files.replay, merged.tables["replay"]);
+  folder.commit();
 }
 
 }  // namespace
@@ -212,7 +206,7 @@ void write_sweep(const SweepFiles& files, const ResultFolder& folder, const Swee
 SweepOutcome sweep(const SweepOptions& options, Observer& observer) {
   Ranks alone = Ranks::alone();
   Ranks& ranks = options.ranks != nullptr ? *options.ranks : alone;
-  const ResultFolder folder(options.force, options.command);
+  ResultFolder folder(options.force, options.command, Inputs().add(options.traces));
   std::optional<SweepFiles> files;
   if (options.out) files.emplace(*options.out, options, folder);
   const std::unique_ptr<trace::Source> trace = trace::open_traces(options.traces);

@@ -101,7 +101,7 @@ nlohmann::ordered_json validation_settings(const ValidationPlan& plan,
 struct ValidateFiles {
   fs::path validate, outcomes, calibration, predictions, disagreements, replay, spans, needles;
 
-  ValidateFiles(const ValidateOptions& options, const ResultFolder& folder)
+  ValidateFiles(const ValidateOptions& options, ResultFolder& folder)
       : validate(options.out / "validate.csv"),
         outcomes(options.out / "outcomes.csv"),
         calibration(options.out / "calibration.csv"),
@@ -110,12 +110,11 @@ struct ValidateFiles {
         replay(options.out / "replay.csv"),
         spans(options.out / "spans.csv"),
         needles(options.out / "needles.csv") {
-    ResultFolder::plan_directory(options.out);
+    folder.plan_manifest(validate);
     for (const fs::path& path : {validate, outcomes, calibration, predictions, disagreements}) folder.plan(path);
     if (!options.replay) {
       for (const fs::path& path : {replay, spans, needles}) folder.plan(path);
     }
-    folder.plan(ResultFolder::manifest_path(validate));
   }
 };
 
@@ -154,28 +153,28 @@ void report_infeasible_live(const results::Table& validate, Observer& observer) 
   }
 }
 
-/// Writes the tables of the finished prompts; validate.csv last: with it the validation is done.
-void write_validation(const ValidateOptions& options, const ResultFolder& folder, const ValidateFiles& files,
+void write_validation(const ValidateOptions& options, ResultFolder& folder, const ValidateFiles& files,
                       PromptCheckpoint::Merged& merged, const nlohmann::ordered_json& details,
                       ValidateOutcome& outcome) {
-  ResultFolder::make_parent(files.validate);
-  outcome.files = {files.validate, files.outcomes, files.calibration, files.predictions, files.disagreements};
+  const auto write = [&](const fs::path& path, std::string_view csv) {
+    folder.write(path, csv);
+    outcome.files.push_back(path);
+  };
+  write(files.validate, merged.tables["validate"]);
+  write(files.outcomes, outcome.outcomes.to_csv());
+  write(files.calibration, outcome.calibration.measures.to_csv());
+  write(files.predictions, outcome.calibration.predictions.to_csv());
+  write(files.disagreements, outcome.calibration.disagreements.to_csv());
   if (!options.replay) {
-    core::write_text(files.replay, merged.tables["replay"]);
-    outcome.files.push_back(files.replay);
+    write(files.replay, merged.tables["replay"]);
+    if (!merged.tables["spans"].empty()) {
+      const results::Table spans = results::Table::from_csv(merged.tables["spans"], files.spans.string());
+      write(files.spans, merged.tables["spans"]);
+      write(files.needles, results::needle_grid(outcome.validate, spans).to_csv());
+    }
   }
-  if (!options.replay && !merged.tables["spans"].empty()) {
-    core::write_text(files.spans, merged.tables["spans"]);
-    const results::Table spans = results::Table::from_csv(merged.tables["spans"], files.spans.string());
-    ResultFolder::write_table(files.needles, results::needle_grid(outcome.validate, spans));
-    outcome.files.insert(outcome.files.end(), {files.spans, files.needles});
-  }
-  ResultFolder::write_table(files.outcomes, outcome.outcomes);
-  ResultFolder::write_table(files.calibration, outcome.calibration.measures);
-  ResultFolder::write_table(files.predictions, outcome.calibration.predictions);
-  ResultFolder::write_table(files.disagreements, outcome.calibration.disagreements);
   folder.write_manifest(files.validate, details);
-  core::write_text(files.validate, merged.tables["validate"]);
+  folder.commit();
 }
 
 }  // namespace
@@ -183,7 +182,8 @@ void write_validation(const ValidateOptions& options, const ResultFolder& folder
 ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
   Ranks alone = Ranks::alone();
   Ranks& ranks = options.ranks != nullptr ? *options.ranks : alone;
-  const ResultFolder folder(options.force, options.command);
+  ResultFolder folder(options.force, options.command,
+                      prompt_inputs(options.prompts).add_model(options.model).add(options.replay));
   const ValidateFiles files(options, folder);
   runtime::RecordOptions record;
   record.tier = trace::Tier::kFull;

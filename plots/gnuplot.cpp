@@ -4,6 +4,7 @@
 #include <gnuplot-iostream.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <regex>
@@ -121,6 +122,19 @@ std::string drawn_on(const Figure& figure, std::string_view terminal, const std:
       terminal, size, font, gnuplot_string(path.string()), figure.script);
 }
 
+/// What gnuplot drew; it does not notice itself when a disk is full.
+std::string whole_image(const ScratchDirectory& scratch, const std::string& file, const std::string& name) {
+  std::string image = read_if_there(scratch / file);
+  if (image.empty()) throw std::runtime_error(fmt::format("gnuplot left {} empty", name));
+  const std::string_view end = name.ends_with(".png") ? "IEND" : name.ends_with(".pdf") ? "%%EOF" : "</svg>";
+  constexpr std::size_t kTail = 64;
+  if (image.find(end, image.size() - std::min(image.size(), kTail)) == std::string::npos) {
+    throw PlotError("{}: gnuplot could not write all of it to {}: is there room?", name,
+                    fs::temp_directory_path().string());
+  }
+  return image;
+}
+
 std::string drawn_as_svg(const Figure& figure, const fs::path& path) {
   return drawn_on(figure, "svg standalone", fmt::format("{},{}", figure.width, figure.height), "DejaVu Sans,18", path);
 }
@@ -138,31 +152,24 @@ std::string program(const Figure& figure, const fs::path& stem) {
          drawn_as_svg(figure, path(".svg")) + drawn_on(figure, "pdfcairo", inches, "DejaVu Sans,13.5", path(".pdf"));
 }
 
-std::vector<fs::path> files_of(const Figure& figure, const fs::path& directory) {
-  return {directory / (figure.name + ".png"), directory / (figure.name + ".svg"), directory / (figure.name + ".pdf")};
+std::vector<std::string> files_of(const Figure& figure) {
+  return {figure.name + ".png", figure.name + ".svg", figure.name + ".pdf"};
 }
 
-std::vector<fs::path> draw(const Figure& figure, const fs::path& directory) {
+std::vector<std::string> draw(const Figure& figure) {
   const ScratchDirectory scratch;
   run(program(figure, scratch / "figure"), "figure " + figure.name, scratch);
-  std::error_code error;
-  fs::create_directories(directory, error);
-  if (error) throw PlotError("{}: cannot make this directory: {}", directory.string(), error.message());
-  std::vector<fs::path> made = files_of(figure, directory);
-  for (const fs::path& path : made) {
-    const std::string image = read_if_there(scratch / ("figure" + path.extension().string()));
-    if (image.empty()) throw std::runtime_error(fmt::format("gnuplot left {} empty", path.filename().string()));
-    core::write_text(path, image);
+  std::vector<std::string> images;
+  for (const std::string& name : files_of(figure)) {
+    images.push_back(whole_image(scratch, "figure" + fs::path(name).extension().string(), name));
   }
-  return made;
+  return images;
 }
 
 std::string draw_svg(const Figure& figure) {
   const ScratchDirectory scratch;
   run(kBegin + drawn_as_svg(figure, scratch / "figure.svg"), "figure " + figure.name, scratch);
-  std::string svg = read_if_there(scratch / "figure.svg");
-  if (svg.empty()) throw std::runtime_error(fmt::format("gnuplot left {}.svg empty", figure.name));
-  return svg;
+  return whole_image(scratch, "figure.svg", figure.name + ".svg");
 }
 
 std::string draw_text(const std::string& script, int columns, int lines) {

@@ -30,13 +30,12 @@ std::string gnuplot_string(std::string_view text);
 /// The whole program for one figure: draws it as `stem`.png, .svg and .pdf.
 std::string program(const Figure& figure, const std::filesystem::path& stem);
 
-/// The files draw() makes: DIRECTORY/<name>.png, .svg and .pdf.
-std::vector<std::filesystem::path> files_of(const Figure& figure, const std::filesystem::path& directory);
+/// The names of the files that hold a figure: <name>.png, .svg and .pdf.
+std::vector<std::string> files_of(const Figure& figure);
 
-/// Draws files_of(), each whole or not at all, making the directory if need be, and returns them. Throws PlotError when
-/// gnuplot cannot be run, std::runtime_error with gnuplot's own words when it objects to the script (which it
-/// does not stop at by itself) or leaves a file empty.
-std::vector<std::filesystem::path> draw(const Figure& figure, const std::filesystem::path& directory);
+/// Draws a figure: the contents of files_of(). Throws PlotError when gnuplot cannot be run, std::runtime_error with
+/// gnuplot's own words when it objects to the script (which it does not stop at by itself) or leaves a file empty.
+std::vector<std::string> draw(const Figure& figure);
 
 /// Draws it as SVG alone, and returns that. Throws like draw().
 std::string draw_svg(const Figure& figure);

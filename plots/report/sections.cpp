@@ -26,8 +26,8 @@ std::string percentage_points(const results::Interval& value) {
                      percent(value.high, 1));
 }
 
-/// "2.3 points (95 % interval ...) below the ceiling oracle". A policy that gives some heads more than others can be
-/// above an oracle that gives all heads the same.
+/// "2.3 points (95 % interval ...) below the ceiling oracle". A policy that gives some layers or
+/// heads more than others can be above an oracle that gives all the same.
 std::string distance_to_ceiling(const results::BudgetAnswer& answer) {
   const results::Interval& below = answer.below_ceiling;
   if (below.mean >= 0) return fmt::format("{} below the ceiling {}", percentage_points(below), answer.ceiling);

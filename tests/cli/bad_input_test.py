@@ -267,8 +267,8 @@ def test_a_device_is_no_place_for_a_trace(refused, model, prompts):
 def test_results_cannot_replace_the_trace_or_one_another(refused, small_trace, tmp_path):
     copy = shutil.copy(small_trace, tmp_path / "t.h5")
     replay = ("replay", copy, "--policy", "full", "--budget", 64, "--force")
-    refused(*replay, "--out", copy, saying="is the trace")
-    refused(*replay, "--out", tmp_path / "r.csv", "--kept", copy, saying="is the trace")
+    refused(*replay, "--out", copy, saying="that is read here")
+    refused(*replay, "--out", tmp_path / "r.csv", "--kept", copy, saying="that is read here")
     refused(*replay, "--out", tmp_path / "r.csv", "--kept", tmp_path / "r.csv", saying="written twice")
     refused(*replay, "--out", tmp_path / "budgets.csv", saying="written twice")
 

@@ -92,16 +92,6 @@ def test_without_room_finished_prompts_survive_and_the_same_command_goes_on(evic
     assert done.code == 0 and "recorded 2 of 2 prompts (1 were there already)" in done.err
 
 
-@pytest.mark.parametrize("command", ["replay", "analyze", "report"])
-def test_without_room_no_result_is_half_written(small_trace, tmp_path, command):
-    out = tmp_path / {"replay": "replay.csv", "analyze": "tables", "report": "report.html"}[command]
-    policies = ("--policy", "snapkv,h2o", "--budget", 64) if command != "analyze" else ()
-    done = with_files_of_at_most(500, command, small_trace, *policies, "--out", out)
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.splitlines()[-1].startswith("evictlab: ") and "File too large" in done.stderr.splitlines()[-1]
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-
-
 def test_a_place_that_cannot_be_written_to_is_named(model):
     """Root could write there, so as somebody else."""
     other = ["setpriv", "--reuid=65534", "--clear-groups"] if os.geteuid() == 0 else []

@@ -39,9 +39,12 @@ TEST(Checkpoint, MergesPromptsInTheirOrderAndAddsUpNotes) {
 
 TEST(Checkpoint, ResumesWithTheSameSettingsAndRefusesOthers) {
   const testing::TemporaryDirectory directory;
-  PromptCheckpoint first(directory.path(), "sweep");
-  first.open({{"budgets", "64"}}, false);
-  write_part(first, "a", 1);
+  {
+    PromptCheckpoint first(directory.path(), "sweep");
+    first.open({{"budgets", "64"}}, false);
+    write_part(first, "a", 1);
+    EXPECT_THROW(PromptCheckpoint(directory.path(), "sweep").open({{"budgets", "64"}}, false), core::InputError);
+  }
   PromptCheckpoint again(directory.path(), "sweep");
   again.open({{"budgets", "64"}}, false);
   EXPECT_TRUE(again.contains("a"));

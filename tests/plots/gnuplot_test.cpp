@@ -13,6 +13,7 @@
 namespace evictlab::plots {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
@@ -37,48 +38,41 @@ void write_fake_gnuplot(const std::filesystem::path& path, const std::string& bo
 }
 
 template <typename Exception>
-std::string message_of(const Figure& drawn, const std::filesystem::path& directory) {
+std::string message_of(const Figure& drawn) {
   try {
-    draw(drawn, directory);
+    draw(drawn);
   } catch (const Exception& error) {
     return error.what();
   }
   return "no such exception";
 }
 
-TEST(Gnuplot, DrawsPngSvgAndPdfIntoANewDirectoryWithAnyName) {
-  const testing::TemporaryDirectory directory;
-  const auto files = draw(figure("plot x notitle\n"), directory / "it's $new\"");
-  ASSERT_EQ(files.size(), 3U);
-  EXPECT_THAT(core::read_text(files[0]), StartsWith("\x89PNG\r\n"));
-  EXPECT_THAT(core::read_text(files[1]), HasSubstr("</svg>"));
-  EXPECT_THAT(core::read_text(files[2]), StartsWith("%PDF-"));
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory / "it's $new\""), {}), 3);
+TEST(Gnuplot, DrawsPngSvgAndPdf) {
+  const auto images = draw(figure("plot x notitle\n"));
+  ASSERT_EQ(images.size(), 3U);
+  EXPECT_THAT(images[0], StartsWith("\x89PNG\r\n"));
+  EXPECT_THAT(images[1], HasSubstr("</svg>"));
+  EXPECT_THAT(images[2], StartsWith("%PDF-"));
+  EXPECT_THAT(files_of(figure("")), ElementsAre("figure.png", "figure.svg", "figure.pdf"));
 }
 
 TEST(Gnuplot, TextsStandForThemselves) {
   EXPECT_EQ(gnuplot_string("it's \\n {a_b}"), "'it''s \\n {a_b}'");
   EXPECT_EQ(gnuplot_string("a\nb"), "'a b'");
-  const testing::TemporaryDirectory directory;
-  const auto files =
-      draw(figure("set title " + gnuplot_string("it's `x` a_b @y <&") + "\nplot x notitle\n"), directory.path());
-  EXPECT_THAT(core::read_text(files[1]), HasSubstr("it's `x` a_b @y &lt;&amp;"));
+  const auto images = draw(figure("set title " + gnuplot_string("it's `x` a_b @y <&") + "\nplot x notitle\n"));
+  EXPECT_THAT(images[1], HasSubstr("it's `x` a_b @y &lt;&amp;"));
 }
 
 TEST(Gnuplot, ABadLineIsAnErrorThoughGnuplotGoesOn) {
-  const testing::TemporaryDirectory directory;
-  EXPECT_THAT(message_of<std::runtime_error>(figure("set nonsense 3\nplot x notitle\n"), directory.path()),
-              HasSubstr("line "));
-  EXPECT_TRUE(std::filesystem::is_empty(directory.path()));
+  EXPECT_THAT(message_of<std::runtime_error>(figure("set nonsense 3\nplot x notitle\n")), HasSubstr("line "));
 }
 
 TEST(Gnuplot, MissingGnuplotIsSaidInOneLine) {
   const testing::TemporaryDirectory directory;
   const PathGuard guard(directory.path().string());
-  const std::string message = message_of<PlotError>(figure("plot x\n"), directory / "out");
+  const std::string message = message_of<PlotError>(figure("plot x\n"));
   EXPECT_THAT(message, HasSubstr("gnuplot was not found"));
   EXPECT_EQ(message.find('\n'), std::string::npos);
-  EXPECT_FALSE(std::filesystem::exists(directory / "out"));
 }
 
 TEST(Gnuplot, OneThatDiesWithoutReadingDoesNotTakeTheProgramWithIt) {
@@ -86,7 +80,7 @@ TEST(Gnuplot, OneThatDiesWithoutReadingDoesNotTakeTheProgramWithIt) {
   write_fake_gnuplot(directory / "gnuplot", "echo 'no display' >&2; exit 3\n");
   const PathGuard guard(directory.path().string());
   const std::string large(1 << 20, '#');  // more than a pipe holds
-  const std::string message = message_of<std::runtime_error>(figure(large + "\n"), directory / "out");
+  const std::string message = message_of<std::runtime_error>(figure(large + "\n"));
   EXPECT_THAT(message, HasSubstr("no display"));
 }
 
@@ -95,7 +89,7 @@ TEST(Gnuplot, OneThatDrawsNothingIsAnError) {
   // Reports the end of the script, but leaves no figure.
   write_fake_gnuplot(directory / "gnuplot", "file=$(sed -n \"s/^set print '\\(.*\\)'/\\1/p\"); echo end >\"$file\"\n");
   const PathGuard guard(directory.path().string() + ":" + std::getenv("PATH"));
-  EXPECT_THAT(message_of<std::runtime_error>(figure("plot x\n"), directory / "out"), HasSubstr("empty"));
+  EXPECT_THAT(message_of<std::runtime_error>(figure("plot x\n")), HasSubstr("empty"));
 }
 
 TEST(Gnuplot, AcceptsEveryFigureOfSmallAndLargeResults) {
@@ -158,7 +152,6 @@ TEST(Gnuplot, AcceptsEveryFigureOfSmallAndLargeResults) {
       {"prompt", "policy", "parameters", "other_policy", "other_parameters", "budget_requested", "overlap"});
   kept_overlap.add_row({std::string("a"), std::string("random"), std::monostate{}, std::string("snap'kv_{x}"),
                         std::monostate{}, std::int64_t{64}, 0.5});
-  const testing::TemporaryDirectory directory;
   const ResultTables tables = {{"replay", replay},
                                {"budgets", budgets},
                                {"positions", positions},
@@ -174,7 +167,7 @@ TEST(Gnuplot, AcceptsEveryFigureOfSmallAndLargeResults) {
                                {"differences", differences}};
   const auto figures = all_figures(tables);
   ASSERT_EQ(figures.size(), 22U);
-  for (const Figure& one : figures) EXPECT_EQ(draw(one, directory.path()).size(), 3U) << one.name;
+  for (const Figure& one : figures) EXPECT_EQ(draw(one).size(), 3U) << one.name;
 }
 
 }  // namespace

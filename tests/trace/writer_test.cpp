@@ -394,7 +394,7 @@ TEST(TraceWriter, APlaceThatCannotBeWrittenIsOneClearLine) {
   const testing::TemporaryDirectory directory;
   std::ofstream(directory / "file") << "taken";
   EXPECT_THAT([&] { TraceWriter(to(directory / "file/t.h5"), sample_model()); },
-              ThrowsMessage<TraceError>(HasSubstr("cannot create the directory: Not a directory")));
+              ThrowsMessage<core::InputError>(HasSubstr("a file has that name")));
   fs::create_directory(directory / "taken");
   EXPECT_THAT([&] { TraceWriter(to(directory / "taken"), sample_model()); },
               ThrowsMessage<TraceError>(HasSubstr("is a directory")));

@@ -1,14 +1,7 @@
 #include "trace/io/parts_directory.hpp"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-
-#include "trace/model.hpp"
+#include <string>
 
 namespace evictlab::trace {
 
@@ -28,21 +21,23 @@ std::vector<fs::path> list_parts(const fs::path& directory) {
 void remove_unfinished(const fs::path& directory) {
   std::vector<fs::path> unfinished;
   for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
-    if (entry.path().extension() == ".tmp") unfinished.push_back(entry.path());
+    if (entry.path().filename().string().ends_with(".h5.tmp")) unfinished.push_back(entry.path());
   }
   for (const fs::path& path : unfinished) fs::remove(path);
 }
 
-PartsLock::PartsLock(const fs::path& directory)
-    : descriptor_(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-  if (descriptor_ < 0) throw TraceError("{}: {}", directory.string(), std::strerror(errno));
-  // File systems that cannot lock answer with another error: then nobody is kept out.
-  if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-    ::close(descriptor_);
-    throw TraceError("{}: another recording is writing there", directory.string());
+void remove_parts(const fs::path& directory) {
+  std::error_code ignored;
+  std::vector<fs::path> own = {directory / kModelPart};
+  try {
+    remove_unfinished(directory);
+    const std::vector<fs::path> parts = list_parts(directory);
+    own.insert(own.end(), parts.begin(), parts.end());
+  } catch (const fs::filesystem_error&) {
+    return;
   }
+  for (const fs::path& path : own) fs::remove(path, ignored);
+  fs::remove(directory, ignored);  // not when it holds files of others
 }
-
-PartsLock::~PartsLock() { ::close(descriptor_); }
 
 }  // namespace evictlab::trace

@@ -17,21 +17,10 @@ std::filesystem::path parts_directory(const std::filesystem::path& trace);
 /// The finished parts of prompts in a directory, sorted by name.
 std::vector<std::filesystem::path> list_parts(const std::filesystem::path& directory);
 
-/// Removes the files that a killed recording did not finish (*.tmp).
+/// Removes the files that a killed recording did not finish (*.h5.tmp).
 void remove_unfinished(const std::filesystem::path& directory);
 
-/// Locks a directory of parts for the one process that records into it. The system releases the lock when the
-/// process ends, however it ends.
-class PartsLock {
- public:
-  /// Throws TraceError when another process records there.
-  explicit PartsLock(const std::filesystem::path& directory);
-  ~PartsLock();
-  PartsLock(const PartsLock&) = delete;
-  PartsLock& operator=(const PartsLock&) = delete;
-
- private:
-  int descriptor_;
-};
+/// Removes what recording wrote, and the directory unless it holds anything else. What cannot be removed stays.
+void remove_parts(const std::filesystem::path& directory);
 
 }  // namespace evictlab::trace

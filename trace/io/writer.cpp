@@ -31,7 +31,8 @@ struct TraceWriter::Impl {
   WriterOptions options;
   ModelInfo model;
   fs::path parts;
-  std::unique_ptr<PartsLock> lock;
+  core::MadeDirectories directories;
+  core::DirectoryLock lock;
   std::unique_ptr<TraceFile> base;       // the trace appended to
   std::optional<hdf5::File> model_part;  // model.h5.tmp while it is being changed
   WrittenPrompts written;
@@ -54,22 +55,19 @@ struct TraceWriter::Impl {
 TraceWriter::Impl::Impl(WriterOptions the_options, ModelInfo the_model)
     : options(std::move(the_options)), model(std::move(the_model)), parts(parts_directory(options.path)) {
   layout::check_model(model, "the model");
+  directories.make(options.path.parent_path());  // through which the path may lead: "new/../trace.h5"
   if (fs::is_directory(options.path)) throw TraceError("{}: is a directory", options.path.string());
   if (fs::exists(options.path) && !fs::is_regular_file(options.path)) {
     throw TraceError("{}: is not a regular file", options.path.string());
   }
   if (fs::exists(options.path)) open_base();
-  std::error_code error;
-  const bool fresh = fs::create_directories(parts, error);
-  if (error || !fs::is_directory(parts)) {
-    throw TraceError("{}: cannot create the directory: {}", parts.string(),
-                     error ? error.message() : std::string("a file has that name"));
-  }
+  const bool fresh = !fs::exists(parts);
+  directories.make(parts);
   try {
-    lock = std::make_unique<PartsLock>(parts);
+    if (!lock.try_lock(parts)) throw TraceError("{}: another recording is writing there", parts.string());
     take_up_parts();
   } catch (...) {
-    if (fresh) fs::remove_all(parts, error);
+    if (fresh) remove_parts(parts);
     throw;
   }
 }
@@ -120,13 +118,13 @@ void TraceWriter::Impl::require_same_model(const TraceFile& file) const {
 }
 
 TraceWriter::Impl::~Impl() {
-  if (finished || !lock) return;
+  if (finished) return;
   std::error_code ignored;
   model_part.reset();
   fs::remove(temporary_model_path(), ignored);
   // Nothing was recorded: nothing stays behind.
   try {
-    if (list_parts(parts).empty()) fs::remove_all(parts, ignored);
+    if (list_parts(parts).empty()) remove_parts(parts);
   } catch (const fs::filesystem_error&) {
   }
 }
@@ -208,7 +206,7 @@ fs::path TraceWriter::Impl::finish() {
   commit_model_part();
   if (options.keep_parts) {
     finished = true;
-    lock.reset();
+    lock.release();
     return parts;
   }
   const fs::path temporary = options.path.string() + ".tmp";
@@ -222,9 +220,8 @@ fs::path TraceWriter::Impl::finish() {
     throw TraceError("{}; the finished prompts are in {}", error.what(), parts.string());
   }
   finished = true;
-  std::error_code ignored;  // the trace is complete; parts that stay do no harm
-  fs::remove_all(parts, ignored);
-  lock.reset();
+  remove_parts(parts);  // the trace is complete; parts that stay do no harm
+  lock.release();
   return options.path;
 }
 
