@@ -125,6 +125,13 @@ def test_losses_of_the_outputs_meet_the_target_too(tmp_path, evictlab, small_tra
         assert told["measure"] == "output" and told["loss"]["high"] <= loss
 
 
+def test_within_bytes_counts_what_is_held_not_what_was_asked(tmp_path, evictlab, trace):
+    # dynamickv holds more than it is asked for: the budget advised is smaller, and what it holds fits.
+    told = advice(evictlab, trace, tmp_path / "b.json", "--bytes", "80KiB", "--policy", "dynamickv(window=8)")
+    assert 70 * 1024 < told["bytes"] <= 80 * 1024
+    assert told["budget"] != "80KiB" and int(told["budget"]) < told["slots"]
+
+
 @pytest.mark.parametrize("arguments", [("--loss", 2), ("--loss", -0.1), ("--loss", "nan"), ("--loss", "little"),
                                        ("--bytes", 64), ("--bytes", 0.5), ("--bytes", "32KiB,64KiB"),
                                        ("--bytes", "16:64:log3"), ("--loss", 0.1, "--policy", "snapkvv")])
