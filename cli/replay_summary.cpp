@@ -26,7 +26,12 @@ std::string remark(const Table& summary, std::size_t row) {
   const auto held = summary.number(row, summary.column("slots_held"));
   const auto at = summary.number(row, summary.column("slots_compared"));
   if (!held || !at) return text;
-  if (!summary.number(row, summary.column("rank"))) return text + ", not ranked: no budgets about what others hold";
+  if (!summary.number(row, summary.column("rank"))) {
+    const bool compared =
+        summary.number(row, summary.column("to_best")) || summary.number(row, summary.column("to_random"));
+    return text + ", not ranked: no budgets about what others hold" +
+           (compared ? "; differences with its own slots" : "");
+  }
   if (!results::equal_slots(*held, *at)) {
     text += fmt::format(", compared at {:.1f} slots: {}", *at,
                         number_text(summary, row, "retained_mass_compared", "{:.4f}"));

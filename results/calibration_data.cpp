@@ -10,12 +10,9 @@
 namespace evictlab::results {
 namespace {
 
-/// A policy's runs on some prompts, each as the runs and weights that stand for it.
-using WeightedRuns = std::vector<std::vector<std::pair<const Run*, double>>>;
-
 /// What the runs measure by prompt; nothing when it is missing on some prompt.
 template <typename ValueOfRun>
-std::optional<std::vector<double>> weighted_values(const WeightedRuns& runs, const ValueOfRun& value) {
+std::optional<std::vector<double>> weighted_values(const std::vector<WeightedRuns>& runs, const ValueOfRun& value) {
   std::vector<double> values;
   for (const auto& parts : runs) {
     double sum = 0.0;
@@ -75,7 +72,8 @@ CalibrationData join(const Table& validate, const Table& replay) {
   const SlotCurves curves(runs);
   const bool slots_known =
       std::ranges::all_of(runs, [](const Run& run) { return !run.feasible() || run.slots_held.has_value(); });
-  const auto policy_of = [&](const PolicyKey& key, const WeightedRuns& own) -> std::optional<RankedPolicy> {
+  const auto policy_of = [&](const PolicyKey& key,
+                             const std::vector<WeightedRuns>& own) -> std::optional<RankedPolicy> {
     auto kl = weighted_values(own, [&](const Run& run) { return validate.number(run.row, kl_column); });
     if (!kl) return std::nullopt;
     RankedPolicy policy{key, std::move(*kl), {}};
@@ -95,17 +93,22 @@ CalibrationData join(const Table& validate, const Table& replay) {
     const Key key(run.key, run.budget_text);
     const std::map<std::string, const Run*>& own = live.at(key);
     if (run.role != Role::kMethod || !replayed.contains(key) || own.size() < data.prompts.size()) continue;
-    WeightedRuns held, compared;
+    std::vector<WeightedRuns> held;
+    PromptSlots prompts;
     for (const std::string& prompt : data.prompts) {
       held.push_back({{own.at(prompt), 1.0}});
-      const auto slots = curves.compared(run.budget_text, prompt);
-      if (slots) compared.push_back(curves.around(run.key, run.budget_text, prompt, *slots));
+      prompts[prompt] = own.at(prompt)->slots_held.value_or(0.0);
     }
+    std::optional<std::vector<WeightedRuns>> compared;
     if (!slots_known) compared = held;
-    const bool reached = compared.size() == data.prompts.size() &&
-                         std::ranges::none_of(compared, [](const auto& parts) { return parts.empty(); });
+    if (const auto slots = curves.compared_on(run.budget_text, prompts)) {
+      if (const auto runs_there = curves.runs(run.key, run.budget_text, *slots)) {
+        compared.emplace();
+        for (const std::string& prompt : data.prompts) compared->push_back(runs_there->at(prompt));
+      }
+    }
     group->as_held.push_back(*policy_of(run.key, held));
-    auto policy = reached ? policy_of(run.key, compared) : std::nullopt;
+    auto policy = compared ? policy_of(run.key, *compared) : std::nullopt;
     if (policy) group->policies.push_back(std::move(*policy));
   }
   return data;

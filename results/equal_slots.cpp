@@ -72,8 +72,16 @@ std::optional<PromptSlots> SlotCurves::compared_on(const std::string& budget, co
   return slots.empty() ? std::nullopt : std::optional(std::move(slots));
 }
 
-std::vector<std::pair<const Run*, double>> SlotCurves::around(const PolicyKey& key, const std::string& budget,
-                                                              const std::string& prompt, double slots) const {
+const Run* SlotCurves::run_of(const PolicyKey& key, const std::string& budget, const std::string& prompt) const {
+  const auto prompts = by_prompt_.find(key);
+  if (prompts == by_prompt_.end() || !prompts->second.contains(prompt)) return nullptr;
+  const std::vector<const Run*>& runs = prompts->second.at(prompt);
+  const auto own = std::ranges::find(runs, budget, &Run::budget_text);
+  return own == runs.end() ? nullptr : *own;
+}
+
+WeightedRuns SlotCurves::around(const PolicyKey& key, const std::string& budget, const std::string& prompt,
+                                double slots) const {
   const auto prompts = by_prompt_.find(key);
   if (prompts == by_prompt_.end()) return {};
   const auto runs = prompts->second.find(prompt);
@@ -94,18 +102,40 @@ std::vector<std::pair<const Run*, double>> SlotCurves::around(const PolicyKey& k
   return {{below, 1.0 - share}, {*above, share}};
 }
 
+std::optional<std::map<std::string, WeightedRuns>> SlotCurves::runs(const PolicyKey& key, const std::string& budget,
+                                                                    const PromptSlots& slots) const {
+  std::map<std::string, WeightedRuns> runs;
+  double wanted = 0.0;
+  double held = 0.0;
+  for (const auto& [prompt, count] : slots) {
+    WeightedRuns own = around(key, budget, prompt, count);
+    wanted += count;
+    held += count;
+    if (own.empty()) {
+      const Run* const stand_in = run_of(key, budget, prompt);
+      if (stand_in == nullptr) return std::nullopt;
+      own = {{stand_in, 1.0}};
+      held += held_by(stand_in) - count;
+    }
+    runs[prompt] = std::move(own);
+  }
+  const auto prompts = static_cast<double>(slots.size());
+  if (!slots.empty() && !equal_slots(held / prompts, wanted / prompts)) return std::nullopt;
+  return runs;
+}
+
 std::optional<std::map<std::string, double>> SlotCurves::values(const PolicyKey& key, const std::string& budget,
                                                                 const PromptSlots& slots,
                                                                 const ValueOfRun& value) const {
+  const auto all = runs(key, budget, slots);
+  if (!all) return std::nullopt;
   std::map<std::string, double> values;
-  for (const auto& [prompt, count] : slots) {
-    const auto runs = around(key, budget, prompt, count);
-    if (runs.empty()) return std::nullopt;
+  for (const auto& [prompt, own] : *all) {
     double sum = 0.0;
-    for (const auto& [run, weight] : runs) {
-      const auto own = value(*run);
-      if (!own) return std::nullopt;
-      sum += weight * *own;
+    for (const auto& [run, weight] : own) {
+      const auto measured = value(*run);
+      if (!measured) return std::nullopt;
+      sum += weight * *measured;
     }
     values[prompt] = sum;
   }

@@ -20,6 +20,9 @@ bool equal_slots(double a, double b);
 /// Slots by prompt.
 using PromptSlots = std::map<std::string, double>;
 
+/// Runs and their weights, which sum to 1.
+using WeightedRuns = std::vector<std::pair<const Run*, double>>;
+
 /// The curves of a run table: what each policy measures on each prompt against the slots that it holds there, over all
 /// its budgets. Between two budgets, values are linear in the logarithm of the slots; nothing is known beyond the first
 /// and the last.
@@ -35,22 +38,24 @@ class SlotCurves {
   /// where the budget is a ratio or bytes. Nothing where none is feasible.
   std::optional<double> compared(const std::string& budget, const std::string& prompt) const;
 
-  /// The run, or the two runs with their weights, that stand for a policy with so many slots on a prompt: the run of
-  /// `budget` if it holds them, else the nearest that does, else the two about them. Empty where the policy's budgets
-  /// do not reach.
-  std::vector<std::pair<const Run*, double>> around(const PolicyKey& key, const std::string& budget,
-                                                    const std::string& prompt, double slots) const;
-
   /// compared() of the prompts that are there; nothing unless it is known of every one.
   std::optional<PromptSlots> compared_on(const std::string& budget, const PromptSlots& prompts) const;
 
-  /// A policy's values with these slots, by prompt; nothing unless it reaches them on all prompts and is measured
-  /// there.
+  /// What stands for a policy with these slots, by prompt: the run of `budget` if it holds them, else the nearest that
+  /// does, else the two about them with their weights. Where the policy's budgets do not reach a prompt's slots, its
+  /// run of `budget` stands in as long as the mean over prompts is equal; nothing otherwise.
+  std::optional<std::map<std::string, WeightedRuns>> runs(const PolicyKey& key, const std::string& budget,
+                                                          const PromptSlots& slots) const;
+
+  /// A policy's values with these slots, by prompt; nothing where runs() has nothing or one is not measured.
   using ValueOfRun = std::function<std::optional<double>(const Run&)>;
   std::optional<std::map<std::string, double>> values(const PolicyKey& key, const std::string& budget,
                                                       const PromptSlots& slots, const ValueOfRun& value) const;
 
  private:
+  WeightedRuns around(const PolicyKey& key, const std::string& budget, const std::string& prompt, double slots) const;
+  const Run* run_of(const PolicyKey& key, const std::string& budget, const std::string& prompt) const;
+
   using Place = std::pair<std::string, std::string>;                               // budget, prompt
   std::map<PolicyKey, std::map<std::string, std::vector<const Run*>>> by_prompt_;  // by slots
   std::map<Place, double> compared_;

@@ -203,18 +203,20 @@ std::vector<NeedlesKept> needles_kept(const Table& spans, const Table* replay, c
   if (replay != nullptr && replay->find_column("slots_held")) curves.emplace(runs_over_layers(*replay));
   std::vector<NeedlesKept> kept;
   for (const auto& [policy, prompts] : needles) {
+    PromptSlots asked;
+    for (const auto& [prompt, own] : prompts) asked[prompt] = 0.0;
+    const auto slots = curves ? curves->compared_on(budget, asked) : std::nullopt;
+    const bool as_held = !slots || full.contains(policy);
+    const auto runs = as_held ? std::nullopt : curves->runs(policy, budget, *slots);
+    bool compared = as_held || runs;
     NeedleMeans means;
-    bool compared = true;
     for (const auto& [prompt, own] : prompts) {
-      const auto slots = curves ? curves->compared(budget, prompt) : std::nullopt;
-      if (!slots || full.contains(policy)) {
+      if (!runs) {
         means.add(own);
         continue;
       }
       NeedleRows there{.depth = own.depth, .retained = {}};
-      const auto parts = curves->around(policy, budget, prompt, *slots);
-      compared = compared && !parts.empty();
-      for (const auto& [run, weight] : parts) {
+      for (const auto& [run, weight] : runs->at(prompt)) {
         const auto same = others.find({policy, run->budget_text});
         if (same == others.end() || !same->second.contains(prompt)) {
           compared = false;

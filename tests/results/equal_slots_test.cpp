@@ -58,6 +58,17 @@ TEST(SlotCurves, SayNothingBeyondTheFirstAndTheLastBudget) {
   EXPECT_EQ(mass_at(curves, 95.5), 0.6) << "but for what counts as equal";
 }
 
+// Held is 377 of 384 on one prompt and 384 on the other: 380.5 on average, which counts as equal; 377 does not.
+TEST(SlotCurves, TakeARunOutOfReachWhereTheMeanOverPromptsIsEqual) {
+  const auto with = [](double held_on_a) {
+    Runs runs = {run("dynamickv", 384, held_on_a, 0.8), run("dynamickv", 384, 384, 0.9)};
+    runs[1].prompt = "b";
+    return SlotCurves(runs).values({"dynamickv", ""}, "384", {{"a", 384}, {"b", 384}}, mass_of);
+  };
+  EXPECT_TRUE(with(377));
+  EXPECT_FALSE(with(370)) << "377 on average are not";
+}
+
 TEST(SlotCurves, CompareAtWhatAMethodHoldsNearestToWhatWasAskedFor) {
   const auto compared = [](const Runs& runs) { return *SlotCurves(runs).compared("128", "a"); };
   EXPECT_EQ(compared({run("dynamickv", 128, 194, 0.8), run("snapkv", 128, 128, 0.7)}), 128);
