@@ -77,8 +77,10 @@ std::string constraints_summary(const Table& costs) {
   const std::vector<std::string> names = results::row_labels(costs);
   std::size_t width = 8;
   for (const std::string& name : names) width = std::max(width, name.size() + 1);
-  std::string text = fmt::format("\nWhat {} costs: retained mass under it less without it, paired\n",
-                                 costs.text(0, costs.column("constraint")));
+  std::string text = fmt::format(
+      "\nWhat {} costs: retained mass under it less without it, with equally many slots (-: unknown, for "
+      "lack of budgets about what is held), paired\n",
+      costs.text(0, costs.column("constraint")));
   text +=
       fmt::format("  {:>8}  {:<{}}{:>9}{:>13}   {}\n", "budget", "policy", width, "free", "constrained", "difference");
   for (std::size_t row = 0; row < costs.rows(); ++row) {
