@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cli/number_text.hpp"
+#include "results/equal_slots.hpp"
 #include "results/labels.hpp"
 
 namespace evictlab::cli {
@@ -14,20 +15,27 @@ using results::Table;
 
 /// "+0.112 [+0.090, +0.134]", or "-" where there is nothing to compare.
 std::string difference(const Table& table, std::size_t row, const std::string& column) {
-  const auto value = table.number(row, table.column(column));
-  const auto low = table.number(row, table.column(column + "_low"));
-  const auto high = table.number(row, table.column(column + "_high"));
-  if (!value || !low || !high) return "-";
-  return fmt::format("{:+.3f} [{:+.3f}, {:+.3f}]", *value, *low, *high);
+  return interval_text(table, row, column, "{:+.3f}");
 }
 
-/// Why a policy is not ranked, or on how many prompts it could not be.
+/// At which slots a policy is compared or why it is not, and on how many prompts it cannot be.
 std::string remark(const Table& summary, std::size_t row) {
   const std::string infeasible = number_text(summary, row, "infeasible", "{:.0f}");
   std::string text;
   if (infeasible != "0" && infeasible != "-") text = ", budget below protection on " + infeasible;
-  const bool held = summary.number(row, summary.column("slots_held")).has_value();
-  if (held && !summary.number(row, summary.column("rank"))) text += ", not ranked: holds more than the others";
+  const auto held = summary.number(row, summary.column("slots_held"));
+  const auto at = summary.number(row, summary.column("slots_compared"));
+  if (!held || !at) return text;
+  if (!summary.number(row, summary.column("rank"))) {
+    const bool compared =
+        summary.number(row, summary.column("to_best")) || summary.number(row, summary.column("to_random"));
+    return text + ", not ranked: no budgets about what others hold" +
+           (compared ? "; differences with its own slots" : "");
+  }
+  if (!results::equal_slots(*held, *at)) {
+    text += fmt::format(", compared at {:.1f} slots: {}", *at,
+                        number_text(summary, row, "retained_mass_compared", "{:.4f}"));
+  }
   return text;
 }
 
@@ -39,9 +47,13 @@ std::string replay_summary(const Table& summary) {
   std::size_t width = 8;
   for (const std::string& name : names) width = std::max(width, name.size() + 1);
 
-  std::string text =
-      "Retained attention mass, mean over prompts; differences are paired, with 95 % bootstrap intervals over "
-      "prompts.\n";
+  bool intervals = false;
+  for (std::size_t row = 0; row < summary.rows(); ++row) {
+    intervals = intervals || summary.number(row, summary.column("retained_mass_low"));
+  }
+  std::string text = fmt::format("Retained attention mass, {}; differences are at equal held slots{}.\n",
+                                 intervals ? "mean over prompts" : "one prompt",
+                                 intervals ? " and paired, with 95 % bootstrap intervals over prompts" : "");
   std::string block;
   for (std::size_t row = 0; row < summary.rows(); ++row) {
     const std::string current = summary.text(row, budget);
@@ -65,8 +77,10 @@ std::string constraints_summary(const Table& costs) {
   const std::vector<std::string> names = results::row_labels(costs);
   std::size_t width = 8;
   for (const std::string& name : names) width = std::max(width, name.size() + 1);
-  std::string text = fmt::format("\nWhat {} costs: retained mass under it less without it, paired\n",
-                                 costs.text(0, costs.column("constraint")));
+  std::string text = fmt::format(
+      "\nWhat {} costs: retained mass under it less without it, with equally many slots (-: unknown, for "
+      "lack of budgets about what is held), paired\n",
+      costs.text(0, costs.column("constraint")));
   text +=
       fmt::format("  {:>8}  {:<{}}{:>9}{:>13}   {}\n", "budget", "policy", width, "free", "constrained", "difference");
   for (std::size_t row = 0; row < costs.rows(); ++row) {

@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <set>
 #include <vector>
 
 #include "cli/number_text.hpp"
+#include "results/equal_slots.hpp"
 #include "results/labels.hpp"
 #include "results/role.hpp"
 #include "results/rows.hpp"
@@ -39,19 +41,27 @@ std::string sweep_summary(const Table& summary) {
   }
   const std::vector<std::string> shown = results::spread(budgets, kMostBudgets);
   std::map<std::string, std::map<std::string, std::string>> cells;  // policy → budget → retained mass
-  std::map<std::string, std::pair<double, int>> means;
-  std::set<std::string> excessive;  // hold more than the others at some budget
+  std::map<std::string, std::pair<double, int>> means;              // over the budgets at which a policy is compared
+  std::set<std::string> uncompared;                                 // at some budget
+  bool between = false;                                             // something is compared between its budgets
   std::set<std::string> ceilings;
   for (std::size_t row = 0; row < summary.rows(); ++row) {
-    cells[names[row]][summary.text(row, budget)] = number_text(summary, row, "retained_mass", "{:.4f}");
+    std::string& cell = cells[names[row]][summary.text(row, budget)];
+    cell = number_text(summary, row, "retained_mass_compared", "{:.4f}");
     if (summary.text(row, summary.column("role")) == results::role_name(results::Role::kCeiling)) {
       ceilings.insert(names[row]);
     }
-    if (const auto mass = summary.number(row, summary.column("retained_mass"))) {
-      if (!summary.number(row, summary.column("rank"))) excessive.insert(names[row]);
-      means[names[row]].first += *mass;
-      ++means[names[row]].second;
+    const auto mass = summary.number(row, summary.column("retained_mass_compared"));
+    if (!mass) continue;
+    if (!summary.number(row, summary.column("rank"))) {
+      uncompared.insert(names[row]);
+      cell += "*";
+      continue;
     }
+    between = between || !results::equal_slots(*summary.number(row, summary.column("slots_held")),
+                                               *summary.number(row, summary.column("slots_compared")));
+    means[names[row]].first += *mass;
+    ++means[names[row]].second;
   }
   std::vector<std::string> order;
   for (const auto& [name, own] : cells) order.push_back(name);
@@ -65,10 +75,10 @@ std::string sweep_summary(const Table& summary) {
   });
   const std::size_t all = order.size();
   if (all > kMostPolicies) {
-    // Every combination of parts: what competes is of interest, not the many that read the future or hold more.
+    // Every combination of parts: what competes is of interest, not the many that read the future or hold other slots.
     std::size_t ceilings_shown = 0;
     std::erase_if(order, [&](const std::string& name) {
-      return excessive.contains(name) || (ceilings.contains(name) && ++ceilings_shown > kMostCeilings);
+      return uncompared.contains(name) || (ceilings.contains(name) && ++ceilings_shown > kMostCeilings);
     });
     order.resize(std::min(order.size(), kMostPolicies));
   }
@@ -76,24 +86,27 @@ std::string sweep_summary(const Table& summary) {
 
   const std::size_t width = width_of(order);
   std::string text =
-      "Retained attention mass by budget, mean over prompts; the last column is the mean over all budgets that the "
-      "policy can serve\n\n";
+      "Retained attention mass by budget, with equally many slots held, mean over prompts; the last column is the mean "
+      "over all budgets at which the policy is compared\n\n";
   text += fmt::format("  {:<{}}", "policy", width);
   for (const std::string& name : shown) text += fmt::format("{:>9}", name);
   text += fmt::format("{:>9}\n", "mean");
   for (const std::string& name : order) {
     text += fmt::format("  {:<{}}", name, width);
     for (const std::string& at : shown) text += fmt::format("{:>9}", cells[name].contains(at) ? cells[name][at] : "-");
-    text += fmt::format("{:>9.4f}{}\n", mean(name), excessive.contains(name) ? " *" : "");
+    text += fmt::format("{:>9}\n", means[name].second == 0 ? "-" : fmt::format("{:.4f}", mean(name)));
   }
-  if (!excessive.empty()) text += "  * holds more than the others at some of the budgets: not to be compared\n";
+  if (between) text += "  policies that hold other slots at a budget than the others are read between their budgets\n";
+  if (!uncompared.empty())
+    text += "  * with the slots that it holds: not compared, for none of its budgets are about what the others hold\n";
   if (hidden > 0) text += fmt::format("  ... and {} more in summary.csv\n", hidden);
   return text;
 }
 
 std::string headroom_summary(const Table& headroom) {
   const std::vector<std::string> names = results::row_labels(headroom);
-  constexpr const char* kColumns[] = {"retained_mass", "scoring", "allocation", "allocation_bound", "both"};
+  constexpr const char* kColumns[] = {"slots_held", "retained_mass",    "scoring",
+                                      "allocation", "allocation_bound", "both"};
   std::map<std::string, std::map<std::string, std::pair<double, int>>> sums;
   for (std::size_t row = 0; row < headroom.rows(); ++row) {
     for (const char* column : kColumns) {
@@ -103,25 +116,28 @@ std::string headroom_summary(const Table& headroom) {
       }
     }
   }
-  const auto mean = [&](const std::string& name, const char* column) {
+  const auto mean = [&](const std::string& name, const char* column, const char* format = "{:.4f}") {
     const auto& [sum, count] = sums[name][column];
-    return count == 0 ? std::string("-") : fmt::format("{:.4f}", sum / count);
+    return count == 0 ? std::string("-") : fmt::format(fmt::runtime(format), sum / count);
   };
   std::vector<std::string> order;
   for (const auto& [name, own] : sums) order.push_back(name);
-  std::ranges::stable_sort(order, [&](const std::string& a, const std::string& b) {
-    return mean(a, "retained_mass") > mean(b, "retained_mass");
+  // What is retained depends on the slots; what could be gained with the same does not, and can be ranked.
+  std::ranges::stable_sort(order, {}, [&](const std::string& name) {
+    const auto& [sum, count] = sums[name]["both"];
+    return count == 0 ? std::numeric_limits<double>::infinity() : sum / count;
   });
   if (order.size() > kMostPolicies) order.resize(kMostPolicies);
   const std::size_t width = width_of(order);
   std::string text = fmt::format(
-      "\nHeadroom: retained mass to be gained with the same slots, mean over prompts and budgets\n\n"
-      "  {:<{}}{:>10}{:>10}{:>12}{:>14}{:>8}\n",
-      "policy", width, "retained", "scoring", "allocation", "(at most)", "both");
+      "\nHeadroom: retained mass to be gained with the slots that a policy holds, mean over prompts and budgets, least "
+      "first\n\n"
+      "  {:<{}}{:>9}{:>10}{:>10}{:>12}{:>14}{:>8}\n",
+      "policy", width, "slots", "retained", "scoring", "allocation", "(at most)", "both");
   for (const std::string& name : order) {
-    text += fmt::format("  {:<{}}{:>10}{:>10}{:>12}{:>14}{:>8}\n", name, width, mean(name, "retained_mass"),
-                        mean(name, "scoring"), mean(name, "allocation"), mean(name, "allocation_bound"),
-                        mean(name, "both"));
+    text += fmt::format("  {:<{}}{:>9}{:>10}{:>10}{:>12}{:>14}{:>8}\n", name, width, mean(name, "slots_held", "{:.1f}"),
+                        mean(name, "retained_mass"), mean(name, "scoring"), mean(name, "allocation"),
+                        mean(name, "allocation_bound"), mean(name, "both"));
   }
   return text;
 }
@@ -131,15 +147,15 @@ std::string tuning_summary(const Table& tuning) {
   const std::vector<std::string> names = results::row_labels(tuning);
   const std::size_t width = width_of(names);
   std::string text = fmt::format(
-      "\nTuned on one half of the prompts, told on the other: retained mass, and its gain over the policy as given\n\n"
+      "\nTuned on one half of the prompts, told on the other: retained mass, and its gain over the policy as given, "
+      "with equally many slots\n\n"
       "  {:>8}  {:<{}}{:>10}{:>10}   {}\n",
       "budget", "policy", width, "given", "tuned", "gain");
   for (std::size_t row = 0; row < tuning.rows(); ++row) {
-    text += fmt::format(
-        "  {:>8}  {:<{}}{:>10}{:>10}   {} [{}, {}]\n", tuning.text(row, tuning.column(results::kBudgetColumn)),
-        names[row], width, number_text(tuning, row, "given_retained_mass", "{:.4f}"),
-        number_text(tuning, row, "retained_mass", "{:.4f}"), number_text(tuning, row, "gain", "{:+.4f}"),
-        number_text(tuning, row, "gain_low", "{:+.4f}"), number_text(tuning, row, "gain_high", "{:+.4f}"));
+    text +=
+        fmt::format("  {:>8}  {:<{}}{:>10}{:>10}   {}\n", tuning.text(row, tuning.column(results::kBudgetColumn)),
+                    names[row], width, number_text(tuning, row, "given_retained_mass", "{:.4f}"),
+                    number_text(tuning, row, "retained_mass", "{:.4f}"), interval_text(tuning, row, "gain", "{:+.4f}"));
   }
   return text;
 }

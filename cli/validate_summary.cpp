@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "cli/number_text.hpp"
 #include "results/labels.hpp"
+#include "results/role.hpp"
 #include "results/rows.hpp"
 
 namespace evictlab::cli {
@@ -19,19 +22,11 @@ std::string text_of(const Table& table, std::size_t row, const char* column) {
   return table.text(row, table.column(column));
 }
 
-/// "0.0123 [0.0100, 0.0150]"
-std::string with_interval(const Table& table, std::size_t row, const std::string& name, const char* format) {
-  const std::string mean = number_text(table, row, name, format);
-  if (mean == "-") return mean;
-  const std::string prefix = name == "mean" ? "" : name + "_";
-  return fmt::format("{} [{}, {}]", mean, number_text(table, row, prefix + "low", format),
-                     number_text(table, row, prefix + "high", format));
-}
-
 /// What is shown of a policy at a budget.
 struct Line {
   std::string policy;
-  double kl = 0.0;
+  std::optional<double> kl;  // with equally many slots; none: not compared
+  bool is_ceiling = false;
   std::map<std::string, std::string> cells;  // by quantity
 };
 
@@ -52,22 +47,26 @@ std::string validate_summary(const Table& outcomes) {
     if (!lines.contains(budget)) budgets.push_back(budget);
     std::vector<Line>& own = lines[budget];
     auto line = std::ranges::find(own, labels[row], &Line::policy);
-    if (line == own.end()) line = own.insert(own.end(), {labels[row], 0.0, {}});
+    if (line == own.end()) line = own.insert(own.end(), {labels[row], std::nullopt, false, {}});
     const std::string quantity = text_of(outcomes, row, "quantity");
     for (const auto& [name, format] : kShown) {
-      if (quantity == name) line->cells[name] = with_interval(outcomes, row, "mean", format);
+      if (quantity == name) line->cells[name] = interval_text(outcomes, row, "mean", "low", "high", format);
     }
     if (quantity != "kl") continue;
-    line->kl = outcomes.number(row, outcomes.column("mean")).value_or(0.0);
+    line->kl = outcomes.number(row, outcomes.column("mean_compared"));
+    line->is_ceiling = text_of(outcomes, row, "role") == results::role_name(results::Role::kCeiling);
     prompts = text_of(outcomes, row, "prompts");
   }
   std::string text = fmt::format(
-      "What the model does with its cache compacted: means over {} prompts with 95 % intervals; kl and nll in nats, "
-      "from\n"
+      "What the model does with its cache compacted: {}; kl and nll in nats, from\n"
       "the second answer token on\n",
-      prompts);
+      prompts == "1" ? std::string("one prompt") : fmt::format("means over {} prompts with 95 % intervals", prompts));
+  bool other_slots = false;
   for (const std::string& budget : budgets) {
-    std::ranges::stable_sort(lines[budget], {}, &Line::kl);
+    // The full cache loses nothing; last come those that hold other slots.
+    std::ranges::stable_sort(lines[budget], {}, [](const Line& line) {
+      return line.kl.value_or(line.is_ceiling ? -1.0 : std::numeric_limits<double>::infinity());
+    });
     text += fmt::format("\n  budget {}\n  {:<20}{:>26}{:>24}{:>24}{:>24}{:>8}{:>8}\n", budget, "policy", "kl", "nll",
                         "accuracy", "after first token", "slots", "ms");
     for (Line& line : lines[budget]) {
@@ -77,31 +76,47 @@ std::string validate_summary(const Table& outcomes) {
       const auto plain = [&](const char* name) { return cell(name).substr(0, cell(name).find(' ')); };
       text += fmt::format("  {:<20}{:>26}{:>24}{:>24}{:>24}{:>8}{:>8}\n", line.policy, cell("kl"), cell("nll"),
                           cell("accuracy"), cell("accuracy_after_first"), plain("slots_held"), plain("decode_ms"));
+      if (!line.kl && !line.is_ceiling) other_slots = true;
     }
   }
+  text += other_slots
+              ? "\n  in order of kl with equally many slots; last, not compared: policies that hold others and have "
+                "no budgets about them\n"
+              : "";
   return text;
 }
 
 std::string calibration_summary(const results::Calibration& calibration) {
   const Table& measures = calibration.measures;
-  std::string text = "\nHow replay's measures order policies, against their KL: Kendall's tau-b, mean over budgets\n\n";
+  std::string text =
+      "\nHow replay's measures order policies, against their KL: Kendall's tau-b, mean over budgets; methods alone, "
+      "with "
+      "equally\nmany slots held (controls and ceilings are left out)\n\n";
   text += fmt::format("  {:<22}{:>26}{:>12}{:>12}  {}\n", "measure", "tau_b", "1st half", "2nd half", "");
   std::string ceiling = "-";
   std::string status;
+  double left_out = 0.0;
   for (std::size_t row = 0; row < measures.rows(); ++row) {
+    left_out = std::max(left_out, measures.number(row, measures.column("left_out")).value_or(0.0));
     if (results::RowView(measures, row).budget() != "all") continue;
     const std::string own = text_of(measures, row, "status");
     ceiling = number_text(measures, row, "ceiling", "{:.2f}");
     if (own != "ok" && !own.starts_with("not measured")) status = own;
     if (!measures.number(row, measures.column("tau_b"))) continue;
     text += fmt::format("  {:<22}{:>26}{:>12}{:>12}  {}\n", text_of(measures, row, "measure"),
-                        with_interval(measures, row, "tau_b", "{:.2f}"),
+                        interval_text(measures, row, "tau_b", "{:.2f}"),
                         number_text(measures, row, "tau_b_first_half", "{:.2f}"),
                         number_text(measures, row, "tau_b_second_half", "{:.2f}"),
                         text_of(measures, row, "chosen") == "yes" ? "chosen on the first half" : "");
   }
   text += fmt::format("\n  the live order of half the prompts agrees with the other half's by {}\n", ceiling);
   if (!status.empty()) text += fmt::format("  {}\n", status);
+  if (left_out > 0) {
+    text += fmt::format(
+        "  left out: up to {:.0f} of the methods at a budget, for no budgets of theirs are about what the "
+        "others hold\n",
+        left_out);
+  }
   if (calibration.disagreements.rows() > 0) {
     const Table& pairs = calibration.disagreements;
     const auto name = [&](const char* column) {

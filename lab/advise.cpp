@@ -12,6 +12,7 @@
 #include "core/text.hpp"
 #include "core/version.hpp"
 #include "lab/result_folder.hpp"
+#include "results/equal_slots.hpp"
 #include "sim/policy/imported.hpp"
 #include "sim/replay/replay.hpp"
 #include "trace/io/joined.hpp"
@@ -135,12 +136,12 @@ class Adviser {
 
   /// Chooses the cheapest run that loses at most `most`.
   void choose_for_loss(double most) {
-    trace::Index longest = 0;
-    for (const trace::PromptInfo& prompt : trace_.prompts()) longest = std::max(longest, prompt.prompt_length);
+    const auto longest = static_cast<trace::Index>(longest_prompt());
     const auto grid = budget_range(std::min<trace::Index>(16, longest), longest, "log", kGrid);
     const auto runs = costed(policies_, grid, "trying budgets");
     outcome_.title =
-        fmt::format("Cheapest budget of each policy that loses at most {} (upper end of the 95 % interval)", most);
+        fmt::format("Cheapest budget of each policy that loses at most {} ({})", most,
+                    outcome_.prompts == 1 ? "one prompt, so without an interval" : "upper end of the 95 % interval");
     std::vector<CostedRun> met;
     for (const sim::Policy& policy : policies_) {
       if (const auto best = results::cheapest(runs_of(policy, runs), most)) met.push_back(*best);
@@ -159,15 +160,37 @@ class Adviser {
     const double most =
         bytes.real_slots(trace_.model(), 0) *
         static_cast<double>(trace_.model().layers * trace_.model().kv_heads * trace_.model().slot_bytes());
-    const auto runs = costed(policies_, {bytes}, "trying policies");
+    const std::vector<CostedRun> asked = costed(policies_, {bytes}, "trying policies");
     outcome_.title = fmt::format("What each policy loses with {} a sequence", bytes.text());
     std::vector<CostedRun> held;
-    std::ranges::copy_if(runs, std::back_inserter(held), [&](const CostedRun& run) { return run.bytes <= most; });
-    std::ranges::stable_sort(held, {}, [](const CostedRun& run) { return run.loss.mean; });
+    std::vector<sim::Budget> budgets = {bytes};
+    std::string unmet;
+    for (const sim::Policy& policy : policies_) {
+      std::vector<CostedRun> runs = runs_of(policy, asked);
+      if (runs.empty()) continue;  // below what it protects
+      const double at_asked = runs.front().bytes;
+      const std::vector<sim::Budget> around = budgets_about(policy, bytes, at_asked / most);
+      if (!around.empty()) {
+        const auto more = costed({policy}, around, "fitting budgets");
+        runs.insert(runs.end(), more.begin(), more.end());
+        budgets.insert(budgets.end(), around.begin(), around.end());
+      }
+      if (const auto best = results::least_lossy(runs, most)) {
+        held.push_back(*best);
+      } else {
+        unmet = fmt::format("{} holds {} at a budget of {}, and no smaller one that was tried fits", policy.label(),
+                            core::format_bytes(at_asked), bytes.text());
+        observer_.message(Topic::kLeftOut, unmet);
+      }
+    }
+    std::ranges::stable_sort(held, {}, [](const CostedRun& run) { return std::pair(run.loss.mean, run.bytes); });
     list_candidates(held);
-    const auto best = results::least_lossy(runs, most);
-    if (!best) throw core::InputError("advise: {} are below what every policy protects; raise --bytes", bytes.text());
-    choose(policy_of(*best), bytes, *best);
+    if (held.empty() && !unmet.empty()) throw core::InputError("advise: {}; raise --bytes", unmet);
+    if (held.empty()) {
+      throw core::InputError("advise: {} are below what every policy protects; raise --bytes", bytes.text());
+    }
+    const CostedRun& best = held.front();
+    choose(policy_of(best), *std::ranges::find(budgets, best.budget, &sim::Budget::text), best);
   }
 
   /// The choice with its mean budgets, and what they cost: an engine that loads one set of budgets gives every prompt
@@ -209,6 +232,12 @@ class Adviser {
     });
   }
 
+  double longest_prompt() const {
+    trace::Index longest = 0;
+    for (const trace::PromptInfo& prompt : trace_.prompts()) longest = std::max(longest, prompt.prompt_length);
+    return static_cast<double>(longest);
+  }
+
   void list_candidates(const std::vector<CostedRun>& runs) {
     for (const CostedRun& run : runs) outcome_.candidates.push_back({policy_of(run).label(), run});
   }
@@ -217,6 +246,20 @@ class Adviser {
     outcome_.policy = policy;
     outcome_.budget = budget;
     outcome_.run = run;
+  }
+
+  /// Budgets to try for a policy that holds `ratio` times the bytes asked for: what is held counts, not what is asked.
+  /// None for one that holds about as much, or the same whatever the budget.
+  std::vector<sim::Budget> budgets_about(const sim::Policy& policy, const sim::Budget& bytes, double ratio) const {
+    const double slots = bytes.real_slots(trace_.model(), 0);
+    if (results::equal_slots(slots * ratio, slots) && ratio <= 1.0) return {};
+    if (policy.allocator->traits().ignores_budget || ratio <= 0.0) return {};
+    // A policy may add the same to every budget or multiply it: smaller than in proportion, or larger.
+    const double in_proportion = slots / ratio;
+    const double low = ratio > 1.0 ? in_proportion / ratio : slots;
+    const double high = ratio > 1.0 ? slots : std::min(in_proportion / ratio, longest_prompt());
+    const auto whole = [](double count) { return std::max<trace::Index>(1, static_cast<trace::Index>(count)); };
+    return budget_range(whole(low), whole(high), "lin", kRefined);
   }
 
   /// Chooses between the budget found and the one below it on the grid.
@@ -241,7 +284,8 @@ class Adviser {
 };
 
 nlohmann::ordered_json interval_json(const results::Interval& value) {
-  return {{"mean", value.mean}, {"low", value.low}, {"high", value.high}};
+  const auto end = [](const std::optional<double>& at) { return at ? nlohmann::ordered_json(*at) : nullptr; };
+  return {{"mean", value.mean}, {"low", end(value.low)}, {"high", end(value.high)}};
 }
 
 nlohmann::ordered_json budgets_json(const AdviseOptions& options, const AdviseOutcome& outcome) {
@@ -264,9 +308,10 @@ nlohmann::ordered_json budgets_json(const AdviseOptions& options, const AdviseOu
 }
 
 std::string line_of_run(const CostedRun& run, const std::string& name, double full_bytes) {
-  return fmt::format("  {:<26}{:>8}{:>9.1f}{:>12}{:>8.1f} %{:>9.4f} [{:.4f}, {:.4f}]\n", name, run.budget, run.slots,
-                     core::format_bytes(run.bytes), 100.0 * run.bytes / full_bytes, run.loss.mean, run.loss.low,
-                     run.loss.high);
+  const std::string interval =
+      run.loss.low ? fmt::format(" [{:.4f}, {:.4f}]", run.loss.lower(), run.loss.upper()) : std::string();
+  return fmt::format("  {:<26}{:>8}{:>9.1f}{:>12}{:>8.1f} %{:>9.4f}{}\n", name, run.budget, run.slots,
+                     core::format_bytes(run.bytes), 100.0 * run.bytes / full_bytes, run.loss.mean, interval);
 }
 
 }  // namespace

@@ -70,8 +70,10 @@ std::string bound_line(const std::map<std::string, std::vector<Run>>& runs, Meas
     if (logs.empty()) continue;
     const results::Interval ratio = estimate(logs);
     const double slots = mean_slots(own);
-    points[slots] = fmt::format("{:.9g} {:.9g} {:.9g} {:.9g}\n", slots, std::exp(ratio.mean), std::exp(ratio.low),
-                                std::exp(ratio.high));
+    results::Interval factor{.mean = std::exp(ratio.mean)};
+    if (ratio.low) factor.low = std::exp(*ratio.low);
+    if (ratio.high) factor.high = std::exp(*ratio.high);
+    points[slots] = point_with_bar(slots, factor);
   }
   std::string lines;
   for (const auto& [slots, line] : points) lines += line;

@@ -79,7 +79,7 @@ UnevenLines lines_of(const Budgets& budgets, const std::vector<std::string>& req
     for (const auto& [key, by_prompt] : budgets.held.at(budget)) {
       const Line line = line_of(by_prompt);
       for (const auto& [layer, share] : line.by_layer) {
-        lines.highest = std::max(lines.highest, share.high);
+        lines.highest = std::max(lines.highest, share.upper());
         lines.last_layer = std::max(lines.last_layer, layer);
       }
       if (!line.even) uneven.insert(key);
@@ -122,7 +122,7 @@ void draw_budgets(const std::string& budget, const UnevenLines& lines, Canvas& c
     if (line == lines.uneven.at(budget).end()) continue;
     std::string points;
     for (const auto& [layer, share] : line->second.by_layer) {
-      points += fmt::format("{:.9g} {:.9g} {:.9g} {:.9g}\n", layer, share.mean, share.low, share.high);
+      points += point_with_bar(layer, share);
     }
     const std::vector<std::string> drawn = line_with_bars(canvas.add_data(points), one.style);
     plots.insert(plots.end(), drawn.begin(), drawn.end());

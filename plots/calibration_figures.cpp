@@ -32,6 +32,7 @@ struct Calibration {
   std::optional<double> ceiling;
   std::string prompts;
   int count = 0;
+  bool has_intervals = false;
 };
 
 Calibration read_calibration(const results::Table& table) {
@@ -39,8 +40,8 @@ Calibration read_calibration(const results::Table& table) {
   for (const RowView row : results::RowsOf(table)) {
     const auto tau = row.number("tau_b");
     if (row.budget() != "all" || !tau) continue;
-    all.points += fmt::format("{} {:.9g} {:.9g} {:.9g}\n", all.count, *tau, row.number("tau_b_low").value_or(*tau),
-                              row.number("tau_b_high").value_or(*tau));
+    all.points += point_with_bar(all.count, {*tau, row.number("tau_b_low"), row.number("tau_b_high")});
+    all.has_intervals = all.has_intervals || row.number("tau_b_low").has_value();
     if (const auto half = row.number("tau_b_second_half")) {
       all.halves += fmt::format("{} {:.9g}\n", all.count + 0.2, *half);
     }
@@ -65,20 +66,22 @@ std::vector<Figure> calibration_figures(const results::Table& table) {
   Canvas::Legend legend{{"all prompts", measure}};
   if (!all.halves.empty()) legend.emplace_back("second half", half);
   if (all.ceiling) legend.emplace_back("live, half against half", most);
-  Canvas canvas({.name = "calibration",
-                 .title = "How well replay orders policies",
-                 .caption = fmt::format("Kendall's tau-b with the order by KL, mean over budgets, {} prompts, 95 % "
-                                        "intervals; * chosen on the first half",
-                                        all.prompts),
-                 .panels = 1,
-                 .panel_width = 110 * std::max(all.count, 5),
-                 .panel_height = 340,
-                 .below = 150,
-                 .legend = legend});
+  Canvas canvas(
+      {.name = "calibration",
+       .title = "How well replay orders policies",
+       .caption = fmt::format("Kendall's tau-b with the order by KL of methods alone, mean over budgets, {}{}",
+                              all.prompts == "1" ? std::string("one prompt") : all.prompts + " prompts",
+                              all.has_intervals ? ", 95 % intervals; * chosen on the first half" : ""),
+       .panels = 1,
+       .panel_width = 110 * std::max(all.count, 5),
+       .panel_height = 340,
+       .below = 150,
+       .legend = legend});
   std::vector<std::string> plots;
   if (all.ceiling) plots.push_back(fmt::format("{:.9g} with lines {} notitle", *all.ceiling, most.gnuplot()));
-  plots.push_back(
-      fmt::format("{} using 1:2:3:4 with yerrorbars {} notitle", canvas.add_data(all.points), measure.gnuplot()));
+  const std::string points = canvas.add_data(all.points);
+  plots.push_back(line_with_bars(points, measure).front());
+  plots.push_back(fmt::format("{} using 1:2 with points {} notitle", points, measure.gnuplot()));
   if (!all.halves.empty()) {
     plots.push_back(fmt::format("{} using 1:2 with points {} notitle", canvas.add_data(all.halves), half.gnuplot()));
   }

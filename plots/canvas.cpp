@@ -18,6 +18,13 @@ constexpr int kLetter = 11;  // an average letter of the legend's font, on the w
 
 }  // namespace
 
+std::string point_with_bar(double x, const results::Interval& value, double least) {
+  const auto end = [least](const std::optional<double>& at) {
+    return at ? fmt::format("{:.9g}", std::max(*at, least)) : std::string("NaN");  // gnuplot leaves the bar out
+  };
+  return fmt::format("{:.9g} {:.9g} {} {}\n", x, std::max(value.mean, least), end(value.low), end(value.high));
+}
+
 std::vector<std::string> line_with_bars(const std::string& data, const Style& style) {
   return {fmt::format("{} using 1:2:3:4 with yerrorbars lc rgb '{}' pt 0 ps 0 lw 1 notitle", data, style.color),
           fmt::format("{} using 1:2 with linespoints {} notitle", data, style.gnuplot())};

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -7,11 +8,17 @@
 
 #include "plots/gnuplot.hpp"
 #include "plots/style.hpp"
+#include "results/statistics.hpp"
 
 namespace evictlab::plots {
 
 /// Plot commands for points "x y low high" of a data block: their intervals and the line through them.
 std::vector<std::string> line_with_bars(const std::string& data, const Style& style);
+
+/// One line "x y low high" for line_with_bars(); a value without an interval gets no bar. Numbers below `least`, which
+/// a logarithmic axis cannot show, are drawn there.
+std::string point_with_bar(double x, const results::Interval& value,
+                           double least = std::numeric_limits<double>::lowest());
 
 /// The pieces of one plot command, as gnuplot separates them, with its end.
 std::string joined(const std::vector<std::string>& plots);

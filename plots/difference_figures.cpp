@@ -29,36 +29,35 @@ constexpr DifferenceQuantity kDifferenceQuantities[] = {
 
 constexpr const char* kDistance = "preference_distance";
 
-/// Points "x y low high" per quantity: x is A's layer.
 struct Differences {
-  std::map<std::string, std::string> points;
-  std::vector<std::string> distances;  // "y x low high" by task
+  std::map<std::string, std::string> points;  // by quantity, a line a layer of A
+  std::vector<results::Interval> distances;   // by task
   std::vector<std::string> tasks;
   double last_layer = 0;
   std::string prompts;
+  bool intervals = false;
 };
 
 Differences read_differences(const Table& table) {
   Differences all;
   for (const results::RowView row : results::RowsOf(table)) {
     const auto value = row.number("difference");
-    const auto low = row.number("low");
-    const auto high = row.number("high");
-    if (!value || !low || !high) continue;
-    const std::string numbers = fmt::format("{:.9g} {:.9g} {:.9g}\n", *value, *low, *high);
+    if (!value) continue;
+    const results::Interval difference{*value, row.number("low"), row.number("high")};
     const std::string task = row.text("task");
     const std::string quantity = row.text("quantity");
     const std::string a = row.text("prompts_a");
     const std::string b = row.text("prompts_b");
     if (quantity == kDistance) {
       all.tasks.push_back(fmt::format("{} (n = {})", task, a == b ? a : a + ", " + b));
-      all.distances.push_back(numbers);
+      all.distances.push_back(difference);
       if (task == results::kAllTasks) {
+        all.intervals = difference.low.has_value();
         all.prompts = row.text("paired") == "yes" ? fmt::format("the {} prompts that both have, in pairs", a)
                                                   : fmt::format("{} prompts of A, {} others of B", a, b);
       }
     } else if (const auto x = row.index("layer_a"); x && task == results::kAllTasks) {
-      all.points[quantity] += fmt::format("{:.9g} {}", *x, numbers);
+      all.points[quantity] += point_with_bar(*x, difference);
       all.last_layer = std::max(all.last_layer, *x);
     }
   }
@@ -85,7 +84,7 @@ std::vector<Figure> difference_figures(const Table& table) {
   const Style style{"#0072B2", 7, "solid", 2};
   Canvas canvas({.name = "differences",
                  .title = "What differs between the recordings A and B",
-                 .caption = fmt::format("over {}; 95 % bootstrap intervals", all.prompts),
+                 .caption = fmt::format("over {}{}", all.prompts, all.intervals ? "; 95 % bootstrap intervals" : ""),
                  .panels = static_cast<int>(drawn.size()) + (all.tasks.empty() ? 0 : 1),
                  .columns = 3,
                  .panel_width = 360,
@@ -105,16 +104,15 @@ std::vector<Figure> difference_figures(const Table& table) {
     std::string points;
     std::string tics;
     for (std::size_t t = 0; t < all.tasks.size(); ++t) {
-      const std::string& numbers = all.distances[t];
-      points += fmt::format("{} {}", t, numbers);
+      points += point_with_bar(static_cast<double>(t), all.distances[t]);
       tics += fmt::format("{}{} {}", t == 0 ? "" : ", ", gnuplot_string(all.tasks[t]), t);
     }
     canvas.add_panel(
         "Distance of the preferences over layers",
         axes("total variation (0: the same)", "") +
-            fmt::format("set xrange [0:*]\nset yrange [{}:-0.6]\nset xtics 0.2\nset ytics ({})\n"
-                        "plot {} using 2:1:3:4 with xerrorbars {} notitle\n",
-                        static_cast<double>(all.tasks.size()) - 0.4, tics, canvas.add_data(points), style.gnuplot()));
+            fmt::format("set xrange [0:*]\nset yrange [{0}:-0.6]\nset xtics 0.2\nset ytics ({1})\n"
+                        "plot {3} using 2:1:3:4 with xerrorbars {2} notitle, {3} using 2:1 with points {2} notitle\n",
+                        static_cast<double>(all.tasks.size()) - 0.4, tics, style.gnuplot(), canvas.add_data(points)));
   }
   return {canvas.finish()};
 }

@@ -27,8 +27,7 @@ struct LayerQuantity {
 std::string layer_points(const TaskValues::ByLayer& by_layer, double least = -1e300) {
   std::string points;
   for (const auto& [layer, value] : by_layer) {
-    points += fmt::format("{:.9g} {:.9g} {:.9g} {:.9g}\n", layer, std::max(value.mean, least),
-                          std::max(value.low, least), std::max(value.high, least));
+    points += point_with_bar(layer, value, least);
   }
   return points;
 }

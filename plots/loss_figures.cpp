@@ -110,8 +110,7 @@ void draw_losses(const Panel& panel, const Range& slots, const Range& losses, Ca
   for (const auto& [series, points] : panel.lines) {
     std::string lines;
     for (const Point& point : points) {
-      lines += fmt::format("{:.9g} {:.9g} {:.9g} {:.9g}\n", point.slots, point.loss.mean,
-                           std::max(point.loss.low, losses.low / 1.25), point.loss.high);
+      lines += point_with_bar(point.slots, point.loss, losses.low / 1.25);
     }
     const std::vector<std::string> drawn = line_with_bars(canvas.add_data(lines), series->style);
     plots.insert(plots.end(), drawn.begin(), drawn.end());
@@ -135,8 +134,8 @@ std::vector<Figure> draw_figure(std::string name, std::string title, std::string
       if (std::ranges::none_of(legend, in_legend)) legend.emplace_back(series->label, series->style);
       for (const Point& point : points) {
         slots.add(point.slots);
-        losses[shared ? 0 : i].add(std::max(point.loss.low, point.loss.mean / 10));  // bars may reach 0
-        losses[shared ? 0 : i].add(point.loss.high);
+        losses[shared ? 0 : i].add(std::max(point.loss.lower(), point.loss.mean / 10));  // bars may reach 0
+        losses[shared ? 0 : i].add(point.loss.upper());
       }
     }
   }
@@ -178,6 +177,8 @@ std::vector<Figure> loss_by_task_figures(const Table& table) {
   const ReplayLosses replay(table);
   if (replay.prompts_by_task().size() < 2) return {};
   const std::vector<Series> series = series_of(table);
+  const bool several =
+      std::ranges::any_of(replay.prompts_by_task(), [](const auto& task) { return task.second.size() > 1; });
   std::vector<Figure> figures;
   for (const DrawnLoss& loss : kLosses) {
     if (!replay.measured(loss.measure)) continue;
@@ -185,9 +186,11 @@ std::vector<Figure> loss_by_task_figures(const Table& table) {
     for (const auto& [task, prompts] : replay.prompts_by_task()) {
       panels.push_back(make_panel(replay, series, loss.measure, task_label(task, prompts.size()), prompts));
     }
-    const auto drawn = draw_figure(
-        loss.by_task, fmt::format("{} by task and budget", loss.title),
-        "mean over the n prompts of each task, 95 % bootstrap intervals" + shade_caption(panels), panels, true);
+    const auto drawn =
+        draw_figure(loss.by_task, fmt::format("{} by task and budget", loss.title),
+                    fmt::format("mean over the n prompts of each task{}", several ? ", 95 % bootstrap intervals" : "") +
+                        shade_caption(panels),
+                    panels, true);
     figures.insert(figures.end(), drawn.begin(), drawn.end());
   }
   return figures;

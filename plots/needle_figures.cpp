@@ -83,15 +83,15 @@ std::vector<Series> drawn_series(const Table& table, const std::map<results::Pol
 
 Figure by_depth(const Needles& needles, const std::vector<Series>& series, const std::string& budget) {
   const MapAxis lengths = length_axis(needles.lengths);
-  Canvas canvas(
-      {.name = "needles",
-       .title = fmt::format("Needle positions kept, by depth and prompt length, at budget {}", budget),
-       .caption = mean_over(needles.prompts.size(), false) + ", layers and kept sets; depth 0 = the beginning",
-       .panels = static_cast<int>(series.size()),
-       .columns = static_cast<int>(std::min<std::size_t>(series.size(), 3)),
-       .panel_width = 340,
-       .panel_height = std::max(90, 42 * static_cast<int>(needles.lengths.size())),
-       .color_scale_width = 150});
+  Canvas canvas({.name = "needles",
+                 .title = fmt::format("Needle positions kept, by depth and prompt length, at budget {}", budget),
+                 .caption = mean_over(needles.prompts.size(), false) +
+                            ", layers and kept sets, with the slots each policy holds; depth 0 = the beginning",
+                 .panels = static_cast<int>(series.size()),
+                 .columns = static_cast<int>(std::min<std::size_t>(series.size(), 3)),
+                 .panel_width = 340,
+                 .panel_height = std::max(90, 42 * static_cast<int>(needles.lengths.size())),
+                 .color_scale_width = 150});
   for (const Series& one : series) {
     canvas.add_panel(one.label, sequential_palette() + "set cbrange [0:1]\n" +
                                     map_panel(canvas.add_data(needles.by_depth.at(one.key).lines()),
@@ -111,14 +111,15 @@ Figure by_layer(const Needles& needles, const std::vector<Series>& series, const
     row.each([&](double layer, double, double share) { map.add(layer, static_cast<double>(names.size()), share); });
     names.push_back(one->label);
   }
-  Canvas canvas({.name = "needles_by_layer",
-                 .title = fmt::format("Needle positions kept, by layer, at budget {}", budget),
-                 .caption = mean_over(needles.prompts.size(), false) + " and kept sets",
-                 .panels = 1,
-                 .panel_width = map_size(last_layer) + 80,
-                 .panel_height = std::max(160, 30 * static_cast<int>(names.size())),
-                 .left = 60 + name_width(names),
-                 .color_scale_width = 150});
+  Canvas canvas(
+      {.name = "needles_by_layer",
+       .title = fmt::format("Needle positions kept, by layer, at budget {}", budget),
+       .caption = mean_over(needles.prompts.size(), false) + " and kept sets, with the slots each policy holds",
+       .panels = 1,
+       .panel_width = map_size(last_layer) + 80,
+       .panel_height = std::max(160, 30 * static_cast<int>(names.size())),
+       .left = 60 + name_width(names),
+       .color_scale_width = 150});
   canvas.add_panel("", sequential_palette() + "set cbrange [0:1]\n" +
                            map_panel(canvas.add_data(map.lines()), layer_axis(last_layer),
                                      {"", static_cast<double>(names.size()) - 1, names}));

@@ -49,8 +49,7 @@ Outcomes read_outcomes(const Table& table) {
       outcomes.slots[row.policy()][row.budget()] = *mean;
       continue;
     }
-    outcomes.values[row.policy()][row.budget()][quantity] = {*mean, row.number("low").value_or(*mean),
-                                                             row.number("high").value_or(*mean)};
+    outcomes.values[row.policy()][row.budget()][quantity] = {*mean, row.number("low"), row.number("high")};
     outcomes.prompts = std::max(outcomes.prompts, static_cast<std::size_t>(row.number("prompts").value_or(0)));
   }
   return outcomes;
@@ -87,7 +86,7 @@ void draw_outcomes(const OutcomeQuantity& quantity,
   for (const auto& [series, points] : lines) {
     if (is_reference(series)) continue;
     for (const OutcomePoint& point : points) {
-      lowest = std::min(lowest, std::max(point.value.low, point.value.mean / 10));
+      lowest = std::min(lowest, std::max(point.value.lower(), point.value.mean / 10));
       fewest = std::min(fewest, point.slots);
       most = std::max(most, point.slots);
     }
@@ -106,8 +105,8 @@ void draw_outcomes(const OutcomeQuantity& quantity,
     }
     std::string text;
     for (const OutcomePoint& point : points) {
-      const double low = quantity.logarithmic ? std::max(point.value.low, lowest / 1.25) : point.value.low;
-      text += fmt::format("{:.9g} {:.9g} {:.9g} {:.9g}\n", point.slots, point.value.mean, low, point.value.high);
+      text += quantity.logarithmic ? point_with_bar(point.slots, point.value, lowest / 1.25)
+                                   : point_with_bar(point.slots, point.value);
     }
     const auto drawn = line_with_bars(canvas.add_data(text), series.style);
     plots.insert(plots.end(), drawn.begin(), drawn.end());

@@ -29,6 +29,7 @@ struct Predicted {
 struct Predictions {
   std::map<Measure, Predicted> by_measure;
   std::set<std::string> budgets;
+  bool has_intervals = false;
 };
 
 Predictions read_predictions(const results::Table& table) {
@@ -44,9 +45,8 @@ Predictions read_predictions(const results::Table& table) {
     Predicted& own = all.by_measure[*measure];
     own.lowest = std::min(own.lowest, predicted);
     own.highest = std::max(own.highest, predicted);
-    own.lines[row.policy()] +=
-        fmt::format("{:.9g} {:.9g} {:.9g} {:.9g}\n", predicted, *kl,
-                    std::max(row.number("kl_low").value_or(*kl), *kl / 10), row.number("kl_high").value_or(*kl));
+    own.lines[row.policy()] += point_with_bar(predicted, {*kl, row.number("kl_low"), row.number("kl_high")}, *kl / 10);
+    all.has_intervals = all.has_intervals || row.number("kl_low").has_value();
     all.budgets.insert(row.budget());
   }
   return all;
@@ -80,17 +80,16 @@ std::vector<Figure> prediction_figures(const results::Table& table) {
   const std::vector<Series> series = series_of(table);
   Canvas::Legend legend;
   for (const Series& one : series) legend.emplace_back(one.label, one.style);
-  Canvas canvas(
-      {.name = "predictions",
-       .title = "What replay predicts, and what became of the model",
-       .caption = fmt::format("a point per policy and budget ({} budgets); bars: 95 % bootstrap intervals of the "
-                              "divergence over prompts",
-                              all.budgets.size()),
-       .panels = static_cast<int>(all.by_measure.size()),
-       .columns = static_cast<int>(all.by_measure.size()),
-       .panel_width = 400,
-       .panel_height = 360,
-       .legend = legend});
+  Canvas canvas({.name = "predictions",
+                 .title = "What replay predicts, and what became of the model",
+                 .caption = fmt::format(
+                     "a point per policy and budget ({} budgets){}", all.budgets.size(),
+                     all.has_intervals ? "; bars: 95 % bootstrap intervals of the divergence over prompts" : ""),
+                 .panels = static_cast<int>(all.by_measure.size()),
+                 .columns = static_cast<int>(all.by_measure.size()),
+                 .panel_width = 400,
+                 .panel_height = 360,
+                 .legend = legend});
   for (const auto& [measure, predicted] : all.by_measure) draw_predictions(measure, predicted, series, canvas);
   canvas.add_legend();
   return {canvas.finish()};

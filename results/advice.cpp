@@ -53,7 +53,7 @@ std::vector<CostedRun> costed_runs(const Table& replay, Measure measure, const B
 std::optional<CostedRun> cheapest(const std::vector<CostedRun>& runs, double most) {
   std::optional<CostedRun> best;
   for (const CostedRun& run : runs) {
-    if (run.loss.high > most) continue;
+    if (run.loss.upper() > most) continue;
     if (!best || std::pair(run.bytes, run.loss.mean) < std::pair(best->bytes, best->loss.mean)) best = run;
   }
   return best;

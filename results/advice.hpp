@@ -28,7 +28,8 @@ struct CostedRun {
 /// trace's tier does not give it.
 std::vector<CostedRun> costed_runs(const Table& replay, Measure measure, const BootstrapOptions& options = {});
 
-/// The run of the fewest bytes of which even the interval's upper end is at most `most`; nothing if there is none.
+/// The run of the fewest bytes of which even the interval's upper end (of one prompt, the loss) is at most `most`;
+/// nothing if there is none.
 /// Equal bytes: the smaller loss.
 std::optional<CostedRun> cheapest(const std::vector<CostedRun>& runs, double most);
 /// The run that loses least of those that hold at most `bytes`. Equal losses: fewer bytes.

@@ -3,54 +3,78 @@
 #include <algorithm>
 #include <map>
 #include <optional>
-#include <set>
 
+#include "results/equal_slots.hpp"
 #include "results/labels.hpp"
 #include "results/run_table.hpp"
 
 namespace evictlab::results {
 namespace {
 
-/// A policy measured on every prompt: its retained mass by prompt, in the order of their names.
+/// A policy measured on every prompt: its retained mass with the slots compared, in the order of the prompts' names.
 struct CompetingPolicy {
   std::string label;
   Role role = Role::kMethod;
-  double slots = 0;
+  double held = 0;
   std::vector<double> retained;
 };
 
-/// Best first; equal ones by label.
-std::vector<CompetingPolicy> ranked_policies(const BudgetRuns& budget, const std::map<PolicyKey, std::string>& labels,
-                                             std::size_t prompts) {
-  std::vector<CompetingPolicy> ranked;
+/// The policies at one budget.
+struct Competition {
+  double slots = 0;  // compared, mean over prompts
+  std::size_t prompts = 0;
+  std::vector<CompetingPolicy> ranked;  // best first; equal ones by label
+  std::vector<LeftOut> left_out;        // methods, by label
+};
+
+Competition competition_at(const BudgetRuns& budget, const std::map<PolicyKey, std::string>& labels,
+                           const SlotCurves& curves) {
+  PromptSlots prompts;
   for (const PolicyRuns& policy : budget.policies) {
-    std::vector<double> retained = values_of(policy.values(Measure::kRetainedMass));
-    if (retained.size() != prompts) continue;
-    ranked.push_back({labels.at(policy.key), policy.role, policy.mean_slots(), std::move(retained)});
+    for (const Run& run : policy.runs) {
+      if (run[Measure::kRetainedMass]) prompts[run.prompt] = 0.0;
+    }
   }
-  std::ranges::sort(ranked, [](const CompetingPolicy& a, const CompetingPolicy& b) {
+  const auto slots = curves.compared_on(budget.budget_text, prompts);
+  Competition competition;
+  competition.prompts = prompts.size();
+  if (!slots) return competition;
+  competition.slots = mean(values_of(*slots));
+  for (const PolicyRuns& policy : budget.policies) {
+    if (policy.values(Measure::kRetainedMass).size() != prompts.size()) continue;
+    const auto retained = curves.values(policy.key, budget.budget_text, *slots,
+                                        [](const Run& run) { return run[Measure::kRetainedMass]; });
+    if (retained) {
+      competition.ranked.push_back({labels.at(policy.key), policy.role, policy.mean_slots(), values_of(*retained)});
+    } else if (policy.role == Role::kMethod) {
+      competition.left_out.push_back({labels.at(policy.key), policy.mean_slots()});
+    }
+  }
+  std::ranges::sort(competition.ranked, [](const CompetingPolicy& a, const CompetingPolicy& b) {
     const double mass_a = mean(a.retained);
     const double mass_b = mean(b.retained);
     return mass_a != mass_b ? mass_a > mass_b : a.label < b.label;
   });
-  return ranked;
+  std::ranges::sort(competition.left_out, {}, &LeftOut::label);
+  return competition;
 }
 
 /// Whether any attention is lost. The full cache loses none, so it says nothing about a choice of positions.
 bool evicts(const CompetingPolicy& policy) { return mean(policy.retained) < 1 - 1e-9; }
 
-std::optional<BudgetAnswer> answer_at(const BudgetRuns& budget, const std::map<PolicyKey, std::string>& labels) {
-  std::set<std::string> prompts;
-  for (const PolicyRuns& policy : budget.policies) {
-    for (const auto& [prompt, mass] : policy.values(Measure::kRetainedMass)) prompts.insert(prompt);
-  }
-  const std::vector<CompetingPolicy> ranked = ranked_policies(budget, labels, prompts.size());
+std::optional<BudgetAnswer> answer_at(const BudgetRuns& budget, const std::map<PolicyKey, std::string>& labels,
+                                      const SlotCurves& curves) {
+  const Competition competition = competition_at(budget, labels, curves);
+  const std::vector<CompetingPolicy>& ranked = competition.ranked;
   const auto best = std::ranges::find(ranked, Role::kMethod, &CompetingPolicy::role);
   if (best == ranked.end()) return std::nullopt;
-  BudgetAnswer answer{.budget = *budget.budget_slots, .prompts = prompts.size()};
+  BudgetAnswer answer{.budget = *budget.budget_slots,
+                      .prompts = competition.prompts,
+                      .slots = competition.slots,
+                      .left_out = competition.left_out};
   for (const CompetingPolicy& policy : ranked) {
     if (policy.role != Role::kMethod) continue;
-    answer.contenders.push_back({policy.label, policy.slots, bootstrap_mean(policy.retained),
+    answer.contenders.push_back({policy.label, policy.held, bootstrap_mean(policy.retained),
                                  bootstrap_paired_difference(best->retained, policy.retained)});
   }
   if (const auto control = std::ranges::find(ranked, Role::kControl, &CompetingPolicy::role); control != ranked.end()) {
@@ -72,9 +96,11 @@ std::vector<BudgetAnswer> budget_answers(const Table& replay) {
   require_columns(replay, {"slots_held", info(Measure::kRetainedMass).column});
   const auto labels = policy_labels(policies_of(replay));
   std::vector<BudgetAnswer> answers;
-  for (const BudgetRuns& budget : by_budget(runs_over_layers(replay))) {
+  const std::vector<Run> runs = runs_over_layers(replay);
+  const SlotCurves curves(runs);
+  for (const BudgetRuns& budget : by_budget(runs)) {
     if (!budget.budget_slots) continue;  // ratios and bytes have no place on a scale of slots
-    if (auto answer = answer_at(budget, labels)) answers.push_back(std::move(*answer));
+    if (auto answer = answer_at(budget, labels, curves)) answers.push_back(std::move(*answer));
   }
   std::ranges::sort(answers, {}, &BudgetAnswer::budget);
   return answers;

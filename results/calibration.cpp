@@ -137,8 +137,8 @@ void set_agreement(Row& row, const Budgets& budgets, Measure measure, Measure be
 }
 
 /// Rows of all measures for some budgets.
-void add_rows(Table& table, const Cell& name, std::size_t policies, const Budgets& budgets, const Draws& draws,
-              std::optional<Measure> chosen) {
+void add_rows(Table& table, const Cell& name, std::size_t policies, std::size_t left_out, const Budgets& budgets,
+              const Draws& draws, std::optional<Measure> chosen) {
   const std::optional<Measure> best = best_measure(budgets, draws.all);
   std::array<std::vector<RankAgreement>, kMeasureCount> resampled;  // by measure, then draw
   for (const MeasureInfo& measure : measures()) {
@@ -154,6 +154,7 @@ void add_rows(Table& table, const Cell& name, std::size_t policies, const Budget
     row.set("budget_requested", name)
         .set("measure", measure.column)
         .set("policies", policies)
+        .set("left_out", left_out)
         .set("prompts", draws.prompts)
         .set("ceiling", ceiling);
     std::string status = "ok";
@@ -172,7 +173,7 @@ void add_rows(Table& table, const Cell& name, std::size_t policies, const Budget
 }
 
 void add_predictions(Table& table, const RankedBudget& budget) {
-  for (const RankedPolicy& policy : budget.policies) {
+  for (const RankedPolicy& policy : budget.as_held) {
     const Interval kl = bootstrap_mean(policy.kl);
     for (const MeasureInfo& measure : measures()) {
       if (!policy.measures[index_of(measure.id)]) continue;
@@ -249,19 +250,21 @@ Calibration calibrate(const Table& validate, const Table& replay, const Bootstra
   result.predictions = new_table("predictions");
   Budgets ranked;
   std::size_t most_policies = 0;
+  std::size_t most_left_out = 0;
   for (const RankedBudget& budget : data.budgets) {
     most_policies = std::max(most_policies, budget.policies.size());
+    most_left_out = std::max(most_left_out, budget.left_out());
     if (budget.policies.size() >= kFewestPolicies && !data.prompts.empty()) ranked.push_back(&budget);
   }
   const std::optional<Measure> chosen = draws.enough() ? best_measure(ranked, draws.first) : std::nullopt;
   if (chosen) result.chosen = info(*chosen).column;
   for (const RankedBudget& budget : data.budgets) {
     const bool enough = std::ranges::find(ranked, &budget) != ranked.end();
-    add_rows(result.measures, budget.budget, budget.policies.size(), enough ? Budgets{&budget} : Budgets{}, draws,
-             chosen);
+    add_rows(result.measures, budget.budget, budget.policies.size(), budget.left_out(),
+             enough ? Budgets{&budget} : Budgets{}, draws, chosen);
     if (!data.prompts.empty()) add_predictions(result.predictions, budget);
   }
-  add_rows(result.measures, std::string("all"), most_policies, ranked, draws, chosen);
+  add_rows(result.measures, std::string("all"), most_policies, most_left_out, ranked, draws, chosen);
 
   const std::optional<Measure> looked_at = chosen ? chosen : best_measure(ranked, draws.all);
   std::vector<Disagreement> pairs;

@@ -16,11 +16,12 @@ inline constexpr std::size_t kFewestPrompts = 4;
 
 struct Calibration {
   /// The table `calibration`: a row per budget and measure, then for budget_requested = "all" the mean over the budgets
-  /// that have enough policies. Ranked are the methods that are feasible on all prompts: controls and ceilings would
-  /// make any measure look good. A measure that grows as things get better counts from its other end, so that 1 is the
-  /// same order everywhere. Intervals draw prompts with replacement, the same draws for all measures.
+  /// that have enough policies. It ranks the methods that are feasible on all prompts, at equal held slots
+  /// (SlotCurves): controls, ceilings and whoever holds more would make any measure look good. A measure that grows as
+  /// things get better counts from its other end, so that 1 is the same order everywhere. Intervals draw prompts with
+  /// replacement, the same draws for all measures.
   Table measures;
-  /// The table `predictions`: the means over prompts that the rows above rank, with intervals.
+  /// The table `predictions`: these methods' means over prompts with the slots that each holds, with intervals.
   Table predictions;
   /// The table `disagreements`: pairs of policies that the chosen measure (the best, where none is chosen) puts in the
   /// wrong order; the largest difference in KL first.

@@ -4,19 +4,24 @@
 #include <map>
 #include <set>
 
+#include "results/equal_slots.hpp"
 #include "results/rank_correlation.hpp"
 
 namespace evictlab::results {
 namespace {
 
-/// By prompt, larger is worse; nothing when the measure is missing on some prompt.
-std::vector<double> losses_of(const std::map<std::string, Run>& runs, const std::vector<std::string>& prompts,
-                              Measure measure) {
+/// What the runs measure by prompt; nothing when it is missing on some prompt.
+template <typename ValueOfRun>
+std::optional<std::vector<double>> weighted_values(const std::vector<WeightedRuns>& runs, const ValueOfRun& value) {
   std::vector<double> values;
-  for (const std::string& prompt : prompts) {
-    const auto value = runs.at(prompt)[measure];
-    if (!value) return {};
-    values.push_back(as_loss(measure, *value));
+  for (const auto& parts : runs) {
+    double sum = 0.0;
+    for (const auto& [run, weight] : parts) {
+      const std::optional<double> own = value(*run);
+      if (!own) return std::nullopt;
+      sum += weight * *own;
+    }
+    values.push_back(sum);
   }
   return values;
 }
@@ -41,11 +46,12 @@ bool RankedBudget::has(Measure measure) const {
 }
 
 CalibrationData join(const Table& validate, const Table& replay) {
-  using Key = std::pair<PolicyKey, std::string>;       // policy, budget
-  std::map<Key, std::map<std::string, Run>> replayed;  // by prompt
+  using Key = std::pair<PolicyKey, std::string>;              // policy, budget
+  std::map<Key, std::map<std::string, const Run*>> replayed;  // by prompt
+  const std::vector<Run> replay_runs = runs_over_layers(replay);
   std::set<std::string> replayed_prompts;
-  for (const Run& run : runs_over_layers(replay)) {
-    replayed[{run.key, run.budget_text}][run.prompt] = run;
+  for (const Run& run : replay_runs) {
+    replayed[{run.key, run.budget_text}][run.prompt] = &run;
     replayed_prompts.insert(run.prompt);
   }
   require_columns(validate, {"turn", "task"});
@@ -56,30 +62,54 @@ CalibrationData join(const Table& validate, const Table& replay) {
   data.prompts = prompts_of(runs);
   const std::set<std::string> halved = first_half(runs);
   for (const std::string& prompt : data.prompts) data.first_half.push_back(halved.contains(prompt));
-  std::map<Key, std::map<std::string, double>> live;  // KL by prompt
-  std::vector<Run> first_runs;                        // of every policy and budget, in order
+  std::map<Key, std::map<std::string, const Run*>> live;  // by prompt
+  std::vector<Run> first_runs;                            // of every policy and budget, in order
   for (const Run& run : runs) {
     const auto [own, is_new] = live.try_emplace(Key(run.key, run.budget_text));
     if (is_new) first_runs.push_back(run);
-    if (const auto kl = validate.number(run.row, kl_column)) own->second[run.prompt] = *kl;
+    if (validate.number(run.row, kl_column)) own->second[run.prompt] = &run;
   }
+  const SlotCurves curves(runs);
+  const bool slots_known =
+      std::ranges::all_of(runs, [](const Run& run) { return !run.feasible() || run.slots_held.has_value(); });
+  const auto policy_of = [&](const PolicyKey& key,
+                             const std::vector<WeightedRuns>& own) -> std::optional<RankedPolicy> {
+    auto kl = weighted_values(own, [&](const Run& run) { return validate.number(run.row, kl_column); });
+    if (!kl) return std::nullopt;
+    RankedPolicy policy{key, std::move(*kl), {}};
+    for (const MeasureInfo& measure : measures()) {
+      policy.measures[index_of(measure.id)] = weighted_values(own, [&](const Run& run) -> std::optional<double> {
+        const auto same = replayed.find({run.key, run.budget_text});
+        if (same == replayed.end() || !same->second.contains(run.prompt)) return std::nullopt;
+        const auto value = (*same->second.at(run.prompt))[measure.id];
+        return value ? std::optional(as_loss(measure.id, *value)) : std::nullopt;
+      });
+    }
+    return policy;
+  };
   for (const Run& run : first_runs) {
     auto group = std::ranges::find(data.budgets, run.budget, &RankedBudget::budget);
-    if (group == data.budgets.end()) group = data.budgets.insert(group, {run.budget, {}});
+    if (group == data.budgets.end()) group = data.budgets.insert(group, {run.budget, {}, {}});
     const Key key(run.key, run.budget_text);
-    const auto own = replayed.find(key);
-    const std::map<std::string, double>& kl = live.at(key);
-    if (run.role != Role::kMethod || own == replayed.end() || kl.size() < data.prompts.size()) continue;
-    RankedPolicy policy{run.key, {}, {}};
-    const bool everywhere =
-        std::ranges::all_of(data.prompts, [&](const std::string& prompt) { return own->second.contains(prompt); });
-    for (const std::string& prompt : data.prompts) policy.kl.push_back(kl.at(prompt));
-    for (const MeasureInfo& measure : measures()) {
-      if (!everywhere) break;
-      std::vector<double> values = losses_of(own->second, data.prompts, measure.id);
-      if (!values.empty()) policy.measures[index_of(measure.id)] = std::move(values);
+    const std::map<std::string, const Run*>& own = live.at(key);
+    if (run.role != Role::kMethod || !replayed.contains(key) || own.size() < data.prompts.size()) continue;
+    std::vector<WeightedRuns> held;
+    PromptSlots prompts;
+    for (const std::string& prompt : data.prompts) {
+      held.push_back({{own.at(prompt), 1.0}});
+      prompts[prompt] = own.at(prompt)->slots_held.value_or(0.0);
     }
-    group->policies.push_back(std::move(policy));
+    std::optional<std::vector<WeightedRuns>> compared;
+    if (!slots_known) compared = held;
+    if (const auto slots = curves.compared_on(run.budget_text, prompts)) {
+      if (const auto runs_there = curves.runs(run.key, run.budget_text, *slots)) {
+        compared.emplace();
+        for (const std::string& prompt : data.prompts) compared->push_back(runs_there->at(prompt));
+      }
+    }
+    group->as_held.push_back(*policy_of(run.key, held));
+    auto policy = compared ? policy_of(run.key, *compared) : std::nullopt;
+    if (policy) group->policies.push_back(std::move(*policy));
   }
   return data;
 }

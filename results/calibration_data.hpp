@@ -21,7 +21,9 @@ struct RankedPolicy {
 /// The methods at one budget, which rankings order.
 struct RankedBudget {
   Cell budget;
-  std::vector<RankedPolicy> policies;
+  std::vector<RankedPolicy> policies;  // at equal held slots (SlotCurves)
+  std::vector<RankedPolicy> as_held;   // with the slots that each holds
+  std::size_t left_out() const { return as_held.size() - policies.size(); }
   /// Whether every policy has the measure on every prompt.
   bool has(Measure measure) const;
 };

@@ -194,14 +194,17 @@ void add_distance(const Recording& a, const Recording& b, const std::string& tas
     }
     return drawn;
   };
-  std::vector<double> distances(options.resamples);
-  for (double& value : distances) {
-    const std::vector<std::size_t> drawn_a = resample(shares_a.size());
-    value = distance(shares_a, drawn_a, shares_b, paired ? drawn_a : resample(shares_b.size()));
+  Interval interval{.mean = distance(shares_a, everyone(shares_a.size()), shares_b, everyone(shares_b.size()))};
+  if (std::min(shares_a.size(), shares_b.size()) > 1) {
+    std::vector<double> distances(options.resamples);
+    for (double& value : distances) {
+      const std::vector<std::size_t> drawn_a = resample(shares_a.size());
+      value = distance(shares_a, drawn_a, shares_b, paired ? drawn_a : resample(shares_b.size()));
+    }
+    const double tail = (1 - options.confidence) / 2;
+    interval.low = quantile(distances, tail);
+    interval.high = quantile(distances, 1 - tail);
   }
-  const double tail = (1 - options.confidence) / 2;
-  const Interval interval{distance(shares_a, everyone(shares_a.size()), shares_b, everyone(shares_b.size())),
-                          quantile(distances, tail), quantile(distances, 1 - tail)};
   Row row(table);
   row.set("task", task).set("quantity", "preference_distance");
   set_comparison(row, interval, paired, shares_a.size(), shares_b.size());

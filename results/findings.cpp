@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "results/equal_slots.hpp"
 #include "results/rows.hpp"
 
 namespace evictlab::results {
@@ -94,14 +95,31 @@ std::optional<BudgetDivision> division_of(const PolicyKey& policy, const PolicyS
                         shift_between_tasks(slots, tasks)};
 }
 
+/// A prompt's needle under a policy at a budget.
+struct NeedleRows {
+  double depth = 0;
+  std::map<std::string, double> retained;  // by layer, and over all
+};
+
 struct NeedleMeans {
   RunningMean all;
   std::array<RunningMean, 3> thirds;
   std::map<std::string, RunningMean> layers;
+
+  void add(const NeedleRows& needle) {
+    for (const auto& [layer, retained] : needle.retained) {
+      if (layer != kAllLayers) {
+        layers[layer].add(retained);
+        continue;
+      }
+      all.add(retained);
+      thirds[std::min<std::size_t>(2, static_cast<std::size_t>(3 * std::clamp(needle.depth, 0.0, 1.0)))].add(retained);
+    }
+  }
 };
 
 NeedlesKept kept_of(const PolicyKey& policy, const NeedleMeans& means) {
-  NeedlesKept kept{.policy = policy, .all = means.all.value(), .thirds = {}, .worst_layer = {}};
+  NeedlesKept kept{.policy = policy, .compared = true, .all = means.all.value(), .thirds = {}, .worst_layer = {}};
   for (std::size_t third = 0; third < means.thirds.size(); ++third) {
     if (means.thirds[third].count > 0) kept.thirds[third] = means.thirds[third].value();
   }
@@ -164,22 +182,55 @@ std::vector<BudgetDivision> budget_divisions(const Table& budgets, const Table* 
   return divisions;
 }
 
-std::vector<NeedlesKept> needles_kept(const Table& spans, const std::string& budget) {
-  std::map<PolicyKey, NeedleMeans> means;
-  for (const RowView row : RowsOf(spans)) {
-    const auto retained = row.number("retained");
-    if (row.text("span") != "needle" || row.budget() != budget || !retained) continue;
-    NeedleMeans& own = means[row.policy()];
-    if (!row.over_layers()) {
-      own.layers[row.text("layer")].add(*retained);
-      continue;
-    }
-    own.all.add(*retained);
-    const double depth = std::clamp(row.number("depth").value_or(0), 0.0, 1.0);
-    own.thirds[std::min<std::size_t>(2, static_cast<std::size_t>(3 * depth))].add(*retained);
+std::vector<NeedlesKept> needles_kept(const Table& spans, const Table* replay, const std::string& budget) {
+  std::map<PolicyKey, std::map<std::string, NeedleRows>> needles;  // of `budget`, by prompt
+  std::map<std::pair<PolicyKey, std::string>, std::map<std::string, NeedleRows>>
+      others;  // policy and budget; by prompt
+  const RunColumns columns(spans);
+  std::set<PolicyKey> full;
+  for (std::size_t row = 0; row < spans.rows(); ++row) {
+    const RowView view(spans, row);
+    if (view.text("span") != "needle" || !view.number("retained")) continue;
+    if (is_full_cache(view.policy(), columns.role(row))) full.insert(view.policy());
+    NeedleRows& own = others[{view.policy(), view.budget()}][view.prompt()];
+    own.depth = view.number("depth").value_or(0);
+    own.retained[view.text("layer")] = *view.number("retained");
   }
+  for (const auto& [run, prompts] : others) {
+    if (run.second == budget) needles[run.first] = prompts;
+  }
+  std::optional<SlotCurves> curves;
+  if (replay != nullptr && replay->find_column("slots_held")) curves.emplace(runs_over_layers(*replay));
   std::vector<NeedlesKept> kept;
-  for (const auto& [policy, own] : means) kept.push_back(kept_of(policy, own));
+  for (const auto& [policy, prompts] : needles) {
+    PromptSlots asked;
+    for (const auto& [prompt, own] : prompts) asked[prompt] = 0.0;
+    const auto slots = curves ? curves->compared_on(budget, asked) : std::nullopt;
+    const bool as_held = !slots || full.contains(policy);
+    const auto runs = as_held ? std::nullopt : curves->runs(policy, budget, *slots);
+    bool compared = as_held || runs;
+    NeedleMeans means;
+    for (const auto& [prompt, own] : prompts) {
+      if (!runs) {
+        means.add(own);
+        continue;
+      }
+      NeedleRows there{.depth = own.depth, .retained = {}};
+      for (const auto& [run, weight] : runs->at(prompt)) {
+        const auto same = others.find({policy, run->budget_text});
+        if (same == others.end() || !same->second.contains(prompt)) {
+          compared = false;
+          continue;
+        }
+        for (const auto& [layer, retained] : same->second.at(prompt).retained) {
+          there.retained[layer] += weight * retained;
+        }
+      }
+      means.add(there);
+    }
+    kept.push_back(kept_of(policy, means));
+    kept.back().compared = compared;
+  }
   return kept;
 }
 

@@ -55,12 +55,14 @@ std::vector<BudgetDivision> budget_divisions(const Table& budgets, const Table* 
 /// The share of needle positions that a policy keeps, mean over prompts.
 struct NeedlesKept {
   PolicyKey policy;
+  bool compared = true;                         // else its budgets do not reach the slots that others hold
   double all = 0;                               // over layers and kept sets
   std::array<std::optional<double>, 3> thirds;  // by the needle's place: first, middle, last third of the prompt
   std::optional<std::string> worst_layer;       // where the least is kept
   double in_worst_layer = 0;
 };
-/// Reads spans.csv at one of its budgets: one entry per policy.
-std::vector<NeedlesKept> needles_kept(const Table& spans, const std::string& budget);
+/// Reads spans.csv at one of its budgets: one entry per policy, at equal held slots (SlotCurves) by `replay`; without
+/// it (null) or its slots, with whatever each policy holds. The full cache keeps what it holds.
+std::vector<NeedlesKept> needles_kept(const Table& spans, const Table* replay, const std::string& budget);
 
 }  // namespace evictlab::results

@@ -67,7 +67,7 @@ inline constexpr std::string_view kAllLayers = "all";
 
 /// Sets the columns that name a run: policy, parameters, role and budget_requested.
 Row& set_run(Row& row, const PolicyKey& key, Role role, Cell budget);
-/// Sets "<name>", "<name>_low" and "<name>_high".
+/// Sets "<name>", and "<name>_low" and "<name>_high" where there is an interval.
 Row& set_interval(Row& row, const std::string& name, const Interval& interval);
 
 /// Requires columns beside prompt, policy, parameters and budget_requested, which every reader needs; measures that a

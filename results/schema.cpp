@@ -31,6 +31,8 @@ Column budget() { return text("budget_requested", "the budget as asked for: slot
 Column slots_held(const char* meaning = "stored slots per layer, divided by kv heads") {
   return number("slots_held", "slots", meaning);
 }
+/// What a comparison is at: see "Equal slots" in docs/analyses.md.
+Column slots_compared(const char* meaning) { return number("slots_compared", "slots", meaning); }
 Column layer() { return integer("layer", "", "the layer's index in the model"); }
 Column prompt_length() { return integer("prompt_length", "positions", "positions of the prompt"); }
 Column layer_or_all(const char* meaning) { return text("layer", meaning); }
@@ -63,7 +65,8 @@ Columns policy_columns() {
 
 /// The ends of the interval of the value before: "<prefix>low", "<prefix>high".
 Columns interval_ends(const std::string& prefix, const std::string& unit) {
-  return {{prefix + "low", ColumnType::kNumber, unit, "lower end of its 95 % bootstrap interval over prompts"},
+  return {{prefix + "low", ColumnType::kNumber, unit,
+           "lower end of its 95 % bootstrap interval over prompts; empty for one prompt"},
           {prefix + "high", ColumnType::kNumber, unit, "upper end"}};
 }
 
@@ -136,7 +139,10 @@ void add_replay_tables(std::vector<TableSchema>& all) {
        joined(budget(), policy, role(), text("constraint", "the constraints, as given"),
               count("prompts", "prompts that both forms of the policy serve"), measure_column(Measure::kRetainedMass),
               number("constrained_retained_mass", "share", "the same under the constraints"),
-              with_interval("difference", "share", "constrained minus free, paired over prompts"),
+              slots_compared("the held slots of the difference, mean over prompts"),
+              with_interval("difference", "share",
+                            "constrained minus free with the slots compared, paired over prompts; empty where the "
+                            "budgets reach no slots that both hold"),
               measure_column(Measure::kRelativeLoss),
               number("constrained_relative_loss", "ratio", "the same under the constraints"), slots_held(),
               number("constrained_slots_held", "slots", "the same under the constraints"))});
@@ -148,15 +154,20 @@ void add_sweep_tables(std::vector<TableSchema>& all) {
       {"summary", "sweep", "a budget and policy, best first",
        joined(budget(),
               integer("rank", "",
-                      "1 for the best; empty where there is nothing to compare: infeasible on every prompt, "
-                      "or holding over 5 % more than the median policy"),
+                      "1 for the best at equal held slots; empty where there is nothing to compare: infeasible on "
+                      "every prompt, or with budgets that do not reach the slots compared"),
               policy, role(), count("prompts", "prompts that the policy serves"),
               count("infeasible", "prompts for which the budget is below the protection"),
               count("degenerate", "prompts of which nothing was evicted"), slots_held("held, mean over prompts"),
-              with_interval("retained_mass", "share", "mean over layers and prompts"),
+              slots_compared("the held slots at which the row is compared, mean over prompts: those of its budget "
+                             "where it is ranked, else its own"),
+              with_interval("retained_mass", "share", "mean over layers and prompts, with the slots held"),
+              number("retained_mass_compared", "share",
+                     "the same with the slots compared, between the policy's budgets: what ranks it"),
               with_interval("to_best", "share",
-                            "retained mass minus the best method's, paired on the prompts both serve; empty for the "
-                            "best method and for ceilings"),
+                            "retained mass minus the best method's, both with the slots compared, paired on the "
+                            "prompts both serve; empty for the best method, for ceilings, and where the best "
+                            "method's budgets do not reach the slots"),
               with_interval("to_random", "share", "the same against the control `random`"),
               measure_column(Measure::kExactLoss), measure_column(Measure::kRelativeLoss),
               measure_column(Measure::kRegret))});
@@ -172,6 +183,8 @@ void add_sweep_tables(std::vector<TableSchema>& all) {
   all.push_back(
       {"tune", "sweep --tune", "a budget and policy, with the parameters selected for it",
        joined(budget(), policy, role(), slots_held("held, mean over all prompts"),
+              slots_compared("the slots that the policy holds with its parameters as given, mean over all prompts: "
+                             "retained masses are with these"),
               count("prompts_chosen_on", "prompts that the parameters were selected on: every second one of each task"),
               number("retained_mass_chosen_on", "share", "mean over these"), count("prompts", "held-out prompts"),
               number("retained_mass", "share", "mean over the held-out prompts"),
@@ -216,12 +229,24 @@ void add_validate_tables(std::vector<TableSchema>& all) {
                  joined(integer("turn", "", "as in validate.csv"), text("task", "a task, or `all`: all prompts"),
                         budget(), policy, role(), text("quantity", "a column of validate.csv"),
                         count("prompts", "prompts with a value"), mean_with_interval("mean over these prompts"),
+                        slots_compared("the held slots at which the row is compared, mean over prompts: those of its "
+                                       "budget where the policy's budgets reach them, else its own"),
+                        number("mean_compared", "",
+                               "the mean with the slots of its budget, between the policy's budgets; empty where they "
+                               "do not reach them"),
                         with_interval("to_full", "", "minus the full cache's, paired"),
-                        with_interval("to_best", "", "minus the best method's, paired; empty for ceilings"))});
+                        with_interval("to_best", "",
+                                      "minus the best method's, both with the slots compared, paired; empty for "
+                                      "ceilings"))});
   all.push_back(
       {"calibration", "validate", "a budget, then `all` for their mean, and a measure of replay.csv",
        joined(
-           budget(), text("measure", "a column of replay.csv"), integer("policies", "policies", "methods ranked"),
+           budget(), text("measure", "a column of replay.csv"),
+           integer("policies", "policies",
+                   "methods ranked; controls and "
+                   "ceilings are left out"),
+           integer("left_out", "policies",
+                   "methods left out: their budgets do not reach the slots that the others hold"),
            count("prompts", "prompts that they are ranked on"),
            with_interval("spearman", "",
                          "Spearman's rank correlation over policies of the measure's means and kl's; 1: "

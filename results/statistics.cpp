@@ -49,6 +49,7 @@ double quantile(std::span<const double> values, double q) {
 Interval bootstrap_mean(std::span<const double> values, const BootstrapOptions& options) {
   require_values(values);
   if (options.resamples == 0) throw std::invalid_argument("a bootstrap of no resamples");
+  if (values.size() == 1) return {.mean = values.front()};
   core::SplitMix64 random(options.seed);
   std::vector<double> means(options.resamples);
   for (double& resampled : means) resampled = resampled_mean(values, random);
@@ -68,6 +69,7 @@ Interval bootstrap_difference(std::span<const double> a, std::span<const double>
   require_values(a);
   require_values(b);
   if (options.resamples == 0) throw std::invalid_argument("a bootstrap of no resamples");
+  if (std::min(a.size(), b.size()) == 1) return {.mean = mean(a) - mean(b)};
   core::SplitMix64 random(options.seed);
   std::vector<double> differences(options.resamples);
   for (double& difference : differences) {

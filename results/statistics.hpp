@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -14,10 +15,15 @@ double mean(std::span<const double> values);
 /// do by default. Throws std::invalid_argument when there are no values.
 double quantile(std::span<const double> values, double q);
 
+/// A mean with the ends of its interval. One value has no interval: how far another would lie from it is not known.
 struct Interval {
   double mean = 0;
-  double low = 0;
-  double high = 0;
+  std::optional<double> low = {};
+  std::optional<double> high = {};
+
+  /// The ends, and the mean where there are none.
+  double lower() const { return low.value_or(mean); }
+  double upper() const { return high.value_or(mean); }
 };
 
 struct BootstrapOptions {
@@ -28,8 +34,8 @@ struct BootstrapOptions {
 
 /// Percentile bootstrap interval of the mean (Efron 1979): the values, one per prompt, are drawn with
 /// replacement. Draws come from SplitMix64 (Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195) started at
-/// the seed, so the interval is the same everywhere. One value gives an interval of no width. Throws
-/// std::invalid_argument when there are no values or resamples.
+/// the seed, so the interval is the same everywhere. One value gives no interval. Throws std::invalid_argument
+/// when there are no values or resamples.
 Interval bootstrap_mean(std::span<const double> values, const BootstrapOptions& options = {});
 
 /// The same of the mean of a[i] - b[i]: two policies on the same prompts. Far narrower than two intervals
@@ -37,7 +43,8 @@ Interval bootstrap_mean(std::span<const double> values, const BootstrapOptions& 
 Interval bootstrap_paired_difference(std::span<const double> a, std::span<const double> b,
                                      const BootstrapOptions& options = {});
 
-/// Percentile bootstrap interval of mean(a) - mean(b) of independent samples: both are resampled.
+/// Percentile bootstrap interval of mean(a) - mean(b) of independent samples: both are resampled. No interval
+/// where either has one value.
 Interval bootstrap_difference(std::span<const double> a, std::span<const double> b,
                               const BootstrapOptions& options = {});
 

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "results/equal_slots.hpp"
 #include "results/run_table.hpp"
 #include "results/schema.hpp"
 
@@ -23,32 +25,30 @@ struct Entry {
   std::map<std::string, Run> prompts;  // by id; the feasible ones
   std::int64_t infeasible = 0;
   std::int64_t degenerate = 0;
-  bool exceeds = false;  // holds more than those it would be compared with
-  double score = 0.0;    // what ranks it
+  PromptSlots compared_at;                 // the slots of its comparisons
+  std::map<std::string, double> compared;  // retained mass with these, by prompt
+  bool ranked = false;
+  double score = 0.0;  // what ranks it
 
   bool is_ceiling() const { return role == Role::kCeiling; }
-  /// By prompt. Of retained mass, what a table leaves empty counts as 0.
-  std::map<std::string, double> by_prompt(Measure measure) const {
-    std::map<std::string, double> values;
+  std::vector<double> values(Measure measure) const {
+    std::vector<double> values;
     for (const auto& [id, run] : prompts) {
-      if (const auto value = run[measure]) {
-        values[id] = *value;
-      } else if (measure == Measure::kRetainedMass) {
-        values[id] = 0.0;
-      }
+      if (const auto value = run[measure]) values.push_back(*value);
     }
     return values;
   }
-  std::vector<double> values(Measure measure) const { return values_of(by_prompt(measure)); }
-  double slots() const {
-    std::vector<double> held;
-    for (const auto& [id, run] : prompts) held.push_back(run.slots_held.value_or(0.0));
-    return mean(held);
+  PromptSlots held() const {
+    PromptSlots held;
+    for (const auto& [id, run] : prompts) held[id] = run.slots_held.value_or(0.0);
+    return held;
   }
+  double slots() const { return mean(values_of(held())); }
 };
 
 struct EntriesOfBudget {
   Cell budget;
+  std::string budget_text;
   std::vector<Entry> entries;
 
   const Entry* find(const PolicyKey& key) const {
@@ -57,11 +57,13 @@ struct EntriesOfBudget {
   }
 };
 
-std::vector<EntriesOfBudget> entries_by_budget(const Table& replay) {
-  require_columns(replay, {"layer", "status", "slots_held", "retained_mass"});
+/// What a table leaves empty counts as 0.
+std::optional<double> retained_mass(const Run& run) { return run[Measure::kRetainedMass].value_or(0.0); }
+
+std::vector<EntriesOfBudget> entries_by_budget(const std::vector<Run>& runs) {
   std::vector<EntriesOfBudget> budgets;
-  for (const BudgetRuns& budget : by_budget(runs_over_layers(replay))) {
-    std::vector<Entry>& entries = budgets.emplace_back(EntriesOfBudget{budget.budget, {}}).entries;
+  for (const BudgetRuns& budget : by_budget(runs)) {
+    std::vector<Entry>& entries = budgets.emplace_back(EntriesOfBudget{budget.budget, budget.budget_text, {}}).entries;
     for (const PolicyRuns& policy : budget.policies) {
       Entry& entry = entries.emplace_back();
       entry.key = policy.key;
@@ -79,52 +81,61 @@ std::vector<EntriesOfBudget> entries_by_budget(const Table& replay) {
   return budgets;
 }
 
-void mark_excess(std::vector<Entry>& entries) {
-  std::vector<double> slots;
-  for (const Entry& entry : entries) {
-    if (!entry.prompts.empty() && !entry.is_ceiling()) slots.push_back(entry.slots());
-  }
-  if (slots.empty()) return;
-  std::sort(slots.begin(), slots.end());
-  const double median = slots[(slots.size() - 1) / 2];
-  for (Entry& entry : entries) {
-    entry.exceeds = !entry.prompts.empty() && !entry.is_ceiling() && entry.slots() > kMaxExcess * median;
-  }
+std::vector<Run> summarized_runs(const Table& replay) {
+  require_columns(replay, {"layer", "status", "slots_held", "retained_mass"});
+  return runs_over_layers(replay);
 }
 
-/// By retained mass; then those that hold too much; last those infeasible on every prompt.
-double score_of(const Entry& entry) {
-  if (entry.prompts.empty()) return -2.0;
-  return entry.exceeds ? -1.0 : mean(entry.values(Measure::kRetainedMass));
+/// Decides at which slots the entry is compared and whether it is ranked; by what: retained mass there, then those that
+/// are not ranked, last those infeasible on every prompt.
+void set_comparison_slots(Entry& entry, const std::string& budget, const SlotCurves& curves) {
+  entry.score = -2.0;
+  if (entry.prompts.empty()) return;
+  entry.compared_at = entry.held();
+  for (const auto& [id, run] : entry.prompts) entry.compared[id] = *retained_mass(run);
+  auto slots = curves.compared_on(budget, entry.compared_at);
+  std::optional<std::map<std::string, double>> there;
+  if (slots) there = curves.values(entry.key, budget, *slots, retained_mass);
+  entry.ranked = there || is_full_cache(entry.key, entry.role);
+  if (there) {
+    entry.compared_at = std::move(*slots);
+    entry.compared = std::move(*there);
+  }
+  entry.score = entry.ranked ? mean(values_of(entry.compared)) : -1.0;
 }
 
 void set_mean(Row& row, std::string_view column, const std::vector<double>& values) {
   if (!values.empty()) row.set(column, mean(values));
 }
 
-/// Retained mass minus the reference's, on the prompts that both serve.
-void set_difference(Row& row, const std::string& name, const Entry& entry, const Entry* reference,
-                    const BootstrapOptions& options) {
+/// Sets the interval of an entry's retained mass minus the reference's, at the slots of the entry's comparisons and on
+/// the prompts that both serve.
+void set_difference(Row& row, const std::string& name, const EntriesOfBudget& group, const Entry& entry,
+                    const Entry* reference, const SlotCurves& curves, const BootstrapOptions& options) {
   if (reference == nullptr || reference == &entry) return;
-  const auto [own, other] =
-      paired(entry.by_prompt(Measure::kRetainedMass), reference->by_prompt(Measure::kRetainedMass));
-  if (!own.empty()) set_interval(row, name, bootstrap_paired_difference(own, other, options));
+  PromptSlots slots = entry.compared_at;
+  std::erase_if(slots, [&](const auto& item) { return !reference->prompts.contains(item.first); });
+  const auto others = curves.values(reference->key, group.budget_text, slots, retained_mass);
+  if (!others || others->empty()) return;
+  const auto [own, other] = paired(entry.compared, *others);
+  set_interval(row, name, bootstrap_paired_difference(own, other, options));
 }
 
 }  // namespace
 
 Table summarize(const Table& replay, const BootstrapOptions& options) {
   Table table = new_table("summary");
-  for (EntriesOfBudget& group : entries_by_budget(replay)) {
+  const std::vector<Run> runs = summarized_runs(replay);
+  const SlotCurves curves(runs);
+  for (EntriesOfBudget& group : entries_by_budget(runs)) {
     std::vector<Entry>& entries = group.entries;
-    mark_excess(entries);
-    for (Entry& entry : entries) entry.score = score_of(entry);
+    for (Entry& entry : entries) set_comparison_slots(entry, group.budget_text, curves);
     std::ranges::stable_sort(entries, std::ranges::greater{}, &Entry::score);
     const auto first = [&](const auto& wanted) -> const Entry* {
       const auto found = std::find_if(entries.begin(), entries.end(), wanted);
       return found == entries.end() || found->prompts.empty() ? nullptr : &*found;
     };
-    const Entry* best = first([](const Entry& entry) { return entry.role == Role::kMethod && !entry.exceeds; });
+    const Entry* best = first([](const Entry& entry) { return entry.role == Role::kMethod && entry.ranked; });
     const Entry* random =
         first([](const Entry& entry) { return entry.role == Role::kControl && entry.key.policy == kReferenceControl; });
     std::int64_t rank = 0;
@@ -135,11 +146,15 @@ Table summarize(const Table& replay, const BootstrapOptions& options) {
           .set("infeasible", entry.infeasible)
           .set("degenerate", entry.degenerate);
       if (!entry.prompts.empty()) {
-        if (!entry.exceeds) row.set("rank", ++rank);
         row.set("slots_held", entry.slots());
-        set_interval(row, "retained_mass", bootstrap_mean(entry.values(Measure::kRetainedMass), options));
-        set_difference(row, "to_best", entry, entry.is_ceiling() || entry.exceeds ? nullptr : best, options);
-        set_difference(row, "to_random", entry, random, options);
+        if (entry.ranked) row.set("rank", ++rank);
+        row.set("slots_compared", mean(values_of(entry.compared_at)));
+        row.set("retained_mass_compared", mean(values_of(entry.compared)));
+        std::vector<double> masses;
+        for (const auto& [id, run] : entry.prompts) masses.push_back(*retained_mass(run));
+        set_interval(row, "retained_mass", bootstrap_mean(masses, options));
+        set_difference(row, "to_best", group, entry, entry.is_ceiling() ? nullptr : best, curves, options);
+        set_difference(row, "to_random", group, entry, random, curves, options);
         for (const Measure measure : {Measure::kExactLoss, Measure::kRelativeLoss, Measure::kRegret}) {
           set_mean(row, info(measure).column, entry.values(measure));
         }
@@ -153,7 +168,9 @@ Table summarize(const Table& replay, const BootstrapOptions& options) {
 Table constraint_costs(const Table& replay, const std::vector<ConstrainedPair>& pairs,
                        const BootstrapOptions& options) {
   Table table = new_table("constraints");
-  for (const EntriesOfBudget& group : entries_by_budget(replay)) {
+  const std::vector<Run> runs = summarized_runs(replay);
+  const SlotCurves curves(runs);
+  for (const EntriesOfBudget& group : entries_by_budget(runs)) {
     for (const ConstrainedPair& pair : pairs) {
       const Entry* free = group.find({pair.policy, pair.parameters});
       const Entry* constrained = group.find({pair.policy, pair.constrained_parameters});
@@ -173,7 +190,14 @@ Table constraint_costs(const Table& replay, const std::vector<ConstrainedPair>& 
         set_mean(row, column("relative_loss"), entry->values(Measure::kRelativeLoss));
         row.set(column("slots_held"), entry->slots());
       }
-      set_difference(row, "difference", both_constrained, &both_free, options);
+      for (const PromptSlots& slots : {both_constrained.held(), both_free.held()}) {
+        const auto own = curves.values(constrained->key, group.budget_text, slots, retained_mass);
+        const auto others = curves.values(free->key, group.budget_text, slots, retained_mass);
+        if (!own || !others) continue;
+        row.set("slots_compared", mean(values_of(slots)));
+        set_interval(row, "difference", bootstrap_paired_difference(values_of(*own), values_of(*others), options));
+        break;
+      }
       table.add_row(std::move(row));
     }
   }

@@ -8,17 +8,14 @@
 
 namespace evictlab::results {
 
-/// A policy that holds more than this times what the others hold is not compared with them.
-inline constexpr double kMaxExcess = 1.05;
-
-/// Ranks the policies of a replay table at each requested budget by the retained mass of their layer = "all"
-/// rows, mean over prompts: the table `summary`, one row per (budget, policy), budgets in the order of the table, best
-/// first. Not ranked, and last: methods and controls that hold kMaxExcess times what the others do (they have a budget
-/// of their own, or their arithmetic exceeds the one asked for), and those infeasible on every prompt. What the others
-/// hold is the median over policies.
+/// Ranks the policies of a replay table at each requested budget by the retained mass of their layer = "all" rows, mean
+/// over prompts, at equal held slots (SlotCurves): the table `summary`, one row per (budget, policy), budgets in the
+/// order of the table, best first. Not ranked, and last: those whose budgets do not reach these slots on every prompt,
+/// and those infeasible on every prompt. The full cache, the end of the scale, is ranked with what it holds.
 ///
 /// to_best compares with the first method in rank: controls and ceilings do not compete. to_random compares with the
-/// first control called `random`. Both are empty for the reference itself, to_best for ceilings too. Throws TableError
+/// first control called `random`. A policy that is not ranked is compared at the slots that it holds itself, where the
+/// other's budgets reach them. Both are empty for the reference itself, to_best for ceilings too. Throws TableError
 /// when a column is missing.
 Table summarize(const Table& replay, const BootstrapOptions& options = {});
 
@@ -30,7 +27,8 @@ struct ConstrainedPair {
   std::string constraint;
 };
 /// Computes what constraints cost each policy: the table `constraints`, a row per budget and pair, on the prompts that
-/// both forms can serve.
+/// both forms can serve. The difference is at the slots that the constrained form holds, or, where the free form's
+/// budgets do not reach them, at the slots that the free form holds.
 Table constraint_costs(const Table& replay, const std::vector<ConstrainedPair>& pairs,
                        const BootstrapOptions& options = {});
 

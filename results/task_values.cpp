@@ -13,8 +13,7 @@ TaskValues::TaskValues(const Table& table) {
     const double layer = row.index("layer").value_or(0);
     const std::string task = row.text("task");
     last_layer_ = std::max(last_layer_, layer);
-    values_[row.text("quantity")][task][layer] = {*mean, row.number("low").value_or(*mean),
-                                                  row.number("high").value_or(*mean)};
+    values_[row.text("quantity")][task][layer] = {*mean, row.number("low"), row.number("high")};
     auto& prompts = prompts_[task];
     prompts = std::max(prompts, static_cast<std::size_t>(row.index("prompts").value_or(0)));
   }

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "plots/series.hpp"
+#include "results/equal_slots.hpp"
 #include "results/findings.hpp"
 #include "results/rows.hpp"
 #include "results/task_values.hpp"
@@ -21,9 +22,25 @@ using results::TaskValues;
 
 std::string percent(double share, int decimals = 0) { return fmt::format("{:.{}f}", 100 * share, decimals); }
 
+/// "95 % interval 1.0 to 2.0" with a unit after each number; nothing where there is none.
+std::string interval_words(const results::Interval& value, const char* unit) {
+  if (!value.low) return {};
+  return fmt::format("95 % interval {}{} to {}{}", percent(value.lower(), 1), unit, percent(value.upper(), 1), unit);
+}
+
 std::string percentage_points(const results::Interval& value) {
-  return fmt::format("{} points (95 % interval {} to {})", percent(value.mean, 1), percent(value.low, 1),
-                     percent(value.high, 1));
+  const std::string interval = interval_words(value, "");
+  return fmt::format("{} points{}", percent(value.mean, 1), interval.empty() ? "" : " (" + interval + ")");
+}
+
+/// "128", "126.5"
+std::string slots_text(double slots) {
+  std::string text = fmt::format("{:.1f}", slots);
+  return text.ends_with(".0") ? text.substr(0, text.size() - 2) : text;
+}
+
+std::string prompt_count(std::size_t prompts) {
+  return prompts == 1 ? std::string("one prompt") : fmt::format("{} prompts", prompts);
 }
 
 /// "2.3 points (95 % interval ...) below the ceiling oracle". A policy that gives some layers or
@@ -32,7 +49,11 @@ std::string distance_to_ceiling(const results::BudgetAnswer& answer) {
   const results::Interval& below = answer.below_ceiling;
   if (below.mean >= 0) return fmt::format("{} below the ceiling {}", percentage_points(below), answer.ceiling);
   const bool equal_counts = answer.ceiling.starts_with("oracle") && answer.ceiling.find("over=") == std::string::npos;
-  return fmt::format("{} above the ceiling {}{}", percentage_points({-below.mean, -below.high, -below.low}),
+  const auto negative = [](const std::optional<double>& value) {
+    return value ? std::optional(-*value) : std::nullopt;
+  };
+  const results::Interval above{.mean = -below.mean, .low = negative(below.high), .high = negative(below.low)};
+  return fmt::format("{} above the ceiling {}{}", percentage_points(above),
                      answer.ceiling, equal_counts ? " (equal counts per head)" : "");
 }
 
@@ -121,20 +142,39 @@ std::vector<Section> report_sections(const ResultTables& tables, const std::stri
 
 std::string sentence(const results::BudgetAnswer& answer) {
   const results::Contender& best = answer.contenders.front();
-  std::string text =
-      fmt::format("At {:g} slots, {} keeps {} % of the attention (95 % interval {} % to {} %; {} prompts)",
-                  answer.budget, best.label, percent(best.retained.mean, 1), percent(best.retained.low, 1),
-                  percent(best.retained.high, 1), answer.prompts);
+  const std::string interval = interval_words(best.retained, " %");
+  std::string text = fmt::format("At {} slots, {} keeps {} % of the attention ({}{})", slots_text(answer.slots),
+                                 best.label, percent(best.retained.mean, 1), interval.empty() ? "" : interval + "; ",
+                                 prompt_count(answer.prompts));
   if (!answer.ceiling.empty()) text += ", " + distance_to_ceiling(answer);
   text += ".";
   if (answer.contenders.size() > 1) {
     const results::Contender& second = answer.contenders[1];
-    text += second.behind.low > 0 ? fmt::format(" It leads {} by {}.", second.label, percentage_points(second.behind))
-                                  : fmt::format(" It does not differ from {} within the paired interval: {}.",
-                                                second.label, percentage_points(second.behind));
+    const bool leads = second.behind.lower() > 0;  // with one prompt, as far as it goes
+    text += leads               ? fmt::format(" It leads {} by {}.", second.label, percentage_points(second.behind))
+            : second.behind.low ? fmt::format(" It does not differ from {} within the paired interval: {}.",
+                                              second.label, percentage_points(second.behind))
+                                : fmt::format(" {} keeps as much.", second.label);
   }
-  if (!answer.control.empty() && answer.over_control.low <= 0) {
+  if (!answer.control.empty() && answer.over_control.lower() <= 0) {
     text += fmt::format(" The control {} is as good: {}.", answer.control, percentage_points(answer.over_control));
+  }
+  std::vector<std::string> between;
+  for (const results::Contender& one : answer.contenders) {
+    if (!results::equal_slots(one.held, answer.slots)) {
+      between.push_back(fmt::format("{} ({} held)", one.label, slots_text(one.held)));
+    }
+  }
+  if (!between.empty()) {
+    text += fmt::format(" Asked for {:g}, other slots are held by {}: compared between budgets.", answer.budget,
+                        fmt::join(between, ", "));
+  }
+  std::vector<std::string> left_out;
+  for (const results::LeftOut& one : answer.left_out) {
+    left_out.push_back(fmt::format("{} ({} held)", one.label, slots_text(one.held)));
+  }
+  if (!left_out.empty()) {
+    text += fmt::format(" Not compared, for want of budgets that hold as many slots: {}.", fmt::join(left_out, ", "));
   }
   return text;
 }
@@ -143,14 +183,21 @@ SmallTable choices(const std::vector<results::BudgetAnswer>& answers) {
   SmallTable table{
       .caption =
           "Retained attention mass by policy and budget, mean over layers and prompts, and how far behind the "
-          "best at that budget; 95 % bootstrap intervals, paired over prompts",
-      .columns = {"policy", "budget, slots", "held, slots", "retained, %", "behind the best, points", "low", "high",
-                  "n, prompts"}};
+          "best at that budget; 95 % bootstrap intervals, paired over prompts. Policies are compared with equally many "
+          "slots: one that holds others at a budget is read between its budgets, or not compared (-)",
+      .columns = {"policy", "budget, slots", "held, slots", "compared at, slots", "retained, %",
+                  "behind the best, points", "low", "high", "n, prompts"}};
+  const auto end = [](const std::optional<double>& at) { return at ? percent(*at, 2) : std::string("-"); };
   for (const results::BudgetAnswer& answer : answers) {
+    const std::string budget = fmt::format("{:g}", answer.budget);
     for (const results::Contender& one : answer.contenders) {
-      table.rows.push_back({one.label, fmt::format("{:g}", answer.budget), fmt::format("{:.1f}", one.slots),
-                            percent(one.retained.mean, 2), percent(one.behind.mean, 2), percent(one.behind.low, 2),
-                            percent(one.behind.high, 2), std::to_string(answer.prompts)});
+      table.rows.push_back({one.label, budget, fmt::format("{:.1f}", one.held), fmt::format("{:.1f}", answer.slots),
+                            percent(one.retained.mean, 2), percent(one.behind.mean, 2), end(one.behind.low),
+                            end(one.behind.high), std::to_string(answer.prompts)});
+    }
+    for (const results::LeftOut& one : answer.left_out) {
+      table.rows.push_back({one.label, budget, fmt::format("{:.1f}", one.held), "-", "-", "-", "-", "-",
+                            std::to_string(answer.prompts)});
     }
   }
   return table;
@@ -223,12 +270,20 @@ SmallTable budget_findings(const ResultTables& tables) {
 SmallTable needle_findings(const ResultTables& tables) {
   const Table* const spans = filled_table(tables, "spans");
   if (spans == nullptr) return {};
+  const Table* const replay = filled_table(tables, "replay");
   const std::string budget = results::middle_budget(*spans);
   SmallTable table{
-      .caption = fmt::format(
-          "Needle positions kept at a budget of {}, percent, mean over prompts, layers and kept sets", budget),
+      .caption =
+          fmt::format("Needle positions kept at a budget of {}, percent, mean over prompts, layers and kept sets, "
+                      "with equally many slots held; -: not compared, for no budgets of the policy are about "
+                      "what the others hold",
+                      budget),
       .columns = {"policy", "kept, %", "first third", "middle third", "last third", "worst layer", "kept there, %"}};
-  for (const auto& [label, kept] : in_legend_order(*spans, results::needles_kept(*spans, budget))) {
+  for (const auto& [label, kept] : in_legend_order(*spans, results::needles_kept(*spans, replay, budget))) {
+    if (!kept.compared) {
+      table.rows.push_back({label, "-", "-", "-", "-", "-", "-"});
+      continue;
+    }
     std::vector<std::string> row{label, percent(kept.all)};
     for (const auto& third : kept.thirds) row.push_back(third ? percent(*third) : "-");
     row.push_back(kept.worst_layer.value_or("-"));
@@ -243,7 +298,8 @@ SmallTable calibration_findings(const ResultTables& tables) {
   if (calibration == nullptr) return {};
   SmallTable table{.caption =
                        "How replay's measures order policies as the running model's divergence from its full cache "
-                       "does: Kendall's tau-b, mean over budgets (1: the same order)",
+                       "does: Kendall's tau-b, mean over budgets (1: the same order). Methods alone, with equally many "
+                       "slots held: controls and ceilings are left out",
                    .columns = {"measure", "tau-b", "low", "high", "ceiling"}};
   for (const results::RowView row : results::RowsOf(*calibration)) {
     if (row.budget() != "all") continue;

@@ -171,7 +171,7 @@ class Advice:
     granularity: str  # "query", "kv" or "layer": whose kept sets the budgets are for
     slots: float  # per layer and kv head, held on average
     bytes: float
-    loss: dict[str, float]  # mean, low, high
+    loss: dict[str, float | None]  # mean, low, high; ends None with one prompt
     budgets: pandas.DataFrame  # layer, head, positions
     text: str  # what the program says: all candidates
     model: str

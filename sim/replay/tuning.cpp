@@ -9,6 +9,7 @@
 #include <set>
 
 #include "core/text.hpp"
+#include "results/equal_slots.hpp"
 #include "results/run_table.hpp"
 #include "results/schema.hpp"
 #include "sim/policy/registry.hpp"
@@ -67,26 +68,28 @@ struct TuningRuns {
   std::vector<results::BudgetRuns> budgets;
   std::vector<std::string> prompts;
   std::set<std::string> chosen_on;
+  results::SlotCurves curves;
 };
 
 TuningRuns tuning_runs(const Table& replay) {
   results::require_columns(replay, {"task", "layer", "retained_mass", "slots_held"});
   const std::vector<results::Run> runs = results::runs_over_layers(replay);
-  return {results::by_budget(runs), results::prompts_of(runs), results::first_half(runs)};
+  return {results::by_budget(runs), results::prompts_of(runs), results::first_half(runs), results::SlotCurves(runs)};
 }
 
-/// A candidate's runs at a budget, if they serve all prompts.
-struct ServedPrompts {
-  std::map<std::string, double> mass;  // by prompt
-  double slots = 0.0;                  // mean over prompts
-};
-
-std::optional<ServedPrompts> served(const results::BudgetRuns& budget, const Policy& policy, std::size_t prompts) {
+/// The slots that a policy holds at a budget, if it serves all prompts.
+std::optional<results::PromptSlots> held_on_all(const results::BudgetRuns& budget, const Policy& policy,
+                                                std::size_t prompts) {
   const results::PolicyRuns* runs = budget.find({policy.name, policy.parameters});
   if (runs == nullptr) return std::nullopt;
-  ServedPrompts served{runs->values(results::Measure::kRetainedMass), runs->mean_slots()};
-  return served.mass.size() == prompts ? std::optional(std::move(served)) : std::nullopt;
+  results::PromptSlots held;
+  for (const results::Run& run : runs->runs) {
+    if (run.slots_held && run[results::Measure::kRetainedMass]) held[run.prompt] = *run.slots_held;
+  }
+  return held.size() == prompts ? std::optional(std::move(held)) : std::nullopt;
 }
+
+using MassByPrompt = std::map<std::string, double>;
 
 }  // namespace
 
@@ -144,31 +147,39 @@ Table tuning(const Table& replay, std::span<const TunedPolicy> policies, const r
     for (const TunedPolicy& tuned : policies) {
       std::vector<const Policy*> candidates = {&tuned.given};
       for (const Policy& candidate : tuned.candidates) candidates.push_back(&candidate);
+      const auto slots = held_on_all(budget, tuned.given, runs.prompts.size());
+      if (!slots) continue;
+      const auto masses_of = [&](const Policy& policy) {
+        return runs.curves.values({policy.name, policy.parameters}, budget.budget_text, *slots,
+                                  [](const results::Run& run) { return run[results::Measure::kRetainedMass]; });
+      };
       const Policy* best = nullptr;
       double best_mass = 0.0;
-      ServedPrompts chosen;
+      MassByPrompt chosen;
       for (const Policy* candidate : candidates) {
-        auto own = served(budget, *candidate, runs.prompts.size());
+        if (!held_on_all(budget, *candidate, runs.prompts.size())) continue;
+        auto own = masses_of(*candidate);
         if (!own) continue;
         double sum = 0.0;
-        for (const std::string& prompt : runs.chosen_on) sum += own->mass.at(prompt);
+        for (const std::string& prompt : runs.chosen_on) sum += own->at(prompt);
         const double mass = sum / static_cast<double>(runs.chosen_on.size());
         if (best != nullptr && mass <= best_mass) continue;
         best = candidate;
         best_mass = mass;
         chosen = std::move(*own);
       }
-      const auto given = served(budget, tuned.given, runs.prompts.size());
+      const auto given = masses_of(tuned.given);
       if (best == nullptr || !given) continue;
       std::vector<double> own, as_given;
       for (const std::string& prompt : runs.prompts) {
         if (runs.chosen_on.contains(prompt)) continue;
-        own.push_back(chosen.mass.at(prompt));
-        as_given.push_back(given->mass.at(prompt));
+        own.push_back(chosen.at(prompt));
+        as_given.push_back(given->at(prompt));
       }
       results::Row row(table);
       set_run(row, {best->name, best->parameters}, best->role, budget.budget_text)
-          .set("slots_held", chosen.slots)
+          .set("slots_held", budget.find({best->name, best->parameters})->mean_slots())
+          .set("slots_compared", results::mean(results::values_of(*slots)))
           .set("prompts_chosen_on", runs.chosen_on.size())
           .set("retained_mass_chosen_on", best_mass)
           .set("prompts", own.size());

@@ -35,8 +35,10 @@ std::vector<TunedPolicy> tuned_policies(std::span<const PolicySpec> specs, std::
 
 /// Selects the best candidate of each policy at each budget by mean retained mass on every second prompt of each task,
 /// and compares it with the policy as given on the held-out prompts: the table `tune`, one row per (budget, policy) in
-/// the order of the table. Its parameters are the chosen ones; the gain is paired, with a bootstrap interval over
-/// prompts. Candidates infeasible on a prompt are not chosen; a policy with none left has no row.
+/// the order of the table. Parameters may change how much is held: all are compared at the slots that the policy as
+/// given holds (results::SlotCurves). Its parameters are the chosen ones; the gain is paired, with a bootstrap interval
+/// over prompts. Candidates that are infeasible on a prompt, or whose budgets do not reach these slots, are not chosen;
+/// a policy with none left has no row.
 results::Table tuning(const results::Table& replay, std::span<const TunedPolicy> policies,
                       const results::BootstrapOptions& options = {});
 

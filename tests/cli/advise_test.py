@@ -125,6 +125,16 @@ def test_losses_of_the_outputs_meet_the_target_too(tmp_path, evictlab, small_tra
         assert told["measure"] == "output" and told["loss"]["high"] <= loss
 
 
+def test_within_bytes_counts_what_is_held_not_what_was_asked(tmp_path, evictlab):
+    # The layers after dynamickv's last division of the budget hold more than is asked for.
+    six_layers = tmp_path / "t.h5"
+    made = evictlab("synth", "--out", six_layers, "--prompts", 2, "--layers", 6, "--length", 200, "--window", 32, "--tier", "summary")
+    assert made.code == 0, made.err
+    told = advice(evictlab, six_layers, tmp_path / "b.json", "--bytes", "200KiB", "--policy", "dynamickv")
+    assert 160 * 1024 < told["bytes"] <= 200 * 1024
+    assert told["budget"] != "80KiB" and int(told["budget"]) < told["slots"]
+
+
 @pytest.mark.parametrize("arguments", [("--loss", 2), ("--loss", -0.1), ("--loss", "nan"), ("--loss", "little"),
                                        ("--bytes", 64), ("--bytes", 0.5), ("--bytes", "32KiB,64KiB"),
                                        ("--bytes", "16:64:log3"), ("--loss", 0.1, "--policy", "snapkvv")])

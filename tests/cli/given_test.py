@@ -154,13 +154,22 @@ def test_one_protection_for_all_and_one_source_where_there_is_one(replayed):
 
 
 def test_what_constraints_cost_is_reported_per_policy(replayed):
-    costs = replayed("--policy", "snapkv(window=16),tova,oracle", "--budget", "64", "--constrain",
+    costs = replayed("--policy", "snapkv(window=16),tova,oracle", "--budget", "48,64,80", "--constrain",
                      "share=layer,blocks=16", table="constraints.csv")
     assert {row["policy"] for row in costs} == {"snapkv", "tova", "oracle"}
+    rounded = 0
     for row in costs:
+        if row["budget_requested"] != "64":
+            continue
         difference = float(row["constrained_retained_mass"]) - float(row["retained_mass"])
-        assert float(row["difference"]) == pytest.approx(difference, abs=1e-9)
+        if abs(float(row["constrained_slots_held"]) - float(row["slots_held"])) <= 1:
+            assert float(row["difference"]) == pytest.approx(difference, abs=1e-9)
+        else:  # whole blocks hold less: compared at that, the constraint itself costs less
+            rounded += 1
+            assert float(row["slots_compared"]) == pytest.approx(float(row["constrained_slots_held"]))
+            assert difference < float(row["difference"])
         assert float(row["difference_low"]) <= float(row["difference"]) <= float(row["difference_high"])
+    assert rounded > 0
     assert float(next(row for row in costs if row["policy"] == "oracle")["difference"]) <= 0
 
 

@@ -91,6 +91,33 @@ def test_a_trace_that_is_gone_is_said_to_be(evictlab, small_trace, tmp_path):
     assert "No table of analyze is there." in text and "look-data" not in page.ids
 
 
+def test_the_answer_is_at_equal_held_slots(evictlab, tmp_path):
+    # greedy holds half as much again as is asked for and retains most at every budget, but not with as many slots:
+    # 0.5455 between its 48 and 96.
+    lines = ["prompt,task,policy,parameters,role,budget_requested,slots_held,layer,retained_mass,status"]
+    for prompt, more in (("a", 0), ("b", 0.02)):
+        for policy, factor, masses in (("snapkv", 1, (0.4, 0.6)), ("greedy", 1.5, (0.45, 0.68))):
+            lines += [f"{prompt},t,{policy},,method,{budget},{budget * factor},all,{mass + more},ok"
+                      for budget, mass in zip((32, 64), masses)]
+    (tmp_path / "replay.csv").write_text("\n".join(lines) + "\n")
+    done = evictlab("report", tmp_path, "--out", tmp_path / "r.html")
+    assert done.code == 0, done.err
+    answer = re.search(r'<section id="answer">.*?</section>', sound(tmp_path / "r.html")[0], re.S)[0]
+    assert "At 64 slots, snapkv keeps 61.0 % of the attention" in answer
+    assert "It leads greedy by 5.5 points" in answer and "greedy (96 held): compared between budgets" in answer
+    assert "Not compared, for want of budgets that hold as many slots: greedy (48 held)" in answer
+
+
+def test_the_answer_of_one_prompt_has_no_interval(evictlab, tmp_path):
+    (tmp_path / "replay.csv").write_text(
+        "prompt,task,policy,parameters,role,budget_requested,slots_held,layer,retained_mass,status\n"
+        "a,t,snapkv,,method,64,64,all,0.6,ok\na,t,h2o,,method,64,64,all,0.5,ok\n")
+    assert evictlab("report", tmp_path, "--out", tmp_path / "r.html").code == 0
+    answer = re.search(r'<section id="answer">.*?</section>', sound(tmp_path / "r.html")[0], re.S)[0]
+    assert "keeps 60.0 % of the attention (one prompt). It leads h2o by 10.0 points." in answer
+    assert "% interval" not in answer.split("<table")[0]
+
+
 @pytest.mark.parametrize("tier", ["summary", "full"])
 def test_what_a_recording_lacks_is_left_out_and_said(evictlab, tmp_path, tier):
     made = evictlab("synth", "--layers", 2, "--prompts", 1, "--length", 150, "--tier", tier, "--out", tmp_path / "t.h5")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import shutil
 import signal
@@ -198,6 +199,60 @@ def test_several_traces_are_swept_as_one(tmp_path, evictlab, model):
                     "--out", tmp_path / "out")
     assert done.code == 0, done.err
     assert [r["task"] for r in rows_of(tmp_path / "out/replay.csv")] == ["needle"] * 4 + ["kv"] * 4
+
+
+def test_policies_are_compared_at_equal_held_slots(tmp_path, evictlab):
+    # The layers after dynamickv's last division of the budget hold more than is asked for; snapkv holds just that.
+    six_layers = tmp_path / "t.h5"
+    assert evictlab("synth", "--out", six_layers, "--prompts", 6, "--layers", 6, "--length", 200, "--window", 32).code == 0
+    done = evictlab("sweep", six_layers, "--policy", "snapkv(window=8),dynamickv,protect-only", "--budget", "40,64,128,160",
+                    "--headroom", "no", "--out", tmp_path / "out")
+    assert done.code == 0, done.err
+    rows = {(row["policy"], row["budget_requested"]): row for row in rows_of(tmp_path / "out/summary.csv")}
+    runs = {}
+    for row in rows_of(tmp_path / "out/replay.csv"):
+        runs.setdefault((row["policy"], row["prompt"]), []).append((float(row["slots_held"]), float(row["retained_mass"])))
+
+    def at(policy, prompt, slots):
+        near = [mass for held, mass in runs[policy, prompt] if abs(held - slots) <= max(1, 0.01 * max(held, slots))]
+        if near:
+            return near[0]
+        (low, under), (high, over) = (max(run for run in runs[policy, prompt] if run[0] < slots),
+                                      min(run for run in runs[policy, prompt] if run[0] > slots))
+        return under + (over - under) * math.log(slots / low) / math.log(high / low)
+
+    more = rows["dynamickv", "128"]
+    assert float(more["slots_held"]) > 190 and more["slots_compared"] == "128"
+    assert float(more["retained_mass"]) > float(rows["snapkv", "128"]["retained_mass"])  # as asked for, it looks better
+    assert (more["rank"], rows["snapkv", "128"]["rank"]) == ("2", "1")
+    prompts = sorted({prompt for _, prompt in runs})
+    equal = sum(at("dynamickv", prompt, 128) for prompt in prompts) / 6
+    assert float(more["retained_mass_compared"]) == pytest.approx(equal, abs=1e-12) and equal < float(more["retained_mass"])
+    gap = equal - float(rows["snapkv", "128"]["retained_mass"])
+    assert float(more["to_best"]) == pytest.approx(gap, abs=1e-12)
+    # What it holds at its smallest budget is more than the others' 40, and protect-only never holds more than 36.
+    assert rows["dynamickv", "40"]["rank"] == "" and rows["protect-only", "128"]["rank"] == ""
+    assert rows["snapkv", "40"]["rank"] == "1"
+    assert "not compared" in done.out and "between their budgets" in done.out
+
+
+def test_one_prompt_has_no_interval(tmp_path, evictlab):
+    one = tmp_path / "one.h5"
+    assert evictlab("synth", "--out", one, "--prompts", 1, "--layers", 2, "--length", 120, "--future", 4).code == 0
+    swept = evictlab("sweep", one, "--policy", "snapkv,random,cake", "--budget", "48,80", "--tune", "tau1=1|2", "--out",
+                     tmp_path / "out")
+    assert swept.code == 0, swept.err
+    for name in ("summary.csv", "tune.csv"):
+        ends = [value for row in rows_of(tmp_path / "out" / name) for key, value in row.items() if key.endswith(("_low", "_high"))]
+        assert ends and not any(ends), name
+    replayed = evictlab("replay", one, "--policy", "snapkv,random", "--budget", 48, "--out", tmp_path / "replay.csv")
+    assert replayed.code == 0, replayed.err
+    assert "[" not in swept.out + replayed.out and "interval" not in replayed.out
+    advised = evictlab("advise", one, "--loss", 0.3, "--out", tmp_path / "advice.json")
+    assert advised.code == 0, advised.err
+    loss = json.loads((tmp_path / "advice.json").read_text())["loss"]
+    assert loss["mean"] <= 0.3 and loss["low"] is None and loss["high"] is None
+    assert "[" not in advised.out
 
 
 def test_the_matrix_has_every_combination_that_can_be(tmp_path, evictlab, trace):

@@ -127,6 +127,14 @@ def test_calibration_has_a_row_per_measure_and_budget(validated):
     assert sum(row["chosen"] == "yes" for row in table if row["budget_requested"] == "all") == 1
 
 
+def test_what_is_printed_says_that_controls_are_left_out_and_one_prompt_has_no_interval(evictlab, tmp_path):
+    done = validate(evictlab, write_prompts(tmp_path / "p.jsonl", 1), tmp_path / "out", policies="snapkv,random", budget="48")
+    assert done.code == 0, done.err
+    assert "controls and ceilings are left out" in done.out and "[" not in done.out
+    ends = [row[key] for row in rows(tmp_path / "out" / "outcomes.csv") for key in ("low", "high", "to_best_low", "to_full_high")]
+    assert ends and not any(ends)
+
+
 def test_calibration_says_what_too_few_cannot_give(evictlab, tmp_path):
     done = validate(evictlab, write_prompts(tmp_path / "p.jsonl", 1), tmp_path / "out", policies="snapkv", budget="48")
     assert done.code == 0, done.err

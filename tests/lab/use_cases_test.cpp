@@ -165,7 +165,7 @@ TEST(Advise, ChoosesTheCheapestRunWithinTheLoss) {
   const AdviseOutcome outcome =
       advise({.traces = {trace.path()}, .loss = 0.5, .policies = {.list = "snapkv(window=16),oracle,streaming-llm"}},
              observer);
-  EXPECT_LE(outcome.run.loss.high, 0.5);
+  EXPECT_LE(outcome.run.loss.upper(), 0.5);
   EXPECT_THAT(outcome.budgets, SizeIs(2));
   EXPECT_THAT(observer.of(Topic::kLeftOut), ElementsAre(HasSubstr("oracle")));
   ASSERT_FALSE(outcome.candidates.empty());

@@ -25,7 +25,7 @@ TEST(BudgetAnswers, NameBestAndRunnerUpByTheMeanOverPrompts) {
   EXPECT_EQ(answers[0].contenders[1].label, "snapkv");
   EXPECT_EQ(answers[0].prompts, 2U);
   EXPECT_NEAR(answers[0].contenders[0].retained.mean, 0.8, 1e-12);
-  EXPECT_NEAR(answers[0].contenders[0].slots, 60, 1e-12);
+  EXPECT_NEAR(answers[0].contenders[0].held, 60, 1e-12);
   EXPECT_NEAR(answers[0].contenders[1].behind.mean, 0.1, 1e-12);
   EXPECT_EQ(answers[0].ceiling, "oracle") << "the full cache evicts nothing";
   EXPECT_NEAR(answers[0].below_ceiling.mean, 0.15, 1e-12);
@@ -62,6 +62,27 @@ TEST(BudgetAnswers, LeaveOutPoliciesThatWereNotMeasuredOnEveryPrompt) {
   ASSERT_EQ(answers.size(), 1U);
   ASSERT_EQ(answers[0].contenders.size(), 1U);
   EXPECT_EQ(answers[0].contenders[0].label, "snapkv");
+}
+
+// At a budget of 64 greedy holds 96 and retains most; with 64 slots it is behind (see the summary's test).
+TEST(BudgetAnswers, AreAtEqualHeldSlots) {
+  const auto answers =
+      budget_answers(replay("a,t,snapkv,,method,32,32,all,0.4\na,t,snapkv,,method,64,64,all,0.6\n"
+                            "a,t,greedy,,method,32,48,all,0.45\na,t,greedy,,method,64,96,all,0.68\n"));
+  ASSERT_EQ(answers.size(), 2U);
+  ASSERT_EQ(answers[0].contenders.size(), 1U);
+  EXPECT_EQ(answers[0].contenders[0].label, "snapkv");
+  ASSERT_EQ(answers[0].left_out.size(), 1U) << "with 32 slots nothing is known of it";
+  EXPECT_EQ(answers[0].left_out[0].label, "greedy");
+  EXPECT_EQ(answers[0].left_out[0].held, 48);
+  ASSERT_EQ(answers[1].contenders.size(), 2U);
+  EXPECT_EQ(answers[1].slots, 64);
+  EXPECT_EQ(answers[1].contenders[0].label, "snapkv");
+  EXPECT_EQ(answers[1].contenders[1].label, "greedy");
+  EXPECT_EQ(answers[1].contenders[1].held, 96);
+  EXPECT_NEAR(answers[1].contenders[1].retained.mean, 0.5455, 1e-4);
+  EXPECT_NEAR(answers[1].contenders[1].behind.mean, 0.0545, 1e-4);
+  EXPECT_FALSE(answers[1].contenders[1].behind.low) << "one prompt has no interval";
 }
 
 TEST(BudgetAnswers, AreNoneWhenOnlyControlsAndCeilingsWereReplayed) {

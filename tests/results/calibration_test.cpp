@@ -2,6 +2,9 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
+#include <tuple>
+
 #include "results/outcomes.hpp"
 
 namespace evictlab::results {
@@ -134,6 +137,63 @@ TEST(Calibration, WithoutAPromptInCommonThereAreRowsAndNoNumbers) {
   Tables made = tables(3);
   const Calibration found = calibrate(made.validate, Table(made.replay.columns()));
   EXPECT_TRUE(std::holds_alternative<std::monostate>(cell(found, "all", "ada_bound", "tau_b")));
+}
+
+// A policy "f" that holds half as much again would have the lowest KL and the most mass at 64, and agree with
+// everything; it has no other budget, so it is left out, and said to be.
+TEST(Calibration, LeavesOutAPolicyThatHoldsMoreThanTheOthers) {
+  Tables made = tables(12);
+  for (int prompt = 0; prompt < 12; ++prompt) {
+    made.add(prompt, "f", 0.0005, 0.0005);
+    std::vector<Cell> cells = made.validate.row(made.validate.rows() - 1);
+    cells[made.validate.column("slots_held")] = 96.0;
+    cells[made.validate.column("policy")] = "g";
+    made.validate.add_row(std::move(cells));
+    cells = made.replay.row(made.replay.rows() - 1);
+    cells[made.replay.column("policy")] = "g";
+    made.replay.add_row(std::move(cells));
+  }
+  const Calibration found = calibrated(made);
+  EXPECT_EQ(std::get<std::int64_t>(cell(found, "64", "ada_bound", "policies")), 6);
+  EXPECT_EQ(std::get<std::int64_t>(cell(found, "64", "ada_bound", "left_out")), 1);
+  const Table& predictions = found.predictions;
+  bool there = false;
+  for (std::size_t row = 0; row < predictions.rows(); ++row) {
+    there = there || predictions.text(row, predictions.column("policy")) == "g";
+  }
+  EXPECT_TRUE(there) << "what was measured is";
+}
+
+// A seventh policy holds 96 at 64 and has the lowest KL there, and holds 48 at 32, of a KL of 0.009: with 64 slots
+// 0.009 - 0.0089 log2(64 / 48) = 0.0053, worse than e.
+TEST(Outcomes, CompareAtEqualHeldSlots) {
+  Tables made = tables(10);
+  for (const auto& [budget, held, kl] : {std::tuple(64, 96.0, 0.0001), std::tuple(32, 48.0, 0.009)}) {
+    for (int prompt = 0; prompt < 10; ++prompt) {
+      made.add(prompt, "greedy", kl, kl);
+      std::vector<Cell> cells = made.validate.row(made.validate.rows() - 1);
+      cells[made.validate.column("slots_held")] = held;
+      cells[made.validate.column("policy")] = "more";
+      cells[made.validate.column("budget_requested")] = std::int64_t{budget};
+      made.validate.add_row(std::move(cells));
+    }
+  }
+  Table validate(made.validate.columns());
+  for (std::size_t row = 0; row < made.validate.rows(); ++row) {
+    if (made.validate.text(row, validate.column("policy")) != "greedy") validate.add_row(made.validate.row(row));
+  }
+  const Table found = outcomes(validate);
+  for (std::size_t row = 0; row < found.rows(); ++row) {
+    const auto text = [&](const char* column) { return found.text(row, found.column(column)); };
+    if (text("quantity") != "kl" || text("task") != "all" || text("budget_requested") != "64") continue;
+    if (text("policy") == "a") {
+      EXPECT_EQ(text("to_best"), "") << "the best with 64 slots";
+    }
+    if (text("policy") != "more") continue;
+    EXPECT_NEAR(*found.number(row, found.column("mean")), 0.0001, 1e-12);
+    EXPECT_NEAR(*found.number(row, found.column("mean_compared")), 0.009 - 0.0089 * std::log2(64.0 / 48.0), 1e-12);
+    EXPECT_EQ(text("slots_compared"), "64");
+  }
 }
 
 // The means of (7 p) % 5 and (7 p + 3) % 5 over ten prompts are 2.

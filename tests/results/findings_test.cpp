@@ -64,7 +64,7 @@ TEST(NeedlesKept, AreByThirdOfThePromptAndInTheWorstLayer) {
             "a,t,100,0.1,h2o,,64,0,needle,0\na,t,100,0.1,h2o,,64,1,needle,0.5\na,t,100,0.1,h2o,,64,all,needle,0.25\n"
             "b,t,100,0.9,h2o,,64,0,needle,0.5\nb,t,100,0.9,h2o,,64,1,needle,1\nb,t,100,0.9,h2o,,64,all,needle,0.75\n"
             "b,t,100,0.9,h2o,,64,all,question,1\nb,t,100,0.9,h2o,,32,all,needle,0\n"),
-      "64");
+      nullptr, "64");
   ASSERT_THAT(kept, SizeIs(1));
   EXPECT_DOUBLE_EQ(kept[0].all, 0.5);
   EXPECT_EQ(kept[0].thirds[0], 0.25);
@@ -72,6 +72,23 @@ TEST(NeedlesKept, AreByThirdOfThePromptAndInTheWorstLayer) {
   EXPECT_EQ(kept[0].thirds[2], 0.75);
   EXPECT_EQ(kept[0].worst_layer, "0");
   EXPECT_DOUBLE_EQ(kept[0].in_worst_layer, 0.25);
+}
+
+// snapkv holds 64 and keeps half; greedy holds 96 at 64, all, and 48 at 32, nothing: with 64 slots log2(64 / 48) of it.
+TEST(NeedlesKept, AreAtEqualHeldSlots) {
+  const Table spans = table(
+      "prompt,task,prompt_length,depth,policy,parameters,role,budget_requested,layer,span,retained\n"
+      "a,t,100,0.1,snapkv,,method,64,all,needle,0.5\na,t,100,0.1,greedy,,method,64,all,needle,1\n"
+      "a,t,100,0.1,greedy,,method,32,all,needle,0\na,t,100,0.1,wide,,method,64,all,needle,1\n");
+  const Table replay = table(
+      "prompt,task,policy,parameters,role,budget_requested,slots_held,layer,retained_mass\n"
+      "a,t,snapkv,,method,64,64,all,0.6\na,t,greedy,,method,64,96,all,0.7\na,t,greedy,,method,32,48,all,0.4\n"
+      "a,t,wide,,method,64,90,all,0.7\n");
+  const auto kept = needles_kept(spans, &replay, "64");
+  ASSERT_THAT(kept, SizeIs(3));
+  EXPECT_NEAR(kept[0].all, 0.4150, 1e-4);
+  EXPECT_EQ(kept[1].all, 0.5);
+  EXPECT_FALSE(kept[2].compared);
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 namespace evictlab::results {
 namespace {
 
@@ -114,6 +116,77 @@ TEST(Summary, TheBestIsAMethodWhateverReadsTheFutureIsCalled) {
   EXPECT_FALSE(number(2, "to_best").has_value());               // the best
   EXPECT_NEAR(number(3, "to_best").value(), 0.4 - 0.5, 1e-12);  // not 0.4 - 0.9
   EXPECT_NEAR(number(3, "to_random").value(), 0.4 - 0.6, 1e-12);
+}
+
+// snapkv holds what is asked for, greedy 1.5 times that: 0.68 against 0.6 at a budget of 64. With 64 slots greedy,
+// between its 48 and 96, retains 0.45 + 0.23 log2(64 / 48) = 0.5455.
+TEST(Summary, ComparesAtEqualHeldSlots) {
+  Table table = replay_table();
+  const auto add_run = [&](const char* policy, std::int64_t budget, double held, double mass) {
+    for (const char* prompt : {"a", "b"}) {
+      table.add_row({prompt, policy, "", budget, held, "all", mass, Cell(), Cell(), 0.1, "ok"});
+    }
+  };
+  add_run("snapkv", 32, 32, 0.4);
+  add_run("snapkv", 64, 64, 0.6);
+  add_run("snapkv", 128, 128, 0.8);
+  add_run("greedy", 32, 48, 0.45);
+  add_run("greedy", 64, 96, 0.68);
+  add_run("greedy", 128, 192, 0.85);
+  add_run("full", 64, 500, 1.0);
+  const Table summary = summarize(table);
+  const auto cell = [&](const char* policy, const char* budget, const char* column) -> std::optional<double> {
+    for (std::size_t row = 0; row < summary.rows(); ++row) {
+      if (summary.text(row, summary.column("policy")) != policy) continue;
+      if (summary.text(row, summary.column("budget_requested")) != budget) continue;
+      return summary.number(row, summary.column(column));
+    }
+    ADD_FAILURE() << policy << " at " << budget;
+    return std::nullopt;
+  };
+  EXPECT_EQ(cell("full", "64", "rank"), 1) << "the end of the scale";
+  EXPECT_EQ(cell("snapkv", "64", "rank"), 2);
+  EXPECT_EQ(cell("greedy", "64", "rank"), 3);
+  EXPECT_EQ(cell("greedy", "64", "retained_mass"), 0.68) << "as it was measured";
+  EXPECT_EQ(cell("greedy", "64", "slots_held"), 96);
+  EXPECT_EQ(cell("greedy", "64", "slots_compared"), 64);
+  const double greedy = 0.45 + 0.23 * std::log2(64.0 / 48.0);
+  EXPECT_NEAR(*cell("greedy", "64", "retained_mass_compared"), greedy, 1e-12);
+  EXPECT_NEAR(*cell("greedy", "64", "to_best"), greedy - 0.6, 1e-12);
+  EXPECT_FALSE(cell("snapkv", "64", "to_best"));
+  // With 32 slots nothing is known of greedy: not ranked, and compared at its own 48, where snapkv is known.
+  EXPECT_FALSE(cell("greedy", "32", "rank"));
+  EXPECT_EQ(cell("snapkv", "32", "rank"), 1);
+  EXPECT_EQ(cell("greedy", "32", "slots_compared"), 48);
+  EXPECT_NEAR(*cell("greedy", "32", "to_best"), 0.45 - (0.4 + 0.2 * std::log2(48.0 / 32.0)), 1e-12);
+}
+
+TEST(Summary, APolicyThatHoldsOtherSlotsAtTheOnlyBudgetIsNotCompared) {
+  Table table = replay_table();
+  table.add_row({"a", "snapkv", "", std::int64_t{64}, 64.0, "all", 0.6, Cell(), Cell(), 0.1, "ok"});
+  table.add_row({"a", "greedy", "", std::int64_t{64}, 96.0, "all", 0.7, Cell(), Cell(), 0.1, "ok"});
+  table.add_row({"a", "blocks", "", std::int64_t{64}, 63.0, "all", 0.5, Cell(), Cell(), 0.1, "ok"});
+  const Table summary = summarize(table);
+  const auto text = [&](std::size_t row, const char* column) { return summary.text(row, summary.column(column)); };
+  EXPECT_EQ(text(0, "policy"), "snapkv");
+  EXPECT_EQ(text(1, "policy"), "blocks");  // one slot less is as many
+  EXPECT_EQ(text(1, "rank"), "2");
+  EXPECT_EQ(text(2, "policy"), "greedy");
+  EXPECT_EQ(text(2, "rank"), "");
+  EXPECT_EQ(text(2, "to_best"), "");
+}
+
+TEST(Summary, OnePromptHasNoIntervals) {
+  Table table = replay_table();
+  add(table, "a", "random", 16, 0.2);
+  add(table, "a", "snapkv", 16, 0.5);
+  const Table summary = summarize(table);
+  for (const char* column : {"retained_mass", "to_random"}) {
+    EXPECT_TRUE(summary.number(0, summary.column(column))) << column;
+    for (const char* end : {"_low", "_high"}) {
+      EXPECT_EQ(summary.text(0, summary.column(std::string(column) + end)), "") << column;
+    }
+  }
 }
 
 TEST(Summary, ATableWithoutTheColumnsIsRefused) {

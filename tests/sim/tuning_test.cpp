@@ -67,6 +67,25 @@ TEST(Tuning, ChoosesOnEverySecondPromptOfEachTaskAndTellsOnTheOthers) {
   EXPECT_EQ(value("slots_held"), 64.0);
 }
 
+// Given, the policy holds 64; with tau1=2 it holds 96 at 64 and retains more, 48 at 32: with 64 slots 0.5455 of 0.6.
+TEST(Tuning, ComparesParametersAtEqualHeldSlots) {
+  const auto tuned = tuned_policies(parse_policies("cake(tau1=1,tau2=1)"), parse_grid("tau1=2"));
+  Table replay({"prompt", "task", "policy", "parameters", "budget_requested", "slots_held", "layer", "retained_mass"});
+  const auto add = [&](const Policy& policy, std::int64_t budget, double held, double mass) {
+    for (const char* prompt : {"a", "b"}) {
+      replay.add_row({prompt, "", policy.name, policy.parameters, budget, held, "all", mass});
+    }
+  };
+  add(tuned.front().given, 64, 64, 0.6);
+  add(tuned.front().candidates.front(), 64, 96, 0.68);
+  add(tuned.front().candidates.front(), 32, 48, 0.45);
+  const Table table = tuning(replay, tuned);
+  ASSERT_EQ(table.rows(), 1U);
+  EXPECT_EQ(table.text(0, table.column("parameters")), tuned.front().given.parameters);
+  EXPECT_EQ(table.text(0, table.column("slots_compared")), "64");
+  EXPECT_EQ(table.text(0, table.column("gain_low")), "") << "one prompt is held out: no interval";
+}
+
 TEST(Tuning, DoesNotChooseWhatCannotServeAllPrompts) {
   const auto tuned = tuned_policies(parse_policies("cake(tau1=1,tau2=1)"), parse_grid("tau1=2"));
   Table replay({"prompt", "task", "policy", "parameters", "budget_requested", "slots_held", "layer", "retained_mass"});

@@ -42,7 +42,8 @@ TEST(ReportPage, HoldsFiguresTablesAndTheLook) {
   const std::string page = report_page(content);
   EXPECT_THAT(page, HasSubstr("<svg id=\"loss-x\"><use href='#loss-x'/></svg>"));
   EXPECT_THAT(page, HasSubstr("At 64 slots, snapkv keeps 75.0 %"));
-  EXPECT_THAT(page, HasSubstr("<td class=\"text\">h2o</td><td>64</td><td>64.0</td><td>50.00</td><td>25.00</td>"));
+  EXPECT_THAT(
+      page, HasSubstr("<td class=\"text\">h2o</td><td>64</td><td>64.0</td><td>64.0</td><td>50.00</td><td>25.00</td>"));
   EXPECT_THAT(page, HasSubstr("These &lt;two&gt;."));
   EXPECT_THAT(page, HasSubstr("id=\"look-data\">{\"policies\":[\"snapkv\"]"));
 }

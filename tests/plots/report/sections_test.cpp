@@ -81,13 +81,14 @@ TEST(Sentence, NamesTheBestItsCeilingAndTheRunnerUpThatItLeads) {
   const std::string text =
       sentence({.budget = 64,
                 .prompts = 2,
+                .slots = 60,
                 .contenders = {{"cake", 60, {0.8, 0.7, 0.9}, {}}, {"snapkv", 60, {0.7, 0.6, 0.8}, {0.1, 0.05, 0.15}}},
                 .control = "random",
                 .over_control = {0.5, 0.4, 0.6},
                 .ceiling = "oracle",
                 .below_ceiling = {0.15, 0.1, 0.2}});
   EXPECT_EQ(text,
-            "At 64 slots, cake keeps 80.0 % of the attention (95 % interval 70.0 % to 90.0 %; 2 prompts), "
+            "At 60 slots, cake keeps 80.0 % of the attention (95 % interval 70.0 % to 90.0 %; 2 prompts), "
             "15.0 points (95 % interval 10.0 to 20.0) below the ceiling oracle. "
             "It leads snapkv by 10.0 points (95 % interval 5.0 to 15.0).");
 }
@@ -106,6 +107,7 @@ TEST(Sentence, SaysWhenNeitherRunnerUpNorControlDiffers) {
   const std::string text =
       sentence({.budget = 64,
                 .prompts = 2,
+                .slots = 60,
                 .contenders = {{"cake", 60, {0.65, 0.5, 0.8}, {}}, {"snapkv", 60, {0.6, 0.6, 0.6}, {0.05, -0.1, 0.2}}},
                 .control = "random",
                 .over_control = {0.05, -0.1, 0.2}});
@@ -114,9 +116,26 @@ TEST(Sentence, SaysWhenNeitherRunnerUpNorControlDiffers) {
 }
 
 TEST(Choices, HoldARowForEveryMethodAndBudget) {
-  const SmallTable table = choices({{.budget = 64, .prompts = 2, .contenders = {{"cake", 60, {0.8, 0.7, 0.9}, {}}}}});
-  ASSERT_THAT(table.rows, SizeIs(1));
-  EXPECT_THAT(table.rows[0], ElementsAre("cake", "64", "60.0", "80.00", "0.00", "0.00", "0.00", "2"));
+  const SmallTable table = choices({{.budget = 64,
+                                     .prompts = 2,
+                                     .slots = 62,
+                                     .contenders = {{"cake", 60, {0.8, 0.7, 0.9}, {0, 0, 0}}},
+                                     .left_out = {{"greedy", 96}}}});
+  ASSERT_THAT(table.rows, SizeIs(2));
+  EXPECT_THAT(table.rows[0], ElementsAre("cake", "64", "60.0", "62.0", "80.00", "0.00", "0.00", "0.00", "2"));
+  EXPECT_THAT(table.rows[1], ElementsAre("greedy", "64", "96.0", "-", "-", "-", "-", "-", "2"));
+}
+
+TEST(Sentence, SaysWhoHoldsOtherSlotsAndWhoIsNotCompared) {
+  const std::string text = sentence({.budget = 64,
+                                     .prompts = 1,
+                                     .slots = 64,
+                                     .contenders = {{"cake", 64, {0.8}, {}}, {"dynamickv", 97.5, {0.7}, {0.1}}},
+                                     .left_out = {{"greedy", 96}}});
+  EXPECT_EQ(text,
+            "At 64 slots, cake keeps 80.0 % of the attention (one prompt). It leads dynamickv by 10.0 points. "
+            "Asked for 64, other slots are held by dynamickv (97.5 held): compared between budgets. "
+            "Not compared, for want of budgets that hold as many slots: greedy (96 held).");
 }
 
 TEST(Findings, AreEmptyWithoutTheirTables) {
