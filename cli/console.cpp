@@ -43,6 +43,13 @@ void Console::message(lab::Topic topic, const std::string& text) {
   std::cerr << line_of(topic, text) + "\n";
 }
 
+void report_trace(const char* verb, const TracePrompts& held, const std::filesystem::path& trace) {
+  const std::string before = held.already > 0 ? fmt::format(" ({} of them before)", held.already) : "";
+  const std::string others = held.others > 0 ? fmt::format(", which holds {} more", held.others) : "";
+  std::cerr << fmt::format("{} {} prompt{}{} in {}{}\n", verb, held.prompts, held.prompts == 1 ? "" : "s", before,
+                           trace.string(), others);
+}
+
 void report_written(const std::vector<std::filesystem::path>& files) {
   std::string text = "wrote " + files.front().string();
   for (std::size_t i = 1; i < files.size(); ++i) text += ", " + files[i].filename().string();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -20,6 +21,15 @@ class Console final : public lab::Observer {
   std::string label_;  // of the bar
   std::unique_ptr<core::Progress> bar_;
 };
+
+/// How many prompts a command put into a trace, how many of them had been there before, and how many others are there.
+struct TracePrompts {
+  std::size_t prompts = 0;
+  std::size_t already = 0;
+  std::size_t others = 0;
+};
+/// Says what a finished trace holds; `verb` says how it got there.
+void report_trace(const char* verb, const TracePrompts& held, const std::filesystem::path& trace);
 
 /// Says which tables were written: the first with its path, the others, which lie beside it, by name.
 void report_written(const std::vector<std::filesystem::path>& files);

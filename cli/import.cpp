@@ -6,7 +6,6 @@
 
 #include "cli/common_options.hpp"
 #include "cli/console.hpp"
-#include "core/error.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -72,10 +71,7 @@ int run_import(const Arguments& arguments) {
     outcome = lab::import_attention(import_options(options), console);
   }
   report_missing(outcome);
-  const bool interrupted = outcome.imported < outcome.prompts;
-  std::cerr << fmt::format("{} {} of {} prompts in {}\n", interrupted ? "interrupted:" : "imported", outcome.imported,
-                           outcome.prompts, outcome.trace.string());
-  if (interrupted) throw core::Interrupted();
+  report_trace("imported", {outcome.prompts, outcome.already, outcome.others}, outcome.trace);
   return 0;
 }
 

@@ -59,16 +59,16 @@ bool is_tokenized(const std::vector<runtime::Prompt>& prompts) {
 }
 
 std::vector<runtime::TokenizedPrompt> tokenize_all(const std::vector<runtime::Prompt>& prompts,
-                                                   const ModelTokenizer& tokenizer, const runtime::Transformer& model,
+                                                   const ModelTokenizer& tokenizer, const runtime::ModelConfig& model,
                                                    const runtime::RecordOptions& record,
                                                    const runtime::TokenizeOptions& tokenization) {
   const runtime::TextTokenizer* const known = is_tokenized(prompts) ? nullptr : &tokenizer.get();
   runtime::TokenizeOptions fitting = tokenization;
-  fitting.model_positions = model.config().max_positions;
+  fitting.model_positions = model.max_positions;
   std::vector<runtime::TokenizedPrompt> tokenized;
   for (const runtime::Prompt& prompt : prompts) {
     tokenized.push_back(runtime::tokenize(prompt, known, fitting));
-    runtime::check_recordable(tokenized.back(), model.config(), record);
+    runtime::check_recordable(tokenized.back(), model, record);
   }
   return tokenized;
 }

@@ -202,7 +202,7 @@ ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
   const runtime::Transformer model(options.model);
   const trace::ModelInfo info = runtime::model_info(model);
   const std::vector<runtime::TokenizedPrompt> prompts =
-      tokenize_all(read, tokenizer, model, record, options.tokenization);
+      tokenize_all(read, tokenizer, model.config(), record, options.tokenization);
   std::optional<results::Table> replay;
   if (options.replay) replay = read_replay(*options.replay, prompts);
   const trace::MemoryTrace described = described_prompts(info, prompts, model, record);
