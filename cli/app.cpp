@@ -1,9 +1,12 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <filesystem>
 #include <iostream>
 #include <new>
+#include <string_view>
 
 #include "cli/commands.hpp"
 #include "core/error.hpp"
@@ -12,6 +15,7 @@
 #include "core/message.hpp"
 #include "core/text.hpp"
 #include "core/version.hpp"
+#include "lab/ranks.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -21,6 +25,9 @@ constexpr Command kCommands[] = {
     EVICTLAB_COMMANDS(EVICTLAB_LIST_COMMAND)
 #undef EVICTLAB_LIST_COMMAND
 };
+
+/// The commands whose processes share the work under mpirun.
+constexpr std::array<std::string_view, 2> kOnRanks = {"sweep", "validate"};
 
 std::string& stored_command_line() {
   static std::string line;
@@ -61,7 +68,9 @@ int dispatch(const Arguments& words) {
     return 0;
   }
   for (const Command& command : kCommands) {
-    if (first == command.name) return command.run(Arguments(words.begin() + 1, words.end()));
+    if (first != command.name) continue;
+    if (std::ranges::find(kOnRanks, first) == kOnRanks.end()) lab::require_one_process(first);
+    return command.run(Arguments(words.begin() + 1, words.end()));
   }
   std::vector<std::string> names;
   for (const Command& command : kCommands) names.emplace_back(command.name);
@@ -95,8 +104,8 @@ int run(int argc, char** argv) {
   } catch (const std::filesystem::filesystem_error& error) {
     complain(fmt::format("{}: {}", core::one_line(error.path1().string()), error.code().message()));
     return 2;
-  } catch (const core::Interrupted&) {
-    complain("interrupted");
+  } catch (const core::Interrupted& stopped) {
+    complain(core::one_line(stopped.what()));
     return 130;
   } catch (const std::bad_alloc&) {
     complain("out of memory");

@@ -45,11 +45,11 @@ void Console::message(lab::Topic topic, const std::string& text) {
   std::cerr << line_of(topic, text) + "\n";
 }
 
-void report_trace(const TraceContents& contents) {
-  const bool interrupted = contents.there < contents.prompts;
-  std::cerr << fmt::format("{} {} of {} prompts{} in {}\n", interrupted ? "interrupted:" : contents.verb,
-                           contents.there, contents.prompts, contents.remark, contents.trace.string());
-  if (interrupted) throw core::Interrupted();
+void report_trace(const char* verb, const TracePrompts& held, const std::filesystem::path& trace) {
+  const std::string before = held.already > 0 ? fmt::format(" ({} of them before)", held.already) : "";
+  const std::string others = held.others > 0 ? fmt::format(", which holds {} more", held.others) : "";
+  std::cerr << fmt::format("{} {} prompt{}{} in {}{}\n", verb, held.prompts, held.prompts == 1 ? "" : "s", before,
+                           trace.string(), others);
 }
 
 void report_written(const std::vector<std::filesystem::path>& files) {

@@ -22,16 +22,14 @@ class Console final : public lab::Observer {
   std::unique_ptr<core::Progress> bar_;
 };
 
-/// Says how many of the prompts a trace holds; throws core::Interrupted when some are missing. `verb` says how they got
-/// there, `remark` follows the numbers.
-struct TraceContents {
-  const char* verb;
-  std::size_t there;
-  std::size_t prompts;
-  std::filesystem::path trace;
-  std::string remark = {};
+/// How many prompts a command put into a trace, how many of them had been there before, and how many others are there.
+struct TracePrompts {
+  std::size_t prompts = 0;
+  std::size_t already = 0;
+  std::size_t others = 0;
 };
-void report_trace(const TraceContents& contents);
+/// Says what a finished trace holds; `verb` says how it got there.
+void report_trace(const char* verb, const TracePrompts& held, const std::filesystem::path& trace);
 
 /// Runs a use case on a console whose bar ends before anything else is printed.
 template <typename UseCase>

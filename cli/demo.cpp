@@ -50,6 +50,13 @@ int run_demo(const Arguments& arguments) {
   if (!options.parse(arguments)) return 0;
 
   const fs::path model = options.has("model") ? options.path("model") : find_model();
+  for (const fs::path& needed : {model, model / "prompts"}) {
+    if (fs::is_directory(needed)) continue;
+    throw core::InputError(
+        "demo: {} is missing: the demo reads the prompts that come with the shipped model; for other models see "
+        "evictlab record --help",
+        needed.string());
+  }
   const fs::path out = options.path("out");
   const std::string limit = std::to_string(options.integer("prompts-per-task", 1, 1000));
   const auto with_force = [&](Arguments words) {
@@ -57,6 +64,9 @@ int run_demo(const Arguments& arguments) {
     return words;
   };
   const std::string trace = (out / "trace.h5").string();
+  if (fs::exists(trace) && !options.has("force")) {
+    throw core::InputError("{}: exists already; replace it (--force) or choose another place (--out)", trace);
+  }
   Arguments record = {"--model", model.string(), "--out",   trace,     "--tier",
                       "full",    "--dtype",      "float32", "--limit", limit};
   std::set<fs::path> files;

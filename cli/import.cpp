@@ -68,7 +68,7 @@ int run_import(const Arguments& arguments) {
   const lab::ImportOutcome outcome =
       on_console([&](Console& console) { return lab::import_attention(import_options(options), console); });
   report_missing(outcome);
-  report_trace({"imported", outcome.imported, outcome.prompts, outcome.trace});
+  report_trace("imported", {outcome.prompts, outcome.already, outcome.others}, outcome.trace);
   return 0;
 }
 

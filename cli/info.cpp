@@ -92,6 +92,13 @@ std::string joined(const std::set<std::string>& words) {
   return text;
 }
 
+// "dtype=float16, window=64".
+std::string settings_line(const trace::Settings& settings) {
+  std::string text;
+  for (const auto& [name, value] : settings) text += fmt::format("{}{}={}", text.empty() ? "" : ", ", name, value);
+  return text;
+}
+
 void print_text(const trace::TraceReader& trace, const Contents& contents, bool with_datasets) {
   const trace::ModelInfo& model = trace.model();
   const auto line = [](std::string_view name, const std::string& value) {
@@ -109,6 +116,7 @@ void print_text(const trace::TraceReader& trace, const Contents& contents, bool 
   line("weights", model.fingerprint);
   line("written by", trace.provenance().writer);
   line("command", trace.provenance().command);
+  if (!trace.provenance().settings.empty()) line("settings", settings_line(trace.provenance().settings));
   line("prompts", fmt::format("{}", trace.prompts().size()));
 
   std::cout << fmt::format("\n{:<20}{:>8}  {:<8}  {:<16}{:<14}{:<10}{:<8}{}\n", "task", "prompts", "tier", "n", "T",
@@ -142,6 +150,7 @@ void print_json(const trace::TraceReader& trace, const Contents& contents, bool 
   json["format_version"] = trace.provenance().format_version;
   json["writer"] = trace.provenance().writer;
   json["command"] = trace.provenance().command;
+  json["settings"] = trace.provenance().settings;
   json["model"] = Json{{"name", model.name},
                        {"architecture", model.architecture},
                        {"layers", model.layers},

@@ -22,7 +22,7 @@ void declare_record(Options& options) {
   options.value("temperature", "X", "0", "of generated futures; 0 = greedy");
   options.value("top-k", "N", "0", "generate from the N most probable tokens only; 0 = all");
   options.value("top-p", "X", "1", "generate from the most probable tokens that reach this probability together");
-  options.value("seed", "N", "0", "of generated futures");
+  options.value("seed", "N", "0", "of generated futures with a temperature, and of the numbers of needles");
   declare_threads(options);
   options.flag("append", "add to an existing trace; prompts it holds are skipped");
   options.flag("force", "replace an existing trace");
@@ -32,6 +32,11 @@ void declare_record(Options& options) {
 }
 
 lab::RecordOptions record_options(const Options& options) {
+  if (options.number("temperature", 0, 100) == 0) {
+    for (const char* name : {"top-k", "top-p"}) options.refuse(name, "needs a --temperature above 0");
+    if (!options.has("needle")) options.refuse("seed", "needs a --temperature above 0, or --needle FILE");
+  }
+  if (tier_of(options) == trace::Tier::kSummary) options.refuse("dtype", "needs --tier full");
   lab::RecordOptions record;
   record.append = options.has("append");
   record.force = options.has("force");
@@ -63,9 +68,10 @@ void print_estimate(const lab::RecordOutcome& outcome) {
 }  // namespace
 
 int run_record(const Arguments& arguments) {
-  Options options("record", "--model DIR --prompts FILE.jsonl --out TRACE [OPTION ...]",
-                  "Lets a model read prompts once and records its per-layer attention state to a trace.\n"
-                  "Killed at any moment, it loses at most the prompt it was in: give the same command again to go on.");
+  Options options(
+      "record", "--model DIR --prompts FILE.jsonl --out TRACE [OPTION ...]",
+      "Lets a model read prompts once and records its per-layer attention state to a trace.\n"
+      "Interrupted or killed at any moment, it loses at most the current prompt: rerun the same command to resume.");
   declare_record(options);
   if (!options.parse(arguments)) return 0;
   use_threads(options);
@@ -75,8 +81,7 @@ int run_record(const Arguments& arguments) {
     print_estimate(outcome);
     return 0;
   }
-  report_trace({"recorded", outcome.recorded, outcome.prompts, outcome.trace,
-                outcome.already > 0 ? fmt::format(" ({} were there already)", outcome.already) : ""});
+  report_trace("recorded", {outcome.prompts, outcome.already, outcome.others}, outcome.trace);
   return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "core/error.hpp"
 #include "core/interrupt.hpp"
 #include "lab/inputs.hpp"
+#include "lab/unfinished.hpp"
 #include "trace/imports/attention_arrays.hpp"
 #include "trace/imports/imported_layer.hpp"
 #include "trace/io/writer.hpp"
@@ -141,22 +142,30 @@ void write_import(const Import& import, const trace::ModelInfo& model, trace::Tr
   prompt.finish();
 }
 
-/// Returns how many prompts the writer has then, fewer when interrupted.
-std::size_t write_imports(const std::vector<Import>& imports, const trace::ModelInfo& model, trace::TraceWriter& writer,
-                          Observer& observer) {
-  ImportProgress progress{observer, static_cast<double>(imports.size()) * static_cast<double>(model.layers)};
-  std::size_t written = 0;
+/// Whether the writer has it already. Prompts without tokens look alike: the file they came from tells them apart.
+bool is_imported(const Import& import, trace::TraceWriter& writer, bool replace) {
+  const trace::PromptInfo* const there = writer.find(import.info.id);
+  if (there != nullptr && there->source != import.info.source) {
+    if (replace) return false;
+    throw core::InputError("{}: the trace has a prompt '{}' already, imported from {}; leave the file out or rename it",
+                           import.info.source, import.info.id, there->source);
+  }
+  return writer.contains_alike(import.info, imported_tokens(import.arrays));
+}
+
+/// Writes what an earlier run has not left.
+void write_missing_imports(const std::vector<const Import*>& missing, std::size_t imports, trace::TraceWriter& writer,
+                           const trace::ModelInfo& model, Observer& observer) {
+  ImportProgress progress{observer, static_cast<double>(missing.size()) * static_cast<double>(model.layers)};
+  std::size_t written = imports - missing.size();
   try {
-    for (const Import& import : imports) {
-      if (!writer.contains_alike(import.info, imported_tokens(import.arrays))) {
-        write_import(import, model, writer, progress);
-      }
+    for (const Import* import : missing) {
+      write_import(*import, model, writer, progress);
       ++written;
     }
   } catch (const core::Interrupted&) {
-    if (written == 0) throw;  // nothing to keep
+    throw_unfinished(writer, written, imports);
   }
-  return written;
 }
 
 }  // namespace
@@ -167,21 +176,26 @@ ImportOutcome import_attention(const ImportOptions& options, Observer& observer)
   }
   if (options.files.empty()) throw core::InputError("import: no file with attention to import");
   Inputs().add(options.files).refuse_early(options.out);
+  trace::TracePlace place(
+      {.path = options.out, .append = options.append, .force = options.force, .command = options.command});
   const std::vector<Import> imports = open_imports(options);
   const trace::ModelInfo model = imported_model(options, imports.front().arrays);
-  trace::TraceWriter writer(
-      {.path = options.out, .append = options.append, .force = options.force, .command = options.command}, model);
+  trace::TraceWriter writer(std::move(place), model, {{"window", std::to_string(options.window)}});
   const auto lacks = [&imports](trace::Field field) {
     return std::ranges::any_of(imports, [&](const Import& import) { return import.info.missing.contains(field); });
   };
-  ImportOutcome outcome{.prompts = imports.size(),
-                        .imported = write_imports(imports, model, writer, observer),
-                        .trace = {},
-                        .kv_heads = model.kv_heads};
+  ImportOutcome outcome{.prompts = imports.size(), .trace = {}, .kv_heads = model.kv_heads};
+  std::vector<const Import*> missing;
+  for (const Import& import : imports) {
+    if (!is_imported(import, writer, options.force)) missing.push_back(&import);
+  }
+  outcome.already = imports.size() - missing.size();
+  write_missing_imports(missing, imports.size(), writer, model, observer);
   outcome.assumed_kv_heads = !options.kv_heads && model.query_heads > 1;
   outcome.lacks_attention_mass = lacks(trace::Field::kAttentionMass);
   outcome.lacks_output_norms = lacks(trace::Field::kOutputNorms);
   outcome.trace = writer.finish();
+  outcome.others = writer.prompts() - imports.size();
   return outcome;
 }
 

@@ -28,7 +28,8 @@ struct ImportOptions {
 
 struct ImportOutcome {
   std::size_t prompts = 0;
-  std::size_t imported = 0;  // fewer after an interrupt
+  std::size_t already = 0;  // of them, imported before
+  std::size_t others = 0;   // that the trace holds besides
   std::filesystem::path trace;
   trace::Index kv_heads = 0;
   bool assumed_kv_heads = false;      // one per query head, where there are several
@@ -36,9 +37,8 @@ struct ImportOutcome {
   bool lacks_output_norms = false;    // of some prompt
 };
 
-/// Makes a trace of attention probabilities that a framework returned (docs/importing.md). When interrupted it finishes
-/// the trace with the prompts imported so far; it throws core::Interrupted where there is none. Throws
-/// core::InputError.
+/// Makes a trace of attention probabilities that a framework returned (docs/importing.md). Throws core::InputError, and
+/// core::Interrupted, which leaves the imported prompts in the trace's parts for the same options to resume.
 ImportOutcome import_attention(const ImportOptions& options, Observer& observer);
 
 }  // namespace evictlab::lab

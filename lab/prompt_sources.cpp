@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <iterator>
-#include <set>
+#include <map>
+#include <string_view>
 
 #include "core/error.hpp"
 #include "core/file.hpp"
@@ -16,7 +17,30 @@ std::optional<runtime::PromptTemplate> read_template(const PromptRequest& reques
   std::string text = core::read_text(*request.form);
   // Editors end a file with a line break, which no template means.
   if (text.ends_with('\n')) text.pop_back();
-  return runtime::PromptTemplate(std::move(text), request.form->string());
+  runtime::PromptTemplate form(std::move(text), request.form->string());
+  if (!form.asks()) {
+    throw core::InputError("{}: a prompt template needs {{input}} or {{question}}: it asks for nothing",
+                           request.form->string());
+  }
+  return form;
+}
+
+/// The needles in one of the haystacks; in one of several, ids also have the file's name.
+std::vector<runtime::Prompt> hide_needles(const std::filesystem::path& haystack, const PromptRequest& request,
+                                          const ModelTokenizer& tokenizer, const runtime::PromptTemplate* words) {
+  runtime::NeedleGrid grid = request.needles;
+  if (request.haystacks.size() > 1) grid.name += "-" + haystack.stem().string();
+  return runtime::needle_prompts(core::read_text(haystack), haystack.filename().string(), grid, tokenizer.get(), words);
+}
+
+void require_different_ids(const std::vector<runtime::Prompt>& prompts) {
+  std::map<std::string_view, std::string_view> sources;
+  for (const runtime::Prompt& prompt : prompts) {
+    if (const auto [other, fresh] = sources.emplace(prompt.id, prompt.source); !fresh) {
+      throw core::InputError("the prompt id '{}' occurs twice, in {} and in {}; ids must differ", prompt.id,
+                             other->second, prompt.source);
+    }
+  }
 }
 
 }  // namespace
@@ -44,15 +68,13 @@ std::vector<runtime::Prompt> gather_prompts(const PromptRequest& request, const 
   }
   for (const std::filesystem::path& file : request.texts) prompts.push_back(runtime::read_text_prompt(file));
   for (const std::filesystem::path& file : request.haystacks) {
-    std::vector<runtime::Prompt> hidden = runtime::needle_prompts(core::read_text(file), file.filename().string(),
-                                                                  request.needles, tokenizer.get(), words);
+    std::vector<runtime::Prompt> hidden = hide_needles(file, request, tokenizer, words);
     std::move(hidden.begin(), hidden.end(), std::back_inserter(prompts));
   }
-  std::set<std::string> ids;
-  for (const runtime::Prompt& prompt : prompts) {
-    if (!ids.insert(prompt.id).second) {
-      throw core::InputError("the prompt id '{}' occurs twice; ids must differ", prompt.id);
-    }
+  require_different_ids(prompts);
+  if (form && std::ranges::none_of(prompts, &runtime::Prompt::from_template)) {
+    throw core::InputError("{}: --template is for LongBench's lines and for --needle; none of the prompts takes it",
+                           request.form->string());
   }
   return prompts;
 }
@@ -63,16 +85,16 @@ bool is_tokenized(const std::vector<runtime::Prompt>& prompts) {
 }
 
 std::vector<runtime::TokenizedPrompt> tokenize_all(const std::vector<runtime::Prompt>& prompts,
-                                                   const ModelTokenizer& tokenizer, const runtime::Transformer& model,
+                                                   const ModelTokenizer& tokenizer, const runtime::ModelConfig& model,
                                                    const runtime::RecordOptions& record,
                                                    const runtime::TokenizeOptions& tokenization) {
   const runtime::TextTokenizer* const known = is_tokenized(prompts) ? nullptr : &tokenizer.get();
   runtime::TokenizeOptions fitting = tokenization;
-  fitting.model_positions = model.config().max_positions;
+  fitting.model_positions = model.max_positions;
   std::vector<runtime::TokenizedPrompt> tokenized;
   for (const runtime::Prompt& prompt : prompts) {
     tokenized.push_back(runtime::tokenize(prompt, known, fitting));
-    runtime::check_recordable(tokenized.back(), model.config(), record);
+    runtime::check_recordable(tokenized.back(), model, record);
   }
   return tokenized;
 }

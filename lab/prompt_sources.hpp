@@ -48,7 +48,7 @@ bool is_tokenized(const std::vector<runtime::Prompt>& prompts);
 /// All prompts in tokens, each checked: no work is begun when one of them cannot be recorded. A benchmark's prompts are
 /// cut to what the model can read.
 std::vector<runtime::TokenizedPrompt> tokenize_all(const std::vector<runtime::Prompt>& prompts,
-                                                   const ModelTokenizer& tokenizer, const runtime::Transformer& model,
+                                                   const ModelTokenizer& tokenizer, const runtime::ModelConfig& model,
                                                    const runtime::RecordOptions& record,
                                                    const runtime::TokenizeOptions& tokenization);
 

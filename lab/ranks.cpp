@@ -126,6 +126,23 @@ void Ranks::wait_for_all() {}
 
 #endif
 
+void require_one_process(const std::string& command) {
+  if (launched_processes() == 1) return;
+  Ranks ranks;
+  if (ranks.count() == 1) return;
+  if (!ranks.first()) {
+    try {
+      ranks.wait_for_all();
+    } catch (const core::Interrupted&) {
+      std::_Exit(2);  // the first has said why; nothing was begun
+    }
+  }
+  throw core::InputError(
+      "{}: runs as one process, but {} were started; start it without mpirun or srun (sweep and validate share their "
+      "work)",
+      command, ranks.count());
+}
+
 void Ranks::wait_for_first() {
   others_wait_ = true;
   if (!first()) wait_for_all();

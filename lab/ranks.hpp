@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 namespace evictlab::lab {
 
 /// The processes of one job that share out a command's work: ranks 0 .. count-1 under mpirun or srun, rank 0 of 1
@@ -45,5 +47,9 @@ class Ranks {
   int count_ = 1;
   bool others_wait_ = false;
 };
+
+/// For a command that is one process's work: throws core::InputError when the launcher started several, which would all
+/// do it and get into each other's way. Only the first says so; the others wait to be ended with it.
+void require_one_process(const std::string& command);
 
 }  // namespace evictlab::lab

@@ -26,14 +26,14 @@ struct RecordOptions {
 
 struct RecordOutcome {
   std::size_t prompts = 0;
-  std::size_t already = 0;   // that the trace held before
-  std::size_t recorded = 0;  // that it holds now; fewer than `prompts` after an interrupt
+  std::size_t already = 0;  // of them, recorded before
+  std::size_t others = 0;   // that the trace holds besides
   runtime::RecordEstimate estimate;
   std::filesystem::path trace;  // empty after a dry run
 };
 
-/// Lets a model read prompts once and records its attention state to a trace. When interrupted it finishes the trace
-/// with the prompts recorded so far; it throws core::Interrupted where there is none. Throws core::InputError.
+/// Lets a model read prompts once and records its attention state to a trace. Throws core::InputError, and
+/// core::Interrupted, which leaves the recorded prompts in the trace's parts for the same options to resume.
 RecordOutcome record(const RecordOptions& options, Observer& observer);
 
 }  // namespace evictlab::lab

@@ -2,6 +2,7 @@
 
 #include "core/error.hpp"
 #include "core/interrupt.hpp"
+#include "lab/unfinished.hpp"
 #include "trace/io/writer.hpp"
 
 namespace evictlab::lab {
@@ -20,20 +21,14 @@ void write_synthetic_prompt(const trace::SyntheticOptions& synthetic, trace::Ind
   prompt.finish();
 }
 
-/// Returns how many prompts the writer has then, fewer when interrupted.
-trace::Index write_synthetic(const trace::SyntheticOptions& synthetic, trace::TraceWriter& writer, Observer& observer) {
-  trace::Index prompts = 0;
+/// Writes what an interrupted run of the same options has not left.
+void write_missing_prompts(const trace::SyntheticOptions& synthetic, trace::TraceWriter& writer, Observer& observer) {
   const Stage stage{"synth"};
-  try {
-    for (; prompts < synthetic.prompts; ++prompts) {
-      // A killed run of the same options may have left finished prompts.
-      if (writer.contains(trace::synthetic_prompt_id(prompts))) continue;
-      write_synthetic_prompt(synthetic, prompts, writer, stage, observer);
-    }
-  } catch (const core::Interrupted&) {
-    if (prompts == 0) throw;  // nothing to keep
+  for (trace::Index prompt = 0; prompt < synthetic.prompts; ++prompt) {
+    const trace::PromptInfo info = trace::synthetic_prompt_info(synthetic, prompt);
+    if (writer.contains_alike(info, trace::synthetic_tokens(synthetic, prompt))) continue;
+    write_synthetic_prompt(synthetic, prompt, writer, stage, observer);
   }
-  return prompts;
 }
 
 }  // namespace
@@ -41,15 +36,21 @@ trace::Index write_synthetic(const trace::SyntheticOptions& synthetic, trace::Tr
 SynthOutcome synth(const SynthOptions& options, Observer& observer) {
   const trace::SyntheticOptions& synthetic = options.synthetic;
   trace::check(synthetic);
-  trace::TraceWriter writer({.path = options.out, .force = options.force, .command = options.command},
-                            trace::synthetic_model(synthetic));
+  // The model's fingerprint says the rest.
+  trace::TraceWriter writer(
+      {.path = options.out, .force = options.force, .command = options.command, .can_append = false},
+      trace::synthetic_model(synthetic), {{"seed", std::to_string(synthetic.seed)}});
   if (synthetic.tier == trace::Tier::kFull) {
     for (trace::Index layer = 0; layer < synthetic.layers; ++layer) {
       writer.write_output_weight(layer, trace::synthetic_output_weight(synthetic, layer));
     }
   }
-  const trace::Index prompts = write_synthetic(synthetic, writer, observer);
-  return {prompts, writer.finish()};
+  try {
+    write_missing_prompts(synthetic, writer, observer);
+  } catch (const core::Interrupted&) {
+    throw_unfinished(writer, writer.prompts(), static_cast<std::size_t>(synthetic.prompts));
+  }
+  return {synthetic.prompts, writer.finish()};
 }
 
 }  // namespace evictlab::lab

@@ -16,12 +16,12 @@ struct SynthOptions {
 };
 
 struct SynthOutcome {
-  trace::Index prompts = 0;  // fewer than wanted after an interrupt
+  trace::Index prompts = 0;
   std::filesystem::path trace;
 };
 
-/// Writes a synthetic trace, layer by layer: a long prompt's layers need not fit in memory together. When interrupted
-/// it finishes the trace with the prompts written so far; it throws core::Interrupted where there is none.
+/// Writes a synthetic trace, layer by layer: a long prompt's layers need not fit in memory together. Throws
+/// core::Interrupted, which leaves the finished prompts in the trace's parts for the same options to resume.
 SynthOutcome synth(const SynthOptions& options, Observer& observer);
 
 }  // namespace evictlab::lab

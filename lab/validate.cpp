@@ -139,7 +139,7 @@ void validate_share(const ValidationPlan& plan, const std::vector<runtime::Token
 bool nothing_ran_live(const results::Table& validate) {
   const std::vector<results::Run> runs = results::runs_over_layers(validate);
   return std::ranges::any_of(runs, [](const results::Run& run) { return !run.feasible(); }) &&
-         std::ranges::none_of(runs, [](const results::Run& run) { return run.feasible() && run.key.policy != "full"; });
+         std::ranges::none_of(runs, [](const results::Run& run) { return run.feasible() && !results::is_full_cache(run.key, run.role); });
 }
 
 /// Reports combinations that could not be run.
@@ -197,7 +197,7 @@ ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
   const runtime::Transformer model(options.model);
   const trace::ModelInfo info = runtime::model_info(model);
   const std::vector<runtime::TokenizedPrompt> prompts =
-      tokenize_all(read, tokenizer, model, record, options.tokenization);
+      tokenize_all(read, tokenizer, model.config(), record, options.tokenization);
   std::optional<results::Table> replay;
   if (options.replay) replay = read_replay(*options.replay, prompts);
   const trace::MemoryTrace described = described_prompts(info, prompts, model, record);

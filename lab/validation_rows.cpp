@@ -167,6 +167,10 @@ ValidatedPrompt validate_prompt(const ValidationPlan& plan, const runtime::Token
   ValidatedPrompt result{results::new_table("validate"), sim::empty_result()};
   Retentions retentions;
   if (plan.replay) result.replay = replayed(plan, reference, retentions);
+  const auto asked = static_cast<trace::Index>(prompt.future.size()) + prompt.generate;
+  if (std::cmp_less(reference.turns.front().tokens.size(), asked)) {
+    ++result.replay.notes["future: the model ends the text before the tokens asked for"].runs;
+  }
   double done = 0.0;
   for (const sim::Policy& policy : plan.policies) {
     const std::vector<sim::Importance> importance = runtime::importance_of(policy, reference);

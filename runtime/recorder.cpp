@@ -1,5 +1,7 @@
 #include "runtime/recorder.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <numeric>
 #include <utility>
@@ -35,6 +37,19 @@ void write_fields(trace::PromptWriter& writer, const trace::LayerData& layer) {
   if (layer.query_count > 0) writer.set_query_count(layer.shape.layer, layer.query_count);
 }
 
+/// How a prompt too long for the model could be recorded.
+std::string advice_for_long(const TokenizedPrompt& prompt, Index model_positions) {
+  // What is asked after the context is cut with the prompt.
+  const Index positions = static_cast<Index>(prompt.tokens.size()) + prompt.asked;
+  const Index room = model_positions - (static_cast<Index>(prompt.future.size()) - prompt.asked) - prompt.generate;
+  if (room < 1) return "give a shorter future";
+  if (const trace::Span* lost = span_lost_by_cutting(prompt.spans, positions, room)) {
+    return fmt::format("cutting the middle would cut its span '{}', so give a shorter prompt ({})", lost->name,
+                       lost->name == "needle" ? "with --needle: shorter --needle-lengths" : "or a shorter future");
+  }
+  return fmt::format("--max-positions {} cuts the middle", room);
+}
+
 }  // namespace
 
 void check_recordable(const TokenizedPrompt& prompt, const ModelConfig& model, const RecordOptions& options) {
@@ -52,10 +67,8 @@ void check_recordable(const TokenizedPrompt& prompt, const ModelConfig& model, c
   }
   if (future < 1) throw RecordError("prompt '{}' ({}): has no future; its answer is empty", prompt.id, prompt.source);
   if (n + future > model.max_positions) {
-    throw RecordError(
-        "prompt '{}' ({}): {} positions and {} future ones exceed the model's {}; --max-positions {} cuts "
-        "the middle",
-        prompt.id, prompt.source, n, future, model.max_positions, std::max(Index{1}, model.max_positions - future));
+    throw RecordError("prompt '{}' ({}): {} positions and {} future ones exceed the model's {}; {}", prompt.id,
+                      prompt.source, n, future, model.max_positions, advice_for_long(prompt, model.max_positions));
   }
   for (const auto* tokens : {&prompt.tokens, &prompt.future}) {
     for (const std::int32_t token : *tokens) {

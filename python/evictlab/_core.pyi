@@ -40,7 +40,14 @@ class PromptWriter:
 
 class TraceWriter:
     def __init__(
-        self, path: str | os.PathLike[str], model: dict[str, Any], *, append: bool = False, force: bool = False, command: str = ""
+        self,
+        path: str | os.PathLike[str],
+        model: dict[str, Any],
+        *,
+        append: bool = False,
+        force: bool = False,
+        command: str = "",
+        settings: dict[str, str] = {},
     ) -> None: ...
     def contains(self, id: str) -> bool: ...
     def write_output_weight(self, layer: int, weight: numpy.ndarray) -> None: ...

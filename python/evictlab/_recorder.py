@@ -112,6 +112,9 @@ class Recorder:
             raise Error(f"window {window}, must be at least 1")
         self._model, self._path, self._tier, self._window, self._half = model, path, tier, window, dtype == "float16"
         self._append, self._force = append, force
+        self._settings = {"tier": tier, "window": str(window)}  # what the trace says of how its prompts were recorded
+        if tier == "full":
+            self._settings["dtype"] = dtype
         self._modules = attention_modules(model)
         self._of = {id(module): layer for layer, module in enumerate(self._modules)}
         self._current: int | None = None  # the layer whose attention module is running
@@ -153,7 +156,12 @@ class Recorder:
             "cache_element_bytes": key.element_size(),
         }
         self._writer = _core.TraceWriter(
-            os.fspath(self._path), info, append=self._append, force=self._force, command="evictlab.transformers"
+            os.fspath(self._path),
+            info,
+            append=self._append,
+            force=self._force,
+            command="evictlab.transformers",
+            settings=self._settings,
         )
         if self._tier == "full":
             for layer, weight in enumerate(weights):

@@ -107,6 +107,7 @@ def record(
         recorder = stack.enter_context(
             Recorder(model, path, tier=tier, window=window, dtype=dtype, append=append, force=force)
         )
+        recorder._settings |= {"future": "auto" if future is None else str(future), "evict-at": evict_at}
         stack.enter_context(torch.no_grad())
         for prompt in asked:
             if prompt.id not in done:

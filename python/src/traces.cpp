@@ -165,15 +165,15 @@ void bind_traces(py::module_& module) {
       .def("finish", &trace::PromptWriter::finish, py::call_guard<py::gil_scoped_release>());
 
   py::class_<trace::TraceWriter>(module, "TraceWriter")
-      .def(
-          py::init([](std::filesystem::path path, const py::dict& model, bool append, bool force, std::string command) {
-            return std::make_unique<trace::TraceWriter>(
-                trace::WriterOptions{
-                    .path = std::move(path), .append = append, .force = force, .command = std::move(command)},
-                model_info(model));
-          }),
-          py::arg("path"), py::arg("model"), py::kw_only(), py::arg("append") = false, py::arg("force") = false,
-          py::arg("command") = "")
+      .def(py::init([](std::filesystem::path path, const py::dict& model, bool append, bool force, std::string command,
+                       trace::Settings settings) {
+             return std::make_unique<trace::TraceWriter>(
+                 trace::WriterOptions{
+                     .path = std::move(path), .append = append, .force = force, .command = std::move(command)},
+                 model_info(model), std::move(settings));
+           }),
+           py::arg("path"), py::arg("model"), py::kw_only(), py::arg("append") = false, py::arg("force") = false,
+           py::arg("command") = "", py::arg("settings") = trace::Settings())
       .def("contains", &trace::TraceWriter::contains)
       .def("write_output_weight",
            [](trace::TraceWriter& self, Index layer,

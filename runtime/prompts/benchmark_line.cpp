@@ -20,6 +20,7 @@ void read_longbench(const PromptLine& line, const PromptTemplate* form, Prompt& 
   const LongBenchTask* const task = find_longbench_task(dataset);
   if (form != nullptr) {
     form->fill(context, question, prompt);
+    prompt.from_template = true;
   } else if (task != nullptr) {
     PromptTemplate(std::string(task->prompt), dataset).fill(context, question, prompt);
   } else {

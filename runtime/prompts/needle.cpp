@@ -68,7 +68,7 @@ std::vector<Prompt> needle_prompts(std::string_view haystack, const std::string&
   std::vector<Prompt> prompts;
   for (const std::int64_t length : grid.lengths) {
     for (const double depth : grid.depths) {
-      const std::string id = fmt::format("needle-{}-{:g}", length, depth);
+      const std::string id = fmt::format("{}-{}-{:g}", grid.name, length, depth);
       core::SplitMix64 random(grid.seed ^ core::text_hash(id));
       const std::string number = fmt::format("{}", 1000 + random.next() % 9000);
       // Tokens at the seams may merge or split: less of the text is taken until the whole fits.
@@ -82,6 +82,7 @@ std::vector<Prompt> needle_prompts(std::string_view haystack, const std::string&
       prompt.id = id;
       prompt.task = "needle";
       prompt.source = source;
+      prompt.from_template = form != nullptr;
       prompts.push_back(std::move(prompt));
     }
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -13,6 +14,7 @@ struct NeedleGrid {
   std::vector<std::int64_t> lengths;  // of whole prompts, in positions
   std::vector<double> depths;         // 0 = at the start of the haystack, 1 = at its end
   std::uint64_t seed = 0;             // of the numbers
+  std::string name = "needle";        // ids are NAME-LENGTH-DEPTH
 };
 
 /// One prompt for each length and depth: as much of `haystack` as fits, repeated where it is too short; the needle

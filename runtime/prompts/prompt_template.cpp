@@ -33,6 +33,12 @@ PromptTemplate::PromptTemplate(std::string text, const std::string& where) : tex
   }
 }
 
+bool PromptTemplate::asks() const {
+  return std::any_of(kPlaces.begin(), kPlaces.end(), [&](std::string_view place) {
+    return place != kContext && text_.find(place) != std::string::npos;
+  });
+}
+
 void PromptTemplate::fill(std::string_view context, std::string_view question, Prompt& prompt) const {
   std::string& out = prompt.text;
   std::int64_t context_end = 0;

@@ -16,6 +16,9 @@ class PromptTemplate {
   /// Throws PromptError, naming `where`, unless there is exactly one {context}.
   PromptTemplate(std::string text, const std::string& where);
 
+  /// Whether it has a place for a question.
+  bool asks() const;
+
   /// Puts the parts in their places: the prompt's text, and as spans in code points the context and the question. Where
   /// there is no place for a question, or none is given, what follows the context asks.
   void fill(std::string_view context, std::string_view question, Prompt& prompt) const;

@@ -66,23 +66,45 @@ std::optional<std::int32_t> first_token(const std::string& text, const TextToken
   return ids.empty() ? std::nullopt : std::optional(ids.front());
 }
 
-/// Cuts the middle so that `limit` positions remain: the first limit/2 and the last ones.
-void cut_middle(TokenizedPrompt& prompt, std::int64_t limit) {
+/// What remains when the middle is cut out of `length` positions: the first limit/2 and the last ones.
+struct MiddleCut {
+  std::int64_t length;
+  std::int64_t limit;
+
+  std::int64_t head() const { return limit / 2; }
+  std::int64_t removed() const { return length - limit; }
+  trace::Span of(const trace::Span& span) const { return {span.name, moved(span.begin), moved(span.end)}; }
+
+ private:
+  trace::Index moved(trace::Index position) const {
+    if (position <= head()) return position;
+    return position < head() + removed() ? head() : position - removed();
+  }
+};
+
+/// Any span but the context has to keep all its positions, or with `parts_alone` one of them; the context one.
+const trace::Span* span_lost(const std::vector<trace::Span>& spans, const MiddleCut& cut, bool parts_alone) {
+  for (const trace::Span& span : spans) {
+    const trace::Span kept = cut.of(span);
+    const trace::Index needed = parts_alone || span.name == "context" ? 1 : span.end - span.begin;
+    if (span.begin < span.end && kept.end - kept.begin < needed) return &span;
+  }
+  return nullptr;
+}
+
+void cut_middle(TokenizedPrompt& prompt, std::int64_t limit, bool parts_alone) {
   const auto length = static_cast<std::int64_t>(prompt.tokens.size());
   if (limit <= 0 || length <= limit) return;
-  const std::int64_t head = limit / 2;
-  const std::int64_t removed = length - limit;
-  prompt.tokens.erase(prompt.tokens.begin() + head, prompt.tokens.begin() + head + removed);
-  const auto moved = [&](trace::Index position) -> trace::Index {
-    if (position <= head) return position;
-    return position < head + removed ? head : position - removed;
-  };
-  std::vector<trace::Span> kept;
-  for (const trace::Span& span : prompt.spans) {
-    const trace::Span cut{span.name, moved(span.begin), moved(span.end)};
-    if (cut.begin < cut.end) kept.push_back(cut);
+  const MiddleCut cut{length, limit};
+  if (const trace::Span* lost = span_lost(prompt.spans, cut, parts_alone)) {
+    throw PromptError(
+        "prompt '{}' ({}): cutting the middle out of its {} positions to leave {} cuts its span '{}' ({}..{}); give a "
+        "shorter prompt, or leave more positions",
+        prompt.id, prompt.source, length, limit, lost->name, lost->begin, lost->end);
   }
-  prompt.spans = std::move(kept);
+  const auto middle = prompt.tokens.begin() + cut.head();
+  prompt.tokens.erase(middle, middle + cut.removed());
+  for (trace::Span& span : prompt.spans) span = cut.of(span);
 }
 
 /// What follows a prompt: its answer in tokens, or how many to generate.
@@ -162,6 +184,11 @@ Prompt read_text_prompt(const std::filesystem::path& path) {
   return prompt;
 }
 
+const trace::Span* span_lost_by_cutting(const std::vector<trace::Span>& spans, std::int64_t positions,
+                                        std::int64_t limit) {
+  return positions > limit ? span_lost(spans, {positions, limit}, false) : nullptr;
+}
+
 TokenizedPrompt tokenize(const Prompt& prompt, const TextTokenizer* tokenizer, const TokenizeOptions& options) {
   TokenizedPrompt result{prompt.id, prompt.task, prompt.source, {}, {}, 0, {}};
   result.answer = prompt.answer;
@@ -198,7 +225,7 @@ TokenizedPrompt tokenize(const Prompt& prompt, const TextTokenizer* tokenizer, c
   const Future future = future_of(prompt, tokenizer, options.future);
   result.generate = future.generate;
   const auto future_length = static_cast<std::int64_t>(future.answer.size()) + future.generate;
-  cut_middle(result, longest_prompt(prompt, options, future_length));
+  cut_middle(result, longest_prompt(prompt, options, future_length), prompt.cut_to_fit);
   if (options.evict_at == EvictAt::kContext) split_after_context(result);
   result.future.insert(result.future.end(), future.answer.begin(), future.answer.end());
   return result;

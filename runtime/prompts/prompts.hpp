@@ -55,6 +55,7 @@ struct Prompt {
   std::vector<Followup> followups = {};
   std::int64_t answer_length = 0;  // tokens a benchmark lets a model answer with; 0 = it does not say
   bool cut_to_fit = false;         // the benchmark cuts the middle out of what is too long for a model
+  bool from_template = false;      // its words are those of a template of the user's
 };
 
 class PromptTemplate;
@@ -111,14 +112,21 @@ struct TokenizedPrompt {
 struct TokenizeOptions {
   EvictAt evict_at = EvictAt::kPrompt;
   FutureRule future{};
-  std::int64_t max_positions = 0;  // longer prompts lose their middle, as LongBench's scripts do; 0 = never
+  std::int64_t max_positions = 0;  // longer prompts lose their middle, as LongBench's scripts do, but no span other
+                                   // than the context; 0 = never
   std::int64_t model_positions =
       0;                           // the model's; prompts with cut_to_fit that are longer lose their middle; 0 = never
   bool add_special_tokens = true;  // what the tokenizer's post-processor adds (a BOS token, usually)
 };
 
+/// The first span other than "context" that would lose positions if the middle was cut out of so many positions to
+/// leave `limit`, or a context of which nothing would remain; null when there is none.
+const trace::Span* span_lost_by_cutting(const std::vector<trace::Span>& spans, std::int64_t positions,
+                                        std::int64_t limit);
+
 /// `tokenizer` may be null for prompts given as token ids throughout. Throws PromptError naming the
-/// prompt: empty, no context span for kContext, no answer for kAnswer, ...
+/// prompt: empty, no context span for kContext, no answer for kAnswer, a span that would be cut, ... A benchmark's
+/// prompt (cut_to_fit) may lose a part of any span, but no whole one.
 TokenizedPrompt tokenize(const Prompt& prompt, const TextTokenizer* tokenizer, const TokenizeOptions& options);
 
 }  // namespace evictlab::runtime

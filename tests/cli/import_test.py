@@ -113,7 +113,7 @@ def test_half_precision_rows_and_a_batch_axis_are_taken(evictlab, attention, sav
     files = [save(attention[:, None].astype(numpy.float16), "h.npy"), save(attention.astype(numpy.float64), "d.npy"),
              tmp_path / "b.safetensors"]
     done = evictlab("import", *files, "--out", tmp_path / "t.h5", "--prompt-length", LENGTH)
-    assert done.code == 0 and "imported 3 of 3" in done.err, done.err
+    assert done.code == 0 and "imported 3 prompts" in done.err, done.err
     assert evictlab("verify", tmp_path / "t.h5").code == 0
     with h5py.File(tmp_path / "t.h5") as trace:
         for prompt, tolerance in (("h", 2e-3), ("d", 1e-6), ("b", 2e-2)):

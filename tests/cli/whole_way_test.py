@@ -185,7 +185,7 @@ def test_appending_keeps_what_is_there_and_skips_it(evictlab, model, tmp_path):
     first = ("record", "--model", model, "--prompts", model / "prompts/kv-512.jsonl", "--out", trace)
     assert evictlab(*first, "--limit", 1).code == 0
     done = evictlab(*first, "--limit", 3, "--append")
-    assert done.code == 0 and "1 were there already" in done.err, done.err
+    assert done.code == 0 and "(1 of them before)" in done.err, done.err
     assert "3" in evictlab("info", trace).out and evictlab("verify", trace).code == 0
 
 

@@ -17,12 +17,14 @@
 namespace evictlab::lab {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
+using ::testing::ThrowsMessage;
 
 ReplayOptions replay_of(const SmallTrace& trace) {
   return {.traces = {trace.path()}, .policies = {.list = "snapkv(window=16),h2o,random,oracle"}, .budgets = "24,48,64"};
@@ -204,13 +206,17 @@ TEST(Report, WritesAPageThatShowsWhatTheOracleKeeps) {
   EXPECT_THAT(observer.stages, Contains(std::string("looking at prompts")));
 }
 
-TEST(Synth, FinishesTheTraceWithTheWholePromptsWhenInterrupted) {
+TEST(Synth, LeavesPartsThatTheSameOptionsResumeWhenInterrupted) {
   const testing::TemporaryDirectory directory;
   const SynthOptions options{.synthetic = small_synthetic(), .out = directory / "trace.h5"};
   InterruptingObserver after_three_layers(3);
-  const SynthOutcome outcome = synth(options, after_three_layers);
-  EXPECT_EQ(outcome.prompts, 1);
-  EXPECT_THAT(trace::TraceReader(outcome.trace).prompts(), SizeIs(1));
+  EXPECT_THAT([&] { synth(options, after_three_layers); },
+              ThrowsMessage<core::Interrupted>(AllOf(HasSubstr("1 of 3 prompts"), HasSubstr("trace.h5.parts"))));
+  EXPECT_FALSE(std::filesystem::exists(options.out));
+  RecordingObserver observer;
+  EXPECT_EQ(synth(options, observer).prompts, 3);
+  EXPECT_THAT(observer.stages, SizeIs(2 * 2));
+  EXPECT_THAT(trace::TraceReader(options.out).prompts(), SizeIs(3));
 }
 
 TEST(Synth, IsInterruptedWithoutAPromptToKeep) {

@@ -262,6 +262,13 @@ def test_what_is_read_can_be_written_and_is_the_same(small_trace, trace, tmp_pat
                 numpy.testing.assert_array_equal(copy.array(prompt.id, layer, name), trace.array(prompt.id, layer, name))
 
 
+def test_a_writer_refuses_prompts_of_other_settings(trace, tmp_path):
+    writer = evictlab._core.TraceWriter(tmp_path / "t.h5", trace.model, settings={"dtype": "float16"})
+    writer.finish()
+    with pytest.raises(evictlab.Error, match=r"other settings \(dtype float16 there, float32 here\)"):
+        evictlab._core.TraceWriter(tmp_path / "t.h5", trace.model, append=True, settings={"dtype": "float32"})
+
+
 def test_numbers_that_are_not_finite_are_not_written(trace, tmp_path):
     writer = evictlab._core.TraceWriter(tmp_path / "t.h5", trace.model)
     prompt = trace.prompts[0]

@@ -207,6 +207,95 @@ TEST(TraceWriter, ForceStartsOver) {
   EXPECT_THAT(ids(TraceReader(directory / "t.h5")), ElementsAre("b"));
 }
 
+WriterOptions forcing(const fs::path& path) {
+  WriterOptions options = to(path);
+  options.force = true;
+  return options;
+}
+
+/// A recording of these prompts that was interrupted.
+void leave_parts(const WriterOptions& options, const Settings& settings, std::vector<const char*> prompts) {
+  TraceWriter writer(options, sample_model(), settings);
+  write_weights(writer);
+  for (const char* id : prompts) writer.write_prompt(sample_prompt(id, 1));
+}
+
+bool contains_alike(TraceWriter& writer, const MemoryTrace::Prompt& prompt) {
+  return writer.contains_alike(prompt.info, prompt.tokens);
+}
+
+TEST(TraceWriter, ForceResumesItsOwnPartsAndKeepsTheOldTraceUntilItIsDone) {
+  const testing::TemporaryDirectory directory;
+  const Settings settings = {{"dtype", "float16"}};
+  {
+    TraceWriter writer(to(directory / "t.h5"), sample_model(), settings);
+    writer.write_prompt(sample_prompt("old", 1, {.tier = Tier::kSummary}));
+    writer.finish();
+  }
+  leave_parts(forcing(directory / "t.h5"), settings, {"a", "b"});
+  EXPECT_THAT(ids(TraceReader(directory / "t.h5")), ElementsAre("old"));
+  {
+    TraceWriter writer(forcing(directory / "t.h5"), sample_model(), settings);
+    write_weights(writer);
+    EXPECT_TRUE(contains_alike(writer, sample_prompt("a", 1)));
+    EXPECT_FALSE(contains_alike(writer, sample_prompt("c", 1)));
+    writer.write_prompt(sample_prompt("c", 1));
+    writer.finish();
+  }
+  // "b" was not asked for again.
+  EXPECT_THAT(ids(TraceReader(directory / "t.h5")), ElementsAre("a", "c"));
+}
+
+TEST(TraceWriter, ForceDropsPartsThatWereRecordedOtherwise) {
+  const testing::TemporaryDirectory directory;
+  const Settings settings = {{"dtype", "float16"}};
+  leave_parts(to(directory / "t.h5"), {{"dtype", "float32"}}, {"a"});
+  {
+    TraceWriter writer(forcing(directory / "t.h5"), sample_model(), settings);
+    EXPECT_FALSE(writer.contains("a"));
+    writer.write_prompt(sample_prompt("b", 1, {.tier = Tier::kSummary}));
+  }
+  TraceWriter writer(forcing(directory / "t.h5"), sample_model(), settings);
+  MemoryTrace::Prompt other = sample_prompt("b", 1, {.tier = Tier::kSummary});
+  other.tokens[0] += 1;
+  EXPECT_TRUE(writer.contains("b"));
+  EXPECT_FALSE(contains_alike(writer, other));
+  writer.write_prompt(other);
+  writer.finish();
+  EXPECT_EQ(TraceReader(directory / "t.h5").tokens(0), other.tokens);
+}
+
+TEST(TraceWriter, OtherSettingsAreRefusedByTheirFirstDifference) {
+  const testing::TemporaryDirectory directory;
+  const Settings settings = {{"dtype", "float16"}, {"future", "32"}};
+  const auto refuses = [&](const WriterOptions& options, const Settings& other, const char* saying) {
+    EXPECT_THAT([&] { TraceWriter(options, sample_model(), other); }, ThrowsMessage<TraceError>(HasSubstr(saying)));
+  };
+  leave_parts(to(directory / "t.h5"), settings, {"a"});
+  refuses(to(directory / "t.h5"), {{"dtype", "float32"}, {"future", "4"}}, "(dtype float16 there, float32 here)");
+  {
+    TraceWriter writer(to(directory / "t.h5"), sample_model(), settings);
+    writer.finish();
+  }
+  EXPECT_EQ(TraceReader(directory / "t.h5").provenance().settings, settings);
+  refuses(appending(directory / "t.h5"), {{"dtype", "float16"}, {"future", "4"}}, "(future 32 there, 4 here)");
+  // What is unknown of appended prompts is not compared, and the trace no longer says it of all of them.
+  TraceWriter writer(appending(directory / "t.h5"), sample_model(), {{"dtype", "float16"}, {"seed", "1"}});
+  writer.write_prompt(sample_prompt("b", 1));
+  writer.finish();
+  EXPECT_EQ(TraceReader(directory / "t.h5").provenance().settings, (Settings{{"dtype", "float16"}}));
+}
+
+TEST(TracePlace, IsHeldByOneRecordingAndLeavesNothingUnused) {
+  const testing::TemporaryDirectory directory;
+  {
+    const TracePlace place(to(directory / "new/folder/t.h5"));
+    EXPECT_THAT([&] { TracePlace{to(directory / "new/folder/t.h5")}; },
+                ThrowsMessage<TraceError>(HasSubstr("another recording is writing there")));
+  }
+  EXPECT_TRUE(fs::is_empty(directory.path()));
+}
+
 TEST(TraceWriter, KeptPartsAreATrace) {
   const testing::TemporaryDirectory directory;
   WriterOptions options = to(directory / "t.h5");

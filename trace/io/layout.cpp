@@ -86,11 +86,12 @@ void seal_texts(hdf5::File& file, const std::string& object) {
 
 // ---- root and model -------------------------------------------------------------------------------
 
-void write_root(hdf5::File& file, const std::string& command, const ModelInfo& model) {
+void write_root(hdf5::File& file, const std::string& command, const ModelInfo& model, const Settings& settings) {
   file.set_text("/", "format", kFormat);
   file.set_integer("/", "format_version", kFormatVersion);
   file.set_text("/", "writer", std::string("evictlab ") + core::version());
   file.set_text("/", "command", command);
+  if (!settings.empty()) file.set_text("/", "settings", settings_text(settings));
   file.set_text("/", "model", model.name);
   file.set_text("/", "architecture", model.architecture);
   file.set_integer("/", "layers", model.layers);
@@ -118,7 +119,9 @@ Provenance read_root(const hdf5::File& file) {
   if (const std::int64_t version = file.integer("/", "format_version"); version != kFormatVersion) {
     throw TraceError("{}: trace format version {}, but this program reads version {}", where, version, kFormatVersion);
   }
-  return {kFormatVersion, file.text("/", "writer"), file.text("/", "command")};
+  Provenance provenance{kFormatVersion, file.text("/", "writer"), file.text("/", "command"), {}};
+  if (file.has_attribute("/", "settings")) provenance.settings = parse_settings(file.text("/", "settings"), where);
+  return provenance;
 }
 
 namespace {

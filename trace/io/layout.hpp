@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "trace/io/hdf5/file.hpp"
+#include "trace/io/settings.hpp"
 #include "trace/model.hpp"
 
 // The layout of a trace in HDF5 (docs/trace-format.md): names, and the attributes of model and prompts. Writer and
@@ -43,11 +44,12 @@ struct Provenance {
   int format_version = 0;
   std::string writer;   // "evictlab 0.1.0"
   std::string command;  // the command line
+  Settings settings;    // empty: unknown
 };
 
 /// The attributes of the root: provenance and model. Reading the first throws TraceError for another format
 /// or version, reading the second checks that the sizes make sense.
-void write_root(hdf5::File& file, const std::string& command, const ModelInfo& model);
+void write_root(hdf5::File& file, const std::string& command, const ModelInfo& model, const Settings& settings);
 Provenance read_root(const hdf5::File& file);
 ModelInfo read_model(const hdf5::File& file);
 

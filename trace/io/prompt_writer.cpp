@@ -27,9 +27,9 @@ bool covers_future(Field field) {
 
 }  // namespace
 
-PromptWriter::Impl::Impl(const fs::path& part_path, const std::string& command, ModelInfo the_model,
-                         PromptInfo the_info, std::vector<std::int32_t> the_tokens, Index the_index,
-                         WrittenPrompts& the_written)
+PromptWriter::Impl::Impl(const fs::path& part_path, const std::string& command, const Settings& settings,
+                         ModelInfo the_model, PromptInfo the_info, std::vector<std::int32_t> the_tokens,
+                         Index the_index, WrittenPrompts& the_written)
     : part(part_path),
       temporary(part_path.string() + ".tmp"),
       model(std::move(the_model)),
@@ -38,7 +38,7 @@ PromptWriter::Impl::Impl(const fs::path& part_path, const std::string& command, 
       index(the_index),
       written(the_written),
       file(hdf5::File::create(temporary)) {
-  layout::write_root(file, command, model);
+  layout::write_root(file, command, model, settings);
   written.writing = true;
 }
 
@@ -134,7 +134,7 @@ void PromptWriter::Impl::finish() {
   core::sync_path(temporary);
   core::rename_durably(temporary, part);
   finished = true;
-  written.by_id[info.id] = {info, tokens};
+  written.by_id[info.id] = {info, tokens, part};
   written.writing = false;
 }
 

@@ -17,14 +17,15 @@ struct WrittenPrompts {
   struct Entry {
     PromptInfo info;
     std::vector<std::int32_t> tokens;
+    std::filesystem::path part = {};  // empty: in the trace appended to
   };
   std::map<std::string, Entry> by_id;
   bool writing = false;  // a prompt is begun and not finished
 };
 
 struct PromptWriter::Impl {
-  Impl(const std::filesystem::path& part, const std::string& command, ModelInfo model, PromptInfo info,
-       std::vector<std::int32_t> tokens, Index index, WrittenPrompts& written);
+  Impl(const std::filesystem::path& part, const std::string& command, const Settings& settings, ModelInfo model,
+       PromptInfo info, std::vector<std::int32_t> tokens, Index index, WrittenPrompts& written);
   ~Impl();
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;

@@ -18,24 +18,57 @@ namespace evictlab::trace {
 
 namespace fs = std::filesystem;
 
+// ---- the place ------------------------------------------------------------------------------------
+
+namespace {
+
+void require_free(const WriterOptions& options) {
+  const std::string path = options.path.string();
+  if (fs::is_directory(options.path)) throw TraceError("{}: is a directory", path);
+  if (!fs::exists(options.path)) return;
+  if (!fs::is_regular_file(options.path)) throw TraceError("{}: is not a regular file", path);
+  if (options.force) return;  // replaced when the new trace is complete
+  if (!options.append) {
+    throw TraceError("{}: exists already; {}replace it (--force)", path,
+                     options.can_append ? "append to it (--append) or " : "");
+  }
+  if (options.keep_parts) throw TraceError("{}: parts cannot be kept when appending to a merged trace", path);
+}
+
+}  // namespace
+
+TracePlace::TracePlace(WriterOptions options)
+    : options_(std::move(options)),
+      parts_(parts_directory(options_.path)),
+      directories_(std::make_unique<core::MadeDirectories>()),
+      lock_(std::make_unique<core::DirectoryLock>()) {
+  directories_->make(options_.path.parent_path());  // through which the path may lead: "new/../trace.h5"
+  require_free(options_);
+  fresh_ = !fs::exists(parts_);
+  directories_->make(parts_);
+  if (!lock_->try_lock(parts_)) throw TraceError("{}: another recording is writing there", parts_.string());
+}
+
 struct TraceWriter::Impl {
-  Impl(WriterOptions the_options, ModelInfo the_model);
+  Impl(TracePlace the_place, ModelInfo the_model, Settings the_settings);
   ~Impl();
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
+  bool contains_alike(const PromptInfo& info, std::span<const std::int32_t> tokens);
   void write_output_weight(Index layer, const RowMatrix& weight);
   std::unique_ptr<PromptWriter::Impl> begin_prompt(PromptInfo info, std::vector<std::int32_t> tokens);
   fs::path finish();
 
-  WriterOptions options;
+  TracePlace place;
+  const WriterOptions& options = place.options_;
   ModelInfo model;
-  fs::path parts;
-  core::MadeDirectories directories;
-  core::DirectoryLock lock;
+  Settings settings;
+  const fs::path& parts = place.parts_;
   std::unique_ptr<TraceFile> base;       // the trace appended to
   std::optional<hdf5::File> model_part;  // model.h5.tmp while it is being changed
   WrittenPrompts written;
+  std::set<std::string> wanted;  // ids of this recording's prompts
   Index next_index = 0;
   bool finished = false;
 
@@ -44,7 +77,11 @@ struct TraceWriter::Impl {
   fs::path temporary_model_path() const { return model_path().string() + ".tmp"; }
   void open_base();
   void take_up_parts();
-  void require_same_model(const TraceFile& file) const;
+  void take_up(const fs::path& part);
+  void drop_parts_of_others();
+  void drop(const std::string& id);
+  bool is_alike(const TraceFile& file) const;
+  void require_alike(const TraceFile& file) const;
   void open_model_part();
   void commit_model_part();
   void merge(const fs::path& target) const;
@@ -52,36 +89,21 @@ struct TraceWriter::Impl {
 
 // ---- beginning ------------------------------------------------------------------------------------
 
-TraceWriter::Impl::Impl(WriterOptions the_options, ModelInfo the_model)
-    : options(std::move(the_options)), model(std::move(the_model)), parts(parts_directory(options.path)) {
+TraceWriter::Impl::Impl(TracePlace the_place, ModelInfo the_model, Settings the_settings)
+    : place(std::move(the_place)), model(std::move(the_model)), settings(std::move(the_settings)) {
   layout::check_model(model, "the model");
-  directories.make(options.path.parent_path());  // through which the path may lead: "new/../trace.h5"
-  if (fs::is_directory(options.path)) throw TraceError("{}: is a directory", options.path.string());
-  if (fs::exists(options.path) && !fs::is_regular_file(options.path)) {
-    throw TraceError("{}: is not a regular file", options.path.string());
-  }
-  if (fs::exists(options.path)) open_base();
-  const bool fresh = !fs::exists(parts);
-  directories.make(parts);
+  if (options.append && fs::exists(options.path)) open_base();
   try {
-    if (!lock.try_lock(parts)) throw TraceError("{}: another recording is writing there", parts.string());
     take_up_parts();
   } catch (...) {
-    if (fresh) remove_parts(parts);
+    if (place.fresh_) remove_parts(parts);
     throw;
   }
 }
 
 void TraceWriter::Impl::open_base() {
-  if (options.force) return;  // replaced when the new trace is complete
-  if (!options.append) {
-    throw TraceError("{}: exists already; append to it (--append) or replace it (--force)", options.path.string());
-  }
-  if (options.keep_parts) {
-    throw TraceError("{}: parts cannot be kept when appending to a merged trace", options.path.string());
-  }
   base = std::make_unique<TraceFile>(options.path);
-  require_same_model(*base);
+  require_alike(*base);
   for (const TraceFile::Entry& prompt : base->prompts()) {
     written.by_id[prompt.info.id] = {prompt.info, base->tokens(prompt.info)};
     next_index = std::max(next_index, prompt.index + 1);
@@ -90,30 +112,57 @@ void TraceWriter::Impl::open_base() {
 
 void TraceWriter::Impl::take_up_parts() {
   remove_unfinished(parts);
-  if (options.force) {
-    for (const fs::path& part : list_parts(parts)) fs::remove(part);
-    fs::remove(model_path());
-  }
-  for (const fs::path& part : list_parts(parts)) {
-    const TraceFile file(part);
-    require_same_model(file);
-    for (const TraceFile::Entry& prompt : file.prompts()) {
-      written.by_id[prompt.info.id] = {prompt.info, file.tokens(prompt.info)};
-      next_index = std::max(next_index, prompt.index + 1);
-    }
-  }
+  if (options.force) drop_parts_of_others();
+  // Of a recording that was killed before its first prompt was finished.
+  if (list_parts(parts).empty()) fs::remove(model_path());
+  for (const fs::path& part : list_parts(parts)) take_up(part);
   if (fs::exists(model_path())) {
-    require_same_model(TraceFile(model_path()));
+    require_alike(TraceFile(model_path()));
   } else {
     open_model_part();
     commit_model_part();
   }
 }
 
-void TraceWriter::Impl::require_same_model(const TraceFile& file) const {
+void TraceWriter::Impl::take_up(const fs::path& part) {
+  const TraceFile file(part);
+  require_alike(file);
+  for (const TraceFile::Entry& prompt : file.prompts()) {
+    if (written.by_id.contains(prompt.info.id)) continue;  // merged before the recording was killed
+    written.by_id[prompt.info.id] = {prompt.info, file.tokens(prompt.info), part};
+    next_index = std::max(next_index, prompt.index + 1);
+  }
+}
+
+/// What a part holds is replaced unless it is certain to be what would be recorded again.
+void TraceWriter::Impl::drop_parts_of_others() {
+  const auto drop_unless_alike = [&](const fs::path& part) {
+    try {
+      if (is_alike(TraceFile(part))) return;
+    } catch (const TraceError&) {  // not a trace, or damaged
+    }
+    fs::remove(part);
+  };
+  for (const fs::path& part : list_parts(parts)) drop_unless_alike(part);
+  if (fs::exists(model_path())) drop_unless_alike(model_path());
+}
+
+bool TraceWriter::Impl::is_alike(const TraceFile& file) const {
+  return !settings.empty() && file.provenance().settings == settings &&
+         layout::model_difference(file.model(), model).empty();
+}
+
+void TraceWriter::Impl::require_alike(const TraceFile& file) const {
+  const std::string path = file.file().path().string();
   if (const std::string difference = layout::model_difference(file.model(), model); !difference.empty()) {
-    throw TraceError("{}: holds prompts of another model ({}); replace it with --force or choose another name",
-                     file.file().path().string(), difference);
+    throw TraceError("{}: holds prompts of another model ({}); replace it with --force or choose another name", path,
+                     difference);
+  }
+  if (const std::string difference = settings_difference(file.provenance().settings, settings); !difference.empty()) {
+    throw TraceError(
+        "{}: holds prompts recorded with other settings ({}); record with the same, replace it with --force or choose "
+        "another name",
+        path, difference);
   }
 }
 
@@ -139,7 +188,7 @@ void TraceWriter::Impl::open_model_part() {
     return;
   }
   model_part = hdf5::File::create(temporary_model_path());
-  layout::write_root(*model_part, options.command, model);
+  layout::write_root(*model_part, options.command, model, settings);
 }
 
 void TraceWriter::Impl::commit_model_part() {
@@ -179,7 +228,10 @@ std::unique_ptr<PromptWriter::Impl> TraceWriter::Impl::begin_prompt(PromptInfo i
   if (written.writing || finished) throw std::logic_error("one prompt is written at a time, before finish()");
   if (const std::string problem = layout::id_problem(info.id); !problem.empty()) throw TraceError("{}", problem);
   const std::string where = fmt::format("prompt '{}'", info.id);
-  if (written.by_id.contains(info.id)) throw TraceError("{}: recorded already", where);
+  if (const auto found = written.by_id.find(info.id); found != written.by_id.end()) {
+    if (!options.force || wanted.contains(info.id)) throw TraceError("{}: recorded already", where);
+    drop(info.id);
+  }
   PromptInfo whole = info;
   if (info.future_length == 0) {  // yet to be told: what depends on it is checked at the end
     whole.future_length = 1;
@@ -194,9 +246,54 @@ std::unique_ptr<PromptWriter::Impl> TraceWriter::Impl::begin_prompt(PromptInfo i
     throw TraceError("{}: a token id is negative", where);
   }
   commit_model_part();
+  wanted.insert(info.id);
   const fs::path part = parts / layout::part_name(info.id);
-  return std::make_unique<PromptWriter::Impl>(part, options.command, model, std::move(info), std::move(tokens),
-                                              next_index++, written);
+  return std::make_unique<PromptWriter::Impl>(part, options.command, settings, model, std::move(info),
+                                              std::move(tokens), next_index++, written);
+}
+
+void TraceWriter::Impl::drop(const std::string& id) {
+  const auto found = written.by_id.find(id);
+  fs::remove(found->second.part);
+  written.by_id.erase(found);
+}
+
+namespace {
+
+/// How a prompt differs from one that is there; empty when it does not.
+std::string recorded_otherwise(const WrittenPrompts::Entry& entry, const PromptInfo& info,
+                               std::span<const std::int32_t> tokens) {
+  const PromptInfo& there = entry.info;
+  if (there.tier != info.tier) return fmt::format("{} tier", tier_name(there.tier));
+  if (there.missing != info.missing) return "other fields";
+  if (there.window != info.window) return fmt::format("window {}", there.window);
+  if (there.layers != info.layers) return "other layers";
+  if (there.future_kind != info.future_kind) return fmt::format("its future is {}", there.future_kind);
+  const bool told = info.future_length > 0;  // else the future is yet to be generated
+  if (there.prompt_length != info.prompt_length || entry.tokens.size() < tokens.size() ||
+      (told && entry.tokens.size() > tokens.size()) ||
+      !std::equal(tokens.begin(), tokens.end(), entry.tokens.begin())) {
+    return "other tokens";
+  }
+  return {};
+}
+
+}  // namespace
+
+bool TraceWriter::Impl::contains_alike(const PromptInfo& info, std::span<const std::int32_t> tokens) {
+  const auto found = written.by_id.find(info.id);
+  if (found == written.by_id.end()) return false;
+  if (const std::string difference = recorded_otherwise(found->second, info, tokens); !difference.empty()) {
+    if (options.force) {
+      drop(info.id);
+      return false;
+    }
+    throw TraceError(
+        "{}: prompt '{}' is there already, recorded otherwise ({}); replace it with --force or choose another name",
+        options.path.string(), info.id, difference);
+  }
+  wanted.insert(info.id);
+  return true;
 }
 
 // ---- merging --------------------------------------------------------------------------------------
@@ -204,9 +301,15 @@ std::unique_ptr<PromptWriter::Impl> TraceWriter::Impl::begin_prompt(PromptInfo i
 fs::path TraceWriter::Impl::finish() {
   if (written.writing || finished) throw std::logic_error("finish() comes once, after the last prompt");
   commit_model_part();
+  if (options.force) {
+    std::vector<std::string> others;
+    for (const auto& [id, entry] : written.by_id) {
+      if (!wanted.contains(id)) others.push_back(id);
+    }
+    for (const std::string& id : others) drop(id);
+  }
   if (options.keep_parts) {
     finished = true;
-    lock.release();
     return parts;
   }
   const fs::path temporary = options.path.string() + ".tmp";
@@ -221,13 +324,14 @@ fs::path TraceWriter::Impl::finish() {
   }
   finished = true;
   remove_parts(parts);  // the trace is complete; parts that stay do no harm
-  lock.release();
   return options.path;
 }
 
 void TraceWriter::Impl::merge(const fs::path& target) const {
   hdf5::File merged = hdf5::File::create(target);
-  layout::write_root(merged, options.command, model);
+  // Only what holds for all prompts.
+  layout::write_root(merged, options.command, model,
+                     base ? common_settings(base->provenance().settings, settings) : settings);
   const TraceFile model_file(model_path());
   for (Index layer = 0; layer < model.layers; ++layer) {
     const std::string object = layout::output_weight_path(layer);
@@ -269,33 +373,28 @@ void TraceWriter::Impl::merge(const fs::path& target) const {
 
 // ---- the public face ------------------------------------------------------------------------------
 
-TraceWriter::TraceWriter(WriterOptions options, ModelInfo model)
-    : impl_(std::make_unique<Impl>(std::move(options), std::move(model))) {}
+TraceWriter::TraceWriter(TracePlace place, ModelInfo model, Settings settings)
+    : impl_(std::make_unique<Impl>(std::move(place), std::move(model), std::move(settings))) {}
+TraceWriter::TraceWriter(WriterOptions options, ModelInfo model, Settings settings)
+    : TraceWriter(TracePlace(std::move(options)), std::move(model), std::move(settings)) {}
 TraceWriter::~TraceWriter() = default;
 
-bool TraceWriter::contains(const std::string& id) const { return impl_->written.by_id.contains(id); }
+const PromptInfo* TraceWriter::find(const std::string& id) const {
+  const auto found = impl_->written.by_id.find(id);
+  return found == impl_->written.by_id.end() ? nullptr : &found->second.info;
+}
 
-bool TraceWriter::contains_alike(const PromptInfo& info, std::span<const std::int32_t> tokens) const {
-  const auto found = impl_->written.by_id.find(info.id);
-  if (found == impl_->written.by_id.end()) return false;
-  const PromptInfo& there = found->second.info;
-  const std::vector<std::int32_t>& recorded = found->second.tokens;
-  const auto refuse = [&](const std::string& what) {
-    throw TraceError(
-        "{}: prompt '{}' is there already, recorded otherwise ({}); replace it with --force or choose another name",
-        impl_->options.path.string(), info.id, what);
-  };
-  if (there.tier != info.tier) refuse(fmt::format("{} tier", tier_name(there.tier)));
-  if (there.missing != info.missing) refuse("other fields");
-  if (there.window != info.window) refuse(fmt::format("window {}", there.window));
-  if (there.layers != info.layers) refuse("other layers");
-  if (there.future_kind != info.future_kind) refuse(fmt::format("its future is {}", there.future_kind));
-  const bool told = info.future_length > 0;  // else the future is yet to be generated
-  if (there.prompt_length != info.prompt_length || recorded.size() < tokens.size() ||
-      (told && recorded.size() > tokens.size()) || !std::equal(tokens.begin(), tokens.end(), recorded.begin())) {
-    refuse("other tokens");
-  }
-  return true;
+std::size_t TraceWriter::prompts() const { return impl_->written.by_id.size(); }
+
+std::size_t TraceWriter::prompts_in_parts() const {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(impl_->written.by_id, [](const auto& one) { return !one.second.part.empty(); }));
+}
+
+const fs::path& TraceWriter::parts() const { return impl_->parts; }
+
+bool TraceWriter::contains_alike(const PromptInfo& info, std::span<const std::int32_t> tokens) {
+  return impl_->contains_alike(info, tokens);
 }
 
 void TraceWriter::write_output_weight(Index layer, const RowMatrix& weight) {

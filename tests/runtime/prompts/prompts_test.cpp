@@ -54,15 +54,30 @@ TEST(Prompts, LinesAreReadWithDefaultsForWhatIsMissing) {
   EXPECT_EQ(prompts[1].spans.size(), 1U);
 }
 
-// limit 10 of 0..19: the first 5 and the last 5 remain, as LongBench's scripts cut. A span in the removed
-// middle vanishes, one that reaches into it shrinks.
-TEST(Prompts, TheMiddleIsCutAndSpansFollow) {
+// limit 10 of 0..19: the first 5 and the last 5 remain, as LongBench's scripts cut.
+TEST(Prompts, TheMiddleIsCutOutOfTheContextAndSpansFollow) {
   Prompt prompt = ids(20);
-  prompt.spans = {{"left", 1, 3}, {"gone", 6, 9}, {"reaching", 3, 8}, {"right", 14, 17}};
+  prompt.spans = {{"left", 1, 3}, {"context", 3, 18}, {"right", 15, 17}};
   const TokenizedPrompt cut = tokenize(prompt, nullptr, {.max_positions = 10});
   EXPECT_THAT(cut.tokens, ElementsAre(0, 1, 2, 3, 4, 15, 16, 17, 18, 19));
   EXPECT_THAT(cut.spans,
-              ElementsAre(trace::Span{"left", 1, 3}, trace::Span{"reaching", 3, 5}, trace::Span{"right", 5, 7}));
+              ElementsAre(trace::Span{"left", 1, 3}, trace::Span{"context", 3, 8}, trace::Span{"right", 5, 7}));
+}
+
+// The same cut removes 5..14. A benchmark's own may take a part of a span, but no whole one.
+TEST(Prompts, NoOtherSpanIsCut) {
+  const auto cut = [](const Prompt::Span& span, bool by_benchmark) {
+    Prompt prompt = ids(20);
+    prompt.spans = {span};
+    prompt.cut_to_fit = by_benchmark;
+    return tokenize(prompt, nullptr, {.max_positions = 10}).spans;
+  };
+  for (const Prompt::Span& span : {Prompt::Span{"needle", 3, 6}, {"needle", 14, 16}, {"needle", 6, 9}}) {
+    EXPECT_THAT(message_of([&] { cut(span, false); }), HasSubstr("cuts its span 'needle'"));
+  }
+  EXPECT_THAT(message_of([&] { cut({"context", 6, 9}, false); }), HasSubstr("cuts its span 'context'"));
+  EXPECT_THAT(cut({"question", 3, 6}, true), ElementsAre(trace::Span{"question", 3, 5}));
+  EXPECT_THROW(cut({"question", 6, 9}, true), PromptError);
 }
 
 TEST(Prompts, EvictionAtTheContextMakesTheRestFuture) {
