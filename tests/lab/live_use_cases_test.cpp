@@ -6,6 +6,7 @@
 #include "lab/validate.hpp"
 #include "results/rows.hpp"
 #include "small_trace.hpp"
+#include "trace/io/joined.hpp"
 #include "trace/io/reader.hpp"
 
 // Recording and validation through their interfaces, on a small model with random weights.
@@ -61,7 +62,7 @@ TEST(Record, RecordsEveryPromptWithItsAnswerAsTheFuture) {
   const RecordOutcome outcome = record(record_of(model), observer);
   EXPECT_EQ(outcome.prompts, 3U);
   EXPECT_EQ(outcome.already, 0U);
-  EXPECT_EQ(outcome.recorded, 3U);
+  EXPECT_EQ(outcome.others, 0U);
   EXPECT_THAT(observer.stages, Each(std::string("recording")));
   EXPECT_THAT(observer.starts, SizeIs(1));
   const trace::TraceReader trace(outcome.trace);
@@ -83,20 +84,21 @@ TEST(Record, OnlyEstimatesInADryRun) {
   EXPECT_FALSE(std::filesystem::exists(options.out));
 }
 
-TEST(Record, KeepsWholePromptsWhenInterruptedAndAddsTheOthersLater) {
+TEST(Record, KeepsWholePromptsWhenInterruptedAndTheSameOptionsResume) {
   const SmallModel model;
   RecordOptions options = record_of(model);
   RecordingObserver counting;
   record(options, counting);
   options.out = model.folder("interrupted.h5");
   InterruptingObserver in_the_second(counting.stages.size() / 2);  // of three prompts
-  EXPECT_EQ(record(options, in_the_second).recorded, 1U);
-  EXPECT_THAT(trace::TraceReader(options.out).prompts(), SizeIs(1));
-  options.append = true;
+  EXPECT_THROW(record(options, in_the_second), core::Interrupted);
+  EXPECT_FALSE(std::filesystem::exists(options.out));
+  EXPECT_THAT(trace::open_traces(std::vector{model.folder("interrupted.h5.parts")})->prompts(), SizeIs(1));
   Observer observer;
   const RecordOutcome outcome = record(options, observer);
   EXPECT_EQ(outcome.already, 1U);
-  EXPECT_EQ(outcome.recorded, 3U);
+  EXPECT_EQ(outcome.prompts, 3U);
+  EXPECT_THAT(trace::TraceReader(options.out).prompts(), SizeIs(3));
 }
 
 TEST(Record, IsInterruptedWithoutAPromptToKeep) {
