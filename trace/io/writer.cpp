@@ -56,7 +56,9 @@ TraceWriter::Impl::Impl(WriterOptions the_options, ModelInfo the_model)
     : options(std::move(the_options)), model(std::move(the_model)), parts(parts_directory(options.path)) {
   layout::check_model(model, "the model");
   directories.make(options.path.parent_path());  // through which the path may lead: "new/../trace.h5"
-  if (fs::is_directory(options.path)) throw TraceError("{}: is a directory", options.path.string());
+  if (fs::is_directory(options.path) || !options.path.has_filename()) {
+    throw TraceError("{}: is a directory; give the name of a file", options.path.string());
+  }
   if (fs::exists(options.path) && !fs::is_regular_file(options.path)) {
     throw TraceError("{}: is not a regular file", options.path.string());
   }
