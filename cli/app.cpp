@@ -1,4 +1,6 @@
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -77,6 +79,16 @@ int dispatch(const Arguments& words) {
   throw core::InputError("unknown command '{}'{}", first, core::suggestion(first, names));
 }
 
+/// Opens the standard streams that are closed: the next file would become one of them, and get what is printed. They
+/// are opened so that printing fails.
+void open_standard_streams() {
+  for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; ++descriptor) {
+    if (fcntl(descriptor, F_GETFD) == -1 && errno == EBADF) {
+      [[maybe_unused]] const int opened = open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+    }
+  }
+}
+
 /// In one write, so that what other processes say does not come between.
 void complain(const std::string& what) { std::cerr << fmt::format("evictlab: {}\n", what); }
 
@@ -85,6 +97,7 @@ void complain(const std::string& what) { std::cerr << fmt::format("evictlab: {}\
 const std::string& command_line() { return stored_command_line(); }
 
 int run(int argc, char** argv) {
+  open_standard_streams();
   core::install_interrupt_handler();
   core::keep_freed_memory();
   const Arguments words(argv + 1, argv + argc);

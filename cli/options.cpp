@@ -18,7 +18,8 @@ Options::Options(std::string command, std::string synopsis, std::string descript
       synopsis_(std::move(synopsis)),
       description_(std::move(description)),
       visible_("options", 110, 55) {
-  flag("help", "show this help");
+  visible_.add_options()("help,h", po::bool_switch(), "show this help");
+  names_.emplace_back("--help");
 }
 
 void Options::flag(const std::string& name, const std::string& help) {

@@ -3,10 +3,10 @@
 namespace evictlab::cli {
 
 void declare_policies(Options& options) {
-  options.value("policy", "LIST", "", "policies: snapkv,streaming-llm(sinks=8),...; see evictlab policies");
+  options.value("policy", "LIST", "", "policies: snapkv,streaming-llm(sinks=8),... or all; see evictlab policies");
   options.value("budget", "LIST", "",
-                "stored slots per layer divided by the kv heads, protection included: 128, 0.05 (ratio of the prompt), "
-                "64MiB, 16:4096:log32");
+                "stored slots per layer divided by the kv heads, protection included: 128, 0.05 or 5% (of the "
+                "prompt), 64MiB or 64MB, 16:4096:log32");
   declare_policy_defaults(options);
 }
 

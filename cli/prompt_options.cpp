@@ -12,9 +12,10 @@ runtime::FutureRule parse_future(const std::string& text) {
   if (text == "answer") return {Kind::kAnswer, 0};
   if (text == "allowed") return {Kind::kAllowed, 32};
   const auto count = core::parse_integer(text);
-  if (!count || *count < 1 || *count > 1'000'000) {
+  constexpr std::int64_t kMost = 1'000'000;
+  if (!count || *count < 1 || *count > kMost) {
     throw core::InputError(
-        "--future takes a number of tokens to generate (1 or more), \"answer\" or \"allowed\", got '{}'", text);
+        "--future takes a number of tokens to generate (1 to {}), \"answer\" or \"allowed\", got '{}'", kMost, text);
   }
   return {Kind::kGenerate, *count};
 }

@@ -12,6 +12,9 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "core/interrupt.hpp"
+#include "core/memory.hpp"
+#include "core/text.hpp"
 
 namespace evictlab::core {
 namespace {
@@ -55,6 +58,27 @@ void sync_descriptor(int fd, const std::filesystem::path& path) {
   if (fsync(fd) != 0 && errno != EINVAL && errno != EROFS) fail("sync", path, errno);
 }
 
+// Without it, opening a named pipe would wait for a writer.
+constexpr int kReadOnly = O_RDONLY | O_NONBLOCK;
+
+/// The size of an open regular file. Pipes and devices are refused: they may never answer, or never end.
+std::size_t regular_size(int fd, const std::filesystem::path& path) {
+  struct stat info = {};
+  if (fstat(fd, &info) != 0) fail("open", path, errno);
+  if (S_ISREG(info.st_mode)) return static_cast<std::size_t>(info.st_size);
+  throw InputError("cannot open '{}': not a regular file{}", path.string(),
+                   S_ISDIR(info.st_mode) ? " but a directory" : "; save what it gives to a file and name that");
+}
+
+constexpr std::size_t kMostTextBytes = std::size_t{4} << 30U;
+constexpr std::size_t kSmallFile = std::size_t{1} << 20U;
+
+void require_readable(std::size_t size, const std::filesystem::path& path) {
+  if (size <= kMostTextBytes) return;
+  throw InputError("cannot read '{}': it holds more than {}, the most a text file may have", path.string(),
+                   format_bytes(static_cast<double>(kMostTextBytes)));
+}
+
 void unmap(std::span<const std::byte> bytes) {
   if (!bytes.empty()) munmap(const_cast<std::byte*>(bytes.data()), bytes.size());
 }
@@ -62,12 +86,8 @@ void unmap(std::span<const std::byte> bytes) {
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
-  // Without O_NONBLOCK, opening a named pipe would wait for a writer.
-  const Descriptor file(path, O_RDONLY | O_NONBLOCK);
-  struct stat info = {};
-  if (fstat(file.get(), &info) != 0) fail("open", path, errno);
-  if (!S_ISREG(info.st_mode)) throw InputError("cannot open '{}': not a regular file", path.string());
-  const auto size = static_cast<std::size_t>(info.st_size);
+  const Descriptor file(path, kReadOnly);
+  const std::size_t size = regular_size(file.get(), path);
   if (size == 0) return;  // an empty mapping is not allowed
   void* data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
   if (data == MAP_FAILED) fail("map", path, errno);
@@ -95,8 +115,15 @@ void MappedFile::release(std::span<const std::byte> part) const {
 }
 
 std::string read_text(const std::filesystem::path& path) {
-  const Descriptor file(path, O_RDONLY);
+  const Descriptor file(path, kReadOnly);
+  const std::size_t size = regular_size(file.get(), path);
+  require_readable(size, path);
+  if (size > kSmallFile && static_cast<double>(size) > available_memory()) {
+    throw InputError("cannot read '{}': it holds {}, more than there is memory", path.string(),
+                     format_bytes(static_cast<double>(size)));
+  }
   std::string text;
+  text.reserve(size);
   std::array<char, 65536> buffer;
   while (true) {
     const ssize_t got = read(file.get(), buffer.data(), buffer.size());
@@ -104,6 +131,10 @@ std::string read_text(const std::filesystem::path& path) {
     if (got < 0) fail("read", path, errno);
     if (got == 0) return text;
     text.append(buffer.data(), static_cast<std::size_t>(got));
+    // While it is read, too: the files of /proc have no size, and others grow.
+    require_readable(text.size(), path);
+    // Not for small files, which work that was interrupted may need to end well.
+    if (text.size() > kSmallFile) throw_if_interrupted();
   }
 }
 

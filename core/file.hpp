@@ -32,7 +32,8 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
-/// The whole of a text file. Throws InputError when it cannot be read.
+/// The whole of a text file. Throws InputError when it cannot be read, is not a regular file, holds more than 4 GiB or
+/// more than there is memory; Interrupted when a signal comes while it reads a large one.
 std::string read_text(const std::filesystem::path& path);
 
 /// Which file a path leads to, however it is spelled: the same for symbolic and hard links.

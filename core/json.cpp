@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/file.hpp"
+#include "core/interrupt.hpp"
 #include "core/message.hpp"
 #include "core/text.hpp"
 
@@ -79,6 +80,9 @@ class GuardedBuilder {
   template <typename Value>
   bool add(Value&& value) {
     place(std::forward<Value>(value));
+    // Not in small documents, which work that was interrupted may need to end well.
+    constexpr std::size_t kUninterrupted = 1U << 16U;
+    if (++values_ % kUninterrupted == 0) throw_if_interrupted();
     return true;
   }
   bool open(json::value_t type) {
@@ -97,6 +101,7 @@ class GuardedBuilder {
   json& root_;
   std::vector<json*> open_;  // arrays and objects that are not complete yet; only the last one grows
   json* member_ = nullptr;   // the value that the last name belongs to
+  std::size_t values_ = 0;
   std::string problem_;
 };
 

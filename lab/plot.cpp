@@ -10,7 +10,9 @@
 namespace evictlab::lab {
 
 PlotOutcome plot(const PlotOptions& options, Observer& observer) {
-  const std::vector<plots::Figure> figures = plots::all_figures(read_result_tables(options.results));
+  std::vector<std::string> left_out;
+  const std::vector<plots::Figure> figures = plots::all_figures(read_result_tables(options.results), &left_out);
+  for (const std::string& reason : left_out) observer.message(Topic::kLeftOut, reason);
   if (figures.empty()) throw core::InputError("{}: its tables have no row to draw", options.results.string());
   const std::vector<std::filesystem::path> tables = result_table_files(options.results);
   report_unlisted(tables, observer);

@@ -16,6 +16,7 @@
 #include "lab/replay.hpp"
 #include "lab/result_folder.hpp"
 #include "lab/result_tables.hpp"
+#include "plots/gnuplot.hpp"
 #include "plots/report/document.hpp"
 #include "plots/series.hpp"
 #include "results/rows.hpp"
@@ -160,6 +161,22 @@ void add_look(const trace::TraceReader& trace, const ReportOptions& options, plo
   content.look = make_look(trace, settings, spans != nullptr ? std::optional(*spans) : std::nullopt, observer);
 }
 
+/// Draws the figures of the tables, or says on the page why there are none.
+void add_figures(plots::ReportContent& content, Observer& observer) {
+  if (const auto reason = plots::why_no_figures()) {
+    content.no_figures = *reason;
+    observer.message(Topic::kNote, content.no_figures);
+    return;
+  }
+  std::vector<std::string> left_out;
+  const std::vector<plots::Figure> figures = plots::all_figures(content.tables, &left_out);
+  for (const std::string& reason : left_out) observer.message(Topic::kLeftOut, reason);
+  for (const plots::Figure& figure : figures) {
+    core::throw_if_interrupted();
+    content.drawings.push_back({figure.section, figure.name, plots::draw_svg(figure)});
+  }
+}
+
 /// Reads the tables, and the trace that their manifests name.
 std::optional<fs::path> add_result_tables(const fs::path& results, plots::ReportContent& content, Observer& observer) {
   std::optional<fs::path> recording;
@@ -194,10 +211,7 @@ ReportOutcome report(const ReportOptions& options, Observer& observer) {
     }
     add_look(trace, options, content, observer);
   }
-  for (const plots::Figure& figure : plots::all_figures(content.tables)) {
-    core::throw_if_interrupted();
-    content.drawings.push_back({figure.section, figure.name, plots::draw_svg(figure)});
-  }
+  add_figures(content, observer);
   folder.write(options.page, plots::report_page(content));
   folder.commit();
   return {options.page, fs::file_size(options.page)};

@@ -55,7 +55,9 @@ fs::path ResultFolder::plan(const fs::path& path) {
   made_.make(path.parent_path());
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
-  if (fs::is_directory(status)) throw core::InputError("{}: is a directory; give the name of a file", path.string());
+  if (fs::is_directory(status) || !path.has_filename()) {
+    throw core::InputError("{}: is a directory; give the name of a file", path.string());
+  }
   inputs_.refuse(path);
   if (fs::exists(status) && !force_) {
     throw core::InputError("{}: exists; give --force to replace it or another --out", path.string());

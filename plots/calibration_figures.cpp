@@ -45,7 +45,7 @@ Calibration read_calibration(const results::Table& table) {
     if (const auto half = row.number("tau_b_second_half")) {
       all.halves += fmt::format("{} {:.9g}\n", all.count + 0.2, *half);
     }
-    all.tics += fmt::format("{}{} {}", all.count == 0 ? "" : ", ", gnuplot_string(measure_tic(row)), all.count);
+    all.tics += fmt::format("{}{} {}", all.count == 0 ? "" : ", ", gnuplot_tic(measure_tic(row)), all.count);
     all.ceiling = row.number("ceiling");
     all.prompts = row.text("prompts");
     ++all.count;

@@ -58,6 +58,10 @@ int tic_step(double last) {
 }
 
 Canvas::Canvas(Layout layout) : layout_(std::move(layout)) {
+  // Their lengths decide about the width.
+  layout_.title = label_text(layout_.title, kLongestLabel);
+  layout_.caption = label_text(layout_.caption, kLongestLabel);
+  for (auto& [label, style] : layout_.legend) label = label_text(label, kLongestLabel);
   constexpr int kMostPanels = 60;
   if (layout_.panels > kMostPanels) {
     throw PlotError("figure {}: {} panels are too many to draw (at most {})", layout_.name, layout_.panels,
@@ -107,7 +111,7 @@ void Canvas::add_panel(std::string_view title, const std::string& commands) {
   ++next_panel_;
   panels_ += margins(column * (layout_.left + layout_.panel_width) + layout_.left,
                      kTop + row * row_height() + kPanelTitle, layout_.panel_width, layout_.panel_height);
-  panels_ += fmt::format("set title {} offset 0,-0.5 textcolor rgb '{}'\n", gnuplot_string(title), kTextColor);
+  panels_ += fmt::format("set title {} offset 0,-0.5 textcolor rgb '{}'\n", gnuplot_label(title), kTextColor);
   panels_ += commands;
   if (next_panel_ == 1) panels_ += "unset label 1\nunset label 2\n";  // the title is drawn with the first panel only
 }
@@ -126,7 +130,7 @@ void Canvas::add_legend() {
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const auto& [label, style] = entries[i];
     const double y = lines - static_cast<double>(i) - 0.5;
-    panels_ += fmt::format("set label {} {} at {},{} left textcolor rgb '{}'\n", i + 10, gnuplot_string(label),
+    panels_ += fmt::format("set label {} {} at {},{} left textcolor rgb '{}'\n", i + 10, gnuplot_label(label),
                            kSample + 12, y, kTextColor);
     const std::string line = add_data(fmt::format("0 {0}\n{1} {0}\n", y, kSample));
     plots.push_back(fmt::format("{} using 1:2 with lines {} notitle", line, style.line()));
@@ -150,7 +154,7 @@ void Canvas::add_color_scale(std::string_view label, double low, double high, co
       "set xrange [0:1]\nset yrange [{:.9g}:{:.9g}]\nunset ytics\nset y2range [{:.9g}:{:.9g}]\n"
       "set y2tics {} textcolor rgb '{}' scale 0.4\nset ylabel ''\nset y2label {} textcolor rgb '{}'\n"
       "plot {} using 1:2:(0.5):({:.9g}):3 with boxxyerror fs solid noborder lc palette notitle\n",
-      kQuietColor, low, high, low, high, tics, kTextColor, gnuplot_string(label), kTextColor, add_data(lines), step);
+      kQuietColor, low, high, low, high, tics, kTextColor, gnuplot_label(label), kTextColor, add_data(lines), step);
 }
 
 Figure Canvas::finish() const {
@@ -159,7 +163,7 @@ Figure Canvas::finish() const {
       "set label 1 {} at screen {:.6f},{:.6f} left font ':Bold' textcolor rgb '{}'\n"
       "set label 2 {} at screen {:.6f},{:.6f} left textcolor rgb '{}'\n"
       "set border 3 lc rgb '{}'\nset tics nomirror textcolor rgb '{}' scale 0.6\nset grid lc rgb '{}' lt 1 lw 1\n",
-      gnuplot_string(layout_.title), 24.0 / width(), 1 - 28.0 / height(), kTextColor, gnuplot_string(layout_.caption),
+      gnuplot_label(layout_.title), 24.0 / width(), 1 - 28.0 / height(), kTextColor, gnuplot_label(layout_.caption),
       24.0 / width(), 1 - 60.0 / height(), kQuietColor, kQuietColor, kTextColor, kGridColor);
   return {layout_.name, width(), height(), data_ + head + panels_ + "unset multiplot\n"};
 }

@@ -68,7 +68,7 @@ std::string axes(const std::string& x_label, const std::string& y_label) {
   return fmt::format(
       "unset logscale\nset grid\nset border 3\nset xlabel {1} offset 0,0.3 textcolor rgb '{0}'\n"
       "set ylabel {2} offset 0.5,0 textcolor rgb '{0}'\nset format x '%g'\nset format y '%g'\n",
-      kTextColor, gnuplot_string(x_label), gnuplot_string(y_label));
+      kTextColor, gnuplot_label(x_label), gnuplot_label(y_label));
 }
 
 }  // namespace
@@ -105,7 +105,7 @@ std::vector<Figure> difference_figures(const Table& table) {
     std::string tics;
     for (std::size_t t = 0; t < all.tasks.size(); ++t) {
       points += point_with_bar(static_cast<double>(t), all.distances[t]);
-      tics += fmt::format("{}{} {}", t == 0 ? "" : ", ", gnuplot_string(all.tasks[t]), t);
+      tics += fmt::format("{}{} {}", t == 0 ? "" : ", ", gnuplot_tic(all.tasks[t]), t);
     }
     canvas.add_panel(
         "Distance of the preferences over layers",

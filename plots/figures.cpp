@@ -35,14 +35,19 @@ const std::vector<std::string>& figure_tables() {
   return kNames;
 }
 
-std::vector<Figure> all_figures(const ResultTables& tables) {
+std::vector<Figure> all_figures(const ResultTables& tables, std::vector<std::string>* left_out) {
   std::vector<Figure> figures;
   for (const FigureEntry& entry : kFigures) {
     const results::Table* const table = find_table(tables, entry.table);
     if (table == nullptr) continue;
-    for (Figure& figure : entry.draw(*table)) {
-      figure.section = entry.section;
-      figures.push_back(std::move(figure));
+    try {
+      for (Figure& figure : entry.draw(*table)) {
+        figure.section = entry.section;
+        figures.push_back(std::move(figure));
+      }
+    } catch (const PlotError& error) {
+      if (left_out == nullptr) throw;
+      left_out->emplace_back(error.what());
     }
   }
   return figures;

@@ -25,7 +25,8 @@ const results::Table* find_table(const ResultTables& tables, std::string_view na
 /// The names of the tables that figures are drawn from.
 const std::vector<std::string>& figure_tables();
 
-/// Draws every figure whose table is there, in the order of figures.def.
-std::vector<Figure> all_figures(const ResultTables& tables);
+/// Draws every figure whose table is there, in the order of figures.def. Figures that would have too many panels are
+/// left out, with the reason in `left_out`; without it they are a PlotError.
+std::vector<Figure> all_figures(const ResultTables& tables, std::vector<std::string>* left_out = nullptr);
 
 }  // namespace evictlab::plots

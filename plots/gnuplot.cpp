@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <gnuplot-iostream.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,10 +24,15 @@ namespace fs = std::filesystem;
 class ScratchDirectory {
  public:
   ScratchDirectory() {
-    std::string name = (fs::temp_directory_path() / "evictlab-plot-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr)
-      throw PlotError("cannot make a directory in {}", fs::temp_directory_path().string());
-    path_ = name;
+    std::error_code ignored;
+    const fs::path wanted = fs::temp_directory_path(ignored);  // empty where TMPDIR is no directory
+    for (const fs::path& directory : {wanted, fs::path("/tmp")}) {
+      std::string name = (directory / "evictlab-plot-XXXXXX").string();
+      if (directory.empty() || mkdtemp(name.data()) == nullptr) continue;
+      path_ = name;
+      return;
+    }
+    throw PlotError("figures need a directory for temporary files: neither TMPDIR nor /tmp can be written to");
   }
   ~ScratchDirectory() {
     std::error_code ignored;
@@ -53,11 +59,7 @@ class IgnoreBrokenPipe {
 };
 
 void require_gnuplot() {
-  const char* path = std::getenv("PATH");
-  for (const std::string& directory : core::split(path == nullptr ? "" : path, ':')) {
-    if (!directory.empty() && access((fs::path(directory) / "gnuplot").c_str(), X_OK) == 0) return;
-  }
-  throw PlotError("gnuplot was not found on PATH; figures need it (Debian: apt install gnuplot-nox)");
+  if (const auto reason = why_no_figures()) throw PlotError("{}", *reason);
 }
 
 std::string shell_quoted(const std::string& text) {
@@ -75,6 +77,25 @@ std::string first_error(const std::string& messages) {
     if (std::regex_search(line, match, place) && line.find("warning:") == std::string::npos) return match.str();
   }
   return {};
+}
+
+bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U; }
+
+/// Bytes of the character that a text begins with; 0 when it does not begin with well-formed UTF-8.
+std::size_t character_size(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned>(static_cast<unsigned char>(text[i])); };
+  const unsigned first = byte(0);
+  if (first < 0x80) return 1;
+  const std::size_t size = first < 0xC2 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : first < 0xF5 ? 4 : 0;
+  if (text.size() < size) return 0;
+  for (std::size_t i = 1; i < size; ++i) {
+    if (!is_continuation(text[i])) return 0;
+  }
+  // Overlong forms, surrogates, and what lies above U+10FFFF.
+  const unsigned second = size > 2 ? byte(1) : 0x80;
+  const bool outside = (first == 0xE0 && second < 0xA0) || (first == 0xED && second > 0x9F) ||
+                       (first == 0xF0 && second < 0x90) || (first == 0xF4 && second > 0x8F);
+  return outside ? 0 : size;
 }
 
 /// Runs a whole program; `what` it draws is for error messages. Throws what draw() throws.
@@ -101,13 +122,64 @@ void run(const std::string& program, const std::string& what, const ScratchDirec
 
 }  // namespace
 
-std::string gnuplot_string(std::string_view text) {
-  std::string result = "'";
-  for (const char c : text) {
-    if (c == '\'') result += '\'';
-    result += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+std::optional<std::string> why_no_figures() {
+  // A shell, gnuplot and its fonts, with the pipe to them.
+  constexpr rlim_t kOpenFiles = 32;
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < kOpenFiles) {
+    return fmt::format("gnuplot needs {} open files (ulimit -n), {} are allowed", kOpenFiles, limit.rlim_cur);
   }
-  return result + "'";
+  const char* path = std::getenv("PATH");
+  for (const std::string& directory : core::split(path == nullptr ? "" : path, ':')) {
+    if (!directory.empty() && access((fs::path(directory) / "gnuplot").c_str(), X_OK) == 0) return std::nullopt;
+  }
+  return "gnuplot was not found on PATH; figures need it (Debian: apt install gnuplot-nox)";
+}
+
+std::string label_text(std::string_view text, std::size_t longest) {
+  std::string shown;
+  while (!text.empty() && shown.size() <= longest) {
+    const std::size_t size = character_size(text);
+    const auto first = static_cast<unsigned char>(text.front());
+    if (size == 0) {
+      shown += "\uFFFD";
+    } else if (first < 0x20 || first == 0x7F) {
+      shown += ' ';
+    } else {
+      shown += text.substr(0, size);
+    }
+    text.remove_prefix(std::max<std::size_t>(size, 1));
+  }
+  if (shown.size() <= longest) return shown;
+  constexpr std::string_view kCut = "…";
+  std::size_t end = longest - kCut.size();
+  while (end > 0 && is_continuation(shown[end])) --end;
+  return shown.substr(0, end).append(kCut);
+}
+
+// In double quotes: in single ones, gnuplot 5 ends a string that begins with a quote, or has two in a row, too early.
+std::string gnuplot_string(std::string_view text) {
+  std::string result = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      result += '\\';
+      result += c;
+    } else if (c == '`' || static_cast<unsigned char>(c) < 0x20) {
+      // A backtick would run a command. Of an octal number that begins with 0, gnuplot reads four digits.
+      result += fmt::format("\\{:04o}", static_cast<unsigned char>(c));
+    } else {
+      result += c;
+    }
+  }
+  return result + "\"";
+}
+
+std::string gnuplot_label(std::string_view text) { return gnuplot_string(label_text(text, kLongestLabel)); }
+
+std::string gnuplot_tic(std::string_view text) {
+  std::string label;
+  for (const char c : label_text(text, kLongestName)) label += c == '%' ? "%%" : std::string(1, c);
+  return gnuplot_string(label);
 }
 
 namespace {

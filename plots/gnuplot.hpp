@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +17,9 @@ class PlotError : public core::InputError {
   using core::InputError::InputError;
 };
 
+/// Why no figure can be drawn on this machine: gnuplot is not there, or may not open files; nothing where they can.
+std::optional<std::string> why_no_figures();
+
 /// One figure, not yet drawn: gnuplot commands with their data in line, without terminal and output.
 struct Figure {
   std::string name;  // of the files: "<name>.png", "<name>.svg", "<name>.pdf"
@@ -24,8 +29,21 @@ struct Figure {
   std::string section = {};  // of the report, as figures.def says; empty before all_figures() sets it
 };
 
-/// A text as a gnuplot string that stands for itself.
+/// What is drawn of a text from a table: control characters as spaces, bytes that are not UTF-8 as U+FFFD, at most
+/// `longest` (4 or more) bytes with an ellipsis for the rest: Cairo gives up on labels of thousands of letters.
+std::string label_text(std::string_view text, std::size_t longest);
+
+constexpr std::size_t kLongestLabel = 200;
+constexpr std::size_t kLongestName = 60;  // of a policy, task or span, of which figures have many
+
+/// A text without NUL as a gnuplot string that stands for exactly it: names of files.
 std::string gnuplot_string(std::string_view text);
+
+/// The label_text() of a text as a gnuplot string.
+std::string gnuplot_label(std::string_view text);
+
+/// The same for a tic's name, in which gnuplot reads % as a number's format.
+std::string gnuplot_tic(std::string_view text);
 
 /// The whole program for one figure: draws it as `stem`.png, .svg and .pdf.
 std::string program(const Figure& figure, const std::filesystem::path& stem);

@@ -37,7 +37,7 @@ std::string layer_lines_axes(const TaskValues& values, const char* label, const 
       "unset logscale\nset grid\nset border 3\nset xlabel 'layer' offset 0,0.3 textcolor rgb '{0}'\n"
       "set ylabel {1} offset 0.5,0 textcolor rgb '{0}'\nset xrange [-0.4:{2:.9g}]\nset yrange {3}\n"
       "set xtics norotate 0,{4}\nset ytics auto\nset format x '%.0f'\nset format y '%g'\n",
-      kTextColor, gnuplot_string(label), values.last_layer() + 0.4, y_range, tic_step(values.last_layer()));
+      kTextColor, gnuplot_label(label), values.last_layer() + 0.4, y_range, tic_step(values.last_layer()));
 }
 
 Style all_style() { return {"#000000", 7, "solid", 2.6}; }

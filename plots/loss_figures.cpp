@@ -103,7 +103,7 @@ void draw_losses(const Panel& panel, const Range& slots, const Range& losses, Ca
       "set ylabel {1} offset 0.5,0 textcolor rgb '{0}'\n"
       "set logscale x 2\nset logscale y 10\nset format x '%.0f'\nset format y '%g'\nset mytics default\n"
       "set xrange [{2:.9g}:{3:.9g}]\nset yrange [{4:.9g}:{5:.9g}]\n{6}plot ",
-      kTextColor, gnuplot_string(loss_label(panel.measure)), slots.low / 1.12, slots.high * 1.12, losses.low / 1.25,
+      kTextColor, gnuplot_label(loss_label(panel.measure)), slots.low / 1.12, slots.high * 1.12, losses.low / 1.25,
       losses.high * 1.25, logarithmic_tics("y", losses.low / 1.25, losses.high * 1.25));
   std::vector<std::string> plots;
   if (const std::string shade = draw_shade(panel, canvas); !shade.empty()) plots.push_back(shade);

@@ -12,20 +12,13 @@ namespace {
 // White lines between the cells, as long as these stay large.
 bool is_outlined(double last_x, double last_y) { return last_x < 24 && last_y < 40; }
 
-/// A tic's label, in which gnuplot reads % as a number's format.
-std::string tic_label(const std::string& name) {
-  std::string label;
-  for (const char c : name) label += c == '%' ? "%%" : std::string(1, c);
-  return gnuplot_string(label);
-}
-
 std::string tics(const MapAxis& axis, std::string_view name) {
   if (axis.names.empty()) {
     return fmt::format("set {0}tics norotate 0,{1} scale 0\nset format {0} '%.0f'\n", name, tic_step(axis.last));
   }
   std::string places;
   for (std::size_t i = 0; i < axis.names.size(); ++i) {
-    places += fmt::format("{}{} {}", i == 0 ? "" : ", ", tic_label(axis.names[i]), i);
+    places += fmt::format("{}{} {}", i == 0 ? "" : ", ", gnuplot_tic(axis.names[i]), i);
   }
   return fmt::format("set {}tics {} ({}) scale 0\n", name, name == "x" ? "rotate by 40 right" : "norotate", places);
 }
@@ -38,7 +31,7 @@ std::string plot(const std::string& data, double x_half, bool outlined) {
 std::string y_axis(const MapAxis& y) {
   const std::string label = y.names.empty() ? y.label : std::string();
   return fmt::format("set ylabel {} offset -0.6,0 textcolor rgb '{}'\nset yrange [-0.5:{:.9g}]\n{}",
-                     gnuplot_string(label), kTextColor, y.last + 0.5, tics(y, "y"));
+                     gnuplot_label(label), kTextColor, y.last + 0.5, tics(y, "y"));
 }
 
 constexpr const char* kBare = "unset logscale\nunset grid\nset border 0\nunset colorbox\n";
@@ -74,7 +67,7 @@ MapAxis head_axis(double last) { return {"query head", last}; }
 
 std::string map_panel(const std::string& data, const MapAxis& x, const MapAxis& y) {
   return fmt::format("{}set xlabel {} offset 0,0.3 textcolor rgb '{}'\nset xrange [-0.5:{:.9g}]\n{}{}{}", kBare,
-                     gnuplot_string(x.names.empty() ? x.label : ""), kTextColor, x.last + 0.5, tics(x, "x"), y_axis(y),
+                     gnuplot_label(x.names.empty() ? x.label : ""), kTextColor, x.last + 0.5, tics(x, "x"), y_axis(y),
                      plot(data, 0.5, is_outlined(x.last, y.last)));
 }
 
@@ -82,14 +75,14 @@ std::string map_panel(const std::string& data, const std::string& x_label, doubl
   return fmt::format(
       "{}set xlabel {} offset 0,0.3 textcolor rgb '{}'\nset xrange [0:1]\nset xtics norotate 0,0.25 scale 0\n"
       "set format x '%g'\n{}{}",
-      kBare, gnuplot_string(x_label), kTextColor, y_axis(y), plot(data, x_half, is_outlined(0.5 / x_half, y.last)));
+      kBare, gnuplot_label(x_label), kTextColor, y_axis(y), plot(data, x_half, is_outlined(0.5 / x_half, y.last)));
 }
 
 int map_size(double cells) { return static_cast<int>(std::clamp(36 * (cells + 1), 240.0, 420.0)); }
 
 int name_width(const std::vector<std::string>& names) {
   std::size_t longest = 0;
-  for (const std::string& name : names) longest = std::max(longest, name.size());
+  for (const std::string& name : names) longest = std::max(longest, label_text(name, kLongestName).size());
   return 9 * static_cast<int>(longest);
 }
 

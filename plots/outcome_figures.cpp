@@ -95,7 +95,7 @@ void draw_outcomes(const OutcomeQuantity& quantity,
       "unset logscale\nset grid\nset border 3\nset logscale x 2\nset format x '%.0f'\nset format y '%g'\n"
       "set xlabel 'slots held per layer and kv head' offset 0,0.3 textcolor rgb '{0}'\n"
       "set ylabel {1} offset 0.5,0 textcolor rgb '{0}'\nset xrange [{4:.9g}:{5:.9g}]\n{2}set yrange [{3}]\nplot ",
-      kTextColor, gnuplot_string(quantity.label), quantity.logarithmic ? "set logscale y 10\n" : "",
+      kTextColor, gnuplot_label(quantity.label), quantity.logarithmic ? "set logscale y 10\n" : "",
       quantity.logarithmic ? fmt::format("{:.9g}:*", lowest / 1.25) : std::string("0:1"), fewest / 1.15, most * 1.15);
   std::vector<std::string> plots;
   for (const auto& [series, points] : lines) {

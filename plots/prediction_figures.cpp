@@ -67,7 +67,7 @@ void draw_predictions(Measure measure, const Predicted& predicted, const std::ve
                       "set format y '%g'\nset xrange [{2:.9g}:{3:.9g}]\nset yrange [*:*]\n{4}"
                       "set xlabel {1} offset 0,0.3 textcolor rgb '{0}'\n"
                       "set ylabel 'KL divergence, nats per token' offset 0.5,0 textcolor rgb '{0}'\nplot ",
-                      kTextColor, gnuplot_string(loss_label(measure)), low, high, logarithmic_tics("x", low, high)) +
+                      kTextColor, gnuplot_label(loss_label(measure)), low, high, logarithmic_tics("x", low, high)) +
               joined(plots));
 }
 

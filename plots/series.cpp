@@ -6,19 +6,11 @@
 #include <map>
 #include <tuple>
 
+#include "plots/gnuplot.hpp"
 #include "results/labels.hpp"
 
 namespace evictlab::plots {
 namespace {
-
-/// Shortens a label to at most 60 bytes, not inside a character.
-std::string shortened(std::string label) {
-  constexpr std::size_t kLongest = 60;
-  if (label.size() <= kLongest) return label;
-  std::size_t end = kLongest - 3;
-  while (end > 0 && (static_cast<unsigned char>(label[end]) & 0xC0U) == 0x80U) --end;
-  return label.substr(0, end) + "…";
-}
 
 /// Ceilings and controls, the ends of the scale, before the methods.
 int role_rank(results::Role role) {
@@ -35,7 +27,8 @@ std::vector<Series> series_of(const results::Table& table) {
   std::vector<Series> series;
   std::map<std::string, std::size_t> uses;
   for (const auto& [key, role] : policies) {
-    series.push_back({key, role, shortened(labels.at(key)), policy_style(key.policy, role, uses[key.policy]++)});
+    series.push_back(
+        {key, role, label_text(labels.at(key), kLongestName), policy_style(key.policy, role, uses[key.policy]++)});
   }
   std::ranges::stable_sort(
       series, {}, [](const Series& one) { return std::tuple(role_rank(one.role), policy_rank(one.key.policy)); });
@@ -52,7 +45,7 @@ std::string mean_over(std::size_t prompts, bool intervals) {
 }
 
 std::string task_label(const std::string& task, std::size_t prompts) {
-  return fmt::format("{} (n = {})", task.empty() ? "no task" : task, prompts);
+  return fmt::format("{} (n = {})", task.empty() ? "no task" : label_text(task, kLongestName / 2), prompts);
 }
 
 }  // namespace evictlab::plots

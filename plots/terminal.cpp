@@ -24,7 +24,7 @@ class TextLines {
     const std::size_t number = plots_.size();
     data_ += fmt::format("$d{} << EOD\n{}EOD\n", number, points);
     plots_.push_back(fmt::format("$d{} using 1:2 with linespoints lt 0 pt {} title {}", number, number % kLetters + 1,
-                                 gnuplot_string(label)));
+                                 gnuplot_label(label)));
   }
   bool empty() const { return plots_.empty(); }
   std::size_t size() const { return plots_.size(); }
@@ -40,7 +40,7 @@ class TextLines {
 
 std::string titled(const std::string& title, const std::string& caption) {
   return fmt::format("set title {}\nset key outside right top samplen 1\n",
-                     gnuplot_string(fmt::format("{} ({})", title, caption)));
+                     gnuplot_label(fmt::format("{} ({})", title, caption)));
 }
 
 std::string loss_plot(const results::Table& table, int columns) {

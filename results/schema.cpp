@@ -401,7 +401,11 @@ std::string schema_page() {
       "says how to\n"
       "read them. This page is generated from `results/schema.cpp` and `results/measures.def`; a test compares it with "
       "them, and\n"
-      "rewrites it when the environment variable `EVICTLAB_UPDATE_DOCS` is set.\n";
+      "rewrites it when the environment variable `EVICTLAB_UPDATE_DOCS` is set.\n\n"
+      "A text that a spreadsheet would run as a formula, because it begins with `=`, `+`, `-`, `@`, a tab or a line "
+      "break, "
+      "has an apostrophe\n"
+      "in front. `evictlab` and its Python package remove the apostrophe when they read the table.\n";
   for (const TableSchema& table : schemas()) {
     page += fmt::format(
         "\n## {}.csv\n\nWritten by `{}`. One row: {}.\n\n| column | type | unit | meaning |\n| --- | --- | --- | --- "

@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "core/interrupt.hpp"
 #include "core/text.hpp"
 
 namespace evictlab::results {
@@ -29,8 +30,28 @@ Cell parse_cell(std::string text) {
   return text;
 }
 
+/// Whether a spreadsheet would take a cell for a formula, as far as apostrophes before it keep it from that.
+bool begins_formula(std::string_view field) {
+  field.remove_prefix(std::min(field.find_first_not_of('\''), field.size()));
+  return !field.empty() && std::string_view("=+-@\t\r\n").find(field.front()) != std::string_view::npos;
+}
+
+// Spreadsheets show what follows an apostrophe as text. One more goes before a text that has some already, so that
+// unguarded() gives back any text.
+std::string guarded(std::string field) {
+  if (!begins_formula(field) || core::parse_number(field)) return field;
+  return "'" + std::move(field);
+}
+
+std::string unguarded(std::string field) {
+  if (field.starts_with('\'') && begins_formula(field)) field.erase(0, 1);
+  return field;
+}
+
+bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+
 void append_field(std::string& csv, std::string_view field) {
-  if (field.find_first_of(",\"\r\n") == std::string_view::npos) {
+  if (field.find_first_of(",\"") == std::string_view::npos && std::ranges::none_of(field, is_control)) {
     csv += field;
     return;
   }
@@ -77,13 +98,14 @@ class CsvReader {
   std::vector<std::vector<std::string>> records_;
 };
 
-bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
-
-// HDF5 files, images and the like: better told as such than as a missing column.
-void require_text(std::string_view line, std::size_t number, std::string_view table) {
-  if (std::any_of(line.begin(), line.end(),
-                  [](char c) { return is_control(c) && c != '\t' && c != '\r' && c != '\n'; })) {
-    throw TableError("{}: not a table: line {} has control characters", table, number);
+/// Refuses HDF5 files, images and the like: better told as such than as a missing column. Quoted cells may hold any
+/// bytes, but the header's. `quoted`: whether the line begins, and then whether the next one does, inside quotes.
+void require_text(std::string_view line, std::size_t number, bool& quoted, std::string_view table) {
+  for (const char c : line) {
+    if (c == '"') quoted = !quoted;
+    if (is_control(c) && c != '\t' && c != '\r' && c != '\n' && (!quoted || number == 1)) {
+      throw TableError("{}: not a table: line {} has control characters", table, number);
+    }
   }
 }
 
@@ -152,7 +174,7 @@ std::string Table::to_csv() const {
     const std::size_t start = csv.size();
     for (std::size_t i = 0; i < cells; ++i) {
       if (i > 0) csv += ',';
-      append_field(csv, text_of(i));
+      append_field(csv, guarded(text_of(i)));
     }
     if (csv.size() == start) csv += "\"\"";  // a lone empty cell: a blank line would be no row
     csv += '\n';
@@ -169,9 +191,11 @@ Table Table::from_csv(std::string_view text, std::string_view name) {
   table.name_ = name;
   CsvReader reader;
   std::size_t line = 0;
+  bool quoted = false;
   const auto take = [&] {
     for (std::vector<std::string>& record : reader.take_records()) {
       if (table.columns_.empty()) {
+        std::ranges::transform(record, record.begin(), unguarded);
         require_header(record, name);
         table.columns_ = std::move(record);
         continue;
@@ -182,14 +206,15 @@ Table Table::from_csv(std::string_view text, std::string_view name) {
       }
       std::vector<Cell> cells;
       cells.reserve(record.size());
-      for (std::string& field : record) cells.push_back(parse_cell(std::move(field)));
+      for (std::string& field : record) cells.push_back(parse_cell(unguarded(std::move(field))));
       table.cells_.push_back(std::move(cells));
     }
   };
   while (!text.empty()) {
     const std::size_t size = std::min(text.find('\n'), text.size() - 1) + 1;
     ++line;
-    require_text(text.substr(0, size), line, name);
+    require_text(text.substr(0, size), line, quoted, name);
+    core::throw_if_interrupted();
     if (!reader.feed(text.substr(0, size))) throw TableError("{}: line {}: {}", name, line, reader.error());
     text.remove_prefix(size);
     take();

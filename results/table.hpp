@@ -59,11 +59,13 @@ class Table {
   /// The cell as text; a number as it is written to CSV.
   std::string text(std::size_t row, std::size_t column) const;
 
-  /// RFC 4180 with a header line and "\n"; numbers in the shortest form that reads back the same.
+  /// RFC 4180 with a header line and "\n"; numbers in the shortest form that reads back the same. A text that a
+  /// spreadsheet would run as a formula (it begins with = + - @, a tab or a line break) gets an apostrophe in
+  /// front.
   std::string to_csv() const;
-  /// Reads it back. A cell becomes a number if that number would be written just so, hence "007" and "1.50"
-  /// stay text (which number() reads all the same). `name` is for error messages, here and later. Throws
-  /// TableError naming the line.
+  /// Reads it back, without these apostrophes. A cell becomes a number if that number would be written just so, hence
+  /// "007" and "1.50" stay text (which number() reads all the same). `name` is for error messages, here and later.
+  /// Throws TableError naming the line.
   static Table from_csv(std::string_view text, std::string_view name);
 
  private:

@@ -66,6 +66,10 @@ void check_recordable(const TokenizedPrompt& prompt, const ModelConfig& model, c
                       n, trace::kFirstStatisticsPosition);
   }
   if (future < 1) throw RecordError("prompt '{}' ({}): has no future; its answer is empty", prompt.id, prompt.source);
+  if (future >= model.max_positions) {
+    throw RecordError("prompt '{}' ({}): {} future positions exceed the model's {}; a smaller --future fits", prompt.id,
+                      prompt.source, future, model.max_positions);
+  }
   if (n + future > model.max_positions) {
     throw RecordError("prompt '{}' ({}): {} positions and {} future ones exceed the model's {}; {}", prompt.id,
                       prompt.source, n, future, model.max_positions, advice_for_long(prompt, model.max_positions));

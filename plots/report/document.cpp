@@ -114,6 +114,7 @@ std::string report_page(const ReportContent& content) {
   page.set("table", mustache::data{mustache::partial{[] { return std::string(kTableTemplate); }}});
   page.set("style", kReportStyle);
   page.set("tables_script", kTablesScript);
+  if (!content.no_figures.empty()) page.set("no_figures", fmt::format("No figures: {}.", content.no_figures));
   set_answers(page, content);
   set_look(page, content);
   page.set("facts", facts);

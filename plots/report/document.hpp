@@ -23,6 +23,7 @@ struct ReportContent {
   std::vector<std::pair<std::string, std::string>> facts = {};  // on the model and the recording
   ResultTables tables = {};
   std::vector<Drawing> drawings = {};
+  std::string no_figures = {};  // why none is drawn, where that is so
   std::vector<std::string> commands = {};
   std::string no_replay = {};  // why nothing was replayed, where that is so
   std::optional<Look> look = {};

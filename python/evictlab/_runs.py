@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import os
 import pathlib
+import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pandas
 
@@ -41,7 +43,39 @@ class Tables(dict):
         directory = pathlib.Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         for name, table in self.items():
-            table.to_csv(directory / f"{name}.csv", index=False)
+            _write_csv(table, directory / f"{name}.csv")
+
+
+# What a spreadsheet would run as a formula has an apostrophe in front, as in the program's tables.
+_FORMULA = re.compile(r"'*[=+@\t\r\n-]")
+_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def _guarded(cell: object) -> object:
+    formula = isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell)
+    return f"'{cell}" if formula else cell
+
+
+def _unguarded(cell: object) -> object:
+    return cell[1:] if isinstance(cell, str) and cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def _with_texts(table: pandas.DataFrame, change: Callable[[object], object]) -> pandas.DataFrame:
+    texts = [name for name in table if not pandas.api.types.is_numeric_dtype(table[name])]
+    return table.assign(**{name: table[name].map(change) for name in texts})
+
+
+def _write_csv(table: pandas.DataFrame, path: pathlib.Path) -> None:
+    table = _with_texts(table, _guarded)
+    texts = (cell for name in table for cell in table[name] if isinstance(cell, str))
+    # Control characters are read in quoted cells alone.
+    quoting = csv.QUOTE_NONNUMERIC if any(map(_CONTROL.search, texts)) else csv.QUOTE_MINIMAL
+    table.to_csv(path, index=False, quoting=quoting)
+
+
+def _read_csv(path: pathlib.Path) -> pandas.DataFrame:
+    return _with_texts(pandas.read_csv(path), _unguarded)
 
 
 def _paths(traces: PathLike | Iterable[PathLike]) -> list[str]:
@@ -92,7 +126,7 @@ def replay(
     """Every policy at every budget on recorded prompts: what is kept, what it costs, how far from the oracle.
 
     `policies`: texts as the program takes them ("snapkv(kernel=5),h2o"), and policies made with `scorer` and `allocator`.
-    `budgets`: stored slots (128), ratios (0.05), sizes ("64MiB"), ranges ("16:4096:log32"). `protect` ("sinks=4,window=32") and
+    `budgets`: stored slots (128), ratios (0.05, "5%"), sizes ("64MiB"), ranges ("16:4096:log32"). `protect` ("sinks=4,window=32") and
     `variant` set defaults for policies given as text. Tables: replay, summary, budgets, positions, spans, trajectory, kept_overlap.
     """
     return _replayed(traces, policies, budgets, protect, variant, headroom=False, progress=progress)
@@ -138,7 +172,7 @@ def sweep(
     tables = Tables(result["tables"], impossible + result["left_out"], result["notes"])
     if out is not None and layers:
         for name in ("budgets", "trajectory"):
-            tables[name] = pandas.read_csv(pathlib.Path(out) / f"{name}.csv")
+            tables[name] = _read_csv(pathlib.Path(out) / f"{name}.csv")
     return tables
 
 

@@ -15,7 +15,9 @@ py::list draw(const py::dict& columns, const std::string& only) {
   for (const std::string& name : plots::figure_tables()) {
     if (columns.contains(name)) tables.emplace(name, table_of(columns[py::str(name)].cast<py::dict>()));
   }
-  std::vector<plots::Figure> figures = plots::all_figures(tables);
+  std::vector<std::string> left_out;
+  std::vector<plots::Figure> figures = plots::all_figures(tables, &left_out);
+  if (figures.empty() && !left_out.empty()) throw plots::PlotError("{}", left_out.front());
   if (!only.empty()) std::erase_if(figures, [&](const plots::Figure& figure) { return figure.name != only; });
   py::list drawn;
   for (const plots::Figure& figure : figures) {

@@ -4,7 +4,9 @@
 #include <set>
 
 #include "core/file.hpp"
+#include "core/interrupt.hpp"
 #include "core/json.hpp"
+#include "core/message.hpp"
 #include "core/text.hpp"
 #include "runtime/prompts/benchmark_line.hpp"
 #include "runtime/prompts/prompt_line.hpp"
@@ -13,7 +15,7 @@
 namespace evictlab::runtime {
 namespace {
 
-core::JsonDocument parse_object(const std::string& text, const std::string& where) {
+core::JsonDocument parse_object(std::string_view text, const std::string& where) {
   try {
     auto document = core::JsonDocument::parse<PromptError>(text, where);
     document.root().members();
@@ -23,7 +25,17 @@ core::JsonDocument parse_object(const std::string& text, const std::string& wher
   }
 }
 
-Prompt parse_line(const std::string& text, const std::filesystem::path& path, std::size_t number,
+/// A trace stores names as texts that end with a NUL.
+void check_names(const Prompt& prompt, const PromptLine& line) {
+  const auto check = [&](std::string_view what, std::string_view name) {
+    if (name.find('\0') != std::string_view::npos) line.fail("{} {} has a NUL", what, core::quote(name));
+  };
+  check("the id", prompt.id);
+  check("the task", prompt.task);
+  for (const Prompt::Span& span : prompt.spans) check("the span", span.name);
+}
+
+Prompt parse_line(std::string_view text, const std::filesystem::path& path, std::size_t number,
                   const PromptTemplate* form) {
   const auto line = parse_object(text, fmt::format("{}:{}", path.string(), number));
   const PromptLine reader(line.root());
@@ -32,7 +44,10 @@ Prompt parse_line(const std::string& text, const std::filesystem::path& path, st
   prompt.task = reader.has("task") ? reader.text("task") : path.stem().string();
   prompt.source = fmt::format("{}:{}", path.filename().string(), number);
   if (prompt.id.empty()) reader.fail("\"id\" is empty");
-  if (read_benchmark_line(reader, form, prompt)) return prompt;
+  if (read_benchmark_line(reader, form, prompt)) {
+    check_names(prompt, reader);
+    return prompt;
+  }
   prompt.text = reader.text("prompt");
   prompt.answer = reader.text("answer");
   prompt.tokens = reader.token_ids("tokens");
@@ -45,6 +60,7 @@ Prompt parse_line(const std::string& text, const std::filesystem::path& path, st
   if (reader.has("prompt") == reader.has("tokens")) {
     reader.fail("must have either \"prompt\" (text) or \"tokens\" (token ids), or be a line of LongBench or RULER");
   }
+  check_names(prompt, reader);
   return prompt;
 }
 
@@ -162,7 +178,10 @@ std::vector<Prompt> read_prompts(const std::filesystem::path& path, const Prompt
   std::vector<Prompt> prompts;
   std::set<std::string> ids;
   std::size_t number = 0;
-  for (const std::string& line : core::split(content, '\n')) {
+  for (std::string_view rest = content; !rest.empty();) {
+    core::throw_if_interrupted();
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
     ++number;
     if (core::trim(line).empty()) continue;
     prompts.push_back(parse_line(line, path, number, form));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "core/interrupt.hpp"
 #include "runtime/tokenizer/error.hpp"
 #include "runtime/tokenizer/utf8.hpp"
 
@@ -40,6 +41,7 @@ void LongestMatch::add(std::string_view text, std::size_t value) {
 
 std::optional<LongestMatch::Match> LongestMatch::find(std::string_view text, std::size_t from) const {
   for (std::size_t begin = from; begin < text.size(); ++begin) {
+    core::throw_if_interrupted();
     std::optional<Match> longest;
     std::size_t node = 0;
     for (std::size_t at = begin; at < text.size(); ++at) {

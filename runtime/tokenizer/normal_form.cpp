@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/interrupt.hpp"
 #include "runtime/tokenizer/utf8.hpp"
 
 namespace evictlab::runtime {
@@ -36,6 +37,7 @@ std::vector<Character> decompose(const AlignedText& text, bool compatibility) {
   std::vector<Character> characters;
   characters.reserve(text.bytes.size());
   for (std::size_t at = 0; at < text.bytes.size();) {
+    core::throw_if_interrupted();
     const CodePoint point = code_point_at(text.bytes, at);
     std::array<utf8proc_int32_t, kLongest> parts{};
     int boundary_class = 0;

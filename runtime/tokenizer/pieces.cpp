@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/interrupt.hpp"
+#include "runtime/tokenizer/error.hpp"
 #include "runtime/tokenizer/utf8.hpp"
 
 namespace evictlab::runtime {
@@ -23,11 +25,21 @@ ByteRange AlignedText::origin_of(std::size_t begin, std::size_t end) const {
   return range;
 }
 
+void check_growth(std::size_t original, std::size_t now) {
+  core::throw_if_interrupted();
+  // A form of Unicode makes at most 11 bytes of one, the symbols of bytes are two.
+  constexpr std::size_t kMostTimes = 256;
+  constexpr std::size_t kAnyway = std::size_t{1} << 20U;
+  if (now <= kAnyway || now / kMostTimes <= original) return;
+  throw TokenizerError("the tokenizer's steps make more than {} bytes of a text of {}", now, original);
+}
+
 AlignedText align(std::string_view text) {
   AlignedText aligned;
   aligned.bytes = text;
   aligned.origin.reserve(text.size());
   for (std::size_t at = 0; at < text.size();) {
+    core::throw_if_interrupted();
     const std::size_t size = code_point_at(text, at).size;
     aligned.origin.insert(aligned.origin.end(), size, ByteRange{at, at + size});
     at += size;
@@ -40,6 +52,7 @@ void split_pieces(PiecedText& pieced, const std::function<void(std::string_view,
   result.reserve(pieced.pieces.size());
   std::vector<Piece> parts;
   for (const Piece& piece : pieced.pieces) {
+    core::throw_if_interrupted();
     if (piece.token != kNoToken) {
       result.push_back(piece);
       continue;
@@ -67,6 +80,7 @@ void rewrite_pieces(PiecedText& pieced,
       rewrite(pieced.text, piece, result.text);
     }
     const std::size_t end = result.text.bytes.size();
+    check_growth(pieced.text.original_bytes(), end);
     if (begin < end) result.pieces.push_back({begin, end, piece.token});
   }
   pieced = std::move(result);

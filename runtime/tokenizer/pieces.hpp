@@ -28,6 +28,8 @@ struct AlignedText {
   }
   /// Bytes [begin, end) of `other`, with where they came from.
   void append(const AlignedText& other, std::size_t begin, std::size_t end);
+  /// How many bytes of the original text this came from, from its start on.
+  std::size_t original_bytes() const { return origin.empty() ? 0 : origin.back().end; }
   /// Where bytes [begin, end), begin < end, came from: the smallest range that holds all of it.
   ByteRange origin_of(std::size_t begin, std::size_t end) const;
 };
@@ -44,6 +46,10 @@ struct Piece {
   std::int32_t token = kNoToken;
 };
 
+/// Throws TokenizerError when `now` bytes are more than sound steps of a tokenizer make of `original` ones: thousands
+/// of steps that each double the text would fill any memory. Throws core::Interrupted when a signal has come.
+void check_growth(std::size_t original, std::size_t now);
+
 struct PiecedText {
   AlignedText text;
   std::vector<Piece> pieces;  // ascending
@@ -58,7 +64,7 @@ struct PiecedText {
 void split_pieces(PiecedText& pieced, const std::function<void(std::string_view, std::vector<Piece>&)>& split);
 
 /// Rewrites the bytes of each piece that is no added token: `rewrite(in, piece, out)` appends the new
-/// bytes of `piece` of `in` to `out`.
+/// bytes of `piece` of `in` to `out`. Throws like check_growth().
 void rewrite_pieces(PiecedText& pieced,
                     const std::function<void(const AlignedText&, const Piece&, AlignedText&)>& rewrite);
 

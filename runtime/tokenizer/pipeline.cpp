@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "core/interrupt.hpp"
 #include "runtime/tokenizer/byte_level.hpp"
 #include "runtime/tokenizer/error.hpp"
 #include "runtime/tokenizer/normal_form.hpp"
@@ -40,6 +41,7 @@ Normalizer replace_in_text(Regex pattern, std::string content) {
     AlignedText out;
     RegexSearch search(pattern);
     for (const PatternSpan& span : search.spans(text.bytes)) {
+      check_growth(text.original_bytes(), out.bytes.size());
       if (!span.matched) {
         out.append(text, span.begin, span.end);
       } else if (span.begin < span.end) {
@@ -57,7 +59,10 @@ Normalizer normalizers_in_sequence(const core::JsonNode& list) {
   std::vector<Normalizer> steps;
   for (const core::JsonNode& item : list.items()) steps.push_back(make_normalizer(item));
   return [steps = std::move(steps)](AlignedText text) {
-    for (const Normalizer& step : steps) text = step(std::move(text));
+    for (const Normalizer& step : steps) {
+      text = step(std::move(text));
+      check_growth(text.original_bytes(), text.bytes.size());
+    }
     return text;
   };
 }
@@ -114,6 +119,7 @@ PreTokenizer split_characters(Predicate matches, Behavior behavior) {
     split_pieces(pieced, [&](std::string_view text, std::vector<Piece>& parts) {
       std::vector<PatternSpan> spans;
       for (std::size_t at = 0; at < text.size();) {
+        core::throw_if_interrupted();
         const CodePoint point = code_point_at(text, at);
         const bool match = matches(point.value);
         if (!match && !spans.empty() && !spans.back().matched) {
@@ -244,6 +250,7 @@ Decoder replace_in_tokens(Regex pattern, std::string content) {
     for (std::string& text : texts) {
       std::string replaced;
       for (const PatternSpan& span : search.spans(text)) {
+        check_growth(text.size(), replaced.size());
         replaced += span.matched ? content : text.substr(span.begin, span.end - span.begin);
       }
       text = std::move(replaced);
@@ -277,7 +284,11 @@ Decoder decoders_in_sequence(const core::JsonNode& list) {
   std::vector<Decoder> steps;
   for (const core::JsonNode& item : list.items()) steps.push_back(make_decoder(item));
   return [steps = std::move(steps)](Texts texts) {
-    for (const Decoder& step : steps) texts = step(std::move(texts));
+    const std::size_t original = joined_texts(texts).size();
+    for (const Decoder& step : steps) {
+      texts = step(std::move(texts));
+      check_growth(original, joined_texts(texts).size());
+    }
     return texts;
   };
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "core/interrupt.hpp"
 #include "core/message.hpp"
 #include "runtime/tokenizer/error.hpp"
 #include "runtime/tokenizer/utf8.hpp"
@@ -143,6 +144,7 @@ const std::vector<PatternSpan>& RegexSearch::spans(std::string_view text) {
   std::size_t done = 0;  // everything before is in spans_
   std::optional<std::size_t> last_end;
   for (std::size_t from = 0; from <= text.size();) {
+    core::throw_if_interrupted();
     const auto match = next_match(text, from);
     if (!match) break;
     if (match->begin == match->end && last_end == match->end) {

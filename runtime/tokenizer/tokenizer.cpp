@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/file.hpp"
+#include "core/interrupt.hpp"
 #include "core/json.hpp"
 #include "runtime/tokenizer/added_tokens.hpp"
 #include "runtime/tokenizer/bpe.hpp"
@@ -131,6 +132,7 @@ Encoding Tokenizer::encode(std::string_view text, bool add_special_tokens) const
   }
   WordCache words(parts_->model);
   for (const Piece& piece : pieced.pieces) {
+    core::throw_if_interrupted();
     if (piece.token != kNoToken) {
       add(piece.token, pieced.text.origin_of(piece.begin, piece.end));
       continue;

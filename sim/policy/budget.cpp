@@ -12,7 +12,7 @@ namespace {
 
 constexpr Index kMostSteps = 4096;
 constexpr std::string_view kForms =
-    "slots (128), a ratio of the prompt (0.05), bytes (64MiB) or a range (16:4096:log32)";
+    "slots (128), a ratio of the prompt (0.05 or 5%), bytes (64MiB or 64MB) or a range (16:4096:log32)";
 
 Index slot_count(std::string_view item, std::string_view text) {
   const auto count = core::parse_integer(text);
@@ -52,6 +52,10 @@ std::vector<Budget> parse_range(std::string_view item) {
 
 std::optional<double> unit_bytes(std::string_view unit) {
   if (unit == "B") return 1.0;
+  if (unit == "kB" || unit == "KB") return 1e3;
+  if (unit == "MB") return 1e6;
+  if (unit == "GB") return 1e9;
+  if (unit == "TB") return 1e12;
   if (unit == "KiB") return 0x1p10;
   if (unit == "MiB") return 0x1p20;
   if (unit == "GiB") return 0x1p30;
@@ -59,11 +63,20 @@ std::optional<double> unit_bytes(std::string_view unit) {
   return {};
 }
 
+Budget ratio_of(double ratio, std::string_view item) {
+  if (ratio <= 0.0 || ratio > 1.0) {
+    throw PolicyError("budget '{}': a ratio of the prompt must be more than 0 and at most 1", item);
+  }
+  return Budget::ratio(ratio);
+}
+
 Budget parse_one(const std::string& item) {
   const std::size_t letter = item.find_first_not_of("+-0123456789.");
   if (letter != std::string::npos) {
     const auto number = core::parse_number(core::trim(std::string_view(item).substr(0, letter)));
-    const auto unit = unit_bytes(core::trim(std::string_view(item).substr(letter)));
+    const std::string_view unit_text = core::trim(std::string_view(item).substr(letter));
+    if (number && unit_text == "%") return ratio_of(*number / 100.0, item);
+    const auto unit = unit_bytes(unit_text);
     if (!number || !unit) throw PolicyError("budget '{}': expected {}", item, kForms);
     if (*number <= 0.0) throw PolicyError("budget '{}': bytes must be more than 0", item);
     return Budget::bytes(*number * *unit, item);
@@ -71,10 +84,7 @@ Budget parse_one(const std::string& item) {
   if (item.find('.') == std::string::npos) return Budget::slots(slot_count(item, item));
   const auto ratio = core::parse_number(item);
   if (!ratio) throw PolicyError("budget '{}': expected {}", item, kForms);
-  if (*ratio <= 0.0 || *ratio > 1.0) {
-    throw PolicyError("budget '{}': a ratio of the prompt must be more than 0 and at most 1", item);
-  }
-  return Budget::ratio(*ratio);
+  return ratio_of(*ratio, item);
 }
 
 // "1.0" for the whole prompt: "1" would be one slot.

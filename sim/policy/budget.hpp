@@ -41,7 +41,8 @@ class Budget {
 };
 
 /// budgets := item {"," item}
-/// item := 128 (slots) | 0.05 (ratio of the prompt, in (0, 1]) | 64MiB (B, KiB, MiB, GiB, TiB)
+/// item := 128 (slots) | 0.05 (ratio of the prompt, in (0, 1]) | 5% (the ratio 0.05)
+///       | 64MiB (B, KiB, MiB, GiB, TiB) | 64MB (64 * 10^6 bytes; kB, MB, GB, TB)
 ///       | 16:4096:log32 (32 from 16 to 4096, equal steps of the logarithm, rounded) | 16:4096:lin32
 /// In the order given, each once. Throws PolicyError in one line for anything else.
 std::vector<Budget> parse_budgets(std::string_view list);

@@ -33,6 +33,29 @@ KeyValues variant_defaults(const PolicyDefinition& definition, const KeyValues& 
   return {};
 }
 
+/// The policies of a list, with those that "all" stands for: each with its defaults, without those that the list has
+/// anyway, and without compose, which is none before its parts are chosen.
+std::vector<PolicySpec> listed_policies(std::string_view list) {
+  std::vector<PolicySpec> listed;
+  const std::vector<PolicySpec> specs = parse_policies(list);
+  const auto has = [](const std::vector<PolicySpec>& some, const std::string& name) {
+    return std::ranges::any_of(some,
+                               [&](const PolicySpec& spec) { return spec.name == name && spec.parameters.empty(); });
+  };
+  for (const PolicySpec& spec : specs) {
+    if (spec.name != "all") {
+      listed.push_back(spec);
+      continue;
+    }
+    if (!spec.parameters.empty()) throw PolicyError("policies '{}': all takes no parameters", list);
+    for (const PolicyInfo& info : policies()) {
+      const bool is_listed = has(specs, info.name) || has(listed, info.name);
+      if (info.name != "compose" && !is_listed) listed.push_back({info.name, {}});
+    }
+  }
+  return listed;
+}
+
 std::string comma_separated(const std::string& a, const std::string& b) {
   return a.empty() ? b : b.empty() ? a : a + "," + b;
 }
@@ -88,7 +111,7 @@ Policy make_policy(std::string_view text) { return make_policy(parse_policy(text
 std::vector<Policy> make_policies(std::string_view list, const MakeOptions& options) {
   std::vector<Policy> made;
   std::string reason;
-  for (PolicySpec spec : parse_policies(list)) {
+  for (PolicySpec& spec : listed_policies(list)) {
     const auto& variants = find_policy(spec.name).definition.variants;
     const bool has_variant = std::any_of(variants.begin(), variants.end(),
                                          [&](const Variant& variant) { return variant.name == options.variant; });

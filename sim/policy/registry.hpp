@@ -63,6 +63,7 @@ struct MakeOptions {
   /// Called for policies that are left out, with the reason; without it they are errors.
   std::function<void(const std::string& reason)> left_out = nullptr;
 };
+/// "all" in the list stands for every policy with its defaults.
 /// Also refuses two that are the same, whose rows no table could tell apart. ImpossiblePolicy when all are left out.
 std::vector<Policy> make_policies(std::string_view list, const MakeOptions& options = {});
 

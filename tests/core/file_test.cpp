@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "core/interrupt.hpp"
 #include "testing/temporary_directory.hpp"
 
 namespace evictlab::core {
@@ -103,6 +104,25 @@ TEST_F(File, ANamedPipeIsRefusedWithoutWaitingForAWriter) {
   const auto path = directory_ / "pipe";
   ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
   EXPECT_THAT(message_of([&] { MappedFile file(path); }), HasSubstr("not a regular file"));
+}
+
+TEST_F(File, TextsAreReadFromRegularFilesOfBoundedSizeAlone) {
+  EXPECT_THAT(message_of([] { read_text("/dev/zero"); }), HasSubstr("not a regular file"));
+  const auto pipe = directory_ / "text pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_THAT(message_of([&] { read_text(pipe); }), HasSubstr("not a regular file"));
+  write_text(directory_ / "sparse", "");
+  std::filesystem::resize_file(directory_ / "sparse", (std::uintmax_t{4} << 30U) + 1);
+  EXPECT_THAT(message_of([&] { read_text(directory_ / "sparse"); }), HasSubstr("more than 4 GiB"));
+}
+
+TEST_F(File, ReadingALargeTextEndsWhenStopped) {
+  write_text(directory_ / "large", std::string(std::size_t{2} << 20U, 'x'));
+  write_text(directory_ / "small", "x");
+  request_stop(true);
+  EXPECT_THROW(read_text(directory_ / "large"), Interrupted);
+  EXPECT_EQ(read_text(directory_ / "small"), "x");
+  request_stop(false);
 }
 
 TEST_F(File, WritingOverSomethingElseLeavesItAndNothingBehind) {

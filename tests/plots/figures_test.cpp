@@ -207,7 +207,7 @@ TEST(LayerFigures, DrawALineForEveryTaskAndTheMeanWithItsIntervals) {
   const std::vector<Figure> figures = layer_figures(table);
   ASSERT_THAT(names_of(figures), ElementsAre("layers"));
   EXPECT_THAT(figures[0].script, HasSubstr("0 0.75 0.625 0.875\n1 0.25 0.125 0.375\n"));
-  EXPECT_THAT(figures[0].script, HasSubstr("'kv (n = 3)'"));
+  EXPECT_THAT(figures[0].script, HasSubstr("\"kv (n = 3)\""));
   // Of two layers an even split is 1/2 each: twice that is 2^1; nothing is at most a quarter; 1 is even.
   const std::vector<Figure> shares = layer_share_figures(table);
   ASSERT_THAT(names_of(shares), ElementsAre("layer_shares_by_task"));
@@ -226,7 +226,7 @@ TEST(ConcentrationFigures, DrawACurveForEveryLayerAndAMapOfItsHeads) {
   ASSERT_THAT(names_of(figures), ElementsAre("mass_curves", "concentration"));
   EXPECT_THAT(figures[0].script, HasSubstr("\n0.01 0.27 3\n0.1 0.45 3\n"));
   EXPECT_THAT(figures[1].script, HasSubstr("0 0 0.02\n0 1 0.52\n1 0 0.2\n1 1 0.7\n"));
-  EXPECT_THAT(figures[1].script, HasSubstr("'10 %%' 1"));
+  EXPECT_THAT(figures[1].script, HasSubstr("\"10 %%\" 1"));
 }
 
 TEST(LayerOverlapFigures, NeedMoreThanOneLayer) {
@@ -264,7 +264,7 @@ TEST(NeedleFigures, ShowTheShareKeptByDepthAndLength) {
   const std::vector<Figure> figures = needle_figures(table);
   ASSERT_THAT(names_of(figures), ElementsAre("needles", "needles_by_layer"));
   EXPECT_THAT(figures[0].script, HasSubstr("0.25 0 0.5\n0.95 1 0.75\n"));
-  EXPECT_THAT(figures[0].script, HasSubstr("'≈ 512' 0, '≈ 1024' 1"));
+  EXPECT_THAT(figures[0].script, HasSubstr("\"≈ 512\" 0, \"≈ 1024\" 1"));
   EXPECT_THAT(figures[1].script, HasSubstr("\n2 0 0.125\n"));
 }
 
@@ -315,7 +315,7 @@ TEST(CalibrationFigures, DrawEveryMeasureBelowTheCeiling) {
   const std::vector<Figure> figures = calibration_figures(table);
   ASSERT_THAT(names_of(figures), ElementsAre("calibration"));
   EXPECT_THAT(figures[0].script, HasSubstr("\n0 0.5 0.25 0.75\n"));
-  EXPECT_THAT(figures[0].script, HasSubstr("'retained mass *' 0"));
+  EXPECT_THAT(figures[0].script, HasSubstr("\"retained mass *\" 0"));
   EXPECT_THAT(figures[0].script, HasSubstr("0.875 with lines"));
   EXPECT_THAT(figures[0].script, Not(HasSubstr("regret")));
   EXPECT_TRUE(calibration_figures(Table(table.columns())).empty());
@@ -366,7 +366,7 @@ TEST(DifferenceFigures, ShowWhereTwoRecordingsDifferByLayerAndTask) {
   EXPECT_THAT(figures[0].script, HasSubstr("\n1 -0.5 -0.75 -0.25\n"));
   EXPECT_THAT(figures[0].script, Not(HasSubstr("1 9")));
   EXPECT_THAT(figures[0].script, HasSubstr("0 0.5 0.25 0.75\n1 0.75 0.5 1\n"));
-  EXPECT_THAT(figures[0].script, HasSubstr("'all (n = 4, 3)' 0, 'kv (n = 4, 3)' 1"));
+  EXPECT_THAT(figures[0].script, HasSubstr("\"all (n = 4, 3)\" 0, \"kv (n = 4, 3)\" 1"));
   EXPECT_THAT(figures[0].script, HasSubstr("4 prompts of A, 3 others of B"));
 }
 
@@ -391,7 +391,7 @@ TEST(AttentionMapFigures, ShowTheFirstPromptALayerAPanelOnALogarithmicScale) {
   ASSERT_THAT(names_of(figures), ElementsAre("attention_maps"));
   EXPECT_THAT(figures[0].script, HasSubstr("(a, 100 positions)"));
   EXPECT_THAT(figures[0].script, HasSubstr("0.25 0 -1\n0.25 1 -1\n0.75 0 -3\n0.75 1 -3\n"));
-  EXPECT_THAT(figures[0].script, HasSubstr("'layer 1'"));
+  EXPECT_THAT(figures[0].script, HasSubstr("\"layer 1\""));
 }
 
 TEST(PositionFigures, ShowTheDensityRelativeToAnEvenSpread) {
@@ -407,7 +407,7 @@ TEST(PositionFigures, ShowTheDensityRelativeToAnEvenSpread) {
   const std::vector<Figure> figures = position_figures(table);
   ASSERT_EQ(figures.size(), 1U);
   EXPECT_THAT(figures[0].script, HasSubstr("0.125 0 1\n0.375 0 -1\n0.625 0 0.584962501\n0.875 0 -3\n"));
-  EXPECT_THAT(figures[0].script, Not(HasSubstr("'full'")));
+  EXPECT_THAT(figures[0].script, Not(HasSubstr("\"full\"")));
 }
 
 TEST(PositionFigures, RefuseMorePanelsThanAFigureCanHave) {

@@ -1,10 +1,13 @@
 #include "plots/gnuplot.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 #include <filesystem>
+#include <iterator>
+#include <random>
 
 #include "core/file.hpp"
 #include "plots/figures.hpp"
@@ -57,10 +60,74 @@ TEST(Gnuplot, DrawsPngSvgAndPdf) {
 }
 
 TEST(Gnuplot, TextsStandForThemselves) {
-  EXPECT_EQ(gnuplot_string("it's \\n {a_b}"), "'it''s \\n {a_b}'");
-  EXPECT_EQ(gnuplot_string("a\nb"), "'a b'");
-  const auto images = draw(figure("set title " + gnuplot_string("it's `x` a_b @y <&") + "\nplot x notitle\n"));
+  EXPECT_EQ(label_text("a\nb\x7f", 60), "a b ");
+  EXPECT_EQ(label_text("a\xff\xc3", 60), "a\uFFFD\uFFFD");
+  const auto images = draw(figure("set title " + gnuplot_label("it's `x` a_b @y <&") + "\nplot x notitle\n"));
   EXPECT_THAT(images[1], HasSubstr("it's `x` a_b @y &lt;&amp;"));
+}
+
+/// Texts of characters that some scanner minds, and any others.
+std::vector<std::string> odd_texts(std::size_t count) {
+  constexpr std::string_view kOdd[] = {"'",  "''", "\"",   "\\",  "`",     "$", "@", "%", "%s", "#",
+                                       "\n", "\t", "\x01", "{",   "}",     "_", "^", "~", "&",  "<",
+                                       "é",  "語", "😀",   "\\n", "\\047", "7", "a", " ", ","};
+  std::mt19937 random(7);
+  std::vector<std::string> texts = {"", "'", "''", "'''", "''''", "'a", "a'", "a''b", "\\", "\"", "`date`", "\\'"};
+  while (texts.size() < count) {
+    std::string& text = texts.emplace_back();
+    for (std::size_t length = random() % 12; text.size() < length;) text += kOdd[random() % std::size(kOdd)];
+  }
+  return texts;
+}
+
+TEST(Gnuplot, StringsStandForExactlyTheirBytes) {
+  const testing::TemporaryDirectory directory;
+  const std::filesystem::path path = directory / "texts";
+  std::string script = "set print " + gnuplot_string(path.string()) + "\n";
+  std::string expected;
+  for (const std::string& text : odd_texts(2000)) {
+    script += "print " + gnuplot_string(text) + "\n";
+    expected += text + "\n";
+  }
+  draw_svg(figure(script + "unset print\nplot x notitle\n"));
+  EXPECT_EQ(core::read_text(path), expected);
+}
+
+TEST(Gnuplot, AnyBytesAreALabelATicAndATitle) {
+  std::mt19937 random(11);
+  std::vector<std::string> texts = odd_texts(60);
+  for (int i = 0; i < 60; ++i) {
+    std::string& text = texts.emplace_back();
+    for (std::size_t length = random() % 40; text.size() < length;) text += static_cast<char>(random() % 256);
+  }
+  texts.push_back(std::string(3000, 'n'));
+  std::string script;
+  std::string tics;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    script += fmt::format("set label {} {} at 0,{}\n", i + 1, gnuplot_label(texts[i]), i);
+    tics += fmt::format("{}{} {}", i == 0 ? "" : ", ", gnuplot_tic(texts[i]), i);
+  }
+  const std::string whole = fmt::format("{}set ytics ({})\nset title {}\nplot x title {}\n", script, tics,
+                                        gnuplot_label(texts.back()), gnuplot_label("'"));
+  EXPECT_EQ(draw(figure(whole)).size(), 3U);
+}
+
+TEST(Gnuplot, PercentSignsOfATicAreNoFormat) {
+  EXPECT_THAT(draw_svg(figure("set xtics (" + gnuplot_tic("20%s") + " 0)\nplot x notitle\n")), HasSubstr("20%s"));
+}
+
+TEST(Gnuplot, LongLabelsEndInAnEllipsisBetweenCharacters) {
+  EXPECT_EQ(label_text(std::string(61, 'a'), 60), std::string(57, 'a') + "…");
+  EXPECT_EQ(label_text(std::string(60, 'a'), 60), std::string(60, 'a'));
+  EXPECT_EQ(label_text("aéééé", 8), "aéé…");
+}
+
+TEST(Gnuplot, ATemporaryDirectoryThatIsNotThereIsReplaced) {
+  const char* const before = std::getenv("TMPDIR");
+  const std::string previous = before == nullptr ? "/tmp" : before;
+  setenv("TMPDIR", "/nowhere/at all", 1);
+  EXPECT_THAT(draw_svg(figure("plot x notitle\n")), HasSubstr("</svg>"));
+  setenv("TMPDIR", previous.c_str(), 1);
 }
 
 TEST(Gnuplot, ABadLineIsAnErrorThoughGnuplotGoesOn) {
@@ -87,7 +154,7 @@ TEST(Gnuplot, OneThatDiesWithoutReadingDoesNotTakeTheProgramWithIt) {
 TEST(Gnuplot, OneThatDrawsNothingIsAnError) {
   const testing::TemporaryDirectory directory;
   // Reports the end of the script, but leaves no figure.
-  write_fake_gnuplot(directory / "gnuplot", "file=$(sed -n \"s/^set print '\\(.*\\)'/\\1/p\"); echo end >\"$file\"\n");
+  write_fake_gnuplot(directory / "gnuplot", "file=$(sed -n 's/^set print \"\\(.*\\)\"/\\1/p'); echo end >\"$file\"\n");
   const PathGuard guard(directory.path().string() + ":" + std::getenv("PATH"));
   EXPECT_THAT(message_of<std::runtime_error>(figure("plot x\n")), HasSubstr("empty"));
 }

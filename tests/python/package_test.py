@@ -32,6 +32,19 @@ def same(ours, theirs):
     pandas.testing.assert_frame_equal(read_back, theirs, check_dtype=False, check_exact=True)
 
 
+def test_saved_tables_hold_no_formula_and_are_read_by_the_program(evictlab_program, small_trace, tmp_path):
+    tables = evictlab.replay(small_trace, POLICIES, 64)
+    odd = ["=1+1", "'@x", "a\nb\x01"]
+    tables["replay"]["task"] = [odd[row % 3] for row in range(len(tables["replay"]))]
+    tables.save(tmp_path)
+    assert not (pandas.read_csv(tmp_path / "replay.csv")["task"].str[0] == "=").any()
+    done = evictlab_program("plot", tmp_path, "--out", tmp_path / "figures")
+    assert done.code == 0, done.err
+    from evictlab import _runs
+
+    assert list(_runs._read_csv(tmp_path / "replay.csv")["task"]) == list(tables["replay"]["task"])
+
+
 def test_a_trace_tells_its_prompts_and_arrays(trace):
     assert len(trace) == 2 and trace.model["layers"] == 2
     prompt = trace.prompts[0]

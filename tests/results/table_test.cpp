@@ -5,6 +5,9 @@
 
 #include <cmath>
 #include <limits>
+#include <random>
+#include <string>
+#include <vector>
 
 namespace evictlab::results {
 namespace {
@@ -51,6 +54,43 @@ TEST(Table, TextReadsBackUnchangedEvenIfItLooksLikeANumberOrHoldsNewlines) {
   ASSERT_EQ(read.rows(), std::size(texts));
   for (std::size_t i = 0; i < std::size(texts); ++i) EXPECT_EQ(read.text(i, 0), texts[i]);
   EXPECT_EQ(read.to_csv(), table.to_csv());
+}
+
+TEST(Table, TextsThatSpreadsheetsWouldRunGetAnApostropheAndReadBackUnchanged) {
+  const std::string texts[] = {"=1+1", "+1",    "-x", "@SUM(A1)", "\t=1", "\r=1",  "\n=1", "'=1",
+                               "''=1", "'text", "'",  "-nan",     "--",   "'-1.5", "= ",   "=\"a,b\""};
+  Table table({"x"});
+  for (const std::string& text : texts) table.add_row({text});
+  EXPECT_THAT(table.to_csv(), HasSubstr("x\n'=1+1\n'+1\n'-x\n'@SUM(A1)\n"));
+  const Table read = Table::from_csv(table.to_csv(), "x.csv");
+  ASSERT_EQ(read.rows(), std::size(texts));
+  for (std::size_t i = 0; i < std::size(texts); ++i) EXPECT_EQ(read.text(i, 0), texts[i]);
+  EXPECT_EQ(read.to_csv(), table.to_csv());
+}
+
+TEST(Table, NumbersGetNoApostrophe) {
+  Table table({"x"});
+  table.add_row({-1.5});
+  table.add_row({std::int64_t{-1}});
+  table.add_row({"-1.50"});
+  EXPECT_EQ(table.to_csv(), "x\n-1.5\n-1\n-1.50\n");
+}
+
+TEST(Table, AnyBytesReadBackUnchanged) {
+  std::mt19937 random(3);
+  Table table({"a", "b"});
+  std::vector<std::string> texts;
+  for (int i = 0; i < 2000; ++i) {
+    std::string text;
+    for (std::size_t length = 1 + random() % 6; text.size() < length;) {
+      text += random() % 2 == 0 ? "',\"=-+@\r\n\t"[random() % 10] : static_cast<char>(random() % 256);
+    }
+    texts.push_back(text);
+    table.add_row({text, std::int64_t{i}});
+  }
+  const Table read = Table::from_csv(table.to_csv(), "x.csv");
+  ASSERT_EQ(read.rows(), texts.size());
+  for (std::size_t i = 0; i < texts.size(); ++i) EXPECT_EQ(read.text(i, 0), texts[i]) << i;
 }
 
 TEST(Table, NumberReadsNumbersHoweverWrittenAndNothingFromAnEmptyCell) {

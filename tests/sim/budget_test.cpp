@@ -40,6 +40,19 @@ TEST(Budget, ARatioIsOfThePromptRoundedDown) {
   EXPECT_EQ(parse_budgets("0.05").front().conversion(model(), 508), "0.05 of 508 positions = 25 slots");
 }
 
+TEST(Budget, PercentAreARatio) {
+  EXPECT_EQ(slots("5%", 508), 25);
+  EXPECT_EQ(slots("100%", 508), 508);
+  EXPECT_THAT(texts("20%,0.2,12.5 %"), ElementsAre("0.2", "0.125"));
+}
+
+TEST(Budget, DecimalUnitsArePowersOfTen) {
+  EXPECT_EQ(slots("100kB", 500), 97);    // 100000 / 1024 = 97.7
+  EXPECT_EQ(slots("64MB", 500), 62500);  // 64000000 / 1024
+  EXPECT_EQ(slots("1.5GB", 500), 1464843);
+  EXPECT_THAT(texts("64MB,64MiB"), ElementsAre("64MB", "64MiB"));
+}
+
 TEST(Budget, BytesAreSharedByLayersAndKvHeads) {
   EXPECT_EQ(slots("100KiB", 500), 100);
   EXPECT_EQ(slots("1.5 KiB", 500), 1);
@@ -71,7 +84,10 @@ TEST(Budget, WhatIsNoBudgetIsRefusedInOneLine) {
   message("1.5", "more than 0 and at most 1");
   message("0B", "bytes must be more than 0");
   message("-1KiB", "bytes must be more than 0");
-  message("5MB", "expected slots (128)");
+  message("5mb", "expected slots (128)");
+  message("0%", "more than 0 and at most 1");
+  message("101%", "more than 0 and at most 1");
+  message("%", "expected slots (128)");
   message("many", "expected slots (128)");
   message("1.2.3", "expected slots (128)");
   message("nan", "expected slots (128)");

@@ -191,6 +191,19 @@ TEST(Registry, TheSamePolicyTwiceIsRefused) {
   EXPECT_EQ(make_policies("snapkv,full,snapkv(window=16)").size(), 3U);
 }
 
+TEST(Registry, AllStandsForEachButComposeWithItsDefaults) {
+  const std::vector<Policy> all = make_policies("all");
+  ASSERT_EQ(all.size(), policies().size() - 1);
+  for (const Policy& policy : all) {
+    EXPECT_NE(policy.name, "compose");
+    EXPECT_EQ(policy.text(), make_policy(policy.name).text());
+  }
+  EXPECT_EQ(make_policies("snapkv,all,snapkv(window=16)").size(), all.size() + 1);
+  EXPECT_EQ(make_policies("all,all").size(), all.size());
+  EXPECT_THAT([] { make_policies("all(window=8)"); },
+              ::testing::ThrowsMessage<PolicyError>(::testing::HasSubstr("all takes no parameters")));
+}
+
 TEST(Registry, EveryPolicySaysWhatItIs) {
   std::set<std::string> names;
   for (const PolicyInfo& info : policies()) {

@@ -83,6 +83,25 @@ TEST(MalformedTokenizer, SaysWhereAndWhatIsWrong) {
   }
 }
 
+/// A document whose part of this name runs a step many times, each of which doubles the text.
+json doubling(const std::string& part, const std::string& steps, const json& step) {
+  json document = small_document();
+  document[part] = {{"type", "Sequence"}, {steps, json(2000, step)}};
+  return document;
+}
+
+TEST(MalformedTokenizer, StepsThatMultiplyATextAreStopped) {
+  const json bytes = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}};
+  const json doubled = {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}};
+  EXPECT_THAT(error_of([&] { parse(doubling("pre_tokenizer", "pretokenizers", bytes)).encode("\u00e9", false); }),
+              HasSubstr("steps make more than"));
+  EXPECT_THAT(error_of([&] { parse(doubling("normalizer", "normalizers", doubled)).encode("a", false); }),
+              HasSubstr("steps make more than"));
+  const std::vector<std::int32_t> ids = {0};
+  EXPECT_THAT(error_of([&] { (void)parse(doubling("decoder", "decoders", doubled)).decode(ids, false); }),
+              HasSubstr("steps make more than"));
+}
+
 TEST(MalformedTokenizer, RefusesWhatIsNoJsonAndMissingParts) {
   EXPECT_THAT(error_of([] { Tokenizer::parse("", "t.json"); }), HasSubstr("t.json: not valid JSON at byte"));
   EXPECT_THAT(error_of([] { Tokenizer::parse("[1]", "t.json"); }), HasSubstr("expected an object"));

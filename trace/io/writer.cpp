@@ -24,7 +24,9 @@ namespace {
 
 void require_free(const WriterOptions& options) {
   const std::string path = options.path.string();
-  if (fs::is_directory(options.path)) throw TraceError("{}: is a directory", path);
+  if (fs::is_directory(options.path) || !options.path.has_filename()) {
+    throw TraceError("{}: is a directory; give the name of a file", path);
+  }
   if (!fs::exists(options.path)) return;
   if (!fs::is_regular_file(options.path)) throw TraceError("{}: is not a regular file", path);
   if (options.force) return;  // replaced when the new trace is complete

@@ -73,6 +73,7 @@ T only(const std::vector<T>& values, const File& file, const std::string& object
 
 void File::set_text(const std::string& object, const std::string& name, std::string_view value) {
   const Lock lock(path_);
+  if (value.find('\0') != std::string_view::npos) fail(*this, object, "the attribute " + name + " would hold a NUL");
   const std::string text(value);
   const char* pointer = text.c_str();
   set_attribute(*this, object, name, variable_text_type(), scalar(), &pointer);

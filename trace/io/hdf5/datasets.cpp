@@ -1,7 +1,10 @@
 #include "trace/io/hdf5/datasets.hpp"
 
+#include <fmt/format.h>
 #include <hdf5.h>
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <stdexcept>
 #include <type_traits>
@@ -33,6 +36,28 @@ void write_elements(const File& file, const std::string& object, const Handle& t
   check(H5Dwrite(set.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, elements.data()), file, object, "write");
 }
 
+namespace {
+
+/// Refuses a dataset that is compressed in a way that this HDF5 does not know.
+void require_filters(const File& file, const Handle& options, const std::string& object) {
+  const int filters = H5Pget_nfilters(options.get());
+  for (unsigned i = 0; i < static_cast<unsigned>(std::max(filters, 0)); ++i) {
+    std::array<char, 32> name = {};
+    unsigned flags = 0;
+    std::size_t values = 0;
+    const H5Z_filter_t filter =
+        H5Pget_filter2(options.get(), i, &flags, &values, nullptr, name.size() - 1, name.data(), nullptr);
+    if (filter < 0 || H5Zfilter_avail(filter) > 0) continue;
+    fail(
+        file, object,
+        fmt::format("compressed with the filter {} '{}', which is not there; where it is, h5repack -f NONE '{}' NEW.h5 "
+                    "writes the file without",
+                    filter, name.data(), file.path().string()));
+  }
+}
+
+}  // namespace
+
 Dataset inspect(const File& file, const Handle& set, const std::string& object) {
   const Handle type(check(H5Dget_type(set.get()), file, object, "find the type"), H5Tclose);
   const Handle space(check(H5Dget_space(set.get()), file, object, "find the shape"), H5Sclose);
@@ -40,6 +65,8 @@ Dataset inspect(const File& file, const Handle& set, const std::string& object) 
   const int rank = check(H5Sget_simple_extent_ndims(space.get()), file, object, "find the shape");
   std::vector<hsize_t> extent(static_cast<std::size_t>(rank));
   if (rank > 0) check(H5Sget_simple_extent_dims(space.get(), extent.data(), nullptr), file, object, "find the shape");
+
+  require_filters(file, options, object);
 
   Dataset info;
   info.type = type_of(type.get());

@@ -1,5 +1,6 @@
 #include "trace/io/hdf5/handle.hpp"
 
+#include <fmt/format.h>
 #include <hdf5.h>
 
 #include <algorithm>
@@ -64,7 +65,13 @@ void fail(const File& file, const std::string& object, std::string_view problem)
 }
 
 void fail_call(const File& file, const std::string& object, std::string_view action) {
-  throw TraceError("{}: {}: cannot {}: {}", file.path().string(), object, action, error_reason());
+  const std::string path = file.path().string();
+  std::string reason = error_reason();
+  // Version 1.10 says "bad version number for layout message" of what 2.0 writes with libver="latest".
+  if (reason.find("version number") != std::string::npos) {
+    reason += fmt::format("; if a newer HDF5 wrote it, its h5repack --low=1 --high=1 '{}' NEW.h5 converts it", path);
+  }
+  throw TraceError("{}: {}: cannot {}: {}", path, object, action, reason);
 }
 
 Handle creation_properties(hid_t list_class) {

@@ -30,6 +30,8 @@ std::vector<std::byte> write_ranges(File& file, const std::string& object, std::
   std::size_t name_bytes = 1;
   for (const NamedRange& range : ranges) name_bytes = std::max(name_bytes, range.name.size());
   if (name_bytes > kLongestName) fail(file, object, "a name is longer than 65536 bytes");
+  const auto holds_nul = [](const NamedRange& range) { return range.name.find('\0') != std::string::npos; };
+  if (std::ranges::any_of(ranges, holds_nul)) fail(file, object, "a name would hold a NUL");
   const std::size_t row_bytes = name_bytes + 16;
   std::vector<std::byte> rows(ranges.size() * row_bytes);
   for (std::size_t i = 0; i < ranges.size(); ++i) {
