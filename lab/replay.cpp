@@ -235,6 +235,8 @@ ReplayOutcome replay(const ReplayOptions& options, Observer& observer) {
                                                        : std::vector{named_plan(options, *trace, pairs, observer)};
   for (const ReplayPlan& plan : plans) report_conversions(*trace, plan.budgets, observer);
 
+  if (options.headroom) report_partial_headroom(*trace, observer);
+
   sim::KeptOverlap kept_overlap(all_budgets(plans), trace->model().query_heads, options.judged.has_value());
   std::unique_ptr<trace::RetentionWriter> kept;
   if (files.kept) {

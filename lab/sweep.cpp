@@ -215,6 +215,7 @@ SweepOutcome sweep(const SweepOptions& options, Observer& observer) {
   ResumableRun run{.settings = sweep_settings(*trace, plan, options), .restart = options.force};
   for (const trace::PromptInfo& prompt : trace->prompts()) run.prompts.push_back(prompt.id);
   report_conversions(*trace, plan.budgets, observer);
+  if (options.headroom) report_partial_headroom(*trace, observer);
 
   PromptCheckpoint checkpoint(options.out, "sweep");
   SweepOutcome outcome;

@@ -99,6 +99,25 @@ void check_needs(const Policy& policy, const trace::PromptInfo& prompt) {
   }
 }
 
+void check_layers(const Policy& policy, const trace::ModelInfo& model, const trace::PromptInfo& prompt) {
+  const auto recorded = static_cast<Index>(prompt.layers.size());
+  if (recorded == model.layers) return;
+  const Index sharing = policy.selector->sharing(model.layers).layers;
+  const char* equal = policy.allocator->traits().equal_layers.name.empty() ? "" : ", or replay it with layers=uniform";
+  if (sharing > 1) {
+    throw PolicyError(
+        "policy '{}' selects once for {} successive layers; prompt '{}' recorded {} of {} layers (record without "
+        "--layers)",
+        policy.label(), sharing, prompt.id, recorded, model.layers);
+  }
+  if (policy.allocator->traits().compares_layers) {
+    throw PolicyError(
+        "policy '{}' divides one budget by what it sees of all layers; prompt '{}' recorded {} of {} layers (record "
+        "without --layers{})",
+        policy.label(), prompt.id, recorded, model.layers, equal);
+  }
+}
+
 bool is_feasible(const Policy& policy, const trace::LayerShape& shape, double slots) {
   if (policy.allocator->traits().ignores_budget) return true;
   const Index least = policy.allocator->least_capacity(policy.ranges(shape).protected_count());
