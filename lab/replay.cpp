@@ -69,32 +69,40 @@ void bind_imported(const ReplayOptions& options, const trace::Source& trace, std
   for (sim::Policy& policy : policies) policy = sim::with_imported(std::move(policy), imported);
 }
 
-/// Adds the policies as the constraints force them to be; returns which belong to which.
-std::vector<results::ConstrainedPair> add_constrained(const std::string& text, std::vector<sim::Policy>& policies,
-                                                      Observer& observer) {
-  const sim::KeyValues constraints = sim::parse_constraints(text);
+/// Policies free and as constraints force them to be.
+struct ConstrainedPolicies {
   std::vector<results::ConstrainedPair> pairs;
+  std::set<results::PolicyKey> added;  // replayed as the second of a pair alone
+};
+
+/// Adds the policies as the constraints force them to be, unless they are there already.
+ConstrainedPolicies add_constrained(const std::string& text, std::vector<sim::Policy>& policies, Observer& observer) {
+  const sim::KeyValues constraints = sim::parse_constraints(text);
+  ConstrainedPolicies result;
   const std::size_t free_count = policies.size();
+  std::vector<std::string> impossible;
   for (std::size_t i = 0; i < free_count; ++i) {
     if (policies[i].allocator->traits().ignores_budget) continue;
     try {
       sim::Policy constrained =
           sim::make_policy(sim::with_defaults(sim::parse_policy(policies[i].text()), constraints));
       if (constrained.text() == policies[i].text()) continue;
-      pairs.push_back({policies[i].name, policies[i].parameters, constrained.parameters, text});
+      result.pairs.push_back({policies[i].name, policies[i].parameters, constrained.parameters, text});
+      const bool is_there =
+          std::ranges::any_of(policies, [&](const sim::Policy& other) { return other.text() == constrained.text(); });
+      if (is_there) continue;
+      result.added.insert({constrained.name, constrained.parameters});
       policies.push_back(std::move(constrained));
     } catch (const sim::ImpossiblePolicy& error) {
-      observer.message(Topic::kLeftOut, error.what());
+      impossible.emplace_back(error.what());
     }
   }
-  return pairs;
-}
-
-/// The rows of policies as they are, not as constraints force them to be.
-results::Table free_rows(const results::Table& replay, const std::vector<results::ConstrainedPair>& pairs) {
-  std::set<results::PolicyKey> constrained;
-  for (const results::ConstrainedPair& pair : pairs) constrained.insert({pair.policy, pair.constrained_parameters});
-  return results::without_policies(replay, constrained);
+  if (result.pairs.empty()) {
+    throw core::InputError("replay: --constrain {} changes none of the policies{}", text,
+                           impossible.empty() ? "" : "; " + impossible.front());
+  }
+  for (const std::string& reason : impossible) observer.message(Topic::kLeftOut, reason);
+  return result;
 }
 
 void write_retention(trace::RetentionWriter& writer, const sim::RetentionRecord& record) {
@@ -155,12 +163,12 @@ std::vector<ReplayPlan> judged_plans(const fs::path& kept, const trace::Source& 
   return plans;
 }
 
-/// The plan for the policies named, and the pairs that constraints add to it.
-ReplayPlan named_plan(const ReplayOptions& options, const trace::Source& trace,
-                      std::vector<results::ConstrainedPair>& pairs, Observer& observer) {
+/// The plan for the policies named, and what constraints add to it.
+ReplayPlan named_plan(const ReplayOptions& options, const trace::Source& trace, ConstrainedPolicies& constrained,
+                      Observer& observer) {
   std::vector<sim::Policy> policies = named_policies(options, observer);
   bind_imported(options, trace, policies);
-  if (!options.constraints.empty()) pairs = add_constrained(options.constraints, policies, observer);
+  if (!options.constraints.empty()) constrained = add_constrained(options.constraints, policies, observer);
   const bool any_budget = std::ranges::all_of(
       policies, [](const sim::Policy& policy) { return policy.allocator->traits().ignores_budget; });
   if (options.budgets.empty() && !any_budget) {
@@ -230,9 +238,10 @@ ReplayOutcome replay(const ReplayOptions& options, Observer& observer) {
                       Inputs().add(options.traces).add(options.scores).add(options.budget_file).add(options.judged));
   const ReplayFiles files(options, folder);
   const std::unique_ptr<trace::Source> trace = trace::open_traces(options.traces);
-  std::vector<results::ConstrainedPair> pairs;
-  const std::vector<ReplayPlan> plans = options.judged ? judged_plans(*options.judged, *trace)
-                                                       : std::vector{named_plan(options, *trace, pairs, observer)};
+  ConstrainedPolicies constrained;
+  const std::vector<ReplayPlan> plans = options.judged
+                                            ? judged_plans(*options.judged, *trace)
+                                            : std::vector{named_plan(options, *trace, constrained, observer)};
   for (const ReplayPlan& plan : plans) report_conversions(*trace, plan.budgets, observer);
 
   if (options.headroom) report_partial_headroom(*trace, observer);
@@ -257,9 +266,9 @@ ReplayOutcome replay(const ReplayOptions& options, Observer& observer) {
                         .files = files.tables};
   report_replay_status(outcome.tables.replay, observer);
   report_notes(outcome.tables.notes, outcome.tables.notes.size(), observer);
-  outcome.summary = results::summarize(free_rows(outcome.tables.replay, pairs));
+  outcome.summary = results::summarize(results::without_policies(outcome.tables.replay, constrained.added));
   if (!options.constraints.empty()) {
-    outcome.constraint_costs = results::constraint_costs(outcome.tables.replay, pairs);
+    outcome.constraint_costs = results::constraint_costs(outcome.tables.replay, constrained.pairs);
   }
   write_tables(files, outcome, folder);
   if (options.out) folder.write_manifest(*options.out, replay_details(options, *trace, plans));
