@@ -151,6 +151,22 @@ struct ReplayPlan {
   std::vector<sim::Budget> budgets;
 };
 
+/// Kept sets from a file have their policies and budgets: refuses what would set these.
+void refuse_beside_judged(const ReplayOptions& options) {
+  const std::pair<const char*, bool> settings[] = {{"--policy", !options.policies.empty()},
+                                                   {"--budget", !options.budgets.empty()},
+                                                   {"--constrain", !options.constraints.empty()},
+                                                   {"--protect", !options.policies.protect.empty()},
+                                                   {"--variant", !options.policies.variant.empty()}};
+  for (const auto& [name, is_set] : settings) {
+    if (!is_set) continue;
+    throw core::InputError(
+        "replay: {} does not apply to kept positions that are judged ({}, without --policy); leave it out, or name "
+        "policies with --policy to write that file",
+        name, options.judged->string());
+  }
+}
+
 /// One plan per budget in a file of kept positions.
 std::vector<ReplayPlan> judged_plans(const fs::path& kept, const trace::Source& trace) {
   std::vector<ReplayPlan> plans;
@@ -207,10 +223,16 @@ sim::ReplayResult replay_plans(const trace::Source& trace, const std::vector<Rep
   return result;
 }
 
-void write_tables(const ReplayFiles& files, const ReplayOutcome& outcome, ResultFolder& folder) {
+/// Writes the tables that have rows: of a replay without spans, or of one policy, some have none.
+void write_tables(const ReplayFiles& files, ReplayOutcome& outcome, ResultFolder& folder) {
   if (files.tables.empty()) return;
   auto path = files.tables.begin();
-  outcome.each([&](const char*, const results::Table& table) { folder.write_table(*path++, table); });
+  outcome.each([&](const char*, const results::Table& table) {
+    const fs::path& file = *path++;
+    if (table.rows() == 0) return;
+    folder.write_table(file, table);
+    outcome.files.push_back(file);
+  });
 }
 
 nlohmann::ordered_json replay_details(const ReplayOptions& options, const trace::Source& trace,
@@ -234,6 +256,7 @@ nlohmann::ordered_json replay_details(const ReplayOptions& options, const trace:
 }  // namespace
 
 ReplayOutcome replay(const ReplayOptions& options, Observer& observer) {
+  if (options.judged) refuse_beside_judged(options);
   ResultFolder folder(options.force, options.command,
                       Inputs().add(options.traces).add(options.scores).add(options.budget_file).add(options.judged));
   const ReplayFiles files(options, folder);
@@ -263,7 +286,7 @@ ReplayOutcome replay(const ReplayOptions& options, Observer& observer) {
                         .kept_overlap = kept_overlap.finish(),
                         .summary = {},
                         .constraint_costs = {},
-                        .files = files.tables};
+                        .files = {}};
   report_replay_status(outcome.tables.replay, observer);
   report_notes(outcome.tables.notes, outcome.tables.notes.size(), observer);
   outcome.summary = results::summarize(results::without_policies(outcome.tables.replay, constrained.added));

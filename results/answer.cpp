@@ -47,7 +47,7 @@ std::optional<BudgetAnswer> answer_at(const BudgetRuns& budget, const std::map<P
   const std::vector<CompetingPolicy> ranked = ranked_policies(budget, labels, prompts.size());
   const auto best = std::ranges::find(ranked, Role::kMethod, &CompetingPolicy::role);
   if (best == ranked.end()) return std::nullopt;
-  BudgetAnswer answer{.budget = *budget.budget_slots, .prompts = prompts.size()};
+  BudgetAnswer answer{.budget = budget.budget_text, .prompts = prompts.size()};
   for (const CompetingPolicy& policy : ranked) {
     if (policy.role != Role::kMethod) continue;
     answer.contenders.push_back({policy.label, policy.slots, bootstrap_mean(policy.retained),
@@ -73,10 +73,9 @@ std::vector<BudgetAnswer> budget_answers(const Table& replay) {
   const auto labels = policy_labels(policies_of(replay));
   std::vector<BudgetAnswer> answers;
   for (const BudgetRuns& budget : by_budget(runs_over_layers(replay))) {
-    if (!budget.budget_slots) continue;  // ratios and bytes have no place on a scale of slots
     if (auto answer = answer_at(budget, labels)) answers.push_back(std::move(*answer));
   }
-  std::ranges::sort(answers, {}, &BudgetAnswer::budget);
+  std::ranges::stable_sort(answers, {}, [](const BudgetAnswer& answer) { return answer.contenders.front().slots; });
   return answers;
 }
 

@@ -21,7 +21,7 @@ struct Contender {
 
 /// The methods at one budget, ranked, beside the best control and the best ceiling.
 struct BudgetAnswer {
-  double budget = 0;
+  std::string budget = {};  // as asked for: "64", "0.1", "256KiB"
   std::size_t prompts = 0;
   std::vector<Contender> contenders = {};  // best first, at least one
   std::string control = {};                // the best control; empty when there is none
@@ -30,7 +30,7 @@ struct BudgetAnswer {
   Interval below_ceiling = {};             // ceiling - best, paired
 };
 
-/// Ranks the methods of replay.csv by retained mass, one answer a budget that is a number of slots, in rising order.
+/// Ranks the methods of replay.csv by retained mass, one answer a budget: by rising slots that the best method holds.
 /// Only policies that were measured on every prompt at that budget take part.
 std::vector<BudgetAnswer> budget_answers(const Table& replay);
 

@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 
+#include "core/text.hpp"
 #include "plots/series.hpp"
 #include "results/findings.hpp"
 #include "results/rows.hpp"
@@ -119,12 +120,21 @@ std::vector<Section> report_sections(const ResultTables& tables, const std::stri
           {.id = "differences", .heading = "What differs between two recordings"}};
 }
 
+namespace {
+
+/// "At 64 slots", "At 0.1 of the prompt", "At 256KiB": as budgets are asked for.
+std::string at_budget(const std::string& budget) {
+  if (!core::parse_number(budget)) return "At " + budget;
+  return fmt::format("At {} {}", budget, core::parse_integer(budget) ? "slots" : "of the prompt");
+}
+
+}  // namespace
+
 std::string sentence(const results::BudgetAnswer& answer) {
   const results::Contender& best = answer.contenders.front();
-  std::string text =
-      fmt::format("At {:g} slots, {} keeps {} % of the attention (95 % interval {} % to {} %; {} prompts)",
-                  answer.budget, best.label, percent(best.retained.mean, 1), percent(best.retained.low, 1),
-                  percent(best.retained.high, 1), answer.prompts);
+  std::string text = fmt::format("{}, {} keeps {} % of the attention (95 % interval {} % to {} %; {} prompts)",
+                                 at_budget(answer.budget), best.label, percent(best.retained.mean, 1),
+                                 percent(best.retained.low, 1), percent(best.retained.high, 1), answer.prompts);
   if (!answer.ceiling.empty()) text += ", " + distance_to_ceiling(answer);
   text += ".";
   if (answer.contenders.size() > 1) {
@@ -144,13 +154,13 @@ SmallTable choices(const std::vector<results::BudgetAnswer>& answers) {
       .caption =
           "Retained attention mass by policy and budget, mean over layers and prompts, and how far behind the "
           "best at that budget; 95 % bootstrap intervals, paired over prompts",
-      .columns = {"policy", "budget, slots", "held, slots", "retained, %", "behind the best, points", "low", "high",
+      .columns = {"policy", "budget", "held, slots", "retained, %", "behind the best, points", "low", "high",
                   "n, prompts"}};
   for (const results::BudgetAnswer& answer : answers) {
     for (const results::Contender& one : answer.contenders) {
-      table.rows.push_back({one.label, fmt::format("{:g}", answer.budget), fmt::format("{:.1f}", one.slots),
-                            percent(one.retained.mean, 2), percent(one.behind.mean, 2), percent(one.behind.low, 2),
-                            percent(one.behind.high, 2), std::to_string(answer.prompts)});
+      table.rows.push_back({one.label, answer.budget, fmt::format("{:.1f}", one.slots), percent(one.retained.mean, 2),
+                            percent(one.behind.mean, 2), percent(one.behind.low, 2), percent(one.behind.high, 2),
+                            std::to_string(answer.prompts)});
     }
   }
   return table;

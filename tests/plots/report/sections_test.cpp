@@ -79,7 +79,7 @@ TEST(NeedleFindings, TellWhereNeedlesAreLost) {
 
 TEST(Sentence, NamesTheBestItsCeilingAndTheRunnerUpThatItLeads) {
   const std::string text =
-      sentence({.budget = 64,
+      sentence({.budget = "64",
                 .prompts = 2,
                 .contenders = {{"cake", 60, {0.8, 0.7, 0.9}, {}}, {"snapkv", 60, {0.7, 0.6, 0.8}, {0.1, 0.05, 0.15}}},
                 .control = "random",
@@ -104,7 +104,7 @@ TEST(Sentence, SaysWhenTheBestIsAboveTheCeiling) {
 
 TEST(Sentence, SaysWhenNeitherRunnerUpNorControlDiffers) {
   const std::string text =
-      sentence({.budget = 64,
+      sentence({.budget = "64",
                 .prompts = 2,
                 .contenders = {{"cake", 60, {0.65, 0.5, 0.8}, {}}, {"snapkv", 60, {0.6, 0.6, 0.6}, {0.05, -0.1, 0.2}}},
                 .control = "random",
@@ -113,8 +113,17 @@ TEST(Sentence, SaysWhenNeitherRunnerUpNorControlDiffers) {
   EXPECT_THAT(text, HasSubstr("The control random is as good"));
 }
 
+TEST(Sentence, SaysTheUnitOfTheBudget) {
+  const auto at = [](const char* budget) {
+    return sentence({.budget = budget, .prompts = 2, .contenders = {{"cake", 60, {0.65, 0.5, 0.8}, {}}}});
+  };
+  EXPECT_THAT(at("0.1"), ::testing::StartsWith("At 0.1 of the prompt, cake keeps"));
+  EXPECT_THAT(at("1.0"), ::testing::StartsWith("At 1.0 of the prompt, "));
+  EXPECT_THAT(at("256KiB"), ::testing::StartsWith("At 256KiB, cake keeps"));
+}
+
 TEST(Choices, HoldARowForEveryMethodAndBudget) {
-  const SmallTable table = choices({{.budget = 64, .prompts = 2, .contenders = {{"cake", 60, {0.8, 0.7, 0.9}, {}}}}});
+  const SmallTable table = choices({{.budget = "64", .prompts = 2, .contenders = {{"cake", 60, {0.8, 0.7, 0.9}, {}}}}});
   ASSERT_THAT(table.rows, SizeIs(1));
   EXPECT_THAT(table.rows[0], ElementsAre("cake", "64", "60.0", "80.00", "0.00", "0.00", "0.00", "2"));
 }
