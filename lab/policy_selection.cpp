@@ -31,9 +31,7 @@ sim::MakeOptions make_options(const PolicyRequest& request, Observer& observer) 
   sim::MakeOptions make;
   make.left_out = [&observer](const std::string& reason) { observer.message(Topic::kLeftOut, reason); };
   if (!request.protect.empty()) make.constraints.emplace_back("protect", sim::protect_value(request.protect));
-  if (!request.variant.empty() && !sim::is_variant(request.variant)) {
-    throw core::InputError("--variant: no policy has the variant '{}'", request.variant);
-  }
+  if (!request.variant.empty()) sim::check_variant(request.variant);
   make.variant = request.variant;
   return make;
 }

@@ -4,6 +4,7 @@
 
 #include "results/labels.hpp"
 #include "sim/policy/common_parameters.hpp"
+#include "sim/policy/imported.hpp"
 
 namespace evictlab::sim {
 namespace {
@@ -76,6 +77,7 @@ void check_parts(const Policy& policy) {
 }
 
 void check_needs(const Policy& policy, const trace::PromptInfo& prompt) {
+  check_imported(policy);
   const Needs needs = policy.needs();
   const trace::Fields recorded = prompt.recorded();
   for (const trace::Field field : trace::kAllFields) {

@@ -68,7 +68,8 @@ Policy assembled(const Parameters& given, const PolicyParts& parts);
 /// Throws ImpossiblePolicy when the parts do not fit together, saying why.
 void check_parts(const Policy& policy);
 
-/// Throws PolicyError naming both sides when a recorded prompt lacks what the policy reads.
+/// Throws PolicyError naming both sides when a recorded prompt lacks what the policy reads, imported scores and budgets
+/// included.
 void check_needs(const Policy& policy, const trace::PromptInfo& prompt);
 
 /// Throws PolicyError naming policy and reason when the prompt is recorded in some layers only and what the policy

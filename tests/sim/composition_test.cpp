@@ -148,7 +148,7 @@ TEST(Constraints, MatchedProtectionIsWhatEveryPolicyKeeps) {
         }
       }
     } catch (const ImpossiblePolicy& error) {
-      EXPECT_TRUE(left_out);
+      EXPECT_FALSE(left_out) << "the error says it";
       EXPECT_THAT(error.what(), HasSubstr(info.name));
     }
   }
@@ -210,7 +210,10 @@ TEST(Constraints, AreWrittenBackAndRefusedWhenTheyMakeNoSense) {
     EXPECT_THROW(make_policy(text), PolicyError) << text;
   }
   EXPECT_THROW(protect_value("sinks=x"), PolicyError);
+  EXPECT_EQ(protect_value("sinks=4"), "4+0");
+  EXPECT_THAT([] { protect_value("sinks=4,sinks=5"); }, ThrowsMessage<PolicyError>(HasSubstr("sinks is given twice")));
   EXPECT_THROW(parse_constraints("kernel=7"), PolicyError);
+  EXPECT_THAT([] { parse_constraints(" "); }, ThrowsMessage<PolicyError>(HasSubstr("at least one of protect, share")));
   EXPECT_THAT([] { make_policy("chunkkv(blocks=16)"); }, ThrowsMessage<ImpossiblePolicy>(HasSubstr("blocks of 16")));
 }
 
