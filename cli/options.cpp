@@ -92,6 +92,12 @@ bool Options::has(const std::string& name) const {
   return value.type() == typeid(bool) ? boost::any_cast<bool>(value) : true;
 }
 
+bool Options::given(const std::string& name) const { return has(name) && !values_[name].defaulted(); }
+
+void Options::refuse(const std::string& name, const std::string& why) const {
+  if (given(name)) throw core::InputError("{}: --{} {}", command_, name, why);
+}
+
 std::optional<std::string> Options::optional_text(const std::string& name) const {
   if (values_.count(name) == 0) return std::nullopt;
   const auto& value = values_[name].value();

@@ -42,7 +42,10 @@ class Options {
   /// False when --help was given: the help has been printed to stdout.
   bool parse(const Arguments& arguments);
 
-  bool has(const std::string& name) const;  // given, or has a default
+  bool has(const std::string& name) const;    // given, or has a default
+  bool given(const std::string& name) const;  // on the command line
+  /// Throws when it was given, naming the option: "record: --limit <why>".
+  void refuse(const std::string& name, const std::string& why) const;
   /// Throws when it was not given and has no default.
   std::string text(const std::string& name) const;
   std::optional<std::string> optional_text(const std::string& name) const;

@@ -58,6 +58,13 @@ void declare_prompts(Options& options) {
 }
 
 lab::PromptRequest prompt_request(const Options& options) {
+  if (!options.has("needle")) {
+    for (const char* name : {"needle-lengths", "needle-depths"}) options.refuse(name, "needs --needle FILE");
+  }
+  if (!options.has("prompts")) {
+    options.refuse("limit", "needs --prompts FILE.jsonl");
+    if (!options.has("needle")) options.refuse("template", "needs --prompts FILE.jsonl or --needle FILE");
+  }
   return {.files = options.paths("prompts"),
           .texts = options.paths("text"),
           .haystacks = options.paths("needle"),

@@ -32,6 +32,10 @@ void declare_record(Options& options) {
 }
 
 lab::RecordOptions record_options(const Options& options) {
+  if (options.number("temperature", 0, 100) == 0) {
+    for (const char* name : {"top-k", "top-p"}) options.refuse(name, "needs a --temperature above 0");
+    if (!options.has("needle")) options.refuse("seed", "needs a --temperature above 0, or --needle FILE");
+  }
   lab::RecordOptions record;
   record.append = options.has("append");
   record.force = options.has("force");
