@@ -21,6 +21,9 @@ trace::Tier tier_of(const Options& options) {
 }
 
 trace::ElementType dtype_of(const Options& options) {
+  if (options.has("tier") && tier_of(options) == trace::Tier::kSummary) {
+    options.refuse("dtype", "is of queries, keys and values, which only --tier full records");
+  }
   return options.choice("dtype", {"float16", "float32"}) == "float16" ? trace::ElementType::kFloat16
                                                                       : trace::ElementType::kFloat32;
 }

@@ -37,6 +37,8 @@ int run_plot(const Arguments& arguments) {
 
   Console console;
   if (options.has("terminal")) {
+    for (const char* name : {"out", "force"})
+      options.refuse(name, "does not go with --terminal, which writes no files");
     const std::string text =
         plots::terminal_plots(lab::read_result_tables(options.path("results")), terminal_columns());
     if (text.empty()) throw core::InputError("{}: no replay or analysis of it to draw", options.text("results"));

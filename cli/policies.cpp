@@ -49,6 +49,9 @@ void print_policy(const sim::PolicyInfo& policy) {
   if (definition.source != "own") std::cout << "    after " << definition.source << '\n';
   if (definition.parameters_for) {
     print_parameters({definition.parameters.at("sinks"), definition.parameters.at("window")});
+    std::cout << "    Parts with different defaults for one parameter have each their own: "
+                 "scorer.block=8,selector.block=16;\n"
+                 "    block=8 sets both.\n";
     print_parts("scorer", sim::scorers());
     print_parts("allocator", sim::allocators());
     print_parts("selector", sim::selectors());

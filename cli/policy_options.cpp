@@ -11,7 +11,8 @@ void declare_policies(Options& options) {
 }
 
 void declare_policy_defaults(Options& options) {
-  options.value("protect", "sinks=S,window=W", "", "protect these positions under every policy, instead of its own");
+  options.value("protect", "sinks=S,window=W", "",
+                "protect these positions under every policy, instead of its own; what is left out is 0");
   options.value("variant", "NAME", "", "follow this source where a policy has it: kvpress, paper, ...");
 }
 

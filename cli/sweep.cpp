@@ -16,8 +16,8 @@ void declare_sweep(Options& options) {
   options.flag("matrix", "also every combination of a scorer, an allocator and a selector");
   options.value(
       "tune", "GRID", "",
-      "also try these parameters of the policies that have them, chosen on one half of the prompts and told on "
-      "the other: tau1=0.4:2:log5,tau2=0.5|1|2");
+      "grid-search these parameters: select on one half of every task's prompts, report on the held-out half: "
+      "tau1=0.4:2:log5,tau2=0.5|1|2");
   options.flag("layers", "also a row per layer in replay.csv, budgets.csv and trajectory.csv");
   options.value("headroom", "yes|no", "yes", "what better scoring and allocation could gain: headroom.csv");
   declare_threads(options);

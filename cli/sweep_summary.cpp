@@ -145,17 +145,17 @@ std::string headroom_summary(const Table& headroom) {
 std::string tuning_summary(const Table& tuning) {
   if (tuning.rows() == 0) return "\nTuning: nothing to choose from: no candidate can serve all prompts\n";
   const std::vector<std::string> names = results::row_labels(tuning);
-  const std::size_t width = width_of(names);
   std::string text = fmt::format(
-      "\nTuned on one half of the prompts, told on the other: retained mass, and its gain over the policy as given, "
-      "with equally many slots\n\n"
-      "  {:>8}  {:<{}}{:>10}{:>10}   {}\n",
-      "budget", "policy", width, "given", "tuned", "gain");
+      "\nHeld-out gain of tuning in retained mass with equally many slots, paired with the policy as given: parameters "
+      "selected on one half of the prompts, everything else from the held-out half\n\n"
+      "  {:>8}  {:>28}{:>9}{:>9}{:>9}  {}\n",
+      "budget", "gain (95 % interval)", "tuned", "given", "prompts", "selected");
   for (std::size_t row = 0; row < tuning.rows(); ++row) {
     text +=
-        fmt::format("  {:>8}  {:<{}}{:>10}{:>10}   {}\n", tuning.text(row, tuning.column(results::kBudgetColumn)),
-                    names[row], width, number_text(tuning, row, "given_retained_mass", "{:.4f}"),
-                    number_text(tuning, row, "retained_mass", "{:.4f}"), interval_text(tuning, row, "gain", "{:+.4f}"));
+        fmt::format("  {:>8}  {:>28}{:>9}{:>9}{:>9}  {}\n", tuning.text(row, tuning.column(results::kBudgetColumn)),
+                    interval_text(tuning, row, "gain", "{:+.4f}"), number_text(tuning, row, "retained_mass", "{:.4f}"),
+                    number_text(tuning, row, "given_retained_mass", "{:.4f}"),
+                    tuning.text(row, tuning.column("prompts")), names[row]);
   }
   return text;
 }

@@ -53,9 +53,30 @@ std::vector<std::string> AnalysisTables::names() {
   return names;
 }
 
+namespace {
+
+/// Reports, once, where fewer queries were recorded than CAKE's dispersion and shift are asked of.
+void report_window(const trace::Source& trace, trace::Index window, Observer& observer) {
+  for (const trace::PromptInfo& prompt : trace.prompts()) {
+    if (prompt.window >= window) continue;
+    observer.message(Topic::kNote, fmt::format("prompt '{}' recorded its last {} queries: CAKE's dispersion and shift "
+                                               "are over these, not over the {} of --window",
+                                               prompt.id, prompt.window, window));
+    return;
+  }
+}
+
+}  // namespace
+
 AnalysisTables analysis_tables(const trace::Source& trace, const AnalysisSettings& settings, Observer& observer) {
   std::vector<sim::Policy> policies = sim::make_policies(settings.policies);
-  std::erase_if(policies, [&trace](const sim::Policy& policy) { return !can_serve(trace, policy); });
+  const bool chosen = settings.policies != kScorerPolicies;
+  std::erase_if(policies, [&](const sim::Policy& policy) {
+    const std::optional<std::string> reason = why_no_scores(trace, policy);
+    if (reason && chosen) observer.message(Topic::kLeftOut, *reason);
+    return reason.has_value();
+  });
+  report_window(trace, settings.profile.window, observer);
   AnalysisTables tables;
   tables.profile = profile_tables(trace, settings.profile, progress_to(observer, {"analysing"}));
   tables.scorers =

@@ -15,7 +15,10 @@ namespace {
 /// Why some prompt of the trace cannot serve the policy.
 std::optional<std::string> lacking(const trace::Source& trace, const sim::Policy& policy) {
   try {
-    for (const trace::PromptInfo& prompt : trace.prompts()) sim::check_needs(policy, prompt);
+    for (const trace::PromptInfo& prompt : trace.prompts()) {
+      sim::check_needs(policy, prompt);
+      sim::check_layers(policy, trace.model(), prompt);
+    }
   } catch (const sim::PolicyError& error) {
     return error.what();
   }
@@ -28,9 +31,7 @@ sim::MakeOptions make_options(const PolicyRequest& request, Observer& observer) 
   sim::MakeOptions make;
   make.left_out = [&observer](const std::string& reason) { observer.message(Topic::kLeftOut, reason); };
   if (!request.protect.empty()) make.constraints.emplace_back("protect", sim::protect_value(request.protect));
-  if (!request.variant.empty() && !sim::is_variant(request.variant)) {
-    throw core::InputError("--variant: no policy has the variant '{}'", request.variant);
-  }
+  if (!request.variant.empty()) sim::check_variant(request.variant);
   make.variant = request.variant;
   return make;
 }
@@ -41,6 +42,15 @@ std::vector<sim::Policy> make_policies(const PolicyRequest& request, Observer& o
   if (!request.list.empty()) policies = sim::make_policies(request.list, make);
   policies.insert(policies.end(), request.policies.begin(), request.policies.end());
   return policies;
+}
+
+std::optional<std::string> why_no_scores(const trace::Source& trace, const sim::Policy& policy) {
+  try {
+    for (const trace::PromptInfo& prompt : trace.prompts()) sim::check_needs(policy, prompt);
+  } catch (const sim::PolicyError& error) {
+    return error.what();
+  }
+  return std::nullopt;
 }
 
 std::vector<sim::Policy> selected_policies(std::vector<sim::Policy> policies,
@@ -75,6 +85,17 @@ void report_conversions(const trace::Source& trace, std::span<const sim::Budget>
       if (text.empty() || !reported.insert(text).second || reported.size() > 8) continue;
       observer.message(Topic::kBudget, text);
     }
+  }
+}
+
+void report_partial_headroom(const trace::Source& trace, Observer& observer) {
+  for (const trace::PromptInfo& prompt : trace.prompts()) {
+    const auto recorded = static_cast<trace::Index>(prompt.layers.size());
+    if (recorded == trace.model().layers) continue;
+    observer.message(Topic::kNote,
+                     fmt::format("prompt '{}' recorded {} of {} layers: headroom divides slots over these alone",
+                                 prompt.id, recorded, trace.model().layers));
+    return;
   }
 }
 

@@ -42,7 +42,10 @@ std::vector<sim::Policy> selected_policies(std::vector<sim::Policy> policies,
                                            const std::function<std::optional<std::string>(const sim::Policy&)>& why_not,
                                            Observer& observer);
 
-/// Whether every prompt of the trace was recorded with what the policy reads.
+/// Why some prompt of the trace cannot serve the policy's scorer, whichever layers it was recorded in; none: all can.
+std::optional<std::string> why_no_scores(const trace::Source& trace, const sim::Policy& policy);
+
+/// Whether every prompt of the trace was recorded with the fields and in the layers that the policy reads.
 bool can_serve(const trace::Source& trace, const sim::Policy& policy);
 
 /// The policies that every prompt of the trace can serve, selected_policies() of them.
@@ -51,6 +54,9 @@ std::vector<sim::Policy> usable_policies(std::vector<sim::Policy> policies, cons
 
 /// Reports how many slots budgets in other units are, at most eight of them.
 void report_conversions(const trace::Source& trace, std::span<const sim::Budget> budgets, Observer& observer);
+
+/// Reports, where some prompt was recorded in some layers only, what that means for headroom.
+void report_partial_headroom(const trace::Source& trace, Observer& observer);
 
 /// The most notes of a sweep or a validation that are reported: hundreds of policies have hundreds.
 inline constexpr std::size_t kMostNotes = 12;

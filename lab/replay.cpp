@@ -69,32 +69,40 @@ void bind_imported(const ReplayOptions& options, const trace::Source& trace, std
   for (sim::Policy& policy : policies) policy = sim::with_imported(std::move(policy), imported);
 }
 
-/// Adds the policies as the constraints force them to be; returns which belong to which.
-std::vector<results::ConstrainedPair> add_constrained(const std::string& text, std::vector<sim::Policy>& policies,
-                                                      Observer& observer) {
-  const sim::KeyValues constraints = sim::parse_constraints(text);
+/// Policies free and as constraints force them to be.
+struct ConstrainedPolicies {
   std::vector<results::ConstrainedPair> pairs;
+  std::set<results::PolicyKey> added;  // replayed as the second of a pair alone
+};
+
+/// Adds the policies as the constraints force them to be, unless they are there already.
+ConstrainedPolicies add_constrained(const std::string& text, std::vector<sim::Policy>& policies, Observer& observer) {
+  const sim::KeyValues constraints = sim::parse_constraints(text);
+  ConstrainedPolicies result;
   const std::size_t free_count = policies.size();
+  std::vector<std::string> impossible;
   for (std::size_t i = 0; i < free_count; ++i) {
     if (policies[i].allocator->traits().ignores_budget) continue;
     try {
       sim::Policy constrained =
           sim::make_policy(sim::with_defaults(sim::parse_policy(policies[i].text()), constraints));
       if (constrained.text() == policies[i].text()) continue;
-      pairs.push_back({policies[i].name, policies[i].parameters, constrained.parameters, text});
+      result.pairs.push_back({policies[i].name, policies[i].parameters, constrained.parameters, text});
+      const bool is_there =
+          std::ranges::any_of(policies, [&](const sim::Policy& other) { return other.text() == constrained.text(); });
+      if (is_there) continue;
+      result.added.insert({constrained.name, constrained.parameters});
       policies.push_back(std::move(constrained));
     } catch (const sim::ImpossiblePolicy& error) {
-      observer.message(Topic::kLeftOut, error.what());
+      impossible.emplace_back(error.what());
     }
   }
-  return pairs;
-}
-
-/// The rows of policies as they are, not as constraints force them to be.
-results::Table free_rows(const results::Table& replay, const std::vector<results::ConstrainedPair>& pairs) {
-  std::set<results::PolicyKey> constrained;
-  for (const results::ConstrainedPair& pair : pairs) constrained.insert({pair.policy, pair.constrained_parameters});
-  return results::without_policies(replay, constrained);
+  if (result.pairs.empty()) {
+    throw core::InputError("replay: --constrain {} changes none of the policies{}", text,
+                           impossible.empty() ? "" : "; " + impossible.front());
+  }
+  for (const std::string& reason : impossible) observer.message(Topic::kLeftOut, reason);
+  return result;
 }
 
 void write_retention(trace::RetentionWriter& writer, const sim::RetentionRecord& record) {
@@ -143,6 +151,22 @@ struct ReplayPlan {
   std::vector<sim::Budget> budgets;
 };
 
+/// Kept sets from a file have their policies and budgets: refuses what would set these.
+void refuse_beside_judged(const ReplayOptions& options) {
+  const std::pair<const char*, bool> settings[] = {{"--policy", !options.policies.empty()},
+                                                   {"--budget", !options.budgets.empty()},
+                                                   {"--constrain", !options.constraints.empty()},
+                                                   {"--protect", !options.policies.protect.empty()},
+                                                   {"--variant", !options.policies.variant.empty()}};
+  for (const auto& [name, is_set] : settings) {
+    if (!is_set) continue;
+    throw core::InputError(
+        "replay: {} does not apply to kept positions that are judged ({}, without --policy); leave it out, or name "
+        "policies with --policy to write that file",
+        name, options.judged->string());
+  }
+}
+
 /// One plan per budget in a file of kept positions.
 std::vector<ReplayPlan> judged_plans(const fs::path& kept, const trace::Source& trace) {
   std::vector<ReplayPlan> plans;
@@ -155,12 +179,12 @@ std::vector<ReplayPlan> judged_plans(const fs::path& kept, const trace::Source& 
   return plans;
 }
 
-/// The plan for the policies named, and the pairs that constraints add to it.
-ReplayPlan named_plan(const ReplayOptions& options, const trace::Source& trace,
-                      std::vector<results::ConstrainedPair>& pairs, Observer& observer) {
+/// The plan for the policies named, and what constraints add to it.
+ReplayPlan named_plan(const ReplayOptions& options, const trace::Source& trace, ConstrainedPolicies& constrained,
+                      Observer& observer) {
   std::vector<sim::Policy> policies = named_policies(options, observer);
   bind_imported(options, trace, policies);
-  if (!options.constraints.empty()) pairs = add_constrained(options.constraints, policies, observer);
+  if (!options.constraints.empty()) constrained = add_constrained(options.constraints, policies, observer);
   const bool any_budget = std::ranges::all_of(
       policies, [](const sim::Policy& policy) { return policy.allocator->traits().ignores_budget; });
   if (options.budgets.empty() && !any_budget) {
@@ -199,10 +223,16 @@ sim::ReplayResult replay_plans(const trace::Source& trace, const std::vector<Rep
   return result;
 }
 
-void write_tables(const ReplayFiles& files, const ReplayOutcome& outcome, ResultFolder& folder) {
+/// Writes the tables that have rows: of a replay without spans, or of one policy, some have none.
+void write_tables(const ReplayFiles& files, ReplayOutcome& outcome, ResultFolder& folder) {
   if (files.tables.empty()) return;
   auto path = files.tables.begin();
-  outcome.each([&](const char*, const results::Table& table) { folder.write_table(*path++, table); });
+  outcome.each([&](const char*, const results::Table& table) {
+    const fs::path& file = *path++;
+    if (table.rows() == 0) return;
+    folder.write_table(file, table);
+    outcome.files.push_back(file);
+  });
 }
 
 nlohmann::ordered_json replay_details(const ReplayOptions& options, const trace::Source& trace,
@@ -226,14 +256,18 @@ nlohmann::ordered_json replay_details(const ReplayOptions& options, const trace:
 }  // namespace
 
 ReplayOutcome replay(const ReplayOptions& options, Observer& observer) {
+  if (options.judged) refuse_beside_judged(options);
   ResultFolder folder(options.force, options.command,
                       Inputs().add(options.traces).add(options.scores).add(options.budget_file).add(options.judged));
   const ReplayFiles files(options, folder);
   const std::unique_ptr<trace::Source> trace = trace::open_traces(options.traces);
-  std::vector<results::ConstrainedPair> pairs;
-  const std::vector<ReplayPlan> plans = options.judged ? judged_plans(*options.judged, *trace)
-                                                       : std::vector{named_plan(options, *trace, pairs, observer)};
+  ConstrainedPolicies constrained;
+  const std::vector<ReplayPlan> plans = options.judged
+                                            ? judged_plans(*options.judged, *trace)
+                                            : std::vector{named_plan(options, *trace, constrained, observer)};
   for (const ReplayPlan& plan : plans) report_conversions(*trace, plan.budgets, observer);
+
+  if (options.headroom) report_partial_headroom(*trace, observer);
 
   sim::KeptOverlap kept_overlap(all_budgets(plans), trace->model().query_heads, options.judged.has_value());
   std::unique_ptr<trace::RetentionWriter> kept;
@@ -252,12 +286,12 @@ ReplayOutcome replay(const ReplayOptions& options, Observer& observer) {
                         .kept_overlap = kept_overlap.finish(),
                         .summary = {},
                         .constraint_costs = {},
-                        .files = files.tables};
+                        .files = {}};
   report_replay_status(outcome.tables.replay, observer);
   report_notes(outcome.tables.notes, outcome.tables.notes.size(), observer);
-  outcome.summary = results::summarize(free_rows(outcome.tables.replay, pairs));
+  outcome.summary = results::summarize(results::without_policies(outcome.tables.replay, constrained.added));
   if (!options.constraints.empty()) {
-    outcome.constraint_costs = results::constraint_costs(outcome.tables.replay, pairs);
+    outcome.constraint_costs = results::constraint_costs(outcome.tables.replay, constrained.pairs);
   }
   write_tables(files, outcome, folder);
   if (options.out) folder.write_manifest(*options.out, replay_details(options, *trace, plans));

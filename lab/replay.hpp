@@ -47,9 +47,9 @@ struct ReplayOutcome {
   results::Table kept_overlap;
   results::Table summary;                          // of the policies as they are, without constraints
   std::optional<results::Table> constraint_costs;  // where there are constraints
-  std::vector<std::filesystem::path> files;        // the tables written
+  std::vector<std::filesystem::path> files;        // the tables written: those that have rows
 
-  /// body(name, table) for each table that is written, "replay" first.
+  /// body(name, table) for each table that is written where it has rows, "replay" first.
   template <typename Body>
   void each(const Body& body) const {
     for (const ReplayTable& entry : kReplayTables) {

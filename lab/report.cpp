@@ -189,12 +189,27 @@ std::optional<fs::path> add_result_tables(const fs::path& results, plots::Report
   return std::nullopt;
 }
 
+/// Refuses what sets a replay, of tables that one has made already.
+void refuse_replay_settings(const ReportOptions& options) {
+  const std::pair<const char*, bool> settings[] = {
+      {"--policy", options.policies.list != kReportPolicies || !options.policies.policies.empty()},
+      {"--budget", options.budgets != kReportBudgets},
+      {"--protect", !options.policies.protect.empty()},
+      {"--variant", !options.policies.variant.empty()}};
+  for (const auto& [name, is_set] : settings) {
+    if (!is_set) continue;
+    throw core::InputError("report: {} is for a trace; {} holds result tables, which are shown as they are", name,
+                           options.results.string());
+  }
+}
+
 }  // namespace
 
 ReportOutcome report(const ReportOptions& options, Observer& observer) {
   if (!fs::exists(options.results)) throw core::InputError("{}: no such file or directory", options.results.string());
   plots::ReportContent content{.title = "KV-cache eviction report"};
   const bool has_tables = holds_tables(options.results);
+  if (has_tables) refuse_replay_settings(options);
   const std::optional<fs::path> recording =
       has_tables ? add_result_tables(options.results, content, observer) : std::optional(options.results);
   Inputs inputs = has_tables ? Inputs().add(result_table_files(options.results)) : Inputs();
@@ -210,6 +225,10 @@ ReportOutcome report(const ReportOptions& options, Observer& observer) {
       content.commands.push_back(options.command);
     }
     add_look(trace, options, content, observer);
+  }
+  if (options.model && !content.look) {
+    observer.message(Topic::kNote,
+                     fmt::format("--model is not used: no single prompts are shown. {}", content.no_look));
   }
   add_figures(content, observer);
   folder.write(options.page, plots::report_page(content));

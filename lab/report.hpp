@@ -17,8 +17,8 @@ inline constexpr const char* kReportBudgets = "48,64,96,128,256";
 struct ReportOptions {
   std::filesystem::path results = {};                  // a trace, a directory of result tables, or a replay table
   std::optional<std::filesystem::path> model = {};     // whose tokenizer turns tokens into text
-  PolicyRequest policies = {.list = kReportPolicies};  // of a trace
-  std::string budgets = kReportBudgets;                // of a trace
+  PolicyRequest policies = {.list = kReportPolicies};  // of a trace; others are refused of tables
+  std::string budgets = kReportBudgets;                // likewise
 
   std::filesystem::path page = {};  // the HTML file to write
   bool force = false;

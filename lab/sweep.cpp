@@ -71,6 +71,17 @@ bool is_registered(const sim::Policy& policy) {
   }
 }
 
+/// Tuning reports on prompts that it did not select on: every second one of a task.
+void check_tunable(const trace::Source& trace) {
+  std::set<std::string> tasks;
+  for (const trace::PromptInfo& prompt : trace.prompts()) {
+    if (!tasks.insert(prompt.task).second) return;
+  }
+  throw core::InputError(
+      "sweep: --tune selects on one half of a task's prompts and reports on the held-out half; no task has two "
+      "prompts");
+}
+
 SweepPlan sweep_plan(const SweepOptions& options, Observer& observer) {
   SweepPlan plan;
   plan.policies = make_policies(options.policies, observer);
@@ -210,11 +221,13 @@ SweepOutcome sweep(const SweepOptions& options, Observer& observer) {
   std::optional<SweepFiles> files;
   if (options.out) files.emplace(*options.out, options, folder);
   const std::unique_ptr<trace::Source> trace = trace::open_traces(options.traces);
+  if (options.tune) check_tunable(*trace);
   SweepPlan plan = sweep_plan(options, observer);
   plan.policies = usable_policies(plan.policies, *trace, observer);
   ResumableRun run{.settings = sweep_settings(*trace, plan, options), .restart = options.force};
   for (const trace::PromptInfo& prompt : trace->prompts()) run.prompts.push_back(prompt.id);
   report_conversions(*trace, plan.budgets, observer);
+  if (options.headroom) report_partial_headroom(*trace, observer);
 
   PromptCheckpoint checkpoint(options.out, "sweep");
   SweepOutcome outcome;

@@ -22,14 +22,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The policies named that a running model can follow, and the full cache.
+/// The policies named that a running model can follow.
 std::vector<sim::Policy> live_policies(const PolicyRequest& request, Observer& observer) {
   const auto why_not = [](const sim::Policy& policy) -> std::optional<std::string> {
     if (!policy.decoding || !policy.decoding->needs_future()) return std::nullopt;
     return fmt::format("policy '{}' evicts by the future while it decodes, which a running model does not know",
                        policy.label());
   };
-  std::vector<sim::Policy> policies = selected_policies(make_policies(request, observer), why_not, observer);
+  return selected_policies(make_policies(request, observer), why_not, observer);
+}
+
+/// The same with the full cache, which all are compared with.
+std::vector<sim::Policy> with_full(std::vector<sim::Policy> policies) {
   const bool has_full = std::ranges::any_of(policies, [](const sim::Policy& one) { return one.name == "full"; });
   if (!has_full) policies.insert(policies.begin(), sim::make_policy("full"));
   return policies;
@@ -69,6 +73,39 @@ results::Table read_replay(const fs::path& file, const std::vector<runtime::Toke
     if (!ids.contains(one.id)) throw core::InputError("{}: has no row of prompt '{}'", file.string(), one.id);
   }
   return replay;
+}
+
+/// Reports the policies and budgets of which a replay table has no rows, so that the calibration leaves them out;
+/// throws when it has rows of none.
+void report_not_replayed(const fs::path& file, const results::Table& replay, const ValidationPlan& plan,
+                         Observer& observer) {
+  std::set<std::pair<results::PolicyKey, std::string>> replayed;
+  for (const results::Run& run : results::runs_over_layers(replay)) replayed.emplace(run.key, run.budget_text);
+  std::vector<std::string> lacking;
+  std::size_t asked = 0;
+  std::size_t found = 0;
+  for (const sim::Policy& policy : plan.policies) {
+    if (policy.allocator->traits().keeps_everything) continue;
+    std::vector<std::string> budgets;
+    for (const sim::Budget& budget : plan.budgets) {
+      if (!replayed.contains({{policy.name, policy.parameters}, budget.text()})) budgets.push_back(budget.text());
+    }
+    asked += plan.budgets.size();
+    found += plan.budgets.size() - budgets.size();
+    if (budgets.size() == plan.budgets.size()) {
+      lacking.push_back(policy.label());
+    } else if (!budgets.empty()) {
+      lacking.push_back(fmt::format("{} at {}", policy.label(), fmt::join(budgets, ", ")));
+    }
+  }
+  if (asked > 0 && found == 0) {
+    throw core::InputError("{}: has no rows of any policy and budget asked for: {} at {}", file.string(),
+                           fmt::join(lacking, ", "), plan.budgets.front().text());
+  }
+  for (const std::string& what : lacking) {
+    observer.message(Topic::kNote,
+                     fmt::format("{} has no rows of {}: the calibration leaves it out", file.string(), what));
+  }
 }
 
 /// Everything that the tables depend on.
@@ -203,12 +240,13 @@ ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
   const trace::MemoryTrace described = described_prompts(info, prompts, model, record);
   ValidationPlan plan{model,
                       info,
-                      usable_policies(policies, described, observer),
+                      with_full(usable_policies(policies, described, observer)),
                       budgets,
                       record,
                       detokenizer(read, tokenizer),
                       options.most_tokens,
                       !options.replay};
+  if (replay) report_not_replayed(*options.replay, *replay, plan, observer);
   for (trace::Index layer = 0; plan.replay && layer < info.layers; ++layer) {
     plan.output_weights.push_back(model.output_weight(layer));
   }

@@ -68,7 +68,7 @@ std::optional<BudgetAnswer> answer_at(const BudgetRuns& budget, const std::map<P
   const std::vector<CompetingPolicy>& ranked = competition.ranked;
   const auto best = std::ranges::find(ranked, Role::kMethod, &CompetingPolicy::role);
   if (best == ranked.end()) return std::nullopt;
-  BudgetAnswer answer{.budget = *budget.budget_slots,
+  BudgetAnswer answer{.budget = budget.budget_text,
                       .prompts = competition.prompts,
                       .slots = competition.slots,
                       .left_out = competition.left_out};
@@ -99,10 +99,9 @@ std::vector<BudgetAnswer> budget_answers(const Table& replay) {
   const std::vector<Run> runs = runs_over_layers(replay);
   const SlotCurves curves(runs);
   for (const BudgetRuns& budget : by_budget(runs)) {
-    if (!budget.budget_slots) continue;  // ratios and bytes have no place on a scale of slots
     if (auto answer = answer_at(budget, labels, curves)) answers.push_back(std::move(*answer));
   }
-  std::ranges::sort(answers, {}, &BudgetAnswer::budget);
+  std::ranges::stable_sort(answers, {}, &BudgetAnswer::slots);
   return answers;
 }
 

@@ -27,7 +27,7 @@ struct LeftOut {
 
 /// The methods at one budget, ranked, beside the best control and the best ceiling.
 struct BudgetAnswer {
-  double budget = 0;
+  std::string budget = {};  // as asked for: "64", "0.1", "256KiB"
   std::size_t prompts = 0;
   double slots = 0;                        // held, at which they are compared (SlotCurves), mean over prompts
   std::vector<Contender> contenders = {};  // best first, at least one
@@ -38,8 +38,8 @@ struct BudgetAnswer {
   Interval below_ceiling = {};             // ceiling - best, paired
 };
 
-/// Ranks the methods of replay.csv by retained mass at equal held slots, one answer a budget that is a number of slots,
-/// in rising order. Only policies that were measured on every prompt at that budget take part.
+/// Ranks the methods of replay.csv by retained mass at equal held slots, one answer a budget: by rising slots at which
+/// they are compared. Only policies that were measured on every prompt at that budget take part.
 std::vector<BudgetAnswer> budget_answers(const Table& replay);
 
 }  // namespace evictlab::results

@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 
+#include "core/text.hpp"
 #include "plots/series.hpp"
 #include "results/equal_slots.hpp"
 #include "results/findings.hpp"
@@ -53,8 +54,8 @@ std::string distance_to_ceiling(const results::BudgetAnswer& answer) {
     return value ? std::optional(-*value) : std::nullopt;
   };
   const results::Interval above{.mean = -below.mean, .low = negative(below.high), .high = negative(below.low)};
-  return fmt::format("{} above the ceiling {}{}", percentage_points(above),
-                     answer.ceiling, equal_counts ? " (equal counts per head)" : "");
+  return fmt::format("{} above the ceiling {}{}", percentage_points(above), answer.ceiling,
+                     equal_counts ? " (equal counts per head)" : "");
 }
 
 std::string layer_list(const std::vector<int>& layers) {
@@ -140,11 +141,23 @@ std::vector<Section> report_sections(const ResultTables& tables, const std::stri
           {.id = "differences", .heading = "What differs between two recordings"}};
 }
 
+namespace {
+
+/// "At 64 slots", "At 0.1 of the prompt (51.2 slots)", "At 256KiB (62 slots)": a ratio or bytes as they are asked for.
+std::string at_budget(const results::BudgetAnswer& answer) {
+  const std::string slots = slots_text(answer.slots) + " slots";
+  if (core::parse_integer(answer.budget)) return "At " + slots;
+  const bool is_ratio = core::parse_number(answer.budget).has_value();
+  return fmt::format("At {}{} ({})", answer.budget, is_ratio ? " of the prompt" : "", slots);
+}
+
+}  // namespace
+
 std::string sentence(const results::BudgetAnswer& answer) {
   const results::Contender& best = answer.contenders.front();
   const std::string interval = interval_words(best.retained, " %");
-  std::string text = fmt::format("At {} slots, {} keeps {} % of the attention ({}{})", slots_text(answer.slots),
-                                 best.label, percent(best.retained.mean, 1), interval.empty() ? "" : interval + "; ",
+  std::string text = fmt::format("{}, {} keeps {} % of the attention ({}{})", at_budget(answer), best.label,
+                                 percent(best.retained.mean, 1), interval.empty() ? "" : interval + "; ",
                                  prompt_count(answer.prompts));
   if (!answer.ceiling.empty()) text += ", " + distance_to_ceiling(answer);
   text += ".";
@@ -166,7 +179,7 @@ std::string sentence(const results::BudgetAnswer& answer) {
     }
   }
   if (!between.empty()) {
-    text += fmt::format(" Asked for {:g}, other slots are held by {}: compared between budgets.", answer.budget,
+    text += fmt::format(" Asked for {}, other slots are held by {}: compared between budgets.", answer.budget,
                         fmt::join(between, ", "));
   }
   std::vector<std::string> left_out;
@@ -185,11 +198,11 @@ SmallTable choices(const std::vector<results::BudgetAnswer>& answers) {
           "Retained attention mass by policy and budget, mean over layers and prompts, and how far behind the "
           "best at that budget; 95 % bootstrap intervals, paired over prompts. Policies are compared with equally many "
           "slots: one that holds others at a budget is read between its budgets, or not compared (-)",
-      .columns = {"policy", "budget, slots", "held, slots", "compared at, slots", "retained, %",
-                  "behind the best, points", "low", "high", "n, prompts"}};
+      .columns = {"policy", "budget", "held, slots", "compared at, slots", "retained, %", "behind the best, points",
+                  "low", "high", "n, prompts"}};
   const auto end = [](const std::optional<double>& at) { return at ? percent(*at, 2) : std::string("-"); };
   for (const results::BudgetAnswer& answer : answers) {
-    const std::string budget = fmt::format("{:g}", answer.budget);
+    const std::string& budget = answer.budget;
     for (const results::Contender& one : answer.contenders) {
       table.rows.push_back({one.label, budget, fmt::format("{:.1f}", one.held), fmt::format("{:.1f}", answer.slots),
                             percent(one.retained.mean, 2), percent(one.behind.mean, 2), end(one.behind.low),

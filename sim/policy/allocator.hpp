@@ -16,8 +16,8 @@ namespace evictlab::sim {
 
 /// The budget of one prompt, as an allocator gets it before the first layer.
 struct AllocationRequest {
-  Index layers = 0;    // how many will be observed
-  double slots = 0.0;  // per kv head, averaged over these layers; protected positions count
+  Index layers = 0;    // of the model; a partial recording shows only some of them
+  double slots = 0.0;  // per kv head, averaged over the layers; protected positions count
   Granularity granularity = Granularity::kKvHead;
   bool authors_unit = false;  // slots are what the method's source calls a capacity: positions per kept set
   Index uncounted = 0;        // protected positions that this capacity does not count
@@ -52,7 +52,7 @@ struct Note {
 };
 
 /// Divides the budget of one prompt over its layers, which come in order, each once. Keeps nothing of a layer but what
-/// later budgets need.
+/// later budgets need. A layer's place in the model is its shape's `layer`: of a partial recording some never come.
 class Allocation {
  public:
   virtual ~Allocation() = default;
@@ -90,6 +90,8 @@ struct AllocatorTraits {
   bool ignores_budget = false;    // any budget will do
   bool keeps_everything = false;  // evicts nothing, by its definition
   Index least_free = 0;           // positions per kept set that it needs besides the protected ones
+  /// A layer's budget depends on what other layers show, so that all of them must be recorded.
+  bool compares_layers = false;
   /// The allocator that gives every layer an equal share and is else the same; no name: layers are equal anyway.
   PartChoice equal_layers = {};
   /// What is protected where that is the method itself, so that nothing else can be protected instead.

@@ -84,16 +84,57 @@ std::vector<std::string> compose_matrix() {
   return matrix;
 }
 
+namespace {
+
+// Adds the parameters of a composition's parts. Where the composition or two parts have one of the same name but with
+// another default, each part has its own, with its kind before the name, so that a part is the same in every
+// composition.
+class PartParameters {
+ public:
+  explicit PartParameters(const ParameterList& own) : own_(own) {}
+  void add(const char* kind, const ParameterList& parameters) { parts_.emplace_back(kind, &parameters); }
+
+  ParameterList all() const {
+    ParameterList all = own_;
+    for (const auto& [kind, list] : parts_) {
+      for (Parameter parameter : list->all()) {
+        if (is_disputed(parameter)) {
+          parameter.family = parameter.name;
+          parameter.name = qualified_name(kind, parameter.name);
+        }
+        if (!all.declares(parameter.name)) all.add(std::move(parameter));
+      }
+    }
+    return all;
+  }
+
+ private:
+  static bool disagrees(const ParameterList& list, const Parameter& parameter) {
+    return list.declares(parameter.name) && list.at(parameter.name).default_value != parameter.default_value;
+  }
+  bool is_disputed(const Parameter& parameter) const {
+    return disagrees(own_, parameter) ||
+           std::ranges::any_of(parts_, [&](const auto& part) { return disagrees(*part.second, parameter); });
+  }
+
+  ParameterList own_;
+  std::vector<std::pair<const char*, const ParameterList*>> parts_;
+};
+
+}  // namespace
+
 ParameterList compose_parameters(const KeyValues& given) {
-  ParameterList parameters;
-  parameters.choice("scorer", names_of(scorers()), "what a position is worth")
+  ParameterList own;
+  own.choice("scorer", names_of(scorers()), "what a position is worth")
       .choice("allocator", names_of(allocators()), "how many positions each layer and head keeps")
       .choice("selector", names_of(selectors()), "which positions these are")
       .add(sinks_parameter())
       .integer("window", 32, {0, kMaxPositions}, "last positions kept in any case, and the queries that vote");
-  return parameters.add(chosen(scorers(), "scorer", given).definition.parameters)
-      .add(chosen(allocators(), "allocator", given).definition.parameters)
-      .add(chosen(selectors(), "selector", given).definition.parameters);
+  PartParameters parameters(own);
+  parameters.add("scorer", chosen(scorers(), "scorer", given).definition.parameters);
+  parameters.add("allocator", chosen(allocators(), "allocator", given).definition.parameters);
+  parameters.add("selector", chosen(selectors(), "selector", given).definition.parameters);
+  return parameters.all();
 }
 
 PolicyDefinition compose() {

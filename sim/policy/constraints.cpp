@@ -123,6 +123,7 @@ Policy constrained(Policy policy, const Constraints& constraints) {
 
 std::string protect_value(std::string_view text) {
   Protection protection;
+  std::vector<std::string> seen;
   for (const std::string& item : core::split(text, ',')) {
     const std::size_t equals = item.find('=');
     const std::string key(core::trim(std::string_view(item).substr(0, equals)));
@@ -130,6 +131,10 @@ std::string protect_value(std::string_view text) {
     if ((key != "sinks" && key != "window") || !value) {
       throw PolicyError("--protect must be sinks=<number>,window=<number>, got '{}'", text);
     }
+    if (std::find(seen.begin(), seen.end(), key) != seen.end()) {
+      throw PolicyError("--protect '{}': {} is given twice", text, key);
+    }
+    seen.push_back(key);
     (key == "sinks" ? protection.sinks : protection.recent) = *value;
   }
   return fmt::format("{}+{}", protection.sinks, protection.recent);
@@ -137,6 +142,10 @@ std::string protect_value(std::string_view text) {
 
 KeyValues parse_constraints(std::string_view text) {
   const PolicySpec spec = parse_policy(fmt::format("constraints({})", text));
+  if (spec.parameters.empty()) {
+    throw PolicyError("constraints '{}': at least one of protect, share, blocks, layers, budget_unit must be set",
+                      text);
+  }
   const auto [others, constraints] = take_constraints(spec);
   if (others.empty()) return spec.parameters;
   throw PolicyError("constraints '{}': '{}' is none of protect, share, blocks, layers, budget_unit", text,

@@ -37,9 +37,9 @@ PolicySpec with_defaults(PolicySpec spec, const KeyValues& defaults);
 /// The policy under constraints. Throws ImpossiblePolicy when it cannot meet one, saying why.
 Policy constrained(Policy policy, const Constraints& constraints);
 
-/// "sinks=4,window=32" → "4+32", as the parameter protect has it. Throws PolicyError.
+/// "sinks=4,window=32" → "4+32", as the parameter protect has it; what is not named is 0. Throws PolicyError.
 std::string protect_value(std::string_view text);
-/// "share=layer,blocks=16" → parameters. Throws PolicyError for what is no constraint.
+/// "share=layer,blocks=16" → parameters. Throws PolicyError for what is no constraint, and for none.
 KeyValues parse_constraints(std::string_view text);
 
 }  // namespace evictlab::sim

@@ -5,6 +5,10 @@
 namespace evictlab::sim {
 namespace {
 
+// One command imports them, whichever command names the policy.
+constexpr const char* kNeedsScores = "needs imported scores, which evictlab replay takes (--scores FILE.h5)";
+constexpr const char* kNeedsBudgets = "needs imported budgets, which evictlab replay takes (--budgets FILE)";
+
 class ImportedScorer final : public Scorer {
  public:
   explicit ImportedScorer(std::shared_ptr<const ImportedScores> scores) : scores_(std::move(scores)) {
@@ -13,7 +17,7 @@ class ImportedScorer final : public Scorer {
   Needs needs() const override { return {}; }
   Granularity granularity() const override { return scores_ ? scores_->granularity() : Granularity::kKvHead; }
   void score(const trace::LayerView& layer, trace::RowMatrix& scores) const override {
-    if (!scores_) throw PolicyError("compose(scorer=given) needs scores (--scores FILE.h5)");
+    if (!scores_) throw PolicyError("compose(scorer=given) {}", kNeedsScores);
     scores = scores_->scores(std::string(layer.prompt), layer.shape);
   }
 
@@ -25,7 +29,7 @@ class ImportedAllocation final : public Allocation {
  public:
   ImportedAllocation(const AllocationRequest& request, std::shared_ptr<const ImportedBudgets> imported)
       : request_(request), imported_(std::move(imported)) {
-    if (!imported_) throw PolicyError("compose(allocator=given) needs budgets (--budgets FILE)");
+    if (!imported_) throw PolicyError("compose(allocator=given) {}", kNeedsBudgets);
   }
 
   Index ceiling(const LayerSummary& summary) const override { return std::ranges::max(positions(summary)); }
@@ -101,14 +105,19 @@ AllocatorDefinition imported_allocator() {
 bool wants_imported_scores(const Policy& policy) { return policy.scorer && awaits_import(*policy.scorer); }
 bool wants_imported_budgets(const Policy& policy) { return awaits_import(*policy.allocator); }
 
+void check_imported(const Policy& policy) {
+  if (wants_imported_scores(policy)) throw PolicyError("policy '{}' {}", policy.label(), kNeedsScores);
+  if (wants_imported_budgets(policy)) throw PolicyError("policy '{}' {}", policy.label(), kNeedsBudgets);
+}
+
 Policy with_imported(Policy policy, const Imported& imported) {
   if (wants_imported_scores(policy)) {
-    if (!imported.scores) throw PolicyError("policy '{}' needs scores (--scores FILE.h5)", policy.label());
+    if (!imported.scores) throw PolicyError("policy '{}' {}", policy.label(), kNeedsScores);
     policy.scorer = make_imported_scorer(imported.scores);
     policy.granularity = imported.scores->granularity();
   }
   if (wants_imported_budgets(policy)) {
-    if (!imported.budgets) throw PolicyError("policy '{}' needs budgets (--budgets FILE)", policy.label());
+    if (!imported.budgets) throw PolicyError("policy '{}' {}", policy.label(), kNeedsBudgets);
     policy.allocator = make_imported_allocator(imported.budgets);
   }
   check_parts(policy);

@@ -43,6 +43,8 @@ std::shared_ptr<const Allocator> make_imported_allocator(std::shared_ptr<const I
 /// Whether a policy has a part that still stands for something imported.
 bool wants_imported_scores(const Policy& policy);
 bool wants_imported_budgets(const Policy& policy);
+/// Throws PolicyError when a part of the policy still stands for something imported: only `evictlab replay` imports.
+void check_imported(const Policy& policy);
 /// Binds imported scores and budgets to the policy's parts that stand for them; other policies stay as they are. Throws
 /// PolicyError when what a policy needs is missing; ImpossiblePolicy when the parts do not fit.
 Policy with_imported(Policy policy, const Imported& imported);

@@ -136,25 +136,39 @@ Parameters::Parameters(std::string owner, const ParameterList& declared, const K
 }
 
 void Parameters::set(const KeyValues& given) {
-  std::vector<const Parameter*> seen;
+  std::vector<bool> seen(declared_.size(), false);
   for (const auto& [key, text] : given) {
     const auto found = std::find_if(declared_.begin(), declared_.end(), [&key = key](const Parameter& parameter) {
       return parameter.name == key || parameter.alias == key;
     });
-    if (found == declared_.end()) {
-      if (declared_.empty()) throw PolicyError("{} takes no parameters, got '{}'", owner_, key);
-      std::vector<std::string> names;
-      for (const Parameter& parameter : declared_) names.push_back(parameter.name);
-      throw PolicyError("{} has no parameter '{}'{}", owner_, key, core::suggestion(key, names));
-    }
-    if (!found->alias.empty() && std::find(seen.begin(), seen.end(), &*found) != seen.end()) {
+    if (found == declared_.end()) continue;
+    const auto index = static_cast<std::size_t>(found - declared_.begin());
+    if (!found->alias.empty() && seen[index]) {
       throw PolicyError("{}: {} is given twice, also as {}", owner_, found->name, found->alias);
     }
-    seen.push_back(&*found);
-    auto value = std::visit([&text = text](const auto& allowed) { return parse(text, allowed); }, found->allowed);
-    if (!value) throw PolicyError("{}: {} must be {}, got '{}'", owner_, key, allowed_text(*found), text);
-    values_[static_cast<std::size_t>(found - declared_.begin())] = std::move(*value);
+    seen[index] = true;
+    set(index, key, text);
   }
+  for (const auto& [key, text] : given) {
+    bool known = false;
+    for (std::size_t index = 0; index < declared_.size(); ++index) {
+      const Parameter& parameter = declared_[index];
+      known = known || parameter.name == key || parameter.alias == key || parameter.family == key;
+      if (parameter.family == key && !seen[index]) set(index, key, text);
+    }
+    if (known) continue;
+    if (declared_.empty()) throw PolicyError("{} takes no parameters, got '{}'", owner_, key);
+    std::vector<std::string> names;
+    for (const Parameter& parameter : declared_) names.push_back(parameter.name);
+    throw PolicyError("{} has no parameter '{}'{}", owner_, key, core::suggestion(key, names));
+  }
+}
+
+void Parameters::set(std::size_t index, const std::string& key, const std::string& text) {
+  const Parameter& parameter = declared_[index];
+  auto value = std::visit([&text](const auto& allowed) { return parse(text, allowed); }, parameter.allowed);
+  if (!value) throw PolicyError("{}: {} must be {}, got '{}'", owner_, key, allowed_text(parameter), text);
+  values_[index] = std::move(*value);
 }
 
 bool Parameters::declares(std::string_view name) const {

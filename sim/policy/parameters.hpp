@@ -38,6 +38,8 @@ struct Parameter {
   std::variant<IntegerRange, NumberRange, Choices> allowed;
   std::string help;        // one line: what it means, its unit
   std::string alias = {};  // another name it is accepted under, that of its authors' code, say
+  /// "block" of "scorer.block": a value for this name holds for all parameters of the family that have none themselves.
+  std::string family = {};
 };
 
 /// "an odd whole number in 1..255", "a number in 0..1", "one of max, avg".
@@ -102,6 +104,7 @@ class Parameters {
  private:
   /// Replaces values by those given.
   void set(const KeyValues& given);
+  void set(std::size_t index, const std::string& key, const std::string& text);
   std::string join(bool changed_only) const;
 
   std::string owner_;

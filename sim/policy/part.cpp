@@ -76,15 +76,20 @@ const PartInfo<Kind>& find_part(std::string_view kind, std::string_view name) {
 }
 
 // The values of a part's parameters: those that the choice sets, then those of the policy's own parameters of the same
-// names.
-KeyValues values_of(const PartChoice& choice, const ParameterList& offered, const Parameters* policy) {
+// names, with or without the part's kind before them.
+KeyValues values_of(std::string_view kind, const PartChoice& choice, const ParameterList& offered,
+                    const Parameters* policy) {
   KeyValues values;
   for (const auto& [name, value] : choice.settings) values.emplace_back(name, value_text(value));
   for (const Parameter& parameter : offered.all()) {
     const bool is_set =
         std::any_of(values.begin(), values.end(), [&](const auto& other) { return other.first == parameter.name; });
-    if (is_set || policy == nullptr || !policy->declares(parameter.name)) continue;
-    values.emplace_back(parameter.name, value_text(policy->value(parameter.name)));
+    if (is_set || policy == nullptr) continue;
+    for (const std::string& name : {qualified_name(kind, parameter.name), parameter.name}) {
+      if (!policy->declares(name)) continue;
+      values.emplace_back(parameter.name, value_text(policy->value(name)));
+      break;
+    }
   }
   return values;
 }
@@ -106,7 +111,8 @@ std::shared_ptr<const Kind> make_part(const char* kind, const PartChoice& choice
   ParameterList declared = info.definition.parameters;
   declared.add(info.definition.settings);
   const std::string owner = fmt::format("{}{} '{}'", policy ? policy->owner() + ": " : "", kind, info.name);
-  const Parameters parameters = parameters_of(owner, declared, values_of(choice, info.definition.parameters, policy));
+  const Parameters parameters =
+      parameters_of(owner, declared, values_of(kind, choice, info.definition.parameters, policy));
   std::shared_ptr<Kind> part = info.definition.make(parameters);
   if (part) part->set_identity(results::with_parameters(info.name, parameters.text()));
   return part;
@@ -125,6 +131,10 @@ std::shared_ptr<const Selector> make_selector(const PartChoice& choice, const Pa
 }
 std::shared_ptr<const DecodeRule> make_decoder(const PartChoice& choice, const Parameters* policy) {
   return make_part<DecodeRule>("decoder", choice, policy);
+}
+
+std::string qualified_name(std::string_view kind, std::string_view parameter) {
+  return fmt::format("{}.{}", kind, parameter);
 }
 
 const ParameterList& scorer_parameters(std::string_view name) {

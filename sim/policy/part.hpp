@@ -77,12 +77,16 @@ struct PartChoice {
 };
 
 /// Make the part that is chosen. A parameter that the choice does not set has the value of the policy's parameter of
-/// the same name where there is a policy that has one, else its default. Throw ImpossiblePolicy for a value that the
-/// part does not take; std::logic_error for a part or a parameter that does not exist.
+/// the same name, or of that name with the part's kind before it ("scorer.block"), where there is a policy that has
+/// one, else its default. Throw ImpossiblePolicy for a value that the part does not take; std::logic_error for a part
+/// or a parameter that does not exist.
 std::shared_ptr<const Scorer> make_scorer(const PartChoice& choice, const Parameters* policy = nullptr);
 std::shared_ptr<const Allocator> make_allocator(const PartChoice& choice, const Parameters* policy = nullptr);
 std::shared_ptr<const Selector> make_selector(const PartChoice& choice, const Parameters* policy = nullptr);
 std::shared_ptr<const DecodeRule> make_decoder(const PartChoice& choice, const Parameters* policy = nullptr);
+
+/// "scorer.block": the name of a part's parameter where another part has one of the same name.
+std::string qualified_name(std::string_view kind, std::string_view parameter);
 
 /// What users can set of a part; policies add it to their own parameters.
 const ParameterList& scorer_parameters(std::string_view name);

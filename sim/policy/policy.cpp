@@ -4,6 +4,7 @@
 
 #include "results/labels.hpp"
 #include "sim/policy/common_parameters.hpp"
+#include "sim/policy/imported.hpp"
 
 namespace evictlab::sim {
 namespace {
@@ -76,6 +77,7 @@ void check_parts(const Policy& policy) {
 }
 
 void check_needs(const Policy& policy, const trace::PromptInfo& prompt) {
+  check_imported(policy);
   const Needs needs = policy.needs();
   const trace::Fields recorded = prompt.recorded();
   for (const trace::Field field : trace::kAllFields) {
@@ -96,6 +98,25 @@ void check_needs(const Policy& policy, const trace::PromptInfo& prompt) {
   }
   if (needs.future && prompt.future_length == 0) {
     throw PolicyError("policy '{}' reads the future queries; prompt '{}' recorded none", policy.name, prompt.id);
+  }
+}
+
+void check_layers(const Policy& policy, const trace::ModelInfo& model, const trace::PromptInfo& prompt) {
+  const auto recorded = static_cast<Index>(prompt.layers.size());
+  if (recorded == model.layers) return;
+  const Index sharing = policy.selector->sharing(model.layers).layers;
+  const char* equal = policy.allocator->traits().equal_layers.name.empty() ? "" : ", or replay it with layers=uniform";
+  if (sharing > 1) {
+    throw PolicyError(
+        "policy '{}' selects once for {} successive layers; prompt '{}' recorded {} of {} layers (record without "
+        "--layers)",
+        policy.label(), sharing, prompt.id, recorded, model.layers);
+  }
+  if (policy.allocator->traits().compares_layers) {
+    throw PolicyError(
+        "policy '{}' divides one budget by what it sees of all layers; prompt '{}' recorded {} of {} layers (record "
+        "without --layers{})",
+        policy.label(), prompt.id, recorded, model.layers, equal);
   }
 }
 

@@ -41,6 +41,7 @@ struct Policy {
   /// What all parts together read.
   Needs needs() const;
   PositionRanges ranges(const trace::LayerShape& shape) const { return {shape, protection, block}; }
+  /// The request for a budget, in a model of so many layers.
   AllocationRequest request(Index layers, double slots) const {
     return {layers, slots, granularity, authors_unit, uncounted};
   }
@@ -67,8 +68,13 @@ Policy assembled(const Parameters& given, const PolicyParts& parts);
 /// Throws ImpossiblePolicy when the parts do not fit together, saying why.
 void check_parts(const Policy& policy);
 
-/// Throws PolicyError naming both sides when a recorded prompt lacks what the policy reads.
+/// Throws PolicyError naming both sides when a recorded prompt lacks what the policy reads, imported scores and budgets
+/// included.
 void check_needs(const Policy& policy, const trace::PromptInfo& prompt);
+
+/// Throws PolicyError naming policy and reason when the prompt is recorded in some layers only and what the policy
+/// keeps in them depends on the others: budgets that layers compete for, a selection that successive layers share.
+void check_layers(const Policy& policy, const trace::ModelInfo& model, const trace::PromptInfo& prompt);
 
 /// Whether `slots` per kv head hold at least what the policy protects in this layer.
 bool is_feasible(const Policy& policy, const trace::LayerShape& shape, double slots);

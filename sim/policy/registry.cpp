@@ -1,5 +1,7 @@
 #include "sim/policy/registry.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "core/text.hpp"
@@ -71,12 +73,15 @@ std::span<const PolicyInfo> policies() {
   return table;
 }
 
-bool is_variant(std::string_view name) {
-  const auto has = [&](const PolicyInfo& info) {
-    const auto& variants = info.definition.variants;
-    return std::any_of(variants.begin(), variants.end(), [&](const Variant& variant) { return variant.name == name; });
-  };
-  return std::any_of(policies().begin(), policies().end(), has);
+void check_variant(std::string_view name) {
+  std::vector<std::string> names;
+  for (const PolicyInfo& info : policies()) {
+    for (const Variant& variant : info.definition.variants) {
+      if (variant.name == name) return;
+      if (std::find(names.begin(), names.end(), variant.name) == names.end()) names.push_back(variant.name);
+    }
+  }
+  throw PolicyError("no policy has the variant '{}'; there are {}", name, fmt::join(names, ", "));
 }
 
 const PolicyInfo& find_policy(std::string_view name) {
@@ -110,7 +115,7 @@ Policy make_policy(std::string_view text) { return make_policy(parse_policy(text
 
 std::vector<Policy> make_policies(std::string_view list, const MakeOptions& options) {
   std::vector<Policy> made;
-  std::string reason;
+  std::vector<std::string> left_out;
   for (PolicySpec& spec : listed_policies(list)) {
     const auto& variants = find_policy(spec.name).definition.variants;
     const bool has_variant = std::any_of(variants.begin(), variants.end(),
@@ -125,11 +130,11 @@ std::vector<Policy> make_policies(std::string_view list, const MakeOptions& opti
       made.push_back(std::move(policy));
     } catch (const ImpossiblePolicy& error) {
       if (!options.left_out) throw;
-      reason = error.what();
-      options.left_out(reason);
+      left_out.emplace_back(error.what());
     }
   }
-  if (made.empty()) throw ImpossiblePolicy("{}", reason);
+  if (made.empty()) throw ImpossiblePolicy("{}", left_out.back());
+  for (const std::string& reason : left_out) options.left_out(reason);
   return made;
 }
 

@@ -45,8 +45,8 @@ struct PolicyInfo {
 /// All there are, in the order of policies.def.
 std::span<const PolicyInfo> policies();
 
-/// Whether some policy has a variant of this name.
-bool is_variant(std::string_view name);
+/// Throws PolicyError, with the names there are, when no policy has a variant of this name.
+void check_variant(std::string_view name);
 
 /// Throws PolicyError for an unknown name, with the nearest one there is.
 const PolicyInfo& find_policy(std::string_view name);
@@ -60,7 +60,7 @@ Policy make_policy(std::string_view text);
 struct MakeOptions {
   std::string variant;    // of those that have it; empty: each policy's first
   KeyValues constraints;  // for those that do not set them (sim/policy/constraints.hpp)
-  /// Called for policies that are left out, with the reason; without it they are errors.
+  /// Called for policies that are left out, with the reason, where others are made; without it they are errors.
   std::function<void(const std::string& reason)> left_out = nullptr;
 };
 /// "all" in the list stands for every policy with its defaults.

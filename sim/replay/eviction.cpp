@@ -118,8 +118,11 @@ LayerRetention HeldLayer::positions() const {
   return kept;
 }
 
-Eviction::Eviction(const Policy& policy, Index layers, double slots)
-    : policy_(policy), request_(policy.request(layers, slots)), allocation_(policy.allocator->begin(request_)) {}
+Eviction::Eviction(const Policy& policy, Index layers, double slots, Index observed)
+    : policy_(policy),
+      request_(policy.request(layers, slots)),
+      observed_(observed),
+      allocation_(policy.allocator->begin(request_)) {}
 
 Index Eviction::ceiling(const trace::LayerView& layer, const Importance& importance) const {
   const PositionRanges ranges = policy_.ranges(layer.shape);
@@ -132,7 +135,7 @@ void Eviction::observe(const trace::LayerView& layer) { observe(layer, score_lay
 
 void Eviction::observe(const trace::LayerView& layer, const Importance& importance,
                        std::shared_ptr<const Ranking> ranking, std::shared_ptr<const LayerStatistics> statistics) {
-  if (static_cast<Index>(held_.size()) == request_.layers) throw std::logic_error("more layers than were announced");
+  if (static_cast<Index>(held_.size()) == observed_) throw std::logic_error("more layers than were announced");
   const PositionRanges ranges = policy_.ranges(layer.shape);
   if (!is_feasible(policy_, layer.shape, request_.slots)) {
     throw PolicyError("policy '{}' needs {} positions per kept set of layer {}, more than its budget gives ({})",
@@ -277,7 +280,7 @@ double Eviction::held_slots() const {
 }
 
 void Eviction::settle() {
-  if (static_cast<Index>(held_.size()) != request_.layers) throw std::logic_error("fewer layers than were announced");
+  if (static_cast<Index>(held_.size()) != observed_) throw std::logic_error("fewer layers than were announced");
   apply(allocation_->finish());
 }
 

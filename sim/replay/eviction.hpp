@@ -54,9 +54,11 @@ struct HeldLayer {
 /// Evicts by one policy at one budget from one prompt. The policy must outlive it.
 class Eviction {
  public:
-  /// `layers` will be observed; `slots` per kv head averaged over them, protected positions included. Fractional
-  /// budgets are floored, except for methods that compute with real-valued budgets.
-  Eviction(const Policy& policy, Index layers, double slots);
+  /// The model has `layers`, of which `observed` will be observed (of a partial recording, some; check_layers() says
+  /// which policies that serves). `slots` per kv head are averaged over the model's layers, protected positions
+  /// included. Fractional budgets are floored, except for methods that compute with real-valued budgets.
+  Eviction(const Policy& policy, Index layers, double slots, Index observed);
+  Eviction(const Policy& policy, Index layers, double slots) : Eviction(policy, layers, slots, layers) {}
 
   /// The next layer. Throws PolicyError when its budget is below what is protected.
   void observe(const trace::LayerView& layer);
@@ -98,6 +100,7 @@ class Eviction {
 
   const Policy& policy_;
   AllocationRequest request_;
+  Index observed_;
   std::unique_ptr<Allocation> allocation_;
   std::vector<HeldLayer> held_;
   std::vector<bool> released_;

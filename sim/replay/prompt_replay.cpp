@@ -97,7 +97,7 @@ void PromptReplay::report(ReplayResult& result, const ReplayOptions& options) co
 }
 
 bool PromptReplay::divides_freely(const Policy& policy) const {
-  return want_headroom_ && has_headroom(policy, static_cast<Index>(info_.layers.size()));
+  return want_headroom_ && has_headroom(policy, source_.model().layers);
 }
 
 void PromptReplay::each_layer(trace::Fields fields,
@@ -124,7 +124,8 @@ void PromptReplay::add_run(const Policy& policy, const Budget& budget) {
     run.feasible = run.feasible && is_feasible(policy, trace::layer_shape(source_.model(), info_, layer), slots);
   }
   if (run.feasible) {
-    run.eviction = std::make_unique<Eviction>(policy, static_cast<Index>(info_.layers.size()), slots);
+    run.eviction =
+        std::make_unique<Eviction>(policy, source_.model().layers, slots, static_cast<Index>(info_.layers.size()));
     run.layers.resize(info_.layers.size());
   }
   runs_.push_back(std::move(run));

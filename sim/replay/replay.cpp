@@ -34,7 +34,10 @@ void check(const trace::Source& source, std::span<const Policy> policies) {
   for (const Policy& policy : policies) {
     check_parts(policy);
     if (!texts.insert(policy.text()).second) throw PolicyError("policy {} is given twice", policy.label());
-    for (const trace::PromptInfo& prompt : source.prompts()) check_needs(policy, prompt);
+    for (const trace::PromptInfo& prompt : source.prompts()) {
+      check_needs(policy, prompt);
+      check_layers(policy, source.model(), prompt);
+    }
   }
   for (const trace::PromptInfo& prompt : source.prompts()) {
     if (prompt.future_length > 0) continue;

@@ -79,8 +79,8 @@ struct ReplayResult {
   std::map<std::string, NoteTotal> notes;  // "policy: text" → total
 };
 
-/// Throws PolicyError before reading any layer when a policy needs what a prompt lacks, when two policies are the
-/// same, or when a prompt has no future to be judged by (T = 0). Throws core::Interrupted.
+/// Throws PolicyError before reading any layer when a policy needs what a prompt lacks, layers included, when two
+/// policies are the same, or when a prompt has no future to be judged by (T = 0). Throws core::Interrupted.
 ReplayResult replay(const trace::Source& source, std::span<const Policy> policies, std::span<const Budget> budgets,
                     const ReplayOptions& options = {});
 

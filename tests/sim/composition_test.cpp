@@ -66,6 +66,56 @@ TEST(Compose, EveryCombinationWorksOrSaysWhyItCannot) {
   EXPECT_GT(possible, 250U);
 }
 
+// "window(window=32,...)" of a scorer that is shared or not.
+template <typename Kind, typename Make>
+void expect_own_defaults(const Kind& part, const std::string& name, const Make& make, const std::string& text) {
+  const auto alone = make(PartChoice{name, {}});
+  EXPECT_EQ(part ? part->identity() : "none", alone ? alone->identity() : "none") << text;
+}
+
+// The parameters printed of a composition say all of it, and a part is the same in all compositions: rows of the matrix
+// differ in the part that they name and in nothing else.
+TEST(Compose, WhatIsPrintedIsWhatIsUsed) {
+  for (const std::string& text : compose_matrix()) {
+    Policy policy;
+    try {
+      policy = make_policy(text);
+    } catch (const ImpossiblePolicy&) {
+      continue;
+    }
+    const Policy again = make_policy(policy.text());
+    EXPECT_EQ(again.text(), policy.text());
+    EXPECT_EQ(again.label(), policy.label());
+    EXPECT_EQ(kept_sets(evict(again, layers().views(), 60)), kept_sets(evict(policy, layers().views(), 60))) << text;
+    const PolicySpec spec = parse_policy(text);
+    expect_own_defaults(
+        policy.scorer, spec.parameters[0].second, [](const auto& one) { return make_scorer(one); }, text);
+    expect_own_defaults(
+        policy.allocator, spec.parameters[1].second, [](const auto& one) { return make_allocator(one); }, text);
+    expect_own_defaults(
+        policy.selector, spec.parameters[2].second, [](const auto& one) { return make_selector(one); }, text);
+    EXPECT_EQ(policy.protection, (Protection{0, 32})) << text;
+  }
+}
+
+TEST(Compose, PartsWithOtherDefaultsOfAParameterHaveEachTheirOwn) {
+  const std::string blocks = "compose(scorer=window-blocks,selector=blocks";
+  EXPECT_THAT(make_policy(blocks + ")").text(), AllOf(HasSubstr(",scorer.block=8,"), HasSubstr(",selector.block=16,")));
+  EXPECT_EQ(make_policy(blocks + ",block=4)").text(), make_policy(blocks + ",scorer.block=4,selector.block=4)").text());
+  EXPECT_EQ(make_policy(blocks + ",selector.block=4,block=2)").text(),
+            make_policy(blocks + ",scorer.block=2,selector.block=4)").text());
+  EXPECT_THAT(make_policy("compose(allocator=layer-groups,selector=blocks)").text(),
+              AllOf(HasSubstr("allocator.shared_layers=8"), HasSubstr("selector.shared_layers=1")));
+  EXPECT_THAT(make_policy("compose(scorer=expected,selector=two-stage)").text(),
+              AllOf(HasSubstr(",sinks=0,"), HasSubstr("scorer.sinks=4"), HasSubstr("scorer.epsilon=0,"),
+                    HasSubstr("selector.epsilon=0.0001")));
+  EXPECT_EQ(make_policy("compose(scorer=expected,sinks=2)").label(), "compose(scorer=expected,sinks=2,scorer.sinks=2)");
+  EXPECT_THAT([] { make_policy("compose(selector=blocks,selector.block=4)"); },
+              ThrowsMessage<PolicyError>(HasSubstr("no parameter 'selector.block'")));
+  EXPECT_THAT([&] { make_policy(blocks + ",block=x)"); },
+              ThrowsMessage<PolicyError>(HasSubstr("block must be a whole")));
+}
+
 TEST(Compose, CombinationsThatCannotBeNameBothSides) {
   EXPECT_THAT([] { make_policy("compose(scorer=none,allocator=adaptive)"); },
               ThrowsMessage<ImpossiblePolicy>(AllOf(HasSubstr("by scores"), HasSubstr("no scorer"))));
@@ -98,7 +148,7 @@ TEST(Constraints, MatchedProtectionIsWhatEveryPolicyKeeps) {
         }
       }
     } catch (const ImpossiblePolicy& error) {
-      EXPECT_TRUE(left_out);
+      EXPECT_FALSE(left_out) << "the error says it";
       EXPECT_THAT(error.what(), HasSubstr(info.name));
     }
   }
@@ -160,7 +210,10 @@ TEST(Constraints, AreWrittenBackAndRefusedWhenTheyMakeNoSense) {
     EXPECT_THROW(make_policy(text), PolicyError) << text;
   }
   EXPECT_THROW(protect_value("sinks=x"), PolicyError);
+  EXPECT_EQ(protect_value("sinks=4"), "4+0");
+  EXPECT_THAT([] { protect_value("sinks=4,sinks=5"); }, ThrowsMessage<PolicyError>(HasSubstr("sinks is given twice")));
   EXPECT_THROW(parse_constraints("kernel=7"), PolicyError);
+  EXPECT_THAT([] { parse_constraints(" "); }, ThrowsMessage<PolicyError>(HasSubstr("at least one of protect, share")));
   EXPECT_THAT([] { make_policy("chunkkv(blocks=16)"); }, ThrowsMessage<ImpossiblePolicy>(HasSubstr("blocks of 16")));
 }
 

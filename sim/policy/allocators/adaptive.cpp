@@ -91,15 +91,15 @@ class AdaptiveAllocation final : public Allocation {
 
   Index ceiling(const LayerSummary& summary) const override {
     const auto sets = set_count(request_.granularity, summary.layer.shape);
-    const Index b = rule_.share(request_, summary, layer_) - summary.ranges.protected_count();
+    const Index b = rule_.share(request_, summary) - summary.ranges.protected_count();
     if (b >= summary.ranges.candidates()) return summary.ranges.visible();
     return std::min(summary.ranges.visible(), summary.ranges.protected_count() + sets * b + 1);
   }
 
   std::span<const Index> observe(const LayerSummary& summary) override {
-    const Index share = std::min(rule_.share(request_, summary, layer_),
+    const Index share = std::min(rule_.share(request_, summary),
                                  summary.ranges.visible() + 1);  // more than all is still told from all
-    if (layer_ < rule_.skip) {
+    if (summary.layer.shape.layer < rule_.skip) {
       const auto sets = static_cast<std::size_t>(set_count(request_.granularity, summary.layer.shape));
       budgets_.insert(budgets_.end(), sets, std::min(share, summary.ranges.visible()));
     } else {
@@ -108,7 +108,6 @@ class AdaptiveAllocation final : public Allocation {
                                          : blended(rule_, summary, share);
       budgets_.insert(budgets_.end(), own.begin(), own.end());
     }
-    ++layer_;
     return budgets_;
   }
 
@@ -122,7 +121,6 @@ class AdaptiveAllocation final : public Allocation {
 
   AllocationRequest request_;
   AdaptiveRule rule_;
-  Index layer_ = 0;
   std::vector<Index> budgets_;
 };
 

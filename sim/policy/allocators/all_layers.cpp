@@ -48,6 +48,7 @@ AllocatorDefinition all_layers_allocator() {
           .make = [](const Parameters&) {
             return rule_allocator<AllLayersAllocation>({.reads_scores = true,
                                                         .revises = true,
+                                                        .compares_layers = true,
                                                         .equal_layers = {"adaptive", {{"floor_alpha", 0.0}}},
                                                         .statistics = pooled_ranking_statistics(TieOrder::kLowerFirst)},
                                                        NoRule{});

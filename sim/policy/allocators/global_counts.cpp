@@ -175,6 +175,7 @@ AllocatorDefinition global_counts_allocator() {
                 {.reads_scores = true,
                  .revises = true,
                  .least_free = 1,
+                 .compares_layers = true,
                  .equal_layers = {"uniform"},
                  .statistics = pooled_ranking_statistics(TieOrder::kLowerFirst)},
                 GlobalCountsRule{.ratio_max = given.number("ratio_max"),

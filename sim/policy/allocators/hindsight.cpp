@@ -28,11 +28,14 @@ class HindsightAllocation final : public FinalDivision {
 }  // namespace
 
 AllocatorDefinition hindsight_allocator() {
-  return {
-      .description = "the best there is for the ranking, by what the future attends to", .make = [](const Parameters&) {
-        return rule_allocator<HindsightAllocation>(
-            {.needs = {trace::Field::kFutureMass, 0, true}, .revises = true, .equal_layers = {"uniform"}}, NoRule{});
-      }};
+  return {.description = "the best there is for the ranking, by what the future attends to",
+          .make = [](const Parameters&) {
+            return rule_allocator<HindsightAllocation>({.needs = {trace::Field::kFutureMass, 0, true},
+                                                        .revises = true,
+                                                        .compares_layers = true,
+                                                        .equal_layers = {"uniform"}},
+                                                       NoRule{});
+          }};
 }
 
 }  // namespace evictlab::sim

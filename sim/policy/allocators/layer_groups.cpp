@@ -35,7 +35,6 @@ class LayerGroupsAllocation final : public Allocation {
   std::span<const Index> observe(const LayerSummary& summary) override {
     const auto sets = static_cast<std::size_t>(set_count(request_.granularity, summary.layer.shape));
     budgets_.insert(budgets_.end(), sets, share(summary) + summary.ranges.protected_count());
-    ++layer_;
     return budgets_;
   }
   std::span<const Index> finish() override { return budgets_; }
@@ -52,7 +51,7 @@ class LayerGroupsAllocation final : public Allocation {
     const Index group = layers_in_group(request_.layers, rule_.group);
     const Index groups = request_.layers / group;
     const Index mean = std::max<Index>(0, request_.capacity(summary.layer.shape) - summary.ranges.protected_count());
-    const Index index = layer_ / group;
+    const Index index = summary.layer.shape.layer / group;
     if (groups == 1) return mean;
     if (rule_.exact) {
       const double last = static_cast<double>(mean) / static_cast<double>(rule_.beta);
@@ -68,7 +67,6 @@ class LayerGroupsAllocation final : public Allocation {
 
   AllocationRequest request_;
   LayerGroupsRule rule_;
-  Index layer_ = 0;
   std::vector<Index> budgets_;
 };
 

@@ -29,13 +29,12 @@ class SharedAllocation final : public Allocation {
   SharedAllocation(const AllocationRequest& request, LayerShare share) : request_(request), share_(std::move(share)) {}
 
   Index ceiling(const LayerSummary& summary) const override {
-    return std::min(share_(request_, summary, layer_), summary.ranges.visible());
+    return std::min(share_(request_, summary), summary.ranges.visible());
   }
 
   std::span<const Index> observe(const LayerSummary& summary) override {
     const auto sets = static_cast<std::size_t>(set_count(request_.granularity, summary.layer.shape));
-    budgets_.insert(budgets_.end(), sets, share_(request_, summary, layer_));
-    ++layer_;
+    budgets_.insert(budgets_.end(), sets, share_(request_, summary));
     return budgets_;
   }
 
@@ -44,7 +43,6 @@ class SharedAllocation final : public Allocation {
  private:
   AllocationRequest request_;
   LayerShare share_;
-  Index layer_ = 0;
   std::vector<Index> budgets_;
 };
 
@@ -91,15 +89,16 @@ std::unique_ptr<Allocator> layered_allocator(LayerShare share, AllocatorTraits t
 }
 
 LayerShare uniform_share() {
-  return [](const AllocationRequest& request, const LayerSummary& summary, Index /*layer*/) {
+  return [](const AllocationRequest& request, const LayerSummary& summary) {
     return request.capacity(summary.layer.shape);
   };
 }
 
 LayerShare pyramid_share(PyramidRule rule, Index beta) {
-  return [rule, beta](const AllocationRequest& request, const LayerSummary& summary, Index layer) {
+  return [rule, beta](const AllocationRequest& request, const LayerSummary& summary) {
     const PositionRanges& ranges = summary.ranges;
     const Index protects = ranges.protected_count();
+    const Index layer = summary.layer.shape.layer;
     const Index capacity = request.capacity(summary.layer.shape);
     if (rule == PyramidRule::kKvPress) {
       const double real = request.real_capacity(summary.layer.shape);
@@ -170,16 +169,16 @@ AllocatorDefinition everything_allocator() {
   return {
       .description = "every visible position, whatever the budget", .offered = false, .make = [](const Parameters&) {
         return layered_allocator(
-            [](const AllocationRequest&, const LayerSummary& summary, Index) { return summary.ranges.visible(); },
+            [](const AllocationRequest&, const LayerSummary& summary) { return summary.ranges.visible(); },
             {.ignores_budget = true, .keeps_everything = true});
       }};
 }
 
 AllocatorDefinition protected_allocator() {
   return {.description = "what is protected and nothing else", .offered = false, .make = [](const Parameters&) {
-            return layered_allocator([](const AllocationRequest&, const LayerSummary& summary,
-                                        Index) { return summary.ranges.protected_count(); },
-                                     {.equal_layers = {"uniform"}});
+            return layered_allocator(
+                [](const AllocationRequest&, const LayerSummary& summary) { return summary.ranges.protected_count(); },
+                {.equal_layers = {"uniform"}});
           }};
 }
 

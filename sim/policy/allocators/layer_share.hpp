@@ -11,7 +11,7 @@ namespace evictlab::sim {
 
 /// Gives the budget of each kept set of a layer, before heads compete for the layer's slots: positions, protected ones
 /// included. May exceed the positions there are.
-using LayerShare = std::function<Index(const AllocationRequest&, const LayerSummary&, Index layer)>;
+using LayerShare = std::function<Index(const AllocationRequest&, const LayerSummary&)>;
 /// Gives all kept sets of a layer its share, and never revises it.
 std::unique_ptr<Allocator> layered_allocator(LayerShare share, AllocatorTraits traits);
 /// The same in every layer.

@@ -37,7 +37,7 @@ bool is_lazy(const trace::LayerView& layer, const LazyRule& rule) {
 }
 
 LayerShare lazy_share(const LazyRule& rule) {
-  return [rule](const AllocationRequest&, const LayerSummary& summary, Index /*layer*/) {
+  return [rule](const AllocationRequest&, const LayerSummary& summary) {
     return is_lazy(summary.layer, rule) ? summary.ranges.protected_count() : summary.ranges.visible();
   };
 }

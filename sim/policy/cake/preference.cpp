@@ -180,6 +180,7 @@ class PreferenceAllocation final : public Allocation {
 AllocatorTraits traits_of(const PreferenceRule& rule) {
   return {.needs = {trace::Field::kWindowAttention, rule.window, false},
           .revises = true,
+          .compares_layers = true,
           .equal_layers = {"uniform"},
           .statistics = {fmt::format("spread(window={})", rule.window),
                          [window = rule.window](const LayerSummary& summary) {

@@ -79,7 +79,7 @@ TEST(NeedleFindings, TellWhereNeedlesAreLost) {
 
 TEST(Sentence, NamesTheBestItsCeilingAndTheRunnerUpThatItLeads) {
   const std::string text =
-      sentence({.budget = 64,
+      sentence({.budget = "64",
                 .prompts = 2,
                 .slots = 60,
                 .contenders = {{"cake", 60, {0.8, 0.7, 0.9}, {}}, {"snapkv", 60, {0.7, 0.6, 0.8}, {0.1, 0.05, 0.15}}},
@@ -94,7 +94,7 @@ TEST(Sentence, NamesTheBestItsCeilingAndTheRunnerUpThatItLeads) {
 }
 
 TEST(Sentence, SaysWhenTheBestIsAboveTheCeiling) {
-  const std::string text = sentence({.budget = 64,
+  const std::string text = sentence({.budget = "64",
                                      .prompts = 2,
                                      .contenders = {{"headkv", 60, {0.8, 0.7, 0.9}, {}}},
                                      .ceiling = "oracle",
@@ -105,7 +105,7 @@ TEST(Sentence, SaysWhenTheBestIsAboveTheCeiling) {
 
 TEST(Sentence, SaysWhenNeitherRunnerUpNorControlDiffers) {
   const std::string text =
-      sentence({.budget = 64,
+      sentence({.budget = "64",
                 .prompts = 2,
                 .slots = 60,
                 .contenders = {{"cake", 60, {0.65, 0.5, 0.8}, {}}, {"snapkv", 60, {0.6, 0.6, 0.6}, {0.05, -0.1, 0.2}}},
@@ -115,8 +115,17 @@ TEST(Sentence, SaysWhenNeitherRunnerUpNorControlDiffers) {
   EXPECT_THAT(text, HasSubstr("The control random is as good"));
 }
 
+TEST(Sentence, SaysTheUnitOfTheBudget) {
+  const auto at = [](const char* budget) {
+    return sentence({.budget = budget, .prompts = 2, .slots = 60, .contenders = {{"cake", 60, {0.65, 0.5, 0.8}, {}}}});
+  };
+  EXPECT_THAT(at("0.1"), ::testing::StartsWith("At 0.1 of the prompt (60 slots), cake keeps"));
+  EXPECT_THAT(at("1.0"), ::testing::StartsWith("At 1.0 of the prompt (60 slots), "));
+  EXPECT_THAT(at("256KiB"), ::testing::StartsWith("At 256KiB (60 slots), cake keeps"));
+}
+
 TEST(Choices, HoldARowForEveryMethodAndBudget) {
-  const SmallTable table = choices({{.budget = 64,
+  const SmallTable table = choices({{.budget = "64",
                                      .prompts = 2,
                                      .slots = 62,
                                      .contenders = {{"cake", 60, {0.8, 0.7, 0.9}, {0, 0, 0}}},
@@ -127,7 +136,7 @@ TEST(Choices, HoldARowForEveryMethodAndBudget) {
 }
 
 TEST(Sentence, SaysWhoHoldsOtherSlotsAndWhoIsNotCompared) {
-  const std::string text = sentence({.budget = 64,
+  const std::string text = sentence({.budget = "64",
                                      .prompts = 1,
                                      .slots = 64,
                                      .contenders = {{"cake", 64, {0.8}, {}}, {"dynamickv", 97.5, {0.7}, {0.1}}},
