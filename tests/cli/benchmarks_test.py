@@ -63,6 +63,7 @@ def longbench(tmp_path_factory):
     return write_lines(tmp_path_factory.mktemp("longbench") / "mixed.jsonl", lines)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("where", ["prompt", "context"])
 def test_twelve_documents_record_verify_and_replay(evictlab, model, longbench, tmp_path, where):
     trace = tmp_path / "trace.h5"

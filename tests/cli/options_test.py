@@ -251,7 +251,7 @@ def rows_of(work):
         "prompts": Row(("--prompts", work.one_prompt)),
         "text": Row(("--text", work.document), base=needle),
         "template": Row(("--template", work.template), base=(*demo, "--prompts", work.benchmark),
-                        refused=((("--template", work.template), "needs --prompts", (*demo, "--text", work.document)),)),
+                        refused=((("--template", work.template), "none of the prompts takes it", (*demo, "--text", work.document)),)),
         "needle": Row(("--needle", work.haystack, "--needle-lengths", 96, "--needle-depths", 0.5),
                       base=(*demo, "--text", work.document)),
         "needle-lengths": Row(("--needle-lengths", 128), base=needle,
@@ -294,7 +294,7 @@ def rows_of(work):
             "out": NEEDED,
             "tier": Row(("--tier", "full")),
             "dtype": Row(("--dtype", "float32"), beside=("--tier", "full"),
-                         refused=((("--dtype", "float32"), "only --tier full records"),)),
+                         refused=((("--dtype", "float32"), "needs --tier full"),)),
             "window": Row(("--window", 8)),
             "layers": Row(("--layers", "0")),
             "temperature": Row(("--temperature", 5), beside=("--future", 6)),
@@ -444,9 +444,9 @@ def rows_of(work):
         },
         # The demo takes its time; tests/cli/whole_way_test.py runs it.
         "demo": {"model": Row(refused=((("--model", work.directory / "none", "--out", "OUT/d"), "none"),)),
-                 "out": Row(refused=((("--out", work.prompts), "cannot make this directory"),)),
+                 "out": Row(refused=((("--out", work.prompts), "cannot make the directory"),)),
                  "prompts-per-task": Row(refused=((("--out", "OUT/d", "--prompts-per-task", "0"), "whole number, 1 to"),)),
-                 "force": Row(refused=((("--force", "--out", work.prompts), "cannot make this directory"),))},
+                 "force": Row(refused=((("--force", "--out", work.prompts), "cannot make the directory"),))},
     }
 
 
@@ -573,7 +573,7 @@ def test_the_report_answers_at_budgets_in_every_unit(evictlab, work, tmp_path):
     done = evictlab("report", work.tables, "--out", tmp_path / "r.html")
     assert done.code == 0, done.err
     page = (tmp_path / "r.html").read_text()
-    assert "At 0.5 of the prompt, " in page and "At 48KiB, " in page
+    assert re.search(r"At 0.5 of the prompt \([0-9.]+ slots\), ", page) and re.search(r"At 48KiB \([0-9.]+ slots\), ", page)
 
 
 def test_tuning_needs_prompts_to_hold_out(evictlab, work, tmp_path):
