@@ -302,7 +302,7 @@ def test_a_replay_that_cannot_be_compared_with_is_said_before_the_work(evictlab,
 def test_what_is_given_is_checked_before_anything_is_made(evictlab, prompts, tmp_path):
     (tmp_path / "file").write_text("")
     for more, saying in ((("--model", tmp_path), "config.json"), (("--model", MODEL, "--prompts", tmp_path / "none"), "none"),
-                         (("--model", MODEL, "--out", tmp_path / "file"), "is not a directory")):
+                         (("--model", MODEL, "--out", tmp_path / "file"), "a file has that name")):
         arguments = {"--prompts": prompts, "--out": tmp_path / "out"}
         arguments.update(zip(more[::2], more[1::2]))
         flat = [word for pair in arguments.items() for word in pair]
