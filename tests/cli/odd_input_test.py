@@ -214,6 +214,7 @@ def test_a_temporary_directory_that_is_not_there(evictlab, small_trace, tmp_path
     assert done.code == 0 and "<figure" in (tmp_path / "r.html").read_text(), done.err
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("descriptors", [4, 6])
 def test_few_descriptors(small_trace, odd_names, model, tmp_path, descriptors):
     def run(*arguments):
