@@ -49,6 +49,7 @@ def ids(trace):
         return sorted(file["prompts"])
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_recording_looks_unfinished_and_the_same_command_resumes(evictlab, model, tmp_path, number):
     trace = tmp_path / "t.h5"
@@ -67,6 +68,7 @@ def test_an_interrupted_recording_looks_unfinished_and_the_same_command_resumes(
     assert evictlab("verify", trace).code == 0
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("option, kept", [("--force", 0), ("--append", 1)])
 def test_the_old_trace_stays_until_the_new_one_is_complete(evictlab, model, tmp_path, option, kept):
     trace = tmp_path / "t.h5"
@@ -86,6 +88,7 @@ def test_the_old_trace_stays_until_the_new_one_is_complete(evictlab, model, tmp_
     assert (f"which holds {others} more" in done.err) == (others > 0)
 
 
+@pytest.mark.heavy
 def test_a_second_recording_to_one_place_is_refused_before_it_reads_the_model(evictlab, model, tmp_path):
     trace = tmp_path / "t.h5"
     without_weights = tmp_path / "model"
@@ -119,6 +122,7 @@ def test_an_interrupted_synthetic_trace_and_import_are_resumed(evictlab, tmp_pat
         assert evictlab("verify", trace).code == 0 and not parts_of(trace)
 
 
+@pytest.mark.heavy
 def test_a_killed_recording_is_read_from_its_parts_and_goes_on(evictlab, model, tmp_path):
     trace = tmp_path / "t.h5"
     recording = start_recording(model, trace)
@@ -133,6 +137,7 @@ def test_a_killed_recording_is_read_from_its_parts_and_goes_on(evictlab, model, 
     assert evictlab("verify", trace).code == 0 and not parts.exists()
 
 
+@pytest.mark.heavy
 def test_a_running_recording_can_be_read_but_not_written_by_others(evictlab, model, tmp_path):
     trace = tmp_path / "t.h5"
     recording = start_recording(model, trace)
@@ -157,6 +162,7 @@ def with_files_of_at_most(size, *arguments):
                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
 
 
+@pytest.mark.heavy
 def test_without_room_finished_prompts_survive_and_the_same_command_goes_on(evictlab, model, tmp_path):
     trace = tmp_path / "t.h5"
     prompts = tmp_path / "prompts.jsonl"
@@ -192,6 +198,7 @@ def test_a_place_that_cannot_be_written_to_is_named(model):
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and f"{closed}/t.h5" in done.stderr, done.stderr
 
 
+@pytest.mark.heavy
 def test_a_prompt_that_cannot_fit_into_memory_is_refused_ahead(evictlab, model, tmp_path):
     copy = tmp_path / "model"
     shutil.copytree(model, copy, ignore=shutil.ignore_patterns("prompts"))
