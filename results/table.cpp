@@ -98,7 +98,7 @@ class CsvReader {
   std::vector<std::vector<std::string>> records_;
 };
 
-/// Refuses HDF5 files, images and the like: better told as such than as a missing column. Quoted cells may hold any
+/// Refuses HDF5 files, images and the like: named as what they are, not as a missing column. Quoted cells may hold any
 /// bytes, but the header's. `quoted`: whether the line begins, and then whether the next one does, inside quotes.
 void require_text(std::string_view line, std::size_t number, bool& quoted, std::string_view table) {
   for (const char c : line) {

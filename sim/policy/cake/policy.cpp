@@ -1,6 +1,6 @@
 // CAKE (Qin et al. 2025, arXiv:2503.12491): scores positions by mean + gamma * variance of the last w queries'
 // attention (cake/mean_variance.cpp), and layers by the entropy and temporal variance of that attention
-// (cake/preference.cpp). Layers share one budget in proportion to their preference. It is divided anew after each
+// (cake/preference.cpp). Layers share one budget in proportion to their preference. It is divided again after each
 // layer, so that the prefill never holds more than one whole layer beyond it.
 //
 // variant=code follows antgroup/cakekv@c4675ce: budgets divide what is not protected, are rounded by a rule under which
