@@ -36,7 +36,6 @@ lab::RecordOptions record_options(const Options& options) {
     for (const char* name : {"top-k", "top-p"}) options.refuse(name, "needs a --temperature above 0");
     if (!options.has("needle")) options.refuse("seed", "needs a --temperature above 0, or --needle FILE");
   }
-  if (tier_of(options) == trace::Tier::kSummary) options.refuse("dtype", "needs --tier full");
   lab::RecordOptions record;
   record.append = options.has("append");
   record.force = options.has("force");

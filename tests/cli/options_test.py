@@ -294,7 +294,7 @@ def rows_of(work):
             "out": NEEDED,
             "tier": Row(("--tier", "full")),
             "dtype": Row(("--dtype", "float32"), beside=("--tier", "full"),
-                         refused=((("--dtype", "float32"), "needs --tier full"),)),
+                         refused=((("--dtype", "float32"), "only --tier full records"),)),
             "window": Row(("--window", 8)),
             "layers": Row(("--layers", "0")),
             "temperature": Row(("--temperature", 5), beside=("--future", 6)),

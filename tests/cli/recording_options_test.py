@@ -139,7 +139,7 @@ def test_no_cut_takes_a_needle(evictlab, refused, model, lines, tmp_path):
     (("--top-p", 0.5), "--top-p needs a --temperature above 0"),
     (("--seed", 5), "--seed needs a --temperature above 0, or --needle FILE"),
     (("--temperature", 0.5), "--temperature is of generated futures, but every prompt's future is its answer"),
-    (("--dtype", "float32"), "--dtype needs --tier full"),
+    (("--dtype", "float32"), "--dtype is of queries, keys and values, which only --tier full records"),
 ])
 def test_sampling_that_does_nothing_is_refused(refused, model, lines, tmp_path, option, saying):
     prompts = lines({"tokens": tokens(80), "answer_tokens": [5, 6, 7]})
