@@ -56,7 +56,8 @@ def write_trace(path, length):
             layer = prompt.create_group(f"layers/{l}")
             stored = array(layer, "window_attention", rows, "query_head, window_query, position", "probability")
             stored.attrs["scale"] = SCALE
-            for name, data in (("attention_mass", shares(liking[:, :length], length)),
+            queries = np.arange(length, 0, -1, dtype=np.float32)  # that see each position
+            for name, data in (("attention_mass", shares(liking[:, :length] * queries, length)),
                                ("future_mass", shares(liking, FUTURE)),
                                ("output_norms", log_normal(1.0, QUERY_HEADS, length + FUTURE))):
                 array(layer, name, data.astype(np.float32), "query_head, position", "probability")

@@ -41,9 +41,15 @@ class SampleFile {
     info.window = kWindow;
     info.layers = {0};
     info.missing = Field::kAttentionMass | Field::kOutputNorms;
-    Tensor window(ElementType::kFloat16, kHeads, kWindow, kLength);
-    std::ranges::fill(window.halves(), evictlab::core::Half{0x1234});
-    const Tensor future(ElementType::kFloat32, kHeads, 1, kLength + 1);
+    Tensor window(ElementType::kFloat16, kHeads, kWindow, kLength, kWindowAttentionScale);
+    std::vector<float> row(kLength);
+    for (Index r = 0; r < kWindow; ++r) {
+      const Index seen = kLength - kWindow + r + 1;
+      std::fill_n(row.begin(), seen, 1.0F / static_cast<float>(seen));
+      for (Index head = 0; head < kHeads; ++head) window.set_row(head, r, row);
+    }
+    Tensor future(ElementType::kFloat32, kHeads, 1, kLength + 1);
+    std::ranges::fill(future.floats(), 1.0F / static_cast<float>(kLength + 1));
 
     WriterOptions options;
     options.path = path_;

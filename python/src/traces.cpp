@@ -103,10 +103,6 @@ trace::Tensor tensor_of(Field field, const py::array& array) {
   const auto numbers = py::array_t<float, py::array::c_style | py::array::forcecast>::ensure(array);
   if (!numbers) throw trace::TraceError("{}: must hold numbers", trace::field_name(field));
   const float* data = numbers.data();
-  for (Index i = 0; i < heads * rows * columns; ++i) {
-    if (!std::isfinite(data[i]))
-      throw trace::TraceError("{}: holds a number that is not finite", trace::field_name(field));
-  }
   for (Index head = 0; head < heads; ++head) {
     for (Index row = 0; row < rows; ++row, data += columns) {
       tensor.set_row(head, row, {data, static_cast<std::size_t>(columns)});

@@ -134,7 +134,7 @@ def test_prompts_can_be_appended_and_imported_again_without_harm(evictlab, atten
     (lambda a: a * 2, "sums to 2"),
     (lambda a: a - 1e-3, "no probability"),
     (lambda a: numpy.where(numpy.arange(POSITIONS) == 7, numpy.nan, a), "no probability"),
-    (lambda a: a[:, :, ::-1], "comes later"),
+    (lambda a: a[:, :, ::-1], "but sees only 0 to 0"),
     (lambda a: a[0], "shape"),
     (lambda a: a[:, :, :0], "shape"),
     (lambda a: a[:, :, -FUTURE:], "all of the future"),

@@ -131,7 +131,7 @@ def trace_content(path):
             data = hashlib.md5(item[()].tobytes()).hexdigest() if isinstance(item, h5py.Dataset) else ""
             content[name] = (data, str(getattr(item, "dtype", "")), attributes if name.startswith("prompts") else "")
         file.visititems(visit)
-        content["/"] = {k: str(v) for k, v in file.attrs.items() if k not in (*MADE_BY, "texts_hash")}
+        content["/"] = {k: str(v) for k, v in file.attrs.items() if k not in (*MADE_BY, "digest")}
     return content
 
 

@@ -7,6 +7,7 @@ import h5py
 import pytest
 
 from conftest import PROGRAM
+from trace_digest import seal
 
 WORDS = "the tide waits for a small boat near the harbour and the keeper counts every lamp".split()
 
@@ -95,9 +96,10 @@ def test_the_settings_stay_and_the_same_ones_append(evictlab, recorded, tmp_path
 
 
 def test_a_trace_without_settings_is_appended_to(evictlab, recorded, tmp_path):
-    """One that was recorded before settings were stored: `settings` gone, the texts' hash left unlooked at by --append."""
+    """One that was recorded before settings were stored."""
     with h5py.File(tmp_path / "t.h5", "r+") as file:
         del file.attrs["settings"]
+        seal(file)
     done = evictlab(*recorded, "--append", "--dtype", "float32")
     assert done.code == 0 and "recorded 2 prompts" in done.err, done.err
 

@@ -12,6 +12,7 @@ import h5py
 import pytest
 
 from conftest import PATIENCE, PROGRAM, wait_until
+from trace_digest import seal
 
 POLICIES = "random,streaming-llm,snapkv,ada-snapkv,cake,dynamickv(window=8),oracle,oracle(over=layers)"
 BUDGETS = "40:200:log7,0.4"
@@ -336,6 +337,7 @@ def test_a_trace_in_two_files_is_swept_as_the_whole(swept, tmp_path, evictlab, t
         with h5py.File(files[-1], "a") as file:
             for number in set(range(6)) - set(wanted):
                 del file[f"prompts/synth-{number:03}"]
+            seal(file)
     _, _, *options = sweep_arguments(trace, tmp_path / "out")
     done = evictlab("sweep", *files, *options)
     assert done.code == 0, done.err
@@ -348,6 +350,7 @@ def test_every_second_prompt_is_of_its_task(tmp_path, evictlab, trace):
     with h5py.File(two_tasks, "a") as file:
         for number, task in enumerate("abbaab"):
             file[f"prompts/synth-{number:03}"].attrs["task"] = task
+        seal(file)
     done = evictlab("sweep", two_tasks, "--policy", "snapkv", "--tune", "window=8|16", "--budget", "40,64", "--out",
                     tmp_path / "out")
     assert done.code == 0, done.err

@@ -20,7 +20,7 @@ def trace(tmp_path_factory, evictlab):
 
 def test_the_root_says_what_the_file_is(trace):
     assert trace.attrs["format"] == "evictlab-trace"
-    assert trace.attrs["format_version"] == 1
+    assert trace.attrs["format_version"] == 2
     assert trace.attrs["writer"].startswith("evictlab ")
     assert "synth" in trace.attrs["command"]
 

@@ -11,6 +11,7 @@
 
 #include "sample.hpp"
 #include "testing/temporary_directory.hpp"
+#include "trace/io/digest.hpp"
 #include "trace/io/hdf5/file.hpp"
 #include "trace/io/verify.hpp"
 #include "trace/io/writer.hpp"
@@ -40,6 +41,7 @@ class TraceReaderTest : public ::testing::Test {
   void change(const Change& apply) {
     hdf5::File file = hdf5::File::open_for_change(path_);
     apply(file);
+    seal_groups(file, "/");
     file.close();
   }
 
@@ -123,18 +125,18 @@ TEST_F(TraceReaderTest, ArraysOfAtLeast4KiBAreUsedInTheFileOthersWhereTheyFit) {
 }
 
 TEST_F(TraceReaderTest, DamageToAnArrayUsedInTheFileIsFoundWhenItIsRead) {
-  const std::string needle(reinterpret_cast<const char*>(sample_prompt("p1", 1).layers[0].keys.bytes().data()), 16);
-  std::fstream file(path_, std::ios::in | std::ios::out | std::ios::binary);
-  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
-  const auto place = bytes.find(needle);
-  ASSERT_NE(place, std::string::npos);
-  const TraceReader reader(path_);
-  EXPECT_TRUE(reader.layer(1, 0, Field::kKeys).keys.is_borrowed());
-  file.seekp(static_cast<std::streamoff>(place));
-  file.put(static_cast<char>(needle[0] ^ 1));
-  file.close();
-  EXPECT_THAT([&] { reader.layer(1, 0, Field::kKeys); },
-              ThrowsMessage<TraceError>(HasSubstr("/prompts/p1/layers/0/keys: damaged")));
+  Sample sample;
+  sample.prompt_length = 300;
+  const MemoryTrace::Prompt prompt = sample_prompt("a", 1, sample);
+  WriterOptions options;
+  options.path = directory_ / "long.h5";
+  TraceWriter writer(options, sample_model());
+  writer.write_prompt(prompt);
+  const TraceReader reader(writer.finish());
+  EXPECT_TRUE(reader.layer(0, 0, Field::kKeys).keys.is_borrowed());
+  flip_bit(options.path, {reinterpret_cast<const char*>(prompt.layers[0].keys.bytes().data()), 16});
+  EXPECT_THAT([&] { reader.layer(0, 0, Field::kKeys); },
+              ThrowsMessage<TraceError>(HasSubstr("/prompts/a/layers/0/keys: damaged")));
 }
 
 TEST_F(TraceReaderTest, ListsEveryDatasetWithItsMeaning) {
@@ -151,8 +153,8 @@ TEST_F(TraceReaderTest, ListsEveryDatasetWithItsMeaning) {
 }
 
 TEST_F(TraceReaderTest, AnotherFormatOrVersionIsNamed) {
-  change([](hdf5::File& file) { file.set_integer("/", "format_version", 2); });
-  expect_refused("trace format version 2, but this program reads version 1");
+  change([](hdf5::File& file) { file.set_integer("/", "format_version", 3); });
+  expect_refused("trace format version 3, but this program reads versions 1 to 2");
   change([](hdf5::File& file) { file.set_text("/", "format", "evictlab-golden"); });
   expect_refused("format is \"evictlab-golden\", expected \"evictlab-trace\"");
   hdf5::File::create(path_).close();

@@ -3,7 +3,15 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <random>
+#include <string_view>
+
+#include "trace/io/digest.hpp"
+#include "trace/io/hash.hpp"
+#include "trace/io/hdf5/file.hpp"
+#include "trace/io/layout.hpp"
 
 namespace evictlab::trace {
 namespace {
@@ -142,6 +150,30 @@ void expect_equal(const LayerData& actual, const LayerData& expected) {
     EXPECT_TRUE(std::ranges::equal(a.bytes(), b.bytes()));
   }
   EXPECT_EQ(actual.query_count, expected.query_count);
+}
+
+void rewrite_field(const std::filesystem::path& trace, const std::string& id, Index layer, Field field,
+                   const Tensor& elements) {
+  const std::string object = layout::field_path(id, layer, field);
+  const std::uint64_t place = hdf5::File::open(trace).dataset(object).offset.value();
+  const std::span<const std::byte> bytes = elements.bytes();
+  std::fstream raw(trace, std::ios::in | std::ios::out | std::ios::binary);
+  raw.seekp(static_cast<std::streamoff>(place));
+  raw.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  raw.close();
+  hdf5::File file = hdf5::File::open_for_change(trace);
+  file.set_text(object, "hash", content_hash(bytes));
+  seal_groups(file, "/");
+  file.close();
+}
+
+void flip_bit(const std::filesystem::path& path, std::string_view bytes) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  const std::string content{std::istreambuf_iterator<char>(file), {}};
+  const auto place = content.find(bytes);
+  ASSERT_NE(place, std::string::npos);
+  file.seekp(static_cast<std::streamoff>(place));
+  file.put(static_cast<char>(bytes[0] ^ 1));
 }
 
 }  // namespace evictlab::trace

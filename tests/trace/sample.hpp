@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
+#include <string_view>
 
 #include "trace/model.hpp"
 
@@ -26,5 +28,12 @@ RowMatrix sample_output_weight(Index layer);
 
 /// Whether two layers hold the same, field by field, bit by bit.
 void expect_equal(const LayerData& actual, const LayerData& expected);
+
+/// Puts other elements into a field of a written trace, under a right hash: what software that computes wrongly writes.
+void rewrite_field(const std::filesystem::path& trace, const std::string& id, Index layer, Field field,
+                   const Tensor& elements);
+
+/// Flips a bit where these bytes lie in a file, of the first of them.
+void flip_bit(const std::filesystem::path& path, std::string_view bytes);
 
 }  // namespace evictlab::trace

@@ -18,6 +18,7 @@ namespace evictlab::trace {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -69,7 +70,7 @@ TEST_P(RoundTrip, EveryFieldComesBackAsWritten) {
   const TraceReader reader(directory / "t.h5");
   EXPECT_EQ(layout::model_difference(reader.model(), sample_model()), "");
   EXPECT_EQ(reader.model().name, "sample");
-  EXPECT_EQ(reader.provenance().format_version, 1);
+  EXPECT_EQ(reader.provenance().format_version, 2);
   EXPECT_EQ(reader.provenance().command, "evictlab record 'my prompts'");
   EXPECT_THAT(reader.provenance().writer, HasSubstr("evictlab "));
   ASSERT_EQ(reader.prompts().size(), 1U);
@@ -108,7 +109,7 @@ TEST(TraceWriter, WritesTheDocumentedLayout) {
   }
   const hdf5::File file = hdf5::File::open(directory / "t.h5");
   EXPECT_EQ(file.text("/", "format"), "evictlab-trace");
-  EXPECT_EQ(file.integer("/", "format_version"), 1);
+  EXPECT_EQ(file.integer("/", "format_version"), 2);
   EXPECT_THAT(file.children("/"), ElementsAre("model", "prompts"));
   EXPECT_EQ(file.integer("/", "query_heads"), 6);
   EXPECT_THAT(file.integers("/", "sliding_windows"), ElementsAre(0, 12, 0));
@@ -284,6 +285,78 @@ TEST(TraceWriter, OtherSettingsAreRefusedByTheirFirstDifference) {
   writer.write_prompt(sample_prompt("b", 1));
   writer.finish();
   EXPECT_EQ(TraceReader(directory / "t.h5").provenance().settings, (Settings{{"dtype", "float16"}}));
+}
+
+// What is damaged between being recorded and being merged must not reach the trace under a new digest.
+TEST(TraceWriter, DamagedPartsAreRefusedByTheMergeAndKept) {
+  const MemoryTrace::Prompt prompt = sample_prompt("a", 1);
+  const auto bytes_of = [](std::span<const std::byte> bytes) {
+    return std::string(reinterpret_cast<const char*>(bytes.data()), 16);
+  };
+  const RowMatrix weight = sample_output_weight(1);
+  const struct {
+    const char* part;
+    std::string damaged;
+    const char* saying;
+  } cases[] = {{"a.h5", bytes_of(prompt.layers[1].keys.bytes()), "/prompts/a/layers/1/keys: damaged"},
+               {"a.h5", bytes_of(std::as_bytes(std::span(prompt.tokens))), "/prompts/a/tokens: damaged"},
+               {"a.h5", "sample.jsonl", "/prompts/a: damaged"},
+               {"a.h5", "query_head, window_query", "/prompts/a/layers/"},
+               {"model.h5", bytes_of(std::as_bytes(std::span(weight.data(), 4))), "/model/output_weight/1: damaged"}};
+  for (const auto& [part, damaged, saying] : cases) {
+    SCOPED_TRACE(saying);
+    const testing::TemporaryDirectory directory;
+    leave_parts(to(directory / "t.h5"), {}, {"a", "b"});
+    flip_bit(directory / "t.h5.parts" / part, damaged);
+    const auto merge = [&] { TraceWriter(to(directory / "t.h5"), sample_model()).finish(); };
+    EXPECT_THAT(merge, ThrowsMessage<TraceError>(AllOf(HasSubstr(saying), HasSubstr(part))));
+    EXPECT_FALSE(fs::exists(directory / "t.h5"));
+    EXPECT_TRUE(fs::exists(directory / "t.h5.parts/a.h5") && fs::exists(directory / "t.h5.parts/b.h5"));
+  }
+}
+
+TEST(TraceWriter, ADamagedTraceIsNotAppendedTo) {
+  const MemoryTrace::Prompt prompt = sample_prompt("a", 1);
+  for (const bool text : {false, true}) {
+    const testing::TemporaryDirectory directory;
+    {
+      TraceWriter writer(to(directory / "t.h5"), sample_model());
+      writer.write_prompt(prompt);
+      writer.finish();
+    }
+    const std::string keys(reinterpret_cast<const char*>(prompt.layers[1].keys.bytes().data()), 16);
+    flip_bit(directory / "t.h5", text ? "sample.jsonl" : keys);
+    const std::string before = content(directory / "t.h5");
+    const auto append = [&] {
+      TraceWriter writer(appending(directory / "t.h5"), sample_model());
+      writer.write_prompt(sample_prompt("b", 2));
+      writer.finish();
+    };
+    EXPECT_THAT(append, ThrowsMessage<TraceError>(HasSubstr(text ? "/prompts/a: damaged" : "layers/1/keys: damaged")));
+    EXPECT_EQ(content(directory / "t.h5"), before);
+  }
+}
+
+TEST(TraceWriter, ATraceOfVersion1IsAppendedTo) {
+  const testing::TemporaryDirectory directory;
+  fs::copy_file(EVICTLAB_TEST_DATA "/trace/version_1.h5", directory / "t.h5");
+  const TraceReader before(EVICTLAB_TEST_DATA "/trace/version_1.h5");
+  const ModelInfo model = before.model();
+  MemoryTrace::Prompt prompt{.info = before.prompts()[0], .tokens = before.tokens(0), .layers = {}};
+  prompt.info.id = "more";
+  for (const Index layer : prompt.info.layers) prompt.layers.push_back(before.layer(0, layer, kFullFields));
+  {
+    TraceWriter writer(appending(directory / "t.h5"), model);
+    writer.write_prompt(prompt);
+    writer.finish();
+  }
+  EXPECT_THAT(verify_trace(directory / "t.h5"), IsEmpty());
+  const TraceReader reader(directory / "t.h5");
+  EXPECT_EQ(reader.provenance().format_version, 2);
+  EXPECT_THAT(ids(reader), ElementsAre("synth-000", "synth-001", "more"));
+  expect_equal(reader.layer(0, 1, kFullFields), reader.layer(2, 1, kFullFields));
+  flip_bit(directory / "t.h5", "synthetic(");  // the source of a prompt
+  EXPECT_THAT([&] { TraceReader(directory / "t.h5"); }, ThrowsMessage<TraceError>(HasSubstr("synth-000: damaged")));
 }
 
 TEST(TracePlace, IsHeldByOneRecordingAndLeavesNothingUnused) {

@@ -1,11 +1,11 @@
 #include "trace/imports/imported_layer.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 #include <vector>
 
 #include "core/parallel.hpp"
+#include "trace/values.hpp"
 
 namespace evictlab::trace {
 namespace {
@@ -14,22 +14,12 @@ namespace {
 constexpr double kSumTolerance = 0.01;
 
 // The row divided by its sum.
-void normalise(std::span<double> row, Index position, Index head, const std::string& where) {
-  const auto place = [&] { return fmt::format("{}, head {}, query {}", where, head, position); };
-  for (std::size_t j = 0; j < row.size(); ++j) {
-    if (!std::isfinite(row[j]) || row[j] < 0.0) {
-      throw TraceError("{}: attention to position {} is {}, no probability (is this after the softmax?)", place(), j,
-                       row[j]);
-    }
-    if (row[j] > 0.0 && static_cast<Index>(j) > position) {
-      throw TraceError("{}: attends to position {}, which comes later (rows are those of the last queries)", place(),
-                       j);
-    }
+void normalise(std::span<double> row, const RowLimits& limits, Index head, const std::string& where) {
+  if (const std::string problem = row_problem(row, limits); !problem.empty()) {
+    throw TraceError("{}, head {}: {} (expected: the last queries' attention, after the softmax)", where, head,
+                     problem);
   }
   const double sum = std::accumulate(row.begin(), row.end(), 0.0);
-  if (std::abs(sum - 1.0) > kSumTolerance) {
-    throw TraceError("{}: attention sums to {:.6g}, not to 1 (is this after the softmax?)", place(), sum);
-  }
   for (double& value : row) value /= sum;
 }
 
@@ -60,7 +50,7 @@ LayerData imported_layer(const LayerShape& shape, const AttentionRows& attention
     for (Index i = 0; i < attention.rows; ++i) {
       const Index position = first_query + i;
       attention.read(head, i, row);
-      normalise(row, position, head, where);
+      normalise(row, {shape.first_seen(position), position, kSumTolerance}, head, where);
       const bool of_prompt = position < shape.prompt_length;
       std::vector<double>& mass = of_prompt ? prompt_mass : future_mass;
       for (std::size_t j = 0; j < mass.size(); ++j) mass[j] += row[j];

@@ -21,8 +21,8 @@ struct AttentionRows {
 
 /// Window attention (shape.window <= rows - T), future mass and, where all queries are there (rows = n+T), attention
 /// mass. Frameworks round their probabilities to half precision, so rows are divided by what they sum to. Throws
-/// TraceError, naming head and query, when a row is not causal, holds a negative or infinite number, or does not sum to
-/// one within 1 %; `where` begins the message.
+/// TraceError, naming head and query, when a row is not what row_problem() wants, with 1 % for the sum; `where` begins
+/// the message.
 LayerData imported_layer(const LayerShape& shape, const AttentionRows& attention, const std::string& where);
 
 }  // namespace evictlab::trace

@@ -1,13 +1,30 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
 
+struct XXH3_state_s;
+
 namespace evictlab::trace {
 
-/// "xxh3-128:<32 hexadecimal digits>": XXH3 with 128 bits of the bytes, as Python's
-/// xxhash.xxh3_128_hexdigest prints it.
+/// Computes the hash of bytes that come in pieces: "xxh3-128:<32 hexadecimal digits>", XXH3 with 128 bits of them all,
+/// as Python's xxhash.xxh3_128_hexdigest prints it.
+class ContentHash {
+ public:
+  ContentHash();
+  void add(std::span<const std::byte> bytes);
+  /// Of what was added so far.
+  std::string text() const;
+
+ private:
+  struct Free {
+    void operator()(XXH3_state_s* state) const;
+  };
+  std::unique_ptr<XXH3_state_s, Free> state_;
+};
+
 std::string content_hash(std::span<const std::byte> bytes);
 
 }  // namespace evictlab::trace

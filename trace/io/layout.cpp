@@ -52,8 +52,10 @@ std::string id_problem(std::string_view id) {
 
 std::string prompt_path(const std::string& id) { return "/prompts/" + id; }
 
+std::string layer_path(const std::string& id, Index layer) { return fmt::format("/prompts/{}/layers/{}", id, layer); }
+
 std::string field_path(const std::string& id, Index layer, Field field) {
-  return fmt::format("/prompts/{}/layers/{}/{}", id, layer, field_name(field));
+  return fmt::format("{}/{}", layer_path(id, layer), field_name(field));
 }
 
 std::string output_weight_path(Index layer) { return fmt::format("/model/output_weight/{}", layer); }
@@ -71,17 +73,9 @@ void describe_dataset(hdf5::File& file, const std::string& object, std::span<con
   file.set_text(object, "hash", content_hash(elements));
 }
 
-std::string texts_hash(const hdf5::File& file, const std::string& object) {
-  std::string texts;
-  for (const std::string& name : file.attributes(object)) {
-    if (name == "texts_hash" || !file.is_text(object, name)) continue;
-    texts += name + '\0' + file.text(object, name) + '\0';
-  }
-  return content_hash(std::as_bytes(std::span(texts)));
-}
-
-void seal_texts(hdf5::File& file, const std::string& object) {
-  file.set_text(object, "texts_hash", texts_hash(file, object));
+void require_hash(const hdf5::File& file, const std::string& object, const std::string& hash) {
+  if (file.text(object, "hash") == hash) return;
+  fail(file, object, "damaged: its bytes do not have the recorded hash (see evictlab verify)");
 }
 
 // ---- root and model -------------------------------------------------------------------------------
@@ -105,7 +99,6 @@ void write_root(hdf5::File& file, const std::string& command, const ModelInfo& m
   file.set_text("/", "position_encoding", model.position_encoding);
   file.set_text("/", "fingerprint", model.fingerprint);
   file.set_integer("/", "cache_element_bytes", model.cache_element_bytes);
-  seal_texts(file, "/");
 }
 
 Provenance read_root(const hdf5::File& file) {
@@ -116,10 +109,12 @@ Provenance read_root(const hdf5::File& file) {
   if (const std::string format = file.text("/", "format"); format != kFormat) {
     throw TraceError("{}: not a trace: format is \"{}\", expected \"{}\"", where, format, kFormat);
   }
-  if (const std::int64_t version = file.integer("/", "format_version"); version != kFormatVersion) {
-    throw TraceError("{}: trace format version {}, but this program reads version {}", where, version, kFormatVersion);
+  const std::int64_t version = file.integer("/", "format_version");
+  if (version < kOldestFormatVersion || version > kFormatVersion) {
+    throw TraceError("{}: trace format version {}, but this program reads versions {} to {}", where, version,
+                     kOldestFormatVersion, kFormatVersion);
   }
-  Provenance provenance{kFormatVersion, file.text("/", "writer"), file.text("/", "command"), {}};
+  Provenance provenance{static_cast<int>(version), file.text("/", "writer"), file.text("/", "command"), {}};
   if (file.has_attribute("/", "settings")) provenance.settings = parse_settings(file.text("/", "settings"), where);
   return provenance;
 }
@@ -261,7 +256,6 @@ void write_prompt(hdf5::File& file, const PromptInfo& prompt, Index index) {
   const std::vector<std::int64_t> layers(prompt.layers.begin(), prompt.layers.end());
   file.set_integers(group, "layers", layers);
   file.set_integer(group, "complete", 0);
-  seal_texts(file, group);
 }
 
 PromptInfo read_prompt(const hdf5::File& file, const std::string& id, const ModelInfo& model) {
@@ -282,7 +276,9 @@ PromptInfo read_prompt(const hdf5::File& file, const std::string& id, const Mode
   if (file.has_attribute(group, "missing")) prompt.missing = parse_missing(file.text(group, "missing"), where);
   const std::vector<std::int64_t> layers = file.integers(group, "layers");
   prompt.layers.assign(layers.begin(), layers.end());
-  for (hdf5::NamedRange& range : hdf5::read_ranges(file, group + "/spans")) {
+  hdf5::StoredRanges spans = hdf5::read_ranges(file, group + "/spans");
+  require_hash(file, group + "/spans", content_hash(spans.bytes));
+  for (hdf5::NamedRange& range : spans.ranges) {
     prompt.spans.push_back({std::move(range.name), range.begin, range.end});
   }
   check_prompt(prompt, model, where);

@@ -14,7 +14,9 @@ namespace evictlab::trace::layout {
 
 inline constexpr std::string_view kFormat = "evictlab-trace";
 /// Raised when the meaning of anything stored changes; additions leave it.
-inline constexpr int kFormatVersion = 1;
+inline constexpr int kFormatVersion = 2;
+inline constexpr int kOldestFormatVersion = 1;  // of those that are read
+inline constexpr int kFirstVersionWithDigests = 2;
 
 /// Says what is wrong with a prompt's id; empty = nothing. An id is a link's name and, escaped, a file's.
 std::string id_problem(std::string_view id);
@@ -23,6 +25,7 @@ std::string id_problem(std::string_view id);
 std::string part_name(std::string_view id);
 
 std::string prompt_path(const std::string& id);
+std::string layer_path(const std::string& id, Index layer);
 std::string field_path(const std::string& id, Index layer, Field field);
 std::string output_weight_path(Index layer);
 
@@ -33,11 +36,8 @@ void write_dataset(hdf5::File& file, const std::string& object, hdf5::Type type,
 void describe_dataset(hdf5::File& file, const std::string& object, std::span<const std::byte> elements,
                       std::string_view axes, std::string_view unit);
 
-/// The hash of an object's texts (sorted names and values): HDF5 guards all that it stores with checksums of
-/// its own, except elements, which have a hash, and texts.
-std::string texts_hash(const hdf5::File& file, const std::string& object);
-/// Stores that as the attribute texts_hash.
-void seal_texts(hdf5::File& file, const std::string& object);
+/// Throws TraceError unless this is the hash that is recorded of a dataset.
+void require_hash(const hdf5::File& file, const std::string& object, const std::string& hash);
 
 /// Who wrote a trace, and by which command.
 struct Provenance {

@@ -6,8 +6,10 @@
 #include <system_error>
 
 #include "core/file.hpp"
+#include "trace/io/digest.hpp"
 #include "trace/io/hdf5/ranges.hpp"
 #include "trace/io/layout.hpp"
+#include "trace/values.hpp"
 
 namespace evictlab::trace {
 
@@ -86,7 +88,8 @@ void PromptWriter::Impl::write(Index layer, Field field, const Tensor& tensor) {
                      info.missing.contains(field) ? " without what is missing" : "");
   }
   if (fields.contains({layer, field})) throw TraceError("{}: written twice", name);
-  const FieldShape shape = field_shape(field, layer_shape(model, info, layer));
+  const LayerShape sizes = layer_shape(model, info, layer);
+  const FieldShape shape = field_shape(field, sizes);
   if (tensor.heads() != shape.heads || tensor.rows() != shape.rows || tensor.columns() != shape.columns) {
     throw TraceError("{}: shape [{}, {}, {}], expected [{}, {}, {}]", name, tensor.heads(), tensor.rows(),
                      tensor.columns(), shape.heads, shape.rows, shape.columns);
@@ -98,6 +101,9 @@ void PromptWriter::Impl::write(Index layer, Field field, const Tensor& tensor) {
   if (tensor.scale() != 1.0F && !scaled) {
     throw TraceError("{}: scale {}, must be {}", name, tensor.scale(),
                      field == Field::kWindowAttention ? "1 or 32768" : "1");
+  }
+  if (const std::string problem = value_problem(field, tensor, sizes); !problem.empty()) {
+    throw TraceError("{}: {}", name, problem);
   }
   const auto size = [](Index value) { return static_cast<std::uint64_t>(value); };
   std::vector<std::uint64_t> extent{size(shape.heads), size(shape.rows), size(shape.columns)};
@@ -130,6 +136,7 @@ void PromptWriter::Impl::finish() {
   }
   write_description();
   file.set_integer(layout::prompt_path(info.id), "complete", 1);
+  seal_groups(file, "/");
   file.close();
   core::sync_path(temporary);
   core::rename_durably(temporary, part);

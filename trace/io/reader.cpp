@@ -12,6 +12,7 @@
 #include "trace/io/hash.hpp"
 #include "trace/io/parts_directory.hpp"
 #include "trace/io/trace_file.hpp"
+#include "trace/values.hpp"
 
 namespace evictlab::trace {
 
@@ -19,11 +20,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Throws unless the bytes that were read are those that were written; hashing costs a small part of reading.
-void require_recorded_hash(const TraceFile& file, const std::string& object, std::span<const std::byte> bytes) {
-  if (file.file().text(object, "hash") == content_hash(bytes)) return;
-  throw TraceError("{}: {}: damaged: its bytes do not have the recorded hash (see evictlab verify)",
-                   file.file().path().string(), object);
+/// Throws TraceError unless a field's bytes are those that were written, and its values what they can be. One pass over
+/// the elements does both, which may lie in a file that has not been read yet.
+void require_sound(const TraceFile& file, const std::string& object, Field field, const Tensor& tensor,
+                   const LayerShape& shape) {
+  ContentHash hash;
+  const std::string problem =
+      value_problem(field, tensor, shape, {.visit = [&](std::span<const std::byte> bytes) { hash.add(bytes); }});
+  layout::require_hash(file.file(), object, hash.text());
+  if (!problem.empty()) fail(file.file(), object, problem);
 }
 
 }  // namespace
@@ -96,11 +101,7 @@ const TraceReader::Provenance& TraceReader::provenance() const { return impl_->w
 
 std::vector<std::int32_t> TraceReader::tokens(Index prompt) const {
   const Impl::Recorded& recorded = impl_->prompt(prompt);
-  return impl_->with_file_of(recorded, [&](const TraceFile& file) {
-    std::vector<std::int32_t> tokens = file.tokens(recorded.info);
-    require_recorded_hash(file, layout::prompt_path(recorded.info.id) + "/tokens", std::as_bytes(std::span(tokens)));
-    return tokens;
-  });
+  return impl_->with_file_of(recorded, [&](const TraceFile& file) { return file.tokens(recorded.info); });
 }
 
 LayerData TraceReader::layer(Index prompt, Index layer, Fields fields) const {
@@ -116,12 +117,13 @@ LayerData TraceReader::layer(Index prompt, Index layer, Fields fields) const {
     }
   }
   return impl_->with_file_of(recorded, [&](const TraceFile& file) {
+    file.check_layer(info, layer);
     LayerData data;
     data.shape = layer_shape(file.model(), info, layer);
     for (const Field field : kAllFields) {
       if (!fields.contains(field)) continue;
       data[field] = file.field(info, layer, field);
-      require_recorded_hash(file, layout::field_path(info.id, layer, field), std::as_const(data)[field].bytes());
+      require_sound(file, layout::field_path(info.id, layer, field), field, std::as_const(data)[field], data.shape);
     }
     if (fields.contains(Field::kQueryMean) || fields.contains(Field::kQueryCovariance)) {
       data.query_count = file.query_count(info, layer);
@@ -135,8 +137,11 @@ RowMatrix TraceReader::output_weight(Index layer) const {
     throw TraceError("{}: the output weight of layer {} was not recorded", impl_->whole->file().path().string(), layer);
   }
   RowMatrix weight = impl_->whole->output_weight(layer);
-  require_recorded_hash(*impl_->whole, layout::output_weight_path(layer),
-                        std::as_bytes(std::span(weight.data(), static_cast<std::size_t>(weight.size()))));
+  const std::string object = layout::output_weight_path(layer);
+  const hdf5::File& file = impl_->whole->file();
+  const auto bytes = std::as_bytes(std::span(weight.data(), static_cast<std::size_t>(weight.size())));
+  layout::require_hash(file, object, content_hash(bytes));
+  if (const std::string problem = output_weight_problem(weight); !problem.empty()) fail(file, object, problem);
   return weight;
 }
 

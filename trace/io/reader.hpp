@@ -11,7 +11,8 @@
 namespace evictlab::trace {
 
 /// Reads a trace on disk: one HDF5 file, or a directory of parts (a running or killed recording, or one kept
-/// with --keep-parts), whose unfinished prompts are left out. Every dataset's hash is checked when it is read.
+/// with --keep-parts), whose unfinished prompts are left out. Whatever is read is checked: it is what was
+/// written (digests and hashes), and its values are what they can be (trace/values.hpp).
 class TraceReader : public Source {
  public:
   /// Throws TraceError: missing, not HDF5, not a trace, another format version, damaged.

@@ -5,8 +5,13 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <tuple>
 #include <utility>
+
+#include "trace/io/digest.hpp"
+#include "trace/io/hash.hpp"
+#include "trace/values.hpp"
 
 namespace evictlab::trace {
 namespace {
@@ -38,20 +43,45 @@ std::shared_ptr<const core::MappedFile> map_if_possible(const std::filesystem::p
 }  // namespace
 
 TraceFile::TraceFile(const std::filesystem::path& path)
-    : file_(hdf5::File::open(path)),
-      map_(map_if_possible(path)),
-      provenance_(layout::read_root(file_)),
-      model_(layout::read_model(file_)) {
+    : file_(hdf5::File::open(path)), map_(map_if_possible(path)), provenance_(layout::read_root(file_)) {
+  check_groups();
+  model_ = layout::read_model(file_);
   if (!file_.exists("/prompts")) return;
   for (const std::string& id : file_.children("/prompts")) {
     const std::string group = layout::prompt_path(id);
+    check_group(group);
     if (file_.integer(group, "complete") != 1) {
       incomplete_.push_back(id);
       continue;
     }
+    if (has_digests()) require_digest(file_, group + "/layers");
     prompts_.push_back({layout::read_prompt(file_, id, model_), file_.integer(group, "index")});
   }
   std::ranges::sort(prompts_, {}, [](const Entry& entry) { return std::tie(entry.index, entry.info.id); });
+}
+
+void TraceFile::check_groups() const {
+  check_group("/");
+  if (!has_digests()) return;
+  for (const char* group : {"/model", "/model/output_weight", "/prompts"}) {
+    if (file_.exists(group)) require_digest(file_, group);
+  }
+}
+
+void TraceFile::check_group(const std::string& group) const {
+  if (has_digests()) {
+    require_digest(file_, group);
+  } else {
+    require_texts_hash(file_, group);
+  }
+}
+
+void TraceFile::check_layer(const PromptInfo& prompt, Index layer) const {
+  if (has_digests()) require_digest(file_, layout::layer_path(prompt.id, layer));
+}
+
+void TraceFile::check_all_in(const std::string& group) const {
+  if (has_digests()) require_digests(file_, group);
 }
 
 std::vector<std::int32_t> TraceFile::tokens(const PromptInfo& prompt) const {
@@ -61,7 +91,10 @@ std::vector<std::int32_t> TraceFile::tokens(const PromptInfo& prompt) const {
     fail(file_, object, fmt::format("type {}, expected int32", hdf5::type_name(found.type)));
   }
   expect_shape(file_, object, found, {static_cast<std::uint64_t>(prompt.prompt_length + prompt.future_length)});
-  return file_.read<std::int32_t>(object);
+  std::vector<std::int32_t> tokens = file_.read<std::int32_t>(object);
+  layout::require_hash(file_, object, content_hash(std::as_bytes(std::span(tokens))));
+  if (const std::string problem = tokens_problem(tokens); !problem.empty()) fail(file_, object, problem);
+  return tokens;
 }
 
 std::optional<std::span<const std::byte>> TraceFile::in_place(const hdf5::Dataset& found) const {

@@ -8,11 +8,13 @@
 #include <tuple>
 
 #include "core/file.hpp"
+#include "trace/io/digest.hpp"
 #include "trace/io/hash.hpp"
 #include "trace/io/layout.hpp"
 #include "trace/io/parts_directory.hpp"
 #include "trace/io/prompt_writer.hpp"
 #include "trace/io/trace_file.hpp"
+#include "trace/values.hpp"
 
 namespace evictlab::trace {
 
@@ -185,8 +187,10 @@ TraceWriter::Impl::~Impl() {
 void TraceWriter::Impl::open_model_part() {
   if (model_part) return;
   if (fs::exists(model_path())) {
+    const TraceFile sound(model_path());  // or what is damaged would get a digest
     fs::copy_file(model_path(), temporary_model_path(), fs::copy_options::overwrite_existing);
     model_part = hdf5::File::open_for_change(temporary_model_path());
+    model_part->set_integer("/", "format_version", layout::kFormatVersion);
     return;
   }
   model_part = hdf5::File::create(temporary_model_path());
@@ -195,6 +199,7 @@ void TraceWriter::Impl::open_model_part() {
 
 void TraceWriter::Impl::commit_model_part() {
   if (!model_part) return;
+  seal_groups(*model_part, "/");
   model_part->close();
   model_part.reset();
   core::sync_path(temporary_model_path());
@@ -207,6 +212,9 @@ void TraceWriter::Impl::write_output_weight(Index layer, const RowMatrix& weight
   if (weight.rows() != rows || weight.cols() != model.hidden_size) {
     throw TraceError("output weight of layer {}: shape [{}, {}], expected [{}, {}]", layer, weight.rows(),
                      weight.cols(), rows, model.hidden_size);
+  }
+  if (const std::string problem = output_weight_problem(weight); !problem.empty()) {
+    throw TraceError("output weight of layer {}: {}", layer, problem);
   }
   const auto bytes = std::as_bytes(std::span(weight.data(), static_cast<std::size_t>(weight.size())));
   const std::string object = layout::output_weight_path(layer);
@@ -329,6 +337,18 @@ fs::path TraceWriter::Impl::finish() {
   return options.path;
 }
 
+namespace {
+
+/// Copies a group or dataset of a trace. Throws TraceError when a dataset does not have its hash.
+void copy_sound(const hdf5::File& from, const std::string& object, hdf5::File& to) {
+  to.copy_from(from, object, object, [&from](const std::string& dataset, std::span<const std::byte> elements) {
+    // Datasets that are not ours may have none.
+    if (from.has_attribute(dataset, "hash")) layout::require_hash(from, dataset, content_hash(elements));
+  });
+}
+
+}  // namespace
+
 void TraceWriter::Impl::merge(const fs::path& target) const {
   hdf5::File merged = hdf5::File::create(target);
   // Only what holds for all prompts.
@@ -338,9 +358,9 @@ void TraceWriter::Impl::merge(const fs::path& target) const {
   for (Index layer = 0; layer < model.layers; ++layer) {
     const std::string object = layout::output_weight_path(layer);
     if (model_file.has_output_weight(layer)) {
-      merged.copy_from(model_file.file(), object, object);
+      copy_sound(model_file.file(), object, merged);
     } else if (base && base->has_output_weight(layer)) {
-      merged.copy_from(base->file(), object, object);
+      copy_sound(base->file(), object, merged);
     }
   }
 
@@ -349,8 +369,15 @@ void TraceWriter::Impl::merge(const fs::path& target) const {
   merged.create_group("/prompts");
   Index index = 0;
   const auto copy = [&merged, &index](const TraceFile& file, const std::string& id) {
-    merged.copy_from(file.file(), layout::prompt_path(id), layout::prompt_path(id));
-    merged.set_integer(layout::prompt_path(id), "index", index++);
+    const std::string group = layout::prompt_path(id);
+    file.check_all_in(group);
+    copy_sound(file.file(), group, merged);
+    merged.set_integer(group, "index", index++);
+    if (file.has_digests()) {
+      seal_group(merged, group);
+    } else {
+      seal_groups(merged, group);
+    }
   };
   std::set<std::string> copied;
   if (base) {
@@ -370,6 +397,9 @@ void TraceWriter::Impl::merge(const fs::path& target) const {
   for (const auto& [begun, id, part] : order) {
     if (copied.insert(id).second) copy(TraceFile(part), id);
   }
+  if (merged.exists("/model")) seal_groups(merged, "/model");
+  seal_group(merged, "/prompts");
+  seal_group(merged, "/");
   merged.close();
 }
 

@@ -31,6 +31,7 @@ class TracePlace {
   /// Throws TraceError: the trace exists (neither append nor force), another recording is writing there, or nothing
   /// can be written there.
   explicit TracePlace(WriterOptions options);
+
  private:
   friend class TraceWriter;
   WriterOptions options_;
@@ -63,7 +64,7 @@ class TraceWriter {
   /// future yet to be generated is not compared). What was recorded otherwise is dropped with `force`; without,
   /// TraceError is thrown.
   bool contains_alike(const PromptInfo& info, std::span<const std::int32_t> tokens);
-  /// W_O [H*d, hidden] of one layer, once per model.
+  /// W_O [H*d, hidden] of one layer, once per model; finite.
   void write_output_weight(Index layer, const RowMatrix& weight);
   /// One prompt at a time. `tokens` are the prompt's and the future's [n+T]; where the future is yet to be
   /// generated, info.future_length is 0 and they are the prompt's: set_future() adds the rest. With `force`, a prompt
@@ -71,8 +72,9 @@ class TraceWriter {
   PromptWriter begin_prompt(PromptInfo info, std::vector<std::int32_t> tokens);
   /// Writes a whole prompt from memory.
   void write_prompt(const MemoryTrace::Prompt& prompt);
-  /// Merges the parts into the trace and removes them. With `force`, parts of prompts that were neither written nor
-  /// found by contains_alike() are left out. Returns the path of what was made.
+  /// Merges the parts into the trace and removes them. Throws TraceError when a part is not what was written. With
+  /// `force`, parts of prompts that were neither written nor found by contains_alike() are left out. Returns the path
+  /// of what was made.
   std::filesystem::path finish();
   /// The directory that holds the finished prompts until then.
   const std::filesystem::path& parts() const;
@@ -88,7 +90,7 @@ class PromptWriter {
  public:
   PromptWriter(PromptWriter&&) noexcept;
   ~PromptWriter();
-  /// Each field of each layer once; its shape must be that of field_shape().
+  /// Each field of each layer once; its shape must be that of field_shape(), its values what value_problem() wants.
   void write(Index layer, Field field, const Tensor& tensor);
   /// All fields of a layer, and its query count.
   void write(const LayerData& layer);

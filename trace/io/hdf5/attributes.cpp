@@ -13,8 +13,7 @@
 
 namespace evictlab::trace::hdf5 {
 
-Attribute open_attribute(const File& file, const std::string& object, const std::string& name) {
-  Handle owner = open_object(file, object);
+Attribute open_attribute(const File& file, const Handle& owner, const std::string& object, const std::string& name) {
   if (H5Aexists(owner.get(), name.c_str()) <= 0) fail(file, object, "the attribute " + name + " is missing");
   Handle attribute(check(H5Aopen(owner.get(), name.c_str(), H5P_DEFAULT), file, object, "open the attribute " + name),
                    H5Aclose);
@@ -24,8 +23,80 @@ Attribute open_attribute(const File& file, const std::string& object, const std:
   const auto elements = static_cast<std::uint64_t>(
       check(H5Sget_simple_extent_npoints(space.get()), file, object, "find the shape of the attribute " + name));
   if (elements > std::filesystem::file_size(file.path())) fail(file, object, "damaged: the attribute " + name);
-  return {std::move(owner), std::move(attribute), std::move(type), elements};
+  return {std::move(attribute), std::move(type), elements};
 }
+
+Attribute open_attribute(const File& file, const std::string& object, const std::string& name) {
+  return open_attribute(file, open_object(file, object), object, name);  // an attribute outlives its owner's handle
+}
+
+std::vector<std::string> attribute_names(const File& file, const Handle& owner, const std::string& object) {
+  std::vector<std::string> names;
+  const auto collect = [](hid_t, const char* name, const H5A_info_t*, void* list) -> herr_t {
+    try {
+      static_cast<std::vector<std::string>*>(list)->emplace_back(name);
+    } catch (...) {
+      return -1;
+    }
+    return 0;
+  };
+  check(H5Aiterate2(owner.get(), H5_INDEX_NAME, H5_ITER_INC, nullptr, collect, &names), file, object,
+        "list the attributes");
+  std::ranges::sort(names);
+  return names;
+}
+
+bool is_one_text(const Attribute& attribute) {
+  return H5Tget_class(attribute.type.get()) == H5T_STRING && attribute.elements == 1;
+}
+
+bool is_integers(const Attribute& attribute) {
+  const H5T_class_t kind = H5Tget_class(attribute.type.get());
+  return kind == H5T_INTEGER || (kind == H5T_ENUM && H5Tget_size(attribute.type.get()) == 1);
+}
+
+bool is_floats(const Attribute& attribute) { return H5Tget_class(attribute.type.get()) == H5T_FLOAT; }
+
+void flush_texts(const File& file, const std::string& object) {
+  unsigned intent = 0;
+  H5Fget_intent(file.id(), &intent);
+  if (intent != H5F_ACC_RDONLY) check(H5Fflush(file.id(), H5F_SCOPE_LOCAL), file, object, "flush");
+}
+
+std::string read_text(const File& file, const std::string& object, const std::string& name, const Attribute& attribute,
+                      TextHeaps& heaps) {
+  if (H5Tis_variable_str(attribute.type.get()) > 0) {
+    TextReference reference;
+    check(H5Aread(attribute.id.get(), reference_type().get(), reference.data()), file, object,
+          "read the attribute " + name);
+    std::optional<std::string> value = heaps.text(reference);
+    if (!value) fail(file, object, "damaged: the attribute " + name + " is not where the file says");
+    return std::move(*value);
+  }
+  const std::size_t size = H5Tget_size(attribute.type.get());
+  if (size > std::filesystem::file_size(file.path())) fail(file, object, "damaged: the attribute " + name);
+  std::string value(size, '\0');
+  check(H5Aread(attribute.id.get(), attribute.type.get(), value.data()), file, object, "read the attribute " + name);
+  value.resize(strnlen(value.data(), size));
+  return value;
+}
+
+template <typename T>
+std::vector<T> read_values(const File& file, const std::string& object, const std::string& name,
+                           const Attribute& attribute) {
+  if (H5Tget_class(attribute.type.get()) == H5T_ENUM) {
+    std::vector<std::int8_t> values(attribute.elements);
+    check(H5Aread(attribute.id.get(), attribute.type.get(), values.data()), file, object, "read the attribute " + name);
+    return {values.begin(), values.end()};
+  }
+  std::vector<T> values(attribute.elements);
+  const hid_t memory = std::is_same_v<T, double> ? H5T_NATIVE_DOUBLE : H5T_NATIVE_INT64;
+  check(H5Aread(attribute.id.get(), memory, values.data()), file, object, "read the attribute " + name);
+  return values;
+}
+
+template std::vector<double> read_values(const File&, const std::string&, const std::string&, const Attribute&);
+template std::vector<std::int64_t> read_values(const File&, const std::string&, const std::string&, const Attribute&);
 
 void set_attribute(const File& file, const std::string& object, const std::string& name, const Handle& type,
                    const Handle& space, const void* value) {
@@ -43,24 +114,14 @@ namespace {
 
 Handle scalar() { return {H5Screate(H5S_SCALAR), H5Sclose}; }
 
-// Integers (and booleans as h5py stores them) as int64, or any numbers as double.
 template <typename T>
 std::vector<T> read_attribute(const File& file, const std::string& object, const std::string& name) {
   const Attribute attribute = open_attribute(file, object, name);
-  const H5T_class_t kind = H5Tget_class(attribute.type.get());
-  if (kind == H5T_ENUM && H5Tget_size(attribute.type.get()) == 1) {
-    std::vector<std::int8_t> values(attribute.elements);
-    check(H5Aread(attribute.id.get(), attribute.type.get(), values.data()), file, object, "read the attribute " + name);
-    return {values.begin(), values.end()};
+  constexpr bool kNumbers = std::is_same_v<T, double>;
+  if (!is_integers(attribute) && !(kNumbers && is_floats(attribute))) {
+    fail(file, object, "the attribute " + name + (kNumbers ? " is not a number" : " is not an integer"));
   }
-  if (kind != H5T_INTEGER && !(kind == H5T_FLOAT && std::is_same_v<T, double>)) {
-    fail(file, object,
-         "the attribute " + name + (std::is_same_v<T, double> ? " is not a number" : " is not an integer"));
-  }
-  std::vector<T> values(attribute.elements);
-  const hid_t memory = std::is_same_v<T, double> ? H5T_NATIVE_DOUBLE : H5T_NATIVE_INT64;
-  check(H5Aread(attribute.id.get(), memory, values.data()), file, object, "read the attribute " + name);
-  return values;
+  return read_values<T>(file, object, name, attribute);
 }
 
 template <typename T>
@@ -103,20 +164,7 @@ bool File::has_attribute(const std::string& object, const std::string& name) con
 
 std::vector<std::string> File::attributes(const std::string& object) const {
   const Lock lock(path_);
-  const Handle owner = open_object(*this, object);
-  std::vector<std::string> names;
-  const auto collect = [](hid_t, const char* name, const H5A_info_t*, void* list) -> herr_t {
-    try {
-      static_cast<std::vector<std::string>*>(list)->emplace_back(name);
-    } catch (...) {
-      return -1;
-    }
-    return 0;
-  };
-  check(H5Aiterate2(owner.get(), H5_INDEX_NAME, H5_ITER_INC, nullptr, collect, &names), *this, object,
-        "list the attributes");
-  std::ranges::sort(names);
-  return names;
+  return attribute_names(*this, open_object(*this, object), object);
 }
 
 bool File::is_text(const std::string& object, const std::string& name) const {
@@ -127,26 +175,10 @@ bool File::is_text(const std::string& object, const std::string& name) const {
 std::string File::text(const std::string& object, const std::string& name) const {
   const Lock lock(path_);
   const Attribute attribute = open_attribute(*this, object, name);
-  if (H5Tget_class(attribute.type.get()) != H5T_STRING || attribute.elements != 1) {
-    fail(*this, object, "the attribute " + name + " is not a text");
-  }
-  if (H5Tis_variable_str(attribute.type.get()) > 0) {
-    unsigned intent = 0;
-    H5Fget_intent(id_, &intent);
-    if (intent != H5F_ACC_RDONLY) check(H5Fflush(id_, H5F_SCOPE_LOCAL), *this, object, "flush");
-    TextReference reference;
-    check(H5Aread(attribute.id.get(), reference_type().get(), reference.data()), *this, object,
-          "read the attribute " + name);
-    const std::optional<std::string> value = heap_text(path_, reference);
-    if (!value) fail(*this, object, "damaged: the attribute " + name + " is not where the file says");
-    return *value;
-  }
-  const std::size_t size = H5Tget_size(attribute.type.get());
-  if (size > std::filesystem::file_size(path_)) fail(*this, object, "damaged: the attribute " + name);
-  std::string value(size, '\0');
-  check(H5Aread(attribute.id.get(), attribute.type.get(), value.data()), *this, object, "read the attribute " + name);
-  value.resize(strnlen(value.data(), size));
-  return value;
+  if (!is_one_text(attribute)) fail(*this, object, "the attribute " + name + " is not a text");
+  flush_texts(*this, object);
+  TextHeaps heaps(path_);
+  return read_text(*this, object, name, attribute, heaps);
 }
 
 std::int64_t File::integer(const std::string& object, const std::string& name) const {

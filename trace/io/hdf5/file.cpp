@@ -135,10 +135,12 @@ void File::copy_attribute(const File& source, const std::string& object, const s
 }
 
 // Not H5Ocopy: in HDF5 1.10 that crashes when the disk is full, on damaged texts, and on many attributes.
-void File::copy_from(const File& source, const std::string& object, const std::string& destination) {
+void File::copy_from(const File& source, const std::string& object, const std::string& destination,
+                     const CopiedElements& copied) {
   const Lock lock(path_);
   if (source.is_dataset(object)) {
     const std::vector<std::byte> elements = source.read_bytes(object);
+    if (copied) copied(object, elements);
     const Handle set = open_dataset(source, object);
     const Handle type(H5Dget_type(set.get()), H5Tclose);
     const Handle space(H5Dget_space(set.get()), H5Sclose);
@@ -147,7 +149,7 @@ void File::copy_from(const File& source, const std::string& object, const std::s
   } else {
     create_group(destination);
     for (const std::string& child : source.children(object)) {
-      copy_from(source, object + "/" + child, destination + "/" + child);
+      copy_from(source, object + "/" + child, destination + "/" + child, copied);
     }
   }
   for (const std::string& name : source.attributes(object)) copy_attribute(source, object, name, destination);

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -73,8 +74,11 @@ class File {
   std::vector<std::string> children(const std::string& group) const;
   /// Creates a group and the groups above it; one that exists stays as it is.
   void create_group(const std::string& group);
+  /// Called with the source's name and the elements of each dataset before they are written.
+  using CopiedElements = std::function<void(const std::string& object, std::span<const std::byte> elements)>;
   /// Copies a group or dataset with its attributes and all it holds; datasets become contiguous.
-  void copy_from(const File& source, const std::string& object, const std::string& destination);
+  void copy_from(const File& source, const std::string& object, const std::string& destination,
+                 const CopiedElements& copied = {});
 
   // Attributes. Setting replaces. Asking for one that is missing or of another kind throws.
   void set_text(const std::string& object, const std::string& name, std::string_view value);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "trace/io/hdf5/datasets.hpp"
 #include "trace/io/hdf5/types.hpp"
@@ -47,7 +48,7 @@ std::vector<std::byte> write_ranges(File& file, const std::string& object, std::
   return rows;
 }
 
-std::vector<NamedRange> read_ranges(const File& file, const std::string& object) {
+StoredRanges read_ranges(const File& file, const std::string& object) {
   const Lock lock(file.path());
   const Handle set = open_dataset(file, object);
   const Dataset info = inspect(file, set, object);
@@ -57,7 +58,7 @@ std::vector<NamedRange> read_ranges(const File& file, const std::string& object)
       H5Tequal(type.get(), range_type(name_bytes).get()) <= 0) {
     fail(file, object, "is not a table with the columns name (text), begin and end (int64)");
   }
-  const std::vector<std::byte> rows = file.read_bytes(object);
+  std::vector<std::byte> rows = file.read_bytes(object);
   std::vector<NamedRange> ranges(info.elements);
   for (std::size_t i = 0; i < ranges.size(); ++i) {
     const std::byte* row = rows.data() + i * info.element_bytes;
@@ -66,7 +67,7 @@ std::vector<NamedRange> read_ranges(const File& file, const std::string& object)
     std::memcpy(&ranges[i].begin, row + name_bytes, 8);
     std::memcpy(&ranges[i].end, row + name_bytes + 8, 8);
   }
-  return ranges;
+  return {std::move(ranges), std::move(rows)};
 }
 
 }  // namespace evictlab::trace::hdf5

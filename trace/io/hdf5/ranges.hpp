@@ -19,7 +19,13 @@ struct NamedRange {
 
 /// Writes a table with the columns name, begin and end. Returns the bytes as stored.
 std::vector<std::byte> write_ranges(File& file, const std::string& object, std::span<const NamedRange> ranges);
+
+/// A table as it was read.
+struct StoredRanges {
+  std::vector<NamedRange> ranges;
+  std::vector<std::byte> bytes;  // as stored
+};
 /// Reads such a table; throws TraceError for any other dataset.
-std::vector<NamedRange> read_ranges(const File& file, const std::string& object);
+StoredRanges read_ranges(const File& file, const std::string& object);
 
 }  // namespace evictlab::trace::hdf5

@@ -1,10 +1,8 @@
 #include "trace/io/hdf5/text_heap.hpp"
 
-#include <cstdint>
 #include <cstring>
 #include <fstream>
 #include <span>
-#include <vector>
 
 namespace evictlab::trace::hdf5 {
 namespace {
@@ -38,11 +36,14 @@ std::optional<std::vector<std::byte>> read_heap(const std::filesystem::path& pat
 
 }  // namespace
 
-std::optional<std::string> heap_text(const std::filesystem::path& file, const TextReference& reference) {
+std::optional<std::string> TextHeaps::text(const TextReference& reference) {
   const auto length = number_at<std::uint32_t>(reference, 0);
   const auto wanted = number_at<std::uint32_t>(reference, 12);
   if (length == 0) return "";
-  const auto heap = read_heap(file, number_at<std::uint64_t>(reference, 4));
+  const auto address = number_at<std::uint64_t>(reference, 4);
+  const auto [found_heap, is_new] = heaps_.try_emplace(address);
+  const std::optional<std::vector<std::byte>>& heap = found_heap->second;
+  if (is_new) found_heap->second = read_heap(file_, address);
   if (!heap) return std::nullopt;
 
   // Object: number (2 bytes), references (2), 4 bytes, size (8), content padded to 8. Number 0 is the free

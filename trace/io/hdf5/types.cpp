@@ -41,7 +41,7 @@ Handle half_type() {
 }
 
 // HDF5 stores a text of variable length as a reference into a heap, and crashes on a heap that is damaged
-// (1.10). A conversion to this type gets the reference as it is stored; heap_text() follows it.
+// (1.10). A conversion to this type gets the reference as it is stored; TextHeaps follows it.
 herr_t keep_reference(hid_t source, hid_t target, H5T_cdata_t* data, std::size_t, std::size_t, std::size_t, void*,
                       void*, hid_t) {
   if (data->command != H5T_CONV_INIT) return 0;
