@@ -20,9 +20,12 @@ std::string difference(const Table& table, std::size_t row, const std::string& c
 
 /// At which slots a policy is compared or why it is not, and on how many prompts it cannot be.
 std::string remark(const Table& summary, std::size_t row) {
-  const std::string infeasible = number_text(summary, row, "infeasible", "{:.0f}");
   std::string text;
-  if (infeasible != "0" && infeasible != "-") text = ", budget below protection on " + infeasible;
+  for (const auto& [column, words] : {std::pair("infeasible", ", budget below protection on "),
+                                      std::pair("too_short", ", prompt below window on ")}) {
+    const std::string prompts = number_text(summary, row, column, "{:.0f}");
+    if (prompts != "0" && prompts != "-") text += words + prompts;
+  }
   const auto held = summary.number(row, summary.column("slots_held"));
   const auto at = summary.number(row, summary.column("slots_compared"));
   if (!held || !at) return text;

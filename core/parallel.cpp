@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/error.hpp"
+
 namespace evictlab::core {
 namespace {
 
@@ -42,43 +44,61 @@ std::size_t count_locked() {
   return pool;
 }
 
+/// Keeps the exception of the first body that throws, and runs no bodies after it.
+class FirstFailure {
+ public:
+  explicit FirstFailure(std::size_t count) : first_(count) {}
+
+  void run(std::size_t i, const std::function<void(std::size_t)>& body) {
+    if (i > first_ || interrupted_) return;
+    try {
+      body(i);
+    } catch (const Interrupted&) {
+      interrupted_ = true;
+      keep(0);
+    } catch (...) {
+      keep(i);
+    }
+  }
+  void rethrow() const {
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+ private:
+  void keep(std::size_t i) {
+    const std::lock_guard lock(mutex_);
+    if (failure_ && i >= first_) return;
+    first_ = i;
+    failure_ = std::current_exception();
+  }
+
+  std::atomic<std::size_t> first_;
+  std::atomic<bool> interrupted_ = false;
+  std::mutex mutex_;
+  std::exception_ptr failure_;
+};
+
 #ifdef __SANITIZE_THREAD__
 // Debian's TBB is not instrumented: the thread sanitizer does not see how its threads wait for one another. Under it
 // loops run on threads that it does see, loops inside loops one after the other.
 void run_loop(std::size_t count, const std::function<void(std::size_t)>& body) {
   thread_local bool inside = false;
   std::atomic<std::size_t> next = 0;
-  std::mutex failing;
-  std::exception_ptr failure;
   const auto work = [&] {
     const bool outer = std::exchange(inside, true);
-    try {
-      for (std::size_t i = next++; i < count; i = next++) body(i);
-    } catch (...) {
-      const std::lock_guard lock(failing);
-      failure = std::current_exception();
-      next = count;
-    }
+    for (std::size_t i = next++; i < count; i = next++) body(i);
     inside = outer;
   };
   std::vector<std::jthread> helpers;
   for (std::size_t i = 1; !inside && i < std::min(threads(), count); ++i) helpers.emplace_back(work);
   work();
-  helpers.clear();
-  if (failure) std::rethrow_exception(failure);
 }
 #else
 void run_loop(std::size_t count, const std::function<void(std::size_t)>& body) {
   const std::shared_ptr<Pool> own = current_pool();
   // Isolated: a thread that waits for a loop inside a body must not start another body of the outer
-  // loop meanwhile, whose scratch memory may be the same thread's. A context of its own: when a body of an outer loop
-  // throws, TBB would else end this loop early without an exception, and its caller would take half a result for whole.
-  own->arena.execute([&] {
-    tbb::this_task_arena::isolate([&] {
-      tbb::task_group_context context(tbb::task_group_context::isolated);
-      tbb::parallel_for(std::size_t{0}, count, body, context);
-    });
-  });
+  // loop meanwhile, whose scratch memory may be the same thread's.
+  own->arena.execute([&] { tbb::this_task_arena::isolate([&] { tbb::parallel_for(std::size_t{0}, count, body); }); });
 }
 #endif
 
@@ -100,7 +120,9 @@ void parallel_for(std::size_t count, const std::function<void(std::size_t)>& bod
     for (std::size_t i = 0; i < count; ++i) body(i);
     return;
   }
-  run_loop(count, body);
+  FirstFailure failure(count);
+  run_loop(count, [&](std::size_t i) { failure.run(i, body); });
+  failure.rethrow();
 }
 
 }  // namespace evictlab::core

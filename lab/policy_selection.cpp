@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "results/labels.hpp"
 #include "sim/policy/constraints.hpp"
 
 namespace evictlab::lab {
@@ -75,6 +76,34 @@ std::vector<sim::Policy> usable_policies(std::vector<sim::Policy> policies, cons
                                          Observer& observer) {
   return selected_policies(
       std::move(policies), [&](const sim::Policy& policy) { return lacking(trace, policy); }, observer);
+}
+
+void report_too_short(const std::vector<results::Run>& runs, Observer& observer) {
+  std::map<results::PolicyKey, std::set<std::string>> too_short;
+  std::set<std::string> all;
+  for (const results::Run& run : runs) {
+    all.insert(run.prompt);
+    if (run.status == results::RunStatus::kTooShort) too_short[run.key].insert(run.prompt);
+  }
+  std::size_t reported = 0;
+  for (const auto& [key, prompts] : too_short) {
+    if (++reported > kMostNotes) continue;
+    observer.message(Topic::kNote,
+                     fmt::format("{} is not run on {} of {} prompts: they have fewer queries than it reads",
+                                 results::full_label(key), prompts.size(), all.size()));
+  }
+  if (reported > kMostNotes) {
+    observer.message(Topic::kNote, fmt::format("and {} more policies likewise", reported - kMostNotes));
+  }
+}
+
+std::string why_nothing_ran(const std::vector<results::Run>& runs) {
+  const auto too_short = std::ranges::find(runs, results::RunStatus::kTooShort, &results::Run::status);
+  if (too_short == runs.end()) return "every policy protects more than every budget holds; raise --budget";
+  return fmt::format(
+      "{} reads more queries than prompt '{}' has, and no other policy can run on any prompt; give it a "
+      "smaller window",
+      results::full_label(too_short->key), too_short->prompt);
 }
 
 void report_conversions(const trace::Source& trace, std::span<const sim::Budget> budgets, Observer& observer) {

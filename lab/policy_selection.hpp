@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lab/observer.hpp"
+#include "results/run_table.hpp"
 #include "sim/policy/budget.hpp"
 #include "sim/policy/policy.hpp"
 #include "sim/policy/registry.hpp"
@@ -51,6 +52,12 @@ bool can_serve(const trace::Source& trace, const sim::Policy& policy);
 /// The policies that every prompt of the trace can serve, selected_policies() of them.
 std::vector<sim::Policy> usable_policies(std::vector<sim::Policy> policies, const trace::Source& trace,
                                          Observer& observer);
+
+/// Reports how many prompts are too short for which policies, whose rows of them have no measures.
+void report_too_short(const std::vector<results::Run>& runs, Observer& observer);
+
+/// Why no policy could run on any prompt.
+std::string why_nothing_ran(const std::vector<results::Run>& runs);
 
 /// Reports how many slots budgets in other units are, at most eight of them.
 void report_conversions(const trace::Source& trace, std::span<const sim::Budget> budgets, Observer& observer);

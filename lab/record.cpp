@@ -93,6 +93,17 @@ void report_short_futures(const std::vector<runtime::TokenizedPrompt>& prompts, 
                                ended, generated, shortest));
 }
 
+/// Says how many prompts have fewer queries than were to be recorded.
+void report_short_prompts(const std::vector<runtime::TokenizedPrompt>& prompts, trace::Index window,
+                          Observer& observer) {
+  const auto is_short = [window](const auto& prompt) { return std::cmp_less(prompt.tokens.size(), window); };
+  const auto count = std::ranges::count_if(prompts, is_short);
+  if (count == 0) return;
+  observer.message(Topic::kNote, fmt::format("{} of {} prompts are shorter than the window of {}: all of their queries "
+                                             "are recorded, and policies that read more do not run on them",
+                                             count, prompts.size(), window));
+}
+
 void require_used_sampling(const runtime::SamplingOptions& sampling,
                            const std::vector<runtime::TokenizedPrompt>& prompts) {
   const auto generates = [](const runtime::TokenizedPrompt& prompt) { return prompt.generate > 0; };
@@ -164,6 +175,7 @@ RecordOutcome record(const RecordOptions& options, Observer& observer) {
   const std::vector<runtime::TokenizedPrompt> tokenized =
       tokenize_all(prompts, tokenizer, config, record, options.tokenization);
   require_used_sampling(record.sampling, tokenized);
+  report_short_prompts(tokenized, record.window, observer);
 
   RecordOutcome outcome{
       .prompts = tokenized.size(), .estimate = runtime::estimate_recording(tokenized, config, record), .trace = {}};

@@ -120,8 +120,14 @@ void report_replay_status(const results::Table& replay, Observer& observer) {
   std::map<std::string, std::set<std::string>> infeasible;  // run → protections: prompts are many, each is said once
   std::map<std::string, std::size_t> degenerate;
   bool any = false;
-  for (const results::Run& run : results::runs_over_layers(replay)) {
+  bool any_too_short = false;
+  const std::vector<results::Run> runs = results::runs_over_layers(replay);
+  for (const results::Run& run : runs) {
     const std::string what = fmt::format("{}({}) at budget {}", run.key.policy, run.key.parameters, run.budget_text);
+    if (run.status == results::RunStatus::kTooShort) {
+      any_too_short = true;
+      continue;
+    }
     if (!run.feasible()) {
       const std::string protects = replay.text(run.row, protection);
       infeasible[what].insert(protects == "sinks=0,recent=0" ? "at least one slot" : protects);
@@ -130,12 +136,14 @@ void report_replay_status(const results::Table& replay, Observer& observer) {
     any = true;
     if (run.status == results::RunStatus::kDegenerate) ++degenerate[what];
   }
+  if (!any && any_too_short) throw core::InputError("replay: {}", why_nothing_ran(runs));
   if (!any && !infeasible.empty()) {
     const auto& [what, protections] = *infeasible.begin();
     throw core::InputError(
         "replay: {} is below what is protected ({}), and so is every other combination; raise --budget", what,
         fmt::join(protections, "; "));
   }
+  report_too_short(runs, observer);
   for (const auto& [what, protections] : infeasible) {
     observer.message(Topic::kInfeasible,
                      fmt::format("{} is below what is protected ({})", what, fmt::join(protections, "; ")));

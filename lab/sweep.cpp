@@ -156,17 +156,13 @@ void replay_share(const trace::Source& trace, const SweepPlan& plan, const Sweep
   sim::replay(trace, plan.policies, plan.budgets, replay);
 }
 
-bool nothing_ran(const results::Table& replay) {
-  return std::ranges::none_of(results::runs_over_layers(replay), &results::Run::feasible);
-}
-
 /// Reports how many combinations could not be run.
-void report_infeasible(const results::Table& replay, Observer& observer) {
+void report_infeasible(const std::vector<results::Run>& runs, Observer& observer) {
   std::set<std::pair<results::PolicyKey, std::string>> all;
   std::set<std::pair<results::PolicyKey, std::string>> infeasible;
-  for (const results::Run& run : results::runs_over_layers(replay)) {
+  for (const results::Run& run : runs) {
     all.emplace(run.key, run.budget_text);
-    if (!run.feasible()) infeasible.emplace(run.key, run.budget_text);
+    if (run.status == results::RunStatus::kInfeasible) infeasible.emplace(run.key, run.budget_text);
   }
   if (infeasible.empty()) return;
   observer.message(Topic::kInfeasible,
@@ -240,11 +236,13 @@ SweepOutcome sweep(const SweepOptions& options, Observer& observer) {
         PromptCheckpoint::Merged merged = checkpoint.merge(run.prompts);
         report_notes(merged.notes, kMostNotes, observer);
         results::Table replay = results::Table::from_csv(merged.tables["replay"], "replay.csv");
-        if (nothing_ran(replay)) {
+        const std::vector<results::Run> runs = results::runs_over_layers(replay);
+        if (std::ranges::none_of(runs, &results::Run::feasible)) {
           checkpoint.remove();  // no other budget can resume it
-          throw core::InputError("sweep: every policy protects more than every budget holds; raise --budget");
+          throw core::InputError("sweep: {}", why_nothing_ran(runs));
         }
-        report_infeasible(replay, observer);
+        report_infeasible(runs, observer);
+        report_too_short(runs, observer);
         outcome = sweep_outcome(plan, std::move(replay), merged);
         if (files) {
           nlohmann::ordered_json details = {{"model", trace->model().name}, {"prompts", run.prompts.size()}};

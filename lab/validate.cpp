@@ -172,18 +172,20 @@ void validate_share(const ValidationPlan& plan, const std::vector<runtime::Token
   }
 }
 
-/// Whether nothing but the full cache ran, since every budget is below what is protected.
-bool nothing_ran_live(const results::Table& validate) {
-  const std::vector<results::Run> runs = results::runs_over_layers(validate);
+/// Whether nothing but the full cache could run.
+bool nothing_ran_live(const std::vector<results::Run>& runs) {
   return std::ranges::any_of(runs, [](const results::Run& run) { return !run.feasible(); }) &&
-         std::ranges::none_of(runs, [](const results::Run& run) { return run.feasible() && !results::is_full_cache(run.key, run.role); });
+         std::ranges::none_of(runs, [](const results::Run& run) {
+           return run.feasible() && !results::is_full_cache(run.key, run.role);
+         });
 }
 
 /// Reports combinations that could not be run.
-void report_infeasible_live(const results::Table& validate, Observer& observer) {
+void report_infeasible_live(const std::vector<results::Run>& runs, Observer& observer) {
   std::set<std::string> infeasible;
-  for (const results::Run& run : results::runs_over_layers(validate)) {
-    if (!run.feasible()) infeasible.insert(fmt::format("{} at {}", run.key.policy, run.budget_text));
+  for (const results::Run& run : runs) {
+    if (run.status == results::RunStatus::kInfeasible)
+      infeasible.insert(fmt::format("{} at {}", run.key.policy, run.budget_text));
   }
   for (const std::string& what : infeasible) {
     observer.message(Topic::kInfeasible, what + " is below what is protected");
@@ -263,11 +265,13 @@ ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
         PromptCheckpoint::Merged merged = checkpoint.merge(run.prompts);
         report_notes(merged.notes, kMostNotes, observer);
         outcome.validate = results::Table::from_csv(merged.tables["validate"], files.validate.string());
-        if (nothing_ran_live(outcome.validate)) {
+        const std::vector<results::Run> runs = results::runs_over_layers(outcome.validate);
+        if (nothing_ran_live(runs)) {
           checkpoint.remove();  // no other budget can resume it
-          throw core::InputError("validate: every policy protects more than every budget holds; raise --budget");
+          throw core::InputError("validate: {}", why_nothing_ran(runs));
         }
-        report_infeasible_live(outcome.validate, observer);
+        report_infeasible_live(runs, observer);
+        report_too_short(runs, observer);
         if (!replay) replay = results::Table::from_csv(merged.tables["replay"], files.replay.string());
         outcome.outcomes = results::outcomes(outcome.validate);
         outcome.calibration = results::calibrate(outcome.validate, *replay);

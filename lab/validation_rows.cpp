@@ -128,21 +128,15 @@ void add_run(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt,
   }
 }
 
-void add_infeasible(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt, const Reference& reference,
-                    const sim::Policy& policy, const sim::Budget& budget, results::Table& table) {
+/// The rows of a policy that cannot run on the prompt.
+void add_not_run(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt, const Reference& reference,
+                 const sim::Policy& policy, const sim::Budget& budget, results::RunStatus status,
+                 results::Table& table) {
   for (std::size_t turn = 0; turn < reference.turns.size(); ++turn) {
     results::Row row = key_row(plan, {prompt, reference, policy, budget, turn}, table);
-    row.set("status", results::status_name(results::RunStatus::kInfeasible));
+    row.set("status", results::status_name(status));
     table.add_row(std::move(row));
   }
-}
-
-bool feasible(const ValidationPlan& plan, const Reference& reference, const sim::Policy& policy,
-              const sim::Budget& budget) {
-  const double slots = budget.real_slots(plan.info, reference.prompt_length());
-  return std::ranges::all_of(reference.recorded.layers, [&](const trace::LayerData& layer) {
-    return sim::is_feasible(policy, layer.shape, slots);
-  });
 }
 
 /// What replay says of the same prompt, and what it keeps.
@@ -173,13 +167,16 @@ ValidatedPrompt validate_prompt(const ValidationPlan& plan, const runtime::Token
   }
   double done = 0.0;
   for (const sim::Policy& policy : plan.policies) {
-    const std::vector<sim::Importance> importance = runtime::importance_of(policy, reference);
+    std::vector<sim::Importance> importance;
+    if (!sim::is_too_short(policy, reference.prompt_length())) importance = runtime::importance_of(policy, reference);
     for (const sim::Budget& budget : plan.budgets) {
       core::throw_if_interrupted();
-      if (feasible(plan, reference, policy, budget)) {
+      const double slots = budget.real_slots(plan.info, reference.prompt_length());
+      const results::RunStatus status = sim::run_status(policy, plan.info, reference.recorded.info, slots);
+      if (status == results::RunStatus::kOk) {
         add_run(plan, prompt, reference, policy, budget, importance, retentions, result.validate);
       } else {
-        add_infeasible(plan, prompt, reference, policy, budget, result.validate);
+        add_not_run(plan, prompt, reference, policy, budget, status, result.validate);
       }
       progress(done += 1.0);
     }

@@ -22,7 +22,7 @@ bool is_whole_number(std::string_view text) {
 }
 
 RunStatus status_of(std::string_view text) {
-  for (const RunStatus status : {RunStatus::kInfeasible, RunStatus::kDegenerate}) {
+  for (const RunStatus status : {RunStatus::kInfeasible, RunStatus::kTooShort, RunStatus::kDegenerate}) {
     if (text == status_name(status)) return status;
   }
   return RunStatus::kOk;

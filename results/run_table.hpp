@@ -33,10 +33,20 @@ struct PolicyKey {
 bool is_full_cache(const PolicyKey& key, Role role);
 
 /// How a run went: the column `status`.
-enum class RunStatus { kOk, kInfeasible, kDegenerate };
-/// "ok", "infeasible", "degenerate".
+enum class RunStatus { kOk, kInfeasible, kTooShort, kDegenerate };
+/// "ok", "infeasible", "too-short", "degenerate".
 constexpr std::string_view status_name(RunStatus status) {
-  return status == RunStatus::kInfeasible ? "infeasible" : status == RunStatus::kDegenerate ? "degenerate" : "ok";
+  switch (status) {
+    case RunStatus::kInfeasible:
+      return "infeasible";
+    case RunStatus::kTooShort:
+      return "too-short";
+    case RunStatus::kDegenerate:
+      return "degenerate";
+    case RunStatus::kOk:
+      break;
+  }
+  return "ok";
 }
 
 /// One row: a policy at a budget on a prompt, over all layers.
@@ -50,13 +60,14 @@ struct Run {
   std::string prompt;
   std::string task;
   std::int64_t turn = 1;             // of validate.csv
-  std::optional<double> slots_held;  // none: infeasible
+  std::optional<double> slots_held;  // none: the policy could not run
   std::optional<double> bytes;
   std::array<std::optional<double>, kMeasureCount> measures;  // none: not measured
   RunStatus status = RunStatus::kOk;
 
   std::optional<double> operator[](Measure measure) const { return measures[index_of(measure)]; }
-  bool feasible() const { return status != RunStatus::kInfeasible; }
+  /// Whether the policy could run: the budget holds what it protects, and the prompt has the queries that it reads.
+  bool feasible() const { return status != RunStatus::kInfeasible && status != RunStatus::kTooShort; }
 };
 
 /// The column of the budget as asked for.

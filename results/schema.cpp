@@ -38,9 +38,11 @@ Column prompt_length() { return integer("prompt_length", "positions", "positions
 Column layer_or_all(const char* meaning) { return text("layer", meaning); }
 Column count(const char* name, const char* meaning) { return integer(name, "prompts", meaning); }
 Column status() {
-  return text("status",
-              "`ok`; `infeasible`: the budget is below the protection, and measures are empty; `degenerate`: nothing "
-              "was evicted, though the policy is not `full`");
+  return text(
+      "status",
+      "`ok`; `infeasible`: the budget is below the protection, and measures are empty; `too-short`: the policy "
+      "reads more queries than the prompt has, and measures are empty; `degenerate`: nothing was evicted, though "
+      "the policy is not `full`");
 }
 
 template <typename... Parts>
@@ -158,6 +160,7 @@ void add_sweep_tables(std::vector<TableSchema>& all) {
                       "every prompt, or with budgets that do not reach the slots compared"),
               policy, role(), count("prompts", "prompts that the policy serves"),
               count("infeasible", "prompts for which the budget is below the protection"),
+              count("too_short", "prompts with fewer queries than the policy reads"),
               count("degenerate", "prompts of which nothing was evicted"), slots_held("held, mean over prompts"),
               slots_compared("the held slots at which the row is compared, mean over prompts: those of its budget "
                              "where it is ranked, else its own"),

@@ -24,6 +24,7 @@ struct Entry {
   Role role = Role::kMethod;
   std::map<std::string, Run> prompts;  // by id; the feasible ones
   std::int64_t infeasible = 0;
+  std::int64_t too_short = 0;
   std::int64_t degenerate = 0;
   PromptSlots compared_at;                 // the slots of its comparisons
   std::map<std::string, double> compared;  // retained mass with these, by prompt
@@ -69,11 +70,19 @@ std::vector<EntriesOfBudget> entries_by_budget(const std::vector<Run>& runs) {
       entry.key = policy.key;
       entry.role = policy.role;
       for (const Run& run : policy.runs) {
-        if (run.status == RunStatus::kDegenerate) ++entry.degenerate;
-        if (run.feasible()) {
-          entry.prompts[run.prompt] = run;
-        } else {
-          ++entry.infeasible;
+        if (run.feasible()) entry.prompts[run.prompt] = run;
+        switch (run.status) {
+          case RunStatus::kInfeasible:
+            ++entry.infeasible;
+            break;
+          case RunStatus::kTooShort:
+            ++entry.too_short;
+            break;
+          case RunStatus::kDegenerate:
+            ++entry.degenerate;
+            break;
+          case RunStatus::kOk:
+            break;
         }
       }
     }
@@ -144,6 +153,7 @@ Table summarize(const Table& replay, const BootstrapOptions& options) {
       set_run(row, entry.key, entry.role, group.budget)
           .set("prompts", entry.prompts.size())
           .set("infeasible", entry.infeasible)
+          .set("too_short", entry.too_short)
           .set("degenerate", entry.degenerate);
       if (!entry.prompts.empty()) {
         row.set("slots_held", entry.slots());

@@ -55,12 +55,7 @@ std::string advice_for_long(const TokenizedPrompt& prompt, Index model_positions
 void check_recordable(const TokenizedPrompt& prompt, const ModelConfig& model, const RecordOptions& options) {
   const auto n = static_cast<Index>(prompt.tokens.size());
   const auto future = static_cast<Index>(prompt.future.size()) + prompt.generate;
-  if (n < options.window) {
-    throw RecordError(
-        "prompt '{}' ({}): has {} positions, fewer than the observation window of {}; give --window {} or a "
-        "longer prompt",
-        prompt.id, prompt.source, n, options.window, n);
-  }
+  if (n < 1) throw RecordError("prompt '{}' ({}): is empty", prompt.id, prompt.source);
   if (options.tier == trace::Tier::kFull && n <= trace::kFirstStatisticsPosition) {
     throw RecordError("prompt '{}' ({}): has {} positions; the full tier needs more than {}", prompt.id, prompt.source,
                       n, trace::kFirstStatisticsPosition);
@@ -93,7 +88,7 @@ trace::PromptInfo recorded_info(const TokenizedPrompt& prompt, const ModelConfig
           .future_length = generated ? 0 : static_cast<Index>(prompt.future.size()),
           .future_kind = generated ? "generated" : "teacher-forced",
           .tier = options.tier,
-          .window = options.window,
+          .window = std::min(options.window, static_cast<Index>(prompt.tokens.size())),
           .layers = recorded_layers(model, options),
           .spans = prompt.spans};
 }
@@ -160,13 +155,13 @@ RecordEstimate estimate_recording(const std::vector<TokenizedPrompt>& prompts, c
   const auto heads = static_cast<double>(model.query_heads);
   const auto kv_heads = static_cast<double>(model.kv_heads);
   const auto dimension = static_cast<double>(model.head_dim);
-  const auto window = static_cast<double>(options.window);
   const auto layers = static_cast<double>(recorded_layers(model, options).size());
   const double state_bytes = options.dtype == ElementType::kFloat16 ? 2 : 4;
   const bool full = options.tier == trace::Tier::kFull;
   RecordEstimate estimate;
   for (const TokenizedPrompt& prompt : prompts) {
     const auto n = static_cast<double>(prompt.tokens.size());
+    const double window = std::min(static_cast<double>(options.window), n);
     const auto all = n + static_cast<double>(prompt.future.size()) + static_cast<double>(prompt.generate);
     const double summary = heads * (2 * window * n + 4 * n + 8 * all);
     const double states = state_bytes * (heads * (window + all - n) * dimension + 2 * kv_heads * all * dimension) +

@@ -25,14 +25,14 @@ class RecordError : public core::InputError {
 
 struct RecordOptions {
   trace::Tier tier = trace::Tier::kSummary;
-  trace::Index window = 64;
+  trace::Index window = 64;  // the last prompt queries that are recorded; of a shorter prompt, all
   trace::ElementType dtype = trace::ElementType::kFloat16;  // of queries, keys and values
   std::vector<trace::Index> layers;                         // those to record, ascending; empty = all
   SamplingOptions sampling;  // of generated futures; every prompt draws from a stream of its own
 };
 
-/// Throws RecordError naming the prompt when it cannot be recorded: shorter than the window, longer
-/// than the model's positions, no future, token ids the model does not have.
+/// Throws RecordError naming the prompt when it cannot be recorded: empty, too short for the full tier's statistics,
+/// longer than the model's positions, no future, token ids the model does not have.
 void check_recordable(const TokenizedPrompt& prompt, const ModelConfig& model, const RecordOptions& options);
 
 /// What a trace says of the prompt before it is recorded. A future that is to be generated has length 0.

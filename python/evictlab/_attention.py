@@ -90,10 +90,33 @@ def output_norms(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return norms
 
 
-def query_statistics(queries: torch.Tensor, first: int) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """Mean [H, d] and covariance [H, d, d] (divisor: the count) over the positions from `first` on of [H, n, d]."""
-    used = queries[:, first:].float()
-    mean = used.mean(1)
-    centered = used - mean[:, None]
-    count = used.shape[1]
-    return mean, centered.transpose(1, 2) @ centered / count, count
+class MergedStatistics:
+    """Mean [H, d] and covariance [H, d, d] (divisor: the count) over positions that come in parts.
+
+    Chan, Golub and LeVeque 1979: sums of squares about the means of two parts add up, with d d^T a b / (a + b) for means that are
+    d apart over a and b positions.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean: torch.Tensor | None = None
+        self._squares: torch.Tensor | None = None  # [H, d, d]
+
+    def add(self, queries: torch.Tensor) -> None:
+        """[H, m, d]; none are fine."""
+        count = queries.shape[1]
+        if count == 0:
+            return
+        used = queries.float()
+        mean = used.mean(1)
+        centered = used - mean[:, None]
+        squares = centered.transpose(1, 2) @ centered
+        if self.count:
+            apart, total = mean - self.mean, self.count + count
+            squares += self._squares + apart[:, :, None] * apart[:, None, :] * (self.count * count / total)
+            mean = self.mean + apart * (count / total)
+        self.mean, self._squares, self.count = mean, squares, self.count + count
+
+    @property
+    def covariance(self) -> torch.Tensor:
+        return self._squares / self.count

@@ -106,5 +106,29 @@ def policies_of(request: PolicyLike | Iterable[PolicyLike], protect: str, varian
             policies += some
             left_out += reasons
         else:
-            policies.append(item.policy if isinstance(item, CustomPolicy) else item)
+            policies.append(_policy_of(item))
+    if not policies and not left_out:
+        raise _core.Error("no policies were given")
     return policies, left_out
+
+
+def _policy_of(item: object) -> _core.Policy:
+    if isinstance(item, CustomPolicy):
+        return item.policy
+    if isinstance(item, _core.Policy):
+        return item
+    raise _core.Error(f"a policy is text or made with scorer or allocator, got {type(item).__name__}")
+
+
+def policy_texts(policies: str | Iterable[str] | None) -> str | None:
+    """A list of policies as text. Raises Error for policies that are functions, which only replay and sweep run."""
+    if policies is None or isinstance(policies, str):
+        return policies
+    items = [policies] if isinstance(policies, (_core.Policy, CustomPolicy)) else list(policies)
+    for item in items:
+        if not isinstance(item, str):
+            name = getattr(item, "name", type(item).__name__)
+            raise _core.Error(f"policy '{name}' is no text; here policies are named (\"snapkv,h2o\"), and those of one's own are replay's")
+    if not items:
+        raise _core.Error("no policies were given")
+    return ",".join(items)

@@ -1,61 +1,28 @@
-"""What a model reads while it is recorded: hooks at transformers' attention interface."""
+"""What a model reads while it is recorded: prompts and their futures, from the forward passes over its cache."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import inspect
 import os
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy
 import torch
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.cache_utils import Cache
 
 from . import _core
-from ._attention import masses_and_window, output_norms, query_statistics
+from ._attention import output_norms
+from ._attention_tap import AttentionTap, LayerPass
 from ._core import Error
-from ._model import attention_modules, ends_of_text, fingerprint, output_weight, position_encoding, text_config
+from ._generation import watched_generation
+from ._layer_recording import Chunk, LayerRecording, valid_positions
+from ._model import attention_modules, ends_of_text, forget_lengths, output_weight, rope_type, text_config
+from ._model_facts import check_full_tier, find_facts, model_info
 from ._prompts import TokenizedPrompt
 
 FIRST_STATISTICS_POSITION = 4  # the first tokens' queries are unlike all others
-
-
-@dataclasses.dataclass
-class _Layer:
-    """What is known of one layer of the batch that is being read."""
-
-    module: torch.nn.Module
-    scale: float = 0.0
-    sliding: int = 0
-    softcap: float = 0.0
-    raw_queries: torch.Tensor | None = None  # [B, H, m, d], before position encoding
-    keys: torch.Tensor | None = None  # [B, G, p, d]: the cache's own
-    values: torch.Tensor | None = None
-    later: list[tuple[torch.Tensor, torch.Tensor]] = dataclasses.field(default_factory=list)  # where the cache forgets
-    window_queries: list[torch.Tensor] = dataclasses.field(default_factory=list)  # a prompt each: [H, w, d]
-    future_queries: list[torch.Tensor] = dataclasses.field(default_factory=list)  # a pass each: [B, H, m, d]
-
-    @property
-    def seen(self) -> dict[str, Any]:
-        return {"window": self.sliding, "softcap": self.softcap}
-
-    def add(self, key: torch.Tensor, value: torch.Tensor, new: int, total: int) -> None:
-        """After a pass that read `new` positions of `total`: keys and values of all of them."""
-        if key.shape[2] >= total:
-            self.keys, self.values, self.later = key[:, :, :total], value[:, :, :total], []
-        else:  # a sliding window's cache holds the last ones alone
-            self.later.append((key[:, :, -new:], value[:, :, -new:]))
-
-    def states(self, item: int, columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Of one prompt of the batch, without padding: [G, n+T, d]."""
-        def joined(first: torch.Tensor, rest: list[torch.Tensor]) -> torch.Tensor:
-            all_of_them = torch.cat([first[item], *(one[item] for one in rest)], dim=1)
-            return all_of_them[:, columns]
-
-        return (joined(self.keys, [key for key, _ in self.later]), joined(self.values, [value for _, value in self.later]))
 
 
 class _Sink:
@@ -63,7 +30,6 @@ class _Sink:
 
     def __init__(self, info: dict[str, Any], tokens: Sequence[int]):
         self.info, self.tokens = info, list(tokens)
-        self.query_count = 0  # positions that query_mean is over
         self.file: _core.PromptWriter | None = None
         self.waiting: list[tuple[int, str, numpy.ndarray]] = []
 
@@ -88,8 +54,13 @@ class Recorder:
             model.generate(**tokenizer(texts, padding=True, return_tensors="pt"))
 
     A forward pass over an empty cache begins prompts, one for each sequence of the batch, padding left out; passes after it are
-    their future, until the next such pass or the end. A prompt without a future is not kept. `ids`: of the prompts, in the
-    order they come; prompt-0, prompt-1, ... without. Of a batch, all prompts but one wait in memory until the first is done.
+    their future, until the next such pass or the end. `generate` may read its prompts in several passes (prefill_chunk_size) and
+    over any cache, static ones included. A prompt without a future is not kept. `ids`: of the prompts, in the order they come;
+    prompt-0, prompt-1, ... without. `window`: the last prompt queries that are recorded; of a shorter prompt, all. Of a batch, all
+    prompts but one wait in memory until the first is done.
+
+    Raises Error in one sentence for what cannot be recorded: beam search, assisted decoding, no cache, a cache that holds positions
+    that were not seen. After an error, and after Ctrl-C, the finished prompts are in PATH.parts, and recording to the same path resumes.
     """
 
     def __init__(
@@ -116,198 +87,220 @@ class Recorder:
         if tier == "full":
             self._settings["dtype"] = dtype
         self._modules = attention_modules(model)
-        self._of = {id(module): layer for layer, module in enumerate(self._modules)}
-        self._current: int | None = None  # the layer whose attention module is running
+        self._tap = AttentionTap(model, self._modules, self._before_layer, self._after_layer)
         self._ids = iter(ids) if ids is not None else None
         self._count = 0
         self._described: list[TokenizedPrompt] = []  # of prompts to come, where record() knows more than ids
         self._writer: _core.TraceWriter | None = None
-        self._layers: list[_Layer] = []
-        self._sinks: list[_Sink] = []
-        self._columns: list[torch.Tensor] = []
+        # Of the batch that is being read.
+        self._layers: list[LayerRecording] = []
+        self._sinks: list[_Sink] = []  # once its prompts are read
+        self._tokens: list[list[int]] = []  # of its prompts, padding included
         self._future: list[list[int]] = []
+        self._valid: torch.Tensor | None = None  # [B, prompt positions read] bool: False is padding
+        self._first: torch.Tensor | None = None  # [B]: where the model places the first token that is no padding
+        self._cache: Cache | None = None
         self._read = 0  # positions in the cache, padding included
-        self._new = 0  # of the pass that is running
+        self._prompt = 0  # of them, the prompts'
+        # Of the pass that is running.
+        self._pending: tuple[torch.Tensor, Any, Any] | None = None  # its tokens, mask and positions until its first layer is read
+        self._new = 0
+        self._in_prompt = False
+        # Of the call of generate that is running.
+        self._generating = False
+        self._announced: int | None = None  # positions of its prompts
+        self._begun = False  # whether it read any
 
     # ---- the model's description --------------------------------------------------------------------------------
 
-    def _describe(self, query: torch.Tensor, key: torch.Tensor, scale: float) -> None:
-        config = text_config(self._model)
-        self._heads, self._groups, self._dimension = query.shape[1], key.shape[1], query.shape[3]
-        architectures = getattr(self._model.config, "architectures", None) or [type(self._model).__name__]
-        weights = [output_weight(module, self._heads, self._dimension) for module in self._modules]
-        self._missing = ["output_norms"] if any(weight is None for weight in weights) else []
-        self._weights = weights
-        if self._missing and self._tier == "full":
-            raise Error(f"{architectures[0]}: no output projection of a known name, so that the full tier cannot be recorded")
-        path = getattr(self._model.config, "_name_or_path", "") or type(self._model).__name__
-        info = {
-            "name": os.path.basename(os.path.normpath(path)),
-            "architecture": architectures[0],
-            "layers": len(self._modules),
-            "query_heads": self._heads,
-            "kv_heads": self._groups,
-            "head_dim": self._dimension,
-            "hidden_size": config.hidden_size,
-            "attention_scale": scale,
-            "sliding_windows": [self._sliding(module) for module in self._modules],
-            "position_encoding": position_encoding(config),
-            "fingerprint": fingerprint(self._model),
-            "cache_element_bytes": key.element_size(),
-        }
+    def _open(self) -> None:
+        model, facts = self._model, find_facts(self._model, self._modules)
+        heads, dimension = facts[0].query_heads, facts[0].value_dimension
+        self._weights = [output_weight(module, heads, dimension) for module in self._modules]
+        if self._tier == "full":
+            check_full_tier(model, facts, self._weights)
+        several = any(one.attends > 1 for one in facts)  # values that no one weight moves to the output
+        self._missing = ["output_norms"] if several or any(weight is None for weight in self._weights) else []
+        self._facts = facts
         self._writer = _core.TraceWriter(
             os.fspath(self._path),
-            info,
+            model_info(model, facts),
             append=self._append,
             force=self._force,
             command="evictlab.transformers",
             settings=self._settings,
         )
         if self._tier == "full":
-            for layer, weight in enumerate(weights):
+            for layer, weight in enumerate(self._weights):
                 self._writer.write_output_weight(layer, weight.float().flatten(0, 1).cpu().numpy())
 
-    def _sliding(self, module: torch.nn.Module) -> int:
-        config = getattr(text_config(self._model), "sliding_window", None)
-        return int(getattr(module, "sliding_window", config) or 0)
+    def _prompt_info(self, name: str, length: int, described: TokenizedPrompt | None) -> dict[str, Any]:
+        given = described.given if described and not described.generate else []
+        return {
+            "id": name,
+            "task": described.task if described else "",
+            "source": described.source if described else "python",
+            "prompt_length": length,
+            "future_length": len(given),  # 0: not known yet
+            "future_kind": "teacher-forced" if given else "generated",
+            "tier": self._tier,
+            "window": min(self._window, length),
+            "layers": list(range(len(self._modules))),
+            "spans": [span for span in described.spans if span[2] <= length + len(given)] if described else [],
+            "missing": self._missing,
+        }
 
     # ---- what happens while the model runs ----------------------------------------------------------------------
+
+    def _begin_generation(self, positions: int | None) -> None:
+        self._generating, self._announced, self._begun = True, positions, False
+
+    def _end_generation(self) -> None:
+        self._generating, self._announced = False, None
 
     def _before_model(self, module, arguments, options) -> None:
         tokens = options.get("input_ids", arguments[0] if arguments else None)
         if tokens is None:
             raise Error("the model was given no input_ids; embeddings cannot be recorded")
-        cache = options.get("past_key_values")
-        empty = cache is None or cache.get_seq_length() == 0
-        self._new = tokens.shape[1]
-        if empty:
+        self._pending = tokens, options.get("attention_mask"), options.get("position_ids")
+
+    def _before_layer(self, layer: int, reading: LayerPass) -> None:
+        if self._pending is None:
+            return
+        (tokens, mask, positions), self._pending = self._pending, None
+        cache = reading.cache
+        if cache is None:
+            raise Error("the model reads without a cache, so that nothing follows a prompt; give use_cache=True")
+        past = int(cache.get_seq_length())
+        if past == 0:
+            if self._generating and self._begun:
+                raise Error("generate reads over a second cache, which is not recorded")
             self._finish_prompts()
-            self._begin_prompts(tokens, options.get("attention_mask"))
+            self._begin_prompts(tokens, cache)
+        elif cache is not self._cache or past != self._read:
+            raise Error(
+                f"the cache holds {past} positions, of which {self._read if cache is self._cache else 0} were seen: a prefix, or tokens "
+                f"taken back, cannot be recorded; begin with an empty cache"
+            )
+        self._new, self._in_prompt = tokens.shape[1], past < self._prompt
+        self._read = past + self._new
+        if self._in_prompt:
+            self._read_prompts(tokens, mask, past)
         else:
             for item, future in enumerate(self._future):
                 future += tokens[item].tolist()
-            self._read += self._new
+        self._check_positions(positions, past)
 
-    def _begin_prompts(self, tokens: torch.Tensor, mask: torch.Tensor | None) -> None:
-        self._layers = [_Layer(module) for module in self._modules]
-        self._read = tokens.shape[1]
+    def _begin_prompts(self, tokens: torch.Tensor, cache: Cache) -> None:
+        self._begun, self._cache = True, cache
+        self._prompt = self._announced if self._generating and self._announced else tokens.shape[1]
+        self._layers = [LayerRecording(tokens.shape[0]) for _ in self._modules]
+        self._tokens = [[] for _ in range(tokens.shape[0])]
         self._future = [[] for _ in range(tokens.shape[0])]
-        self._columns, self._sinks = [], []
-        if mask is not None and (not isinstance(mask, torch.Tensor) or mask.ndim != 2) and tokens.shape[0] > 1:
-            raise Error("a batch needs an attention_mask [prompts, positions], which says what is padding")
-        for item in range(tokens.shape[0]):
-            flat = isinstance(mask, torch.Tensor) and mask.ndim == 2
-            valid = mask[item].nonzero().flatten().cpu() if flat else torch.arange(self._read)
-            prompt = tokens[item, valid.to(tokens.device)].tolist()
-            described = self._described.pop(0) if self._described else None
-            name = described.id if described else (next(self._ids, None) if self._ids is not None else f"prompt-{self._count}")
-            self._count += 1
-            if name is None:
-                raise Error(f"prompt {self._count}: there are fewer ids than prompts")
-            if len(prompt) < max(self._window, FIRST_STATISTICS_POSITION + 1):
-                raise Error(f"prompt '{name}': has {len(prompt)} positions, fewer than the observation window of {self._window}")
-            given = described.given if described and not described.generate else []
-            spans = [span for span in described.spans if span[2] <= len(prompt) + len(given)] if described else []
-            info = {
-                "id": name,
-                "task": described.task if described else "",
-                "source": described.source if described else "python",
-                "prompt_length": len(prompt),
-                "future_length": len(given),  # 0: not known yet
-                "future_kind": "teacher-forced" if given else "generated",
-                "tier": self._tier,
-                "window": self._window,
-                "layers": list(range(len(self._modules))),
-                "spans": spans,
-                "missing": [],
-            }
-            self._columns.append(valid)
-            self._sinks.append(_Sink(info, prompt + given))
+        self._valid = torch.zeros(tokens.shape[0], 0, dtype=torch.bool)
+        self._first = torch.full((tokens.shape[0],), -1)
 
-    def _before_attention(self, module, arguments, options) -> None:
-        self._current = self._of.get(id(module))
+    def _read_prompts(self, tokens: torch.Tensor, mask: Any, past: int) -> None:
+        if self._read > self._prompt:
+            raise Error(f"a pass reads {self._read} positions of prompts that have {self._prompt}")
+        valid = valid_positions(mask, len(tokens), past, self._new)
+        if valid is None:
+            raise Error("the attention_mask does not say what is padding; give one of [prompts, positions]")
+        self._valid = torch.cat([self._valid, valid], dim=1)
+        if past > 0 and bool((self._valid[:, :-1] & ~self._valid[:, 1:]).any()):
+            raise Error("prompts that are read in several passes must be padded on the left")
+        for item, read in enumerate(self._tokens):
+            read += tokens[item].tolist()
+        if self._read == self._prompt:
+            self._sinks = [self._new_sink(item) for item in range(len(tokens))]
 
-    def _attention(self, original, module, query, key, value, mask, *arguments, **options):
-        """Stands for the attention function: looks, then does what it would have done."""
-        layer = self._of.get(id(module))
-        if layer is not None and self._sinks:
-            if options.get("s_aux") is not None:
-                raise Error(f"{type(self._model).__name__}: attention with learned sinks is not recorded")
-            with torch.no_grad():
-                self._look(layer, query, key, value, options)
-        function = original or sys.modules[type(module).__module__].eager_attention_forward
-        return function(module, query, key, value, mask, *arguments, **options)
-
-    def _look(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, options: dict[str, Any]) -> None:
-        state = self._layers[layer]
-        scale = options.get("scaling")
-        state.scale = float(scale) if scale is not None else query.shape[-1] ** -0.5
-        state.sliding = int(options.get("sliding_window") or 0)
-        state.softcap = float(options.get("softcap") or 0.0)
-        if state.sliding != self._sliding(state.module):
-            raise Error(f"layer {layer}: sees {state.sliding} positions, its configuration says {self._sliding(state.module)}")
-        if self._writer is None:
-            self._describe(query, key, state.scale)
-        if self._sinks[0].file is None:
-            for sink in self._sinks:
-                sink.info["missing"] = self._missing
-            self._sinks[0].open(self._writer)
-        state.add(key, value, self._new, self._read)
-        if self._future[0]:
-            state.future_queries.append(query)
+    def _check_positions(self, positions: Any, past: int) -> None:
+        """Positions must count a prompt's tokens, from whatever number on: attention sees only how far apart two are."""
+        if positions is None:
+            positions = torch.arange(past, self._read)[None]
+        if not isinstance(positions, torch.Tensor) or positions.ndim != 2:
             return
-        for item, sink in enumerate(self._sinks):
-            columns = self._columns[item].to(query.device)
-            queries, keys = query[item][:, columns], key[item][:, columns]
-            mass, window = masses_and_window(queries, keys, state.scale, self._window, **state.seen)
-            if not bool(torch.isfinite(mass).all()):
+        valid = torch.nn.functional.pad(self._valid, (0, self._read - self._valid.shape[1]), value=True)
+        first = positions.cpu() - (valid.cumsum(1)[:, past:] - 1)
+        for item, (own, seen) in enumerate(zip(first.expand(len(valid), -1), valid[:, past:], strict=True)):
+            if not bool(seen.any()):
+                continue
+            self._first[item] = own[seen][0] if self._first[item] < 0 else self._first[item]
+            if bool((own[seen] != self._first[item]).any()):
+                raise Error(
+                    "the model is given positions that do not count its tokens, which is not recorded (some versions of "
+                    "transformers do so when generate reads a prompt in chunks)"
+                )
+
+    def _new_sink(self, item: int) -> _Sink:
+        prompt = [token for token, valid in zip(self._tokens[item], self._valid[item].tolist(), strict=True) if valid]
+        described = self._described.pop(0) if self._described else None
+        name = described.id if described else (next(self._ids, None) if self._ids is not None else f"prompt-{self._count}")
+        self._count += 1
+        if name is None:
+            raise Error(f"prompt {self._count}: there are fewer ids than prompts")
+        if not prompt:
+            raise Error(f"prompt '{name}': is empty")
+        if self._tier == "full" and len(prompt) <= FIRST_STATISTICS_POSITION:
+            raise Error(f"prompt '{name}': has {len(prompt)} positions; the full tier needs more than {FIRST_STATISTICS_POSITION}")
+        given = described.given if described and not described.generate else []
+        return _Sink(self._prompt_info(name, len(prompt), described), prompt + given)
+
+    def _after_layer(self, layer: int, reading: LayerPass) -> None:
+        if not self._layers:
+            return
+        if len(reading.calls) != self._facts[layer].attends or reading.calls[0].sliding != self._facts[layer].sliding:
+            raise Error(f"layer {layer}: attends otherwise than in the model's first pass")
+        state, call = self._layers[layer], reading.calls[0]
+        if layer == 0 and not state.continues(call, self._new, self._read):
+            raise Error("the cache was changed between two passes (reordered as beam search does, or compressed), which is not recorded")
+        state.add(call, self._new, self._read, bool(getattr(self._cache, "is_compileable", False)))
+        if not self._in_prompt:
+            state.future_queries.append(call.query)
+            return
+        chunk = Chunk(self._valid, self._new, self._prompt - self._read, self._window)
+        state.read_prompt(call.query, chunk)
+        if self._tier == "full":
+            raw = self._tap.unrotated_queries(reading)
+            state.read_queries(call.query, raw, chunk, FIRST_STATISTICS_POSITION)
+        if self._sinks:
+            self._write_prompts(layer, state)
+
+    def _write_prompts(self, layer: int, state: LayerRecording) -> None:
+        if self._sinks[0].file is None:
+            self._sinks[0].open(self._writer)
+        for arrays, sink in zip(state.prompts, self._sinks, strict=True):
+            if not bool(torch.isfinite(arrays.mass).all()):
                 raise Error(f"prompt '{sink.info['id']}', layer {layer}: attention that is not finite")
-            sink.write(layer, "window_attention", window)
-            sink.write(layer, "attention_mass", mass)
+            sink.write(layer, "window_attention", arrays.window_attention())
+            sink.write(layer, "attention_mass", arrays.mass)
             if self._tier == "full":
-                state.window_queries.append(queries[:, -self._window :].clone())
-                self._write_statistics(layer, item, columns)
-        state.raw_queries = None
-
-    def _write_statistics(self, layer: int, item: int, columns: torch.Tensor) -> None:
-        raw = self._layers[layer].raw_queries
-        if raw is None:
-            raise Error(
-                f"{type(self._model).__name__}: queries before position encoding cannot be taken, so that the full tier cannot "
-                f"be recorded"
-            )
-        mean, covariance, count = query_statistics(raw[item][:, columns], FIRST_STATISTICS_POSITION)
-        sink = self._sinks[item]
-        sink.write(layer, "query_mean", mean)
-        sink.write(layer, "query_covariance", covariance)
-        sink.query_count = count
-
-    def _rotary(self, original):
-        """Stands for the file's apply_rotary_pos_emb, whose first argument are the queries before it."""
-
-        def rotate(queries, *arguments, **options):
-            if self._current is not None and self._layers and not self._future[0]:
-                self._layers[self._current].raw_queries = queries.detach()
-            return original(queries, *arguments, **options)
-
-        return rotate
+                sink.write(layer, "query_mean", arrays.statistics.mean)
+                sink.write(layer, "query_covariance", arrays.statistics.covariance)
+            arrays.mass, arrays.rows = None, []
 
     # ---- the end of prompts -------------------------------------------------------------------------------------
 
     def _finish_prompts(self) -> None:
         sinks, self._sinks = self._sinks, []
-        if not sinks:
-            return
-        if not all(layer.keys is not None for layer in self._layers):
-            raise Error(f"{type(self._model).__name__}: its attention did not go through transformers' attention interface")
-        if not self._future[0]:
-            sinks[0].file.discard()
-            return
-        for item, sink in enumerate(sinks):
-            if sink.file is None:
-                sink.open(self._writer)
-            self._finish(item, sink)
-            sink.file = None
+        try:
+            if not sinks:
+                return
+            if not self._future[0]:
+                sinks[0].file.discard()
+                return
+            for item, sink in enumerate(sinks):
+                if sink.file is None:
+                    sink.open(self._writer)
+                self._finish(item, sink)
+                sink.file = None
+        except BaseException:
+            for sink in sinks:
+                if sink.file is not None:
+                    sink.file.discard()
+            raise
+        finally:
+            self._layers, self._cache, self._read = [], None, 0
 
     def _future_length(self, item: int) -> int:
         """Without what follows the end of a text that other prompts of its batch outlast."""
@@ -319,71 +312,38 @@ class Recorder:
 
     def _finish(self, item: int, sink: _Sink) -> None:
         count = self._future_length(item)
-        padded = self._read - len(self._future[item])
-        later = torch.arange(padded, padded + count)
+        later = torch.arange(self._prompt, self._prompt + count)
+        columns = torch.cat([self._valid[item].nonzero().flatten(), later])
         if not sink.info["future_length"]:
             sink.file.set_future(self._future[item][:count])
         for layer, state in enumerate(self._layers):
-            device = state.keys.device
-            columns = torch.cat([self._columns[item], later]).to(device)
-            keys, values = state.states(item, columns)
-            queries = torch.cat([part[item] for part in state.future_queries], dim=1)[:, :count]
-            mass, _ = masses_and_window(queries, keys, state.scale, 0, **state.seen)
+            mass = state.future_mass(item, columns, count)
             if not bool(torch.isfinite(mass).all()):
                 raise Error(f"prompt '{sink.info['id']}', layer {layer}: attention of the future that is not finite")
             sink.write(layer, "future_mass", mass)
+            values = state.values(item, columns)
             if not self._missing:
-                sink.write(layer, "output_norms", output_norms(values, self._weights[layer].to(device)))
+                sink.write(layer, "output_norms", output_norms(values, self._weights[layer].to(values.device)))
             if self._tier == "full":
-                both = torch.cat([state.window_queries[item], queries], dim=1)
-                sink.write(layer, "queries", both, self._half)
-                sink.write(layer, "keys", keys, self._half)
+                arrays = state.prompts[item]
+                sink.write(layer, "queries", torch.cat([*arrays.queries, state.future(item, count)], dim=1), self._half)
+                sink.write(layer, "keys", state.keys(item, columns), self._half)
                 sink.write(layer, "values", values, self._half)
-                sink.file.set_query_count(layer, sink.query_count)
+                sink.file.set_query_count(layer, arrays.statistics.count)
         sink.file.finish()
 
     # ---- entering and leaving -----------------------------------------------------------------------------------
 
     def __enter__(self) -> Recorder:
+        # What is being read must not be written over.
+        _core.refuse_output(os.fspath(self._path), [str(getattr(self._model.config, "_name_or_path", "") or "")])
+        self._open()
         with contextlib.ExitStack() as stack:
             stack.callback(self._model.register_forward_pre_hook(self._before_model, with_kwargs=True).remove)
-            for module in self._modules:
-                stack.callback(module.register_forward_pre_hook(self._before_attention, with_kwargs=True).remove)
-            stack.enter_context(self._interface())
-            if self._tier == "full":
-                stack.enter_context(self._rotations())
+            stack.enter_context(self._tap)
+            stack.enter_context(watched_generation(self._model, self._begin_generation, self._end_generation))
             self._undo = stack.pop_all()
         return self
-
-    @contextlib.contextmanager
-    def _interface(self) -> Iterator[None]:
-        name = text_config(self._model)._attn_implementation or "eager"
-        before = ALL_ATTENTION_FUNCTIONS.get(name)
-        local = dict(ALL_ATTENTION_FUNCTIONS._local_mapping)  # comes before what is registered for all
-
-        def attention(module, query, key, value, attention_mask=None, *arguments, **options):
-            return self._attention(before, module, query, key, value, attention_mask, *arguments, **options)
-
-        ALL_ATTENTION_FUNCTIONS[name] = attention
-        try:
-            yield
-        finally:
-            if name in local:
-                ALL_ATTENTION_FUNCTIONS[name] = local[name]
-            else:
-                del ALL_ATTENTION_FUNCTIONS[name]
-
-    @contextlib.contextmanager
-    def _rotations(self) -> Iterator[None]:
-        files = {type(module).__module__ for module in self._modules}
-        with contextlib.ExitStack() as undo:
-            for name in files:
-                file = sys.modules[name]
-                if hasattr(file, "apply_rotary_pos_emb"):
-                    before = file.apply_rotary_pos_emb
-                    file.apply_rotary_pos_emb = self._rotary(before)
-                    undo.callback(setattr, file, "apply_rotary_pos_emb", before)
-            yield
 
     def __exit__(self, kind, failure, trace) -> None:
         self._undo.close()
@@ -391,40 +351,49 @@ class Recorder:
             if kind is None:
                 with torch.no_grad():
                     self._finish_prompts()
+                if self._writer.prompts() == 0:
+                    raise Error(f"{os.fspath(self._path)}: no prompt with a future was read, so that there is nothing to record")
+                self._writer.finish()
         finally:
-            self._discard()
-            if self._writer is not None:
-                # What was finished is kept, whatever happened; what happened is what is told.
-                with contextlib.suppress(Error) if kind is not None else contextlib.nullcontext():
-                    self._writer.finish()
+            for sink in self._sinks:
+                if sink.file is not None:
+                    sink.file.discard()
+            # Without finish() the recording is unfinished: its prompts stay in the parts, for the next one to resume.
+            self._layers, self._sinks, self._cache, self._writer = [], [], None, None
 
-    def _discard(self) -> None:
-        for sink in self._sinks:
-            if sink.file is not None:
-                sink.file.discard()
-        self._layers, self._sinks = [], []
+    def has(self, prompt: TokenizedPrompt) -> bool:
+        """Whether an earlier recording has it. Raises Error where it was recorded otherwise."""
+        info = self._prompt_info(prompt.id, len(prompt.tokens), prompt)
+        given = prompt.given if not prompt.generate else []
+        return self._writer.contains_alike(info, prompt.tokens + given)
 
     def read(self, prompt: TokenizedPrompt) -> None:
         """Lets the model read a prompt and its future, and writes it."""
         self._described = [prompt]
         device = self._model.device
         last = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(self._model.forward).parameters else {}
+        held: dict[str, Cache] = {}  # by the name that the model gives it
 
-        def forward(tokens: list[int], cache):
+        def forward(tokens: list[int]) -> torch.Tensor:
+            nonlocal held
             ids = torch.tensor([tokens], device=device)
-            output = self._model(input_ids=ids, past_key_values=cache, use_cache=True, **last)
-            return output.logits, output.past_key_values
+            output = self._model(input_ids=ids, use_cache=True, return_dict=True, **held, **last)
+            held = {name: value for name, value in output.items() if isinstance(value, Cache)}
+            return output.logits
 
-        logits, cache = forward(prompt.tokens, None)
-        if prompt.given:
-            logits, cache = forward(prompt.given, cache)
+        forget_lengths(self._model)
+        logits = forward(prompt.tokens)
+        # Dynamic scaling turns a position by the length read so far: an answer is read as it would be generated.
+        step = 1 if rope_type(text_config(self._model)) == "dynamic" else max(1, len(prompt.given))
+        for first in range(0, len(prompt.given), step):
+            logits = forward(prompt.given[first : first + step])
         ends = ends_of_text(self._model)
-        for step in range(prompt.generate):
+        for place in range(prompt.generate):
             token = int(logits[0, -1].argmax())
             # The query at a token that ends the text predicts nothing, unless there would be no future at all.
-            if token in ends and (step > 0 or prompt.given):
+            if token in ends and (place > 0 or prompt.given):
                 break
-            logits, cache = forward([token], cache)
+            logits = forward([token])
             if token in ends:
                 break
         self._finish_prompts()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 import pandas
 
 from . import _core
-from ._policies import PolicyLike, policies_of
+from ._policies import PolicyLike, policies_of, policy_texts
 from ._trace import Trace
 
 __all__ = ["Advice", "Tables", "advise", "analyze", "kept", "replay", "report", "sweep"]
@@ -185,7 +185,10 @@ def _replayed(traces, policies, budgets, protect, variant, *, headroom, progress
 
 def kept(traces: PathLike | Iterable[PathLike], policy: PolicyLike, budget: int | float | str, *, protect: str = "", variant: str = ""):
     """Which positions a policy keeps: {prompt: [layers][kept sets] of positions, in the order they are stored}."""
-    (one,), _ = policies_of(policy, protect, variant)
+    policies, impossible = policies_of(policy, protect, variant)
+    if len(policies) != 1:
+        raise _core.Error(impossible[0] if impossible else f"one policy, not {len(policies)}")
+    (one,) = policies
     return _core.kept(_paths(traces), one, _budgets(budget))
 
 
@@ -218,12 +221,12 @@ def advise(
     loss: float | None = None,
     bytes: str | None = None,
     measure: str = "attention",
-    policies: str | None = None,
+    policies: str | Iterable[str] | None = None,
     progress: bool = True,
 ) -> Advice:
     """The cheapest that loses at most `loss`, or the least lossy of at most `bytes` ("64MiB") a sequence."""
     with _Bar("advising", progress) as bar:
-        found = _core.advise(_paths(traces), loss=loss, bytes=bytes or "", measure=measure, policies=policies, progress=bar)
+        found = _core.advise(_paths(traces), loss=loss, bytes=bytes or "", measure=measure, policies=policy_texts(policies), progress=bar)
     budgets = [
         {"layer": layer, "head": head, "positions": positions}
         for layer, heads in enumerate(found.pop("budgets"))
@@ -237,7 +240,7 @@ def report(
     out: str | os.PathLike[str],
     *,
     model: str | os.PathLike[str] | None = None,
-    policies: str | None = None,
+    policies: str | Iterable[str] | None = None,
     budgets: int | float | str | Iterable[int | float | str] | None = None,
     force: bool = False,
     progress: bool = True,
@@ -254,7 +257,7 @@ def report(
                 source,
                 os.fspath(out),
                 model=None if model is None else os.fspath(model),
-                policies=policies,
+                policies=policy_texts(policies),
                 budgets=None if budgets is None else _budgets(budgets),
                 force=force,
                 progress=bar,

@@ -17,7 +17,7 @@ import torch
 from . import _core
 from ._attention import block_elements
 from ._core import Error
-from ._model import text_config
+from ._model import max_positions, text_config
 from ._prompts import TokenizedPrompt, tokenized
 from ._recorder import Recorder
 
@@ -39,9 +39,9 @@ def estimate(model, prompts: Sequence[TokenizedPrompt], *, tier: str = "summary"
         everything = n + len(prompt.given) + prompt.generate
         states = (heads + 2 * groups) * everything * dimension
         block = 12 * max(block_elements(model.device), heads * everything)
-        block += 4 * heads * window * n + 12 * heads * everything
+        block += 4 * heads * min(window, n) * n + 12 * heads * everything
         memory = max(memory, 2 * layers * groups * everything * dimension * element + 4 * states + block)
-        summary = heads * (2 * window * n + 4 * n + 8 * everything)
+        summary = heads * (2 * min(window, n) * n + 4 * n + 8 * everything)
         trace += layers * (summary + (2 * states if tier == "full" else 0))
     return {"memory": memory, "trace": trace}
 
@@ -50,12 +50,6 @@ def _free_memory(device: torch.device) -> float:
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
     return _core.available_memory()
-
-
-def _finished(path: str | os.PathLike[str]) -> set[str]:
-    """Prompts of the trace, and of a recording to it that was stopped."""
-    places = [place for place in (os.fspath(path), f"{os.fspath(path)}.parts") if os.path.exists(place)]
-    return {prompt["id"] for place in places for prompt in _core.TraceReader(place).prompts()}
 
 
 def record(
@@ -78,16 +72,15 @@ def record(
     `prompts`: text, token ids, or mappings with the keys of `evictlab record`'s prompts files; `tokenizer` may be None for token
     ids. `future`: how many tokens to generate, greedily; without it the answer, where a prompt has one. `evict_at="context"`:
     eviction happens after the span "context", and what follows is future. `tier="full"` also records queries, keys and values
-    (in `dtype`), for exact losses. Raises Error in one sentence; finished prompts are in the trace then, and `append` goes on.
+    (in `dtype`), for exact losses. `window`: the last prompt queries that are recorded; of a shorter prompt, all.
+    Raises Error in one sentence; after an error, and after Ctrl-C, the finished prompts are in PATH.parts, and the same call resumes.
     """
-    maximum = getattr(text_config(model), "max_position_embeddings", None)
+    maximum = max_positions(text_config(model))
     asked = tokenized(prompts, tokenizer, future=future, evict_at=evict_at)
     for prompt in asked:
         length = len(prompt.tokens) + len(prompt.given) + prompt.generate
         if maximum and length > maximum:
             raise Error(f"prompt '{prompt.id}': {length} positions with its future, the model has {maximum}")
-        if len(prompt.tokens) < window:
-            raise Error(f"prompt '{prompt.id}': has {len(prompt.tokens)} positions, fewer than the observation window of {window}")
         vocabulary = text_config(model).vocab_size
         wrong = next((token for token in [*prompt.tokens, *prompt.given] if not 0 <= token < vocabulary), None)
         if wrong is not None:
@@ -95,8 +88,9 @@ def record(
     needed, free = estimate(model, asked, tier=tier, window=window)["memory"], _free_memory(model.device)
     if needed > free:
         raise Error(f"about {needed / 2**30:.1f} GiB of memory are needed besides the model, {free / 2**30:.1f} GiB are free")
-    # Without append a finished trace is not touched, and what a stopped recording left is gone on with.
-    done = set() if force else _finished(path)
+    recorder = Recorder(model, path, tier=tier, window=window, dtype=dtype, append=append, force=force)
+    recorder._settings |= {"future": "auto" if future is None else str(future), "evict-at": evict_at}
+    _core.refuse_output(os.fspath(path), [str(getattr(tokenizer, "name_or_path", "") or "")])
     with contextlib.ExitStack() as stack:
         bar = None
         if progress:
@@ -104,13 +98,10 @@ def record(
                 from tqdm.auto import tqdm
 
                 bar = stack.enter_context(tqdm(total=len(asked), desc="recording", unit="prompt", disable=None, leave=False))
-        recorder = stack.enter_context(
-            Recorder(model, path, tier=tier, window=window, dtype=dtype, append=append, force=force)
-        )
-        recorder._settings |= {"future": "auto" if future is None else str(future), "evict-at": evict_at}
+        stack.enter_context(recorder)
         stack.enter_context(torch.no_grad())
         for prompt in asked:
-            if prompt.id not in done:
+            if not recorder.has(prompt):
                 recorder.read(prompt)
             if bar is not None:
                 bar.update()

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/error.hpp"
 #include "lab/observer.hpp"
 #include "results/table.hpp"
 #include "trace/model.hpp"
@@ -32,12 +33,32 @@ py::array array_of(trace::Tensor tensor, bool flat);
 /// A view's numbers as floats, copied: [heads, rows, columns], or [heads, columns] where `flat`.
 py::array_t<float> copy_of(const trace::TensorView& view, bool flat);
 
+/// What Python gave are no real numbers.
+class NoNumbers : public core::InputError {
+ public:
+  using core::InputError::InputError;
+};
+
+/// The numbers of what Python gave. Throws NoNumbers where they are complex, of which floats would keep half, and
+/// py::error_already_set where they are none.
+template <typename Number>
+py::array_t<Number, py::array::c_style | py::array::forcecast> real_numbers(const py::object& given);
+
+/// Tells run_interruptibly() on this thread, while it lives, that it is called from a function that such a call runs.
+class InsideCall {
+ public:
+  InsideCall();
+  ~InsideCall();
+  InsideCall(const InsideCall&) = delete;
+  InsideCall& operator=(const InsideCall&) = delete;
+};
+
 /// Told (done, total) now and then.
 using Progress = std::function<void(double, double)>;
 
 /// Runs `work` on another thread without the interpreter's lock. Meanwhile passes what `work` reports to the Python
 /// function `progress`, where there is one, and interrupts `work` on Ctrl-C: KeyboardInterrupt is raised when it has
-/// stopped.
+/// stopped. Throws core::InputError inside an InsideCall: the work would wait for threads that wait for it.
 void run_interruptibly(const py::object& progress, const std::function<void(const Progress&)>& work);
 
 /// Collects what a use case reports, for Python to have once it is done.

@@ -45,8 +45,12 @@ py::object description_of(const trace::LayerView& layer) {
 template <typename Call>
 auto called(const char* kind, const std::string& name, const trace::LayerView& layer, const Call& call) {
   const py::gil_scoped_acquire acquire;
+  const InsideCall inside;
   try {
     return call();
+  } catch (const NoNumbers& error) {
+    throw sim::PolicyError("{} '{}', prompt '{}', layer {}: {}", kind, name, layer.prompt, layer.shape.layer,
+                           error.what());
   } catch (const py::error_already_set& error) {
     if (error.matches(PyExc_KeyboardInterrupt)) throw core::Interrupted();
     const std::string said = error.what();
@@ -105,7 +109,7 @@ class PythonScorer final : public sim::Scorer {
         arguments.append(copy_of(view, is_flat(*array)));
       }
       const py::object result = (*function_)(*arguments, description_of(layer));
-      take(layer, py::array_t<float, py::array::c_style | py::array::forcecast>(result), scores);
+      take(layer, real_numbers<float>(result), scores);
     });
   }
 
@@ -187,7 +191,7 @@ class PythonAllocator final : public sim::Allocator {
         importance = py::array_t<float>({scores.rows(), scores.cols()}, scores.data());
       }
       const py::object result = (*function_)(importance, description_of(layer), request.real_capacity(layer.shape));
-      const py::array_t<double, py::array::c_style | py::array::forcecast> array(result);
+      const auto array = real_numbers<double>(result);
       return std::vector<double>(array.data(), array.data() + array.size());
     });
     if (said.size() == 1) said.resize(sets, said.front());

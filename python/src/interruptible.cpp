@@ -4,11 +4,23 @@
 #include <optional>
 
 #include "binding.hpp"
+#include "core/error.hpp"
 #include "core/interrupt.hpp"
 
 namespace evictlab::python {
+namespace {
+
+thread_local int inside_calls = 0;
+
+}  // namespace
+
+InsideCall::InsideCall() { ++inside_calls; }
+InsideCall::~InsideCall() { --inside_calls; }
 
 void run_interruptibly(const py::object& progress, const std::function<void(const Progress&)>& work) {
+  if (inside_calls > 0) {
+    throw core::InputError("a scorer or allocator cannot call replay and its like: it runs inside such a call itself");
+  }
   std::atomic<double> done = 0;
   std::atomic<double> total = 0;
   std::future<void> running;

@@ -82,4 +82,17 @@ py::array_t<float> copy_of(const trace::TensorView& view, bool flat) {
   return array;
 }
 
+template <typename Number>
+py::array_t<Number, py::array::c_style | py::array::forcecast> real_numbers(const py::object& given) {
+  const auto array = py::array::ensure(given);
+  if (!array) throw NoNumbers("must be numbers, got {}", std::string(py::str(py::type::of(given))));
+  if (array.dtype().kind() == 'c') {
+    throw NoNumbers("must be real numbers, got {}", std::string(py::str(array.dtype())));
+  }
+  return {array};
+}
+
+template py::array_t<float, py::array::c_style | py::array::forcecast> real_numbers<float>(const py::object&);
+template py::array_t<double, py::array::c_style | py::array::forcecast> real_numbers<double>(const py::object&);
+
 }  // namespace evictlab::python

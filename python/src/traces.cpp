@@ -1,5 +1,6 @@
 #include "binding.hpp"
 #include "core/error.hpp"
+#include "lab/inputs.hpp"
 #include "trace/io/reader.hpp"
 #include "trace/io/verify.hpp"
 #include "trace/io/writer.hpp"
@@ -100,8 +101,7 @@ trace::Tensor tensor_of(Field field, const py::array& array) {
   const bool half = window || array.dtype().is(py::dtype("float16"));
   trace::Tensor tensor(half ? trace::ElementType::kFloat16 : trace::ElementType::kFloat32, heads, rows, columns,
                        window ? trace::kWindowAttentionScale : 1.0F);
-  const auto numbers = py::array_t<float, py::array::c_style | py::array::forcecast>::ensure(array);
-  if (!numbers) throw trace::TraceError("{}: must hold numbers", trace::field_name(field));
+  const auto numbers = real_numbers<float>(array);
   const float* data = numbers.data();
   for (Index head = 0; head < heads; ++head) {
     for (Index row = 0; row < rows; ++row, data += columns) {
@@ -171,6 +171,11 @@ void bind_traces(py::module_& module) {
            py::arg("path"), py::arg("model"), py::kw_only(), py::arg("append") = false, py::arg("force") = false,
            py::arg("command") = "", py::arg("settings") = trace::Settings())
       .def("contains", &trace::TraceWriter::contains)
+      .def("contains_alike",
+           [](trace::TraceWriter& self, const py::dict& prompt, const std::vector<std::int32_t>& tokens) {
+             return self.contains_alike(prompt_info(prompt), tokens);
+           })
+      .def("prompts", &trace::TraceWriter::prompts)
       .def("write_output_weight",
            [](trace::TraceWriter& self, Index layer,
               const py::array_t<float, py::array::c_style | py::array::forcecast>& weight) {
@@ -185,6 +190,18 @@ void bind_traces(py::module_& module) {
           },
           py::keep_alive<0, 1>())
       .def("finish", &trace::TraceWriter::finish, py::call_guard<py::gil_scoped_release>());
+
+  module.def(
+      "refuse_output",
+      [](const std::filesystem::path& output, const std::vector<std::string>& model_directories) {
+        lab::Inputs inputs;
+        for (const std::string& directory : model_directories) {
+          if (!directory.empty()) inputs.add_model(directory);
+        }
+        inputs.refuse_early(output);
+      },
+      py::arg("output"), py::arg("model_directories"),
+      "Raises Error when `output` is a file of one of the models; names that are no directories are left out.");
 
   py::dict axes;
   for (const trace::FieldInfo& info : trace::kFieldTable) axes[py::str(info.name)] = py::str(info.axes);

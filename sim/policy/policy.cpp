@@ -90,7 +90,8 @@ void check_needs(const Policy& policy, const trace::PromptInfo& prompt) {
         "policy '{}' reads {}; prompt '{}' was recorded in the {} tier, which lacks it (record with --tier full)",
         policy.name, trace::field_name(field), prompt.id, trace::tier_name(prompt.tier));
   }
-  if (needs.window_rows > prompt.window) {
+  const bool every_query = prompt.window >= prompt.prompt_length;
+  if (needs.window_rows > prompt.window && !every_query) {
     throw PolicyError(
         "policy '{}' reads the last {} prompt queries; prompt '{}' recorded {} (record with --window {}, or lower its "
         "window)",

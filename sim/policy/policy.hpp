@@ -69,7 +69,7 @@ Policy assembled(const Parameters& given, const PolicyParts& parts);
 void check_parts(const Policy& policy);
 
 /// Throws PolicyError naming both sides when a recorded prompt lacks what the policy reads, imported scores and budgets
-/// included.
+/// included. A prompt of which all queries are recorded lacks none: sim::run_status() says whether they are enough.
 void check_needs(const Policy& policy, const trace::PromptInfo& prompt);
 
 /// Throws PolicyError naming policy and reason when the prompt is recorded in some layers only and what the policy

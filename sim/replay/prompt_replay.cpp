@@ -41,7 +41,7 @@ PromptReplay::PromptReplay(const trace::Source& source, Index prompt, std::span<
   }
   std::map<std::string, std::vector<std::size_t>> by_key;
   for (std::size_t run = 0; run < runs_.size(); ++run) {
-    if (runs_[run].feasible) by_key[ranking_key(*runs_[run].policy)].push_back(run);
+    if (runs_[run].feasible()) by_key[ranking_key(*runs_[run].policy)].push_back(run);
   }
   for (auto& [key, members] : by_key) {
     // The largest budget first: what is sorted for it serves the others.
@@ -60,13 +60,13 @@ void PromptReplay::work(const std::function<void()>& layer_done) {
   });
   bool revised = false;
   for (Run& run : runs_) {
-    if (!run.feasible || !run.policy->allocator->traits().revises) continue;
+    if (!run.feasible() || !run.policy->allocator->traits().revises) continue;
     run.eviction->settle();
     run.trajectory.back().after = run.eviction->held_slots();
     revised = true;
   }
   for (Run& run : runs_) {
-    if (!run.feasible) continue;
+    if (!run.feasible()) continue;
     for (const std::string& text : run.policy->notes) run.notes.push_back({text});
     for (Note& note : run.eviction->notes()) run.notes.push_back(std::move(note));
   }
@@ -80,8 +80,8 @@ void PromptReplay::work(const std::function<void()>& layer_done) {
 void PromptReplay::report(ReplayResult& result, const ReplayOptions& options) const {
   for (const Run& run : runs_) {
     const RowContext context{source_.model(), info_, *run.policy, *run.budget, options.layers};
-    if (!run.feasible) {
-      add_infeasible(context, result);
+    if (!run.feasible()) {
+      add_not_run(context, run.status, result);
       continue;
     }
     add_rows(context, run.layers, result);
@@ -120,10 +120,8 @@ void PromptReplay::each_layer(trace::Fields fields,
 void PromptReplay::add_run(const Policy& policy, const Budget& budget) {
   Run run{.policy = &policy, .budget = &budget, .retention = {policy.granularity, {}}};
   const double slots = budget.real_slots(source_.model(), info_.prompt_length);
-  for (const Index layer : info_.layers) {
-    run.feasible = run.feasible && is_feasible(policy, trace::layer_shape(source_.model(), info_, layer), slots);
-  }
-  if (run.feasible) {
+  run.status = run_status(policy, source_.model(), info_, slots);
+  if (run.feasible()) {
     run.eviction =
         std::make_unique<Eviction>(policy, source_.model().layers, slots, static_cast<Index>(info_.layers.size()));
     run.layers.resize(info_.layers.size());
@@ -264,7 +262,7 @@ void PromptReplay::judge(const trace::LayerData& data, std::size_t layer, bool r
   std::vector<Run*> prefixes;
   std::vector<JudgedLayer> held;
   for (Run& run : runs_) {
-    if (!run.feasible || run.policy->allocator->traits().revises != revising) continue;
+    if (!run.feasible() || run.policy->allocator->traits().revises != revising) continue;
     judged.push_back(&run);
     if (run.policy->decoding) continue;
     prefixes.push_back(&run);

@@ -34,13 +34,15 @@ class PromptReplay {
   struct Run {
     const Policy* policy;
     const Budget* budget;
-    bool feasible = true;
+    results::RunStatus status = results::RunStatus::kOk;
     std::unique_ptr<Eviction> eviction = nullptr;
     std::vector<LayerOutcome> layers = {};
     std::vector<TrajectoryPoint> trajectory = {};  // after each layer
     std::vector<Note> notes = {};
     Retention retention = {};  // kept for the caller
     std::optional<Headroom> headroom = {};
+
+    bool feasible() const { return status == results::RunStatus::kOk; }
   };
 
   // Runs that rank alike, and, where their headroom is wanted, the curves of these rankings, by layer.

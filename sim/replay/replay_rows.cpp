@@ -204,6 +204,17 @@ void LayerOutcome::count(const HeldLayer& held, Granularity granularity, bool wa
   }
 }
 
+bool is_too_short(const Policy& policy, Index prompt_length) { return policy.needs().window_rows > prompt_length; }
+
+RunStatus run_status(const Policy& policy, const trace::ModelInfo& model, const trace::PromptInfo& prompt,
+                     double slots) {
+  if (is_too_short(policy, prompt.prompt_length)) return RunStatus::kTooShort;
+  for (const Index layer : prompt.layers) {
+    if (!is_feasible(policy, trace::layer_shape(model, prompt, layer), slots)) return RunStatus::kInfeasible;
+  }
+  return RunStatus::kOk;
+}
+
 ReplayResult empty_result() {
   const auto table = [](const char* name) { return results::new_table(name); };
   return {.replay = table("replay"),
@@ -271,11 +282,11 @@ void add_headroom(const RowContext& context, const std::vector<LayerOutcome>& la
   result.headroom.add_row(std::move(row));
 }
 
-void add_infeasible(const RowContext& context, ReplayResult& result) {
+void add_not_run(const RowContext& context, RunStatus status, ReplayResult& result) {
   for (const Index layer : context.prompt.layers) {
-    if (context.by_layer) add_replay_row(context, {}, layer, {}, RunStatus::kInfeasible, result);
+    if (context.by_layer) add_replay_row(context, {}, layer, {}, status, result);
   }
-  add_replay_row(context, {}, all_layers(), {}, RunStatus::kInfeasible, result);
+  add_replay_row(context, {}, all_layers(), {}, status, result);
 }
 
 }  // namespace evictlab::sim

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "results/run_table.hpp"
 #include "sim/replay/headroom.hpp"
 #include "sim/replay/judge.hpp"
 #include "sim/replay/replay.hpp"
@@ -14,6 +15,13 @@
 namespace evictlab::sim {
 
 inline constexpr std::size_t kDepthBins = 20;
+
+/// Whether the policy reads more queries than a prompt of so many positions has.
+bool is_too_short(const Policy& policy, Index prompt_length);
+
+/// Whether the policy can run on a recorded prompt with `slots` per kv head: kOk, kTooShort or kInfeasible.
+results::RunStatus run_status(const Policy& policy, const trace::ModelInfo& model, const trace::PromptInfo& prompt,
+                              double slots);
 
 /// What one run came to in one layer.
 struct LayerOutcome {
@@ -55,6 +63,7 @@ void add_trajectory(const RowContext& context, const std::vector<TrajectoryPoint
 /// After add_rows' numbers, from the run's layers; nothing where slots cannot be divided freely.
 void add_headroom(const RowContext& context, const std::vector<LayerOutcome>& layers,
                   const std::optional<Headroom>& headroom, ReplayResult& result);
-void add_infeasible(const RowContext& context, ReplayResult& result);
+/// Adds the rows of a policy that cannot run on the prompt: a status without measures.
+void add_not_run(const RowContext& context, results::RunStatus status, ReplayResult& result);
 
 }  // namespace evictlab::sim

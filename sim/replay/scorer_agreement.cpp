@@ -12,6 +12,7 @@
 #include "results/schema.hpp"
 #include "sim/policy/future.hpp"
 #include "sim/replay/eviction.hpp"
+#include "sim/replay/replay_rows.hpp"
 
 namespace evictlab::sim {
 namespace {
@@ -39,7 +40,7 @@ Foresight foresight(const trace::RowMatrix& scores, const trace::RowMatrix& shar
   return result;
 }
 
-/// One layer's agreements, policy by policy; none where nothing is unprotected.
+/// One layer's agreements, policy by policy; none where nothing is unprotected or the prompt too short for the policy.
 std::vector<std::optional<Foresight>> layer_agreements(const trace::LayerData& data, std::span<const Policy> policies,
                                                        double top) {
   const trace::FutureView future = trace::future_view(data);
@@ -51,7 +52,7 @@ std::vector<std::optional<Foresight>> layer_agreements(const trace::LayerData& d
   std::vector<std::optional<Foresight>> result;
   for (const Policy& policy : policies) {
     const PositionRanges ranges = policy.ranges(data.shape);
-    if (!policy.scorer || ranges.candidates() <= 0) {
+    if (!policy.scorer || ranges.candidates() <= 0 || is_too_short(policy, data.shape.prompt_length)) {
       result.emplace_back();
       continue;
     }

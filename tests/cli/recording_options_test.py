@@ -1,5 +1,6 @@
 """Options that decide what is recorded: mixed with others they are refused, and so are those that would do nothing."""
 
+import csv
 import json
 import random
 
@@ -230,3 +231,30 @@ def test_commands_of_one_process_are_refused_under_mpirun(mpirun, command):
     ours = [line for line in done.err.splitlines() if line.startswith("evictlab: ")]
     assert ours == [f"evictlab: {command[0]}: runs as one process, but 3 were started; start it without mpirun or srun "
                     "(sweep and validate share their work)"]
+
+
+# ---- prompts of other lengths ------------------------------------------------------------------------------------
+
+
+def test_a_prompt_shorter_than_the_window_is_recorded_and_policies_say_that_it_is_too_short(evictlab, model, lines, tmp_path):
+    prompts = lines({"id": "long", "tokens": tokens(90)}, {"id": "short", "tokens": tokens(12)})
+    done = evictlab("record", "--model", model, "--prompts", prompts, "--future", 3, "--out", tmp_path / "t.h5")
+    assert done.code == 0 and "1 of 2 prompts are shorter than the window of 64" in done.err, done.err
+    with h5py.File(tmp_path / "t.h5") as trace:
+        assert [int(trace[f"prompts/{name}"].attrs["window"]) for name in ("long", "short")] == [64, 12]
+    arguments = ("--policy", "snapkv(window=16),random", "--budget", "24")
+    done = evictlab("replay", tmp_path / "t.h5", *arguments, "--out", tmp_path / "replay.csv")
+    assert done.code == 0 and "is not run on 1 of 2 prompts: they have fewer queries than it reads" in done.err, done.err
+    assert evictlab("sweep", tmp_path / "t.h5", *arguments, "--out", tmp_path / "sweep").code == 0
+    done = evictlab("validate", "--model", model, "--prompts", prompts, "--future", 3, *arguments, "--out", tmp_path / "live")
+    assert done.code == 0, done.err
+    for table in ("replay.csv", "sweep/replay.csv", "live/validate.csv"):
+        with open(tmp_path / table) as file:
+            rows = [row for row in csv.DictReader(file) if row["policy"] == "snapkv" and row.get("layer", "all") == "all"]
+        assert {row["prompt"]: row["status"] for row in rows} == {"long": "ok", "short": "too-short"}, table
+    done = evictlab("replay", tmp_path / "t.h5", "--policy", "snapkv(window=65)", "--budget", 80, "--out", tmp_path / "x.csv")
+    assert done.code == 2 and "record with --window 65" in done.err
+    only_short = lines({"id": "short", "tokens": tokens(12)})
+    assert evictlab("record", "--model", model, "--prompts", only_short, "--future", 3, "--out", tmp_path / "s.h5").code == 0
+    done = evictlab("replay", tmp_path / "s.h5", "--policy", "snapkv(window=16)", "--budget", 24, "--out", tmp_path / "x.csv")
+    assert done.code == 2 and "reads more queries than prompt 'short' has" in done.err and done.err.count("\n") == 1

@@ -83,6 +83,22 @@ TEST_F(Parallel, ABodysExceptionReachesTheCaller) {
   }
 }
 
+TEST_F(Parallel, OfSeveralExceptionsTheFirstBodysReachesTheCaller) {
+  for (const std::size_t count : {1U, 2U, 7U}) {
+    set_threads(count);
+    for (int round = 0; round < 50; ++round) {
+      try {
+        parallel_for(100, [](std::size_t i) {
+          if (i % 30 == 23) throw std::runtime_error(std::to_string(i));
+        });
+        FAIL();
+      } catch (const std::runtime_error& error) {
+        EXPECT_STREQ(error.what(), "23");
+      }
+    }
+  }
+}
+
 TEST_F(Parallel, ALimitOfTwoThreadsIsKept) {
   set_threads(2);
   std::mutex mutex;

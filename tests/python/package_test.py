@@ -206,6 +206,8 @@ def test_an_allocator_in_python_divides_the_budget(small_trace):
     (lambda rows: rows[:, :, :5].sum(1), r"returned \[4, 5\], must be \[2, 200\] or \[4, 200\]"),
     (lambda rows: rows.sum(1) * numpy.nan, "numbers that are not finite"),
     (lambda rows: "text", "could not convert string to float"),
+    (lambda rows: rows.sum(1) * 1j, "must be real numbers, got complex"),
+    (lambda rows: evictlab.replay("t.h5", "h2o", 64), "cannot call replay and its like"),
     (lambda rows: None, r"returned \[\], must be|float\(\) argument"),
     (lambda rows: 1 / 0, "ZeroDivisionError"),
 ])
@@ -219,6 +221,36 @@ def test_what_a_scorer_does_wrong_is_one_sentence(small_trace, returned, said):
     assert str(error.value).startswith("scorer 'wrong', prompt '") and "\n" not in str(error.value)
 
 
+def test_an_error_names_the_first_prompt_and_layer(small_trace):
+    @evictlab.scorer()
+    def wrong(window_attention, layer):
+        raise RuntimeError("as always")
+
+    for _ in range(10):
+        with pytest.raises(evictlab.Error, match="prompt 'synth-000', layer 0: RuntimeError: as always"):
+            evictlab.replay(small_trace, [wrong, "snapkv"], [64, 96])
+
+
+def test_an_allocator_returns_real_numbers(small_trace):
+    @evictlab.allocator()
+    def imaginary(importance, layer, capacity):
+        return capacity * 1j
+
+    with pytest.raises(evictlab.Error, match="allocator 'imaginary', prompt 'synth-000', layer 0: must be real numbers, got complex"):
+        evictlab.replay(small_trace, imaginary, 64)
+
+
+def test_an_output_that_is_a_file_of_the_model_is_refused(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "link").symlink_to(tmp_path / "model" / "model.safetensors")
+    for output in ("model/model.safetensors", "link", "none/../model/model.safetensors"):
+        with pytest.raises(evictlab.Error, match="that is read here"):
+            evictlab._core.refuse_output(tmp_path / output, [str(tmp_path / "model")])
+    evictlab._core.refuse_output(tmp_path / "model" / "t.h5", [str(tmp_path / "model"), "someone/a-model", ""])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "model"]
+
+
 def test_bad_input_is_an_error_in_one_sentence(small_trace, tmp_path):
     for call, said in [
         (lambda: evictlab.Trace(tmp_path / "none.h5"), "no such file"),
@@ -228,6 +260,14 @@ def test_bad_input_is_an_error_in_one_sentence(small_trace, tmp_path):
         (lambda: evictlab.replay(small_trace, "snapkw", 64), "did you mean 'snapkv'"),
         (lambda: evictlab.replay(small_trace, "snapkv", "many"), "many"),
         (lambda: evictlab.replay(small_trace, "snapkv", 64, variant="nobody"), "no policy has the variant"),
+        (lambda: evictlab.replay(small_trace, [], 64), "no policies were given"),
+        (lambda: evictlab.replay(small_trace, "", 64), "no policies were given"),
+        (lambda: evictlab.replay(small_trace, [7], 64), "a policy is text or made with scorer or allocator, got int"),
+        (lambda: evictlab.replay(small_trace, "snapkv", []), "budget"),
+        (lambda: evictlab.sweep(small_trace, [], 64), "no policies were given"),
+        (lambda: evictlab.kept(small_trace, "snapkv,h2o", 64), "one policy, not 2"),
+        (lambda: evictlab.advise(small_trace, loss=0.1, policies=[]), "no policies were given"),
+        (lambda: evictlab.advise(small_trace, loss=0.1, policies=[my_snapkv]), "policy 'my_snapkv' is no text"),
         (lambda: evictlab.advise(small_trace), "give --loss or --bytes"),
         (lambda: evictlab.scorer(needs="thoughts")(lambda thoughts, layer: thoughts), "cannot need 'thoughts'"),
     ]:

@@ -15,38 +15,21 @@ evictlab = pytest.importorskip("evictlab")
 recording = pytest.importorskip("evictlab.transformers")
 
 from conftest import PROGRAM, ROOT  # noqa: E402
+from random_models import OTHERS, random_model, tokens, worst  # noqa: E402
 
 CHECKPOINTS = ROOT / "tests" / "data" / "checkpoints"
-# What both can load; lengths that their positions allow.
+# What both can load; lengths that their positions allow, of linear and dynamic ones beyond max_position_embeddings (40).
 LENGTHS = {
     "gqa-f32": 150,
-    "llama-dynamic-f16": 30,
-    "llama-linear-bf16": 30,
+    "llama-dynamic-f16": 90,
+    "llama-linear-bf16": 150,
     "llama3-rope-tied-f16-sharded": 150,
     "mha-biases-bf16": 150,
     "mistral-default-f16": 150,
     "qwen2-gqa-tied-bf16": 150,
     "qwen2-yarn-bf16": 150,
-    "qwen3-dynamic-f32": 30,
+    "qwen3-dynamic-f32": 90,
 }
-COMMON = {"vocab_size": 96, "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 2, "num_attention_heads": 4,
-          "num_key_value_heads": 2, "max_position_embeddings": 256, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-OTHERS = {
-    "Phi3": {},
-    "Gemma2": {"head_dim": 12, "sliding_window": 24, "attn_logit_softcapping": 5.0, "query_pre_attn_scalar": 12},
-    "Gemma3Text": {"head_dim": 12, "sliding_window": 24, "layer_types": ["sliding_attention", "full_attention"]},
-    "Mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2},
-    "Qwen2Moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 40, "shared_expert_intermediate_size": 40},
-}
-
-
-def tokens(count, seed=0, vocabulary=90):
-    return [int(token) for token in numpy.random.default_rng(seed).integers(3, vocabulary, count)]
-
-
-def worst(ours, theirs):
-    return float(numpy.abs(ours - theirs).max() / numpy.abs(theirs).max())
-
 
 def agree(one, other, names):
     for layer in one.prompts[0].layers:
@@ -92,13 +75,6 @@ def test_text_answers_and_generated_futures_of_the_shipped_model_agree(tmp_path)
             assert list(ours.tokens(one.id)) == list(theirs.tokens(one.id))
             assert set(other.spans) <= set(one.spans) and {"context", "needle"} <= {span[0] for span in other.spans} | {"needle"}
         agree(ours, theirs, ours.prompts[0].arrays)
-
-
-def random_model(name, implementation="eager"):
-    torch.manual_seed(0)
-    config = getattr(transformers, f"{name}Config")(**{**COMMON, **OTHERS[name]})
-    config._attn_implementation = implementation
-    return transformers.AutoModelForCausalLM.from_config(config).eval()
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -158,7 +134,7 @@ def test_what_cannot_be_recorded_is_refused_in_one_sentence(tmp_path):
             recording.record(*arguments, tmp_path / "t.h5", progress=False, **options)
         assert "\n" not in str(error.value)
         assert list(tmp_path.glob("t.h5")) == []
-    refused("fewer than the observation window of 64", model, None, [tokens(40)])
+    refused("4 positions; the full tier needs more than 4", model, None, [tokens(4)], tier="full")
     refused("has 256", model, None, [tokens(300)])
     refused("token 500, the model has 0..95", model, None, [[500] * 80])
     refused("there is no tokenizer", model, None, ["text"])
@@ -169,6 +145,60 @@ def test_what_cannot_be_recorded_is_refused_in_one_sentence(tmp_path):
     refused("BloomForCausalLM: its attention does not go through", gpt, None, [tokens(80)])
 
 
+def test_the_full_tier_is_recorded_or_refused_for_its_reason(tmp_path):
+    def record(name):
+        recording.record(random_model(name), None, [{"tokens": tokens(60), "answer_tokens": tokens(4, 1)}], tmp_path / f"{name}.h5",
+                         window=16, tier="full", progress=False)
+        return evictlab.Trace(tmp_path / f"{name}.h5")
+
+    exaone = record("Exaone4")
+    assert exaone.model["sliding_windows"] == [24, 24, 24, 0]
+    assert exaone.model["position_encoding"] == "rope(theta=10000,type=default,in some layers)"
+    with pytest.raises(evictlab.Error, match="DiffLlamaForCausalLM: its layers attend several times .* only the summary tier"):
+        record("DiffLlama")
+    with pytest.raises(evictlab.Error, match="its keys have 24 dimensions and its values 12; .* only the summary tier"):
+        record("DeepseekV3")
+
+
+def test_scaled_rope_lengthens_what_both_recorders_read(tmp_path):
+    prompts = tmp_path / "prompts.jsonl"
+    for checkpoint, most in (("llama-linear-bf16", 160), ("llama-dynamic-f16", 120), ("qwen2-yarn-bf16", 160)):
+        model = transformers.AutoModelForCausalLM.from_pretrained(CHECKPOINTS / checkpoint, dtype=torch.float32)
+        for length, records in ((most - 7, True), (most - 6, False)):
+            prompt = {"id": "p", "tokens": tokens(length), "answer_tokens": tokens(7, 1)}
+            prompts.write_text(json.dumps(prompt) + "\n")
+            done = subprocess.run([PROGRAM, "record", "--model", CHECKPOINTS / checkpoint, "--prompts", prompts, "--force", "--out", tmp_path / "ours.h5"])
+            assert (done.returncode == 0) == records, checkpoint
+            if records:
+                recording.record(model, None, [prompt], tmp_path / "theirs.h5", force=True, progress=False)
+            else:
+                with pytest.raises(evictlab.Error, match=f"the model has {most}"):
+                    recording.record(model, None, [prompt], tmp_path / "theirs.h5", force=True, progress=False)
+
+
+def test_under_dynamic_rope_a_prompt_does_not_depend_on_longer_ones_before_it(tmp_path):
+    model = transformers.AutoModelForCausalLM.from_pretrained(CHECKPOINTS / "llama-dynamic-f16", dtype=torch.float32)
+    prompts = [{"id": "long", "tokens": tokens(100), "answer_tokens": [5, 6]}, {"id": "p", "tokens": tokens(60, 3), "answer_tokens": [7, 8]}]
+    recording.record(model, None, prompts, tmp_path / "both.h5", progress=False)
+    recording.record(model, None, prompts[1:], tmp_path / "alone.h5", progress=False)
+    both, alone = evictlab.Trace(tmp_path / "both.h5"), evictlab.Trace(tmp_path / "alone.h5")
+    for name in alone.prompts[0].arrays:
+        assert worst(both.array("p", 1, name), alone.array("p", 1, name)) <= 1e-5, name
+
+
+def test_of_a_prompt_shorter_than_the_window_all_queries_are_recorded(tmp_path):
+    model = random_model("Mixtral")
+    prompts = [{"id": "short", "tokens": tokens(9)}, {"id": "long", "tokens": tokens(80)}]
+    for tier in ("summary", "full"):
+        recording.record(model, None, prompts, tmp_path / f"{tier}.h5", future=2, tier=tier, progress=False)
+        trace = evictlab.Trace(tmp_path / f"{tier}.h5")
+        assert evictlab.verify(trace.path) == []
+        assert [prompt.window for prompt in trace] == [9, 64]
+    rows = evictlab.replay(trace, ["snapkv(window=16)", "random"], 24).replay
+    status = rows[(rows["policy"] == "snapkv") & (rows["layer"] == "all")].set_index("prompt")["status"]
+    assert dict(status) == {"short": "too-short", "long": "ok"}
+
+
 def test_attention_that_is_not_finite_is_refused_and_finished_prompts_stay(tmp_path):
     model = random_model("Mixtral")
     prompts = [{"id": "good", "tokens": tokens(80)}, {"id": "bad", "tokens": [95] * 80}]
@@ -176,7 +206,24 @@ def test_attention_that_is_not_finite_is_refused_and_finished_prompts_stay(tmp_p
         model.get_input_embeddings().weight[95] = float("nan")
     with pytest.raises(evictlab.Error, match="prompt 'bad', layer 0: attention that is not finite"):
         recording.record(model, None, prompts, tmp_path / "t.h5", future=2, progress=False)
-    assert [prompt.id for prompt in evictlab.Trace(tmp_path / "t.h5")] == ["good"]
-    recording.record(model, None, [prompts[0], {"id": "other", "tokens": tokens(80, 4)}], tmp_path / "t.h5", future=2,
-                     append=True, progress=False)
+    # An unfinished recording looks unfinished, and the next one to the same place resumes it.
+    assert not (tmp_path / "t.h5").exists()
+    assert [prompt.id for prompt in evictlab.Trace(tmp_path / "t.h5.parts")] == ["good"]
+    read = []
+    hook = model.register_forward_pre_hook(lambda module, given, options: read.append(options["input_ids"].shape[1]), with_kwargs=True)
+    recording.record(model, None, [prompts[0], {"id": "other", "tokens": tokens(80, 4)}], tmp_path / "t.h5", future=2, progress=False)
+    hook.remove()
     assert [prompt.id for prompt in evictlab.Trace(tmp_path / "t.h5")] == ["good", "other"]
+    assert read.count(80) == 1, "and reads again only what is missing"
+    with pytest.raises(evictlab.Error, match="prompt 'good'"):
+        recording.record(model, None, [{"id": "good", "tokens": tokens(80, 7)}], tmp_path / "t.h5", future=2, append=True, progress=False)
+
+
+def test_a_recording_over_the_models_own_files_is_refused(tmp_path):
+    random_model("Phi3").save_pretrained(tmp_path / "model")
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    before = weights.read_bytes()
+    with pytest.raises(evictlab.Error, match="that is read here"):
+        recording.record(model, None, [tokens(80)], weights, force=True, progress=False)
+    assert weights.read_bytes() == before

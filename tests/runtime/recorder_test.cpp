@@ -268,6 +268,22 @@ TEST(Recorder, OnlyTheLayersAskedForAreRecorded) {
   EXPECT_THROW(recorded.trace->layer(0, 2, Field::kFutureMass), trace::TraceError);
 }
 
+TEST(Recorder, OfAPromptShorterThanTheWindowAllQueriesAreRecorded) {
+  TokenizedPrompt brief = some_prompt(9, 2);
+  brief.id = "short";
+  for (const trace::Tier tier : {trace::Tier::kSummary, trace::Tier::kFull}) {
+    const Recorded recorded({brief, some_prompt(90, 2)}, {.tier = tier, .window = 64, .layers = {}, .sampling = {}});
+    EXPECT_THAT(trace::verify_trace(recorded.directory / "t.h5"), ::testing::IsEmpty());
+    EXPECT_EQ(recorded.trace->prompts()[0].window, 9);
+    EXPECT_EQ(recorded.trace->prompts()[1].window, 64);
+    // All rows are in the window: their sums are the attention mass.
+    const trace::LayerData layer = recorded.trace->layer(0, 3, Field::kWindowAttention | Field::kAttentionMass);
+    const RowMatrix rows = layer.window_attention.view().copy_head(0);
+    const RowMatrix mass = layer.attention_mass.view().copy_head(0);
+    for (Index j = 0; j < 9; ++j) EXPECT_NEAR(rows.col(j).sum(), mass(0, j), 4e-3);
+  }
+}
+
 TEST(Recorder, StoppingInsideAPromptLeavesTheFinishedOnes) {
   testing::TemporaryDirectory directory;
   TokenizedPrompt second = some_prompt(100, 2);

@@ -12,6 +12,7 @@
 
 #include "core/parallel.hpp"
 #include "results/schema.hpp"
+#include "results/summary.hpp"
 #include "sim/policy/registry.hpp"
 #include "sim/replay/eviction.hpp"
 #include "trace/synthetic.hpp"
@@ -488,6 +489,34 @@ TEST(Replay, RetentionsComeInTheOrderOfTheRows) {
   EXPECT_EQ(seen[0], "synth-000 random 20");
   EXPECT_EQ(seen[2], "synth-000 snapkv 40");
   EXPECT_EQ(seen[8], "synth-002 snapkv 40");
+}
+
+TEST(Replay, PoliciesThatReadMoreQueriesThanAPromptHasSayThatItIsTooShort) {
+  trace::SyntheticOptions options = small_options();
+  options.tier = trace::Tier::kSummary;
+  trace::MemoryTrace trace(synthetic_model(options));
+  trace.add_prompt(synthetic_prompt(options, 0));
+  options.length = options.window = 20;  // all queries of a short prompt
+  trace.add_prompt(synthetic_prompt(options, 1));
+  const ReplayResult result = run(trace, "random,snapkv(window=20),snapkv(window=21)", "24");
+  const Rows rows(result.replay);
+  std::map<std::string, std::size_t> statuses;
+  for (std::size_t row = 0; row < rows.size(); ++row) {
+    const std::string status = rows.text(row, "status");
+    ++statuses[rows.text(row, "prompt") + " " + rows.text(row, "parameters").substr(0, 9) + " " + status];
+    EXPECT_EQ(rows.number(row, "retained_mass").has_value(), status != "too-short");
+  }
+  EXPECT_EQ(statuses["synth-001 window=21 too-short"], 4U);  // three layers, and all
+  EXPECT_EQ(statuses["synth-000 window=21 ok"], 4U);
+  EXPECT_EQ(statuses["synth-001 window=20 degenerate"], 4U);  // its window is the whole prompt
+  const Table summary = results::summarize(result.replay);
+  std::map<std::string, double> too_short;
+  for (std::size_t row = 0; row < summary.rows(); ++row) {
+    too_short[summary.text(row, summary.column("parameters")).substr(0, 9)] =
+        *summary.number(row, summary.column("too_short"));
+  }
+  EXPECT_EQ(too_short["window=21"], 1.0);
+  EXPECT_EQ(too_short["window=20"], 0.0);
 }
 
 TEST(Replay, WhatCannotBeReplayedIsRefusedBeforeAnythingIsRead) {
