@@ -47,7 +47,7 @@ void declare_prompts(Options& options) {
                 "Hugging Face model directory: config.json, *.safetensors, tokenizer.json or .model");
   options.values(
       "prompts", "FILE.jsonl",
-      "prompts, one JSON object a line: id, task, prompt or tokens, answer, spans; or LongBench's or RULER's "
+      "prompts, one JSON object a line: id, task, prompt, tokens or messages, answer, spans; or LongBench's or RULER's "
       "lines as they are");
   options.values("text", "FILE", "a text file as one prompt");
   options.value("template", "FILE", "",
@@ -55,6 +55,9 @@ void declare_prompts(Options& options) {
   options.values("needle", "FILE", "a text to hide a sentence with a number in and to ask for it");
   options.value("needle-lengths", "LIST", "512,1024,2048", "positions of the prompts with a needle");
   options.value("needle-depths", "LIST", "0,0.25,0.5,0.75,1", "where the needle is: 0 = first, 1 = last");
+  options.flag("chat",
+               "write every prompt as one user's turn, by the model's chat template, as lines with messages are");
+  options.flag("no-thinking", "tell the chat template that the model should answer without thinking first");
   options.value("limit", "N", "0", "only the first N prompts of each prompts file; 0 = all");
 }
 
@@ -68,7 +71,9 @@ lab::PromptRequest prompt_request(const Options& options) {
           .haystacks = options.paths("needle"),
           .needles = options.has("needle") ? needle_grid(options) : runtime::NeedleGrid(),
           .form = options.optional_path("template"),
-          .limit = static_cast<std::size_t>(options.integer("limit", 0))};
+          .limit = static_cast<std::size_t>(options.integer("limit", 0)),
+          .chat = options.has("chat"),
+          .thinking = !options.has("no-thinking")};
 }
 
 void declare_tokenizing(Options& options) {

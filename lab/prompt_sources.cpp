@@ -7,6 +7,7 @@
 
 #include "core/error.hpp"
 #include "core/file.hpp"
+#include "runtime/prompts/chat.hpp"
 #include "runtime/prompts/prompt_template.hpp"
 
 namespace evictlab::lab {
@@ -43,6 +44,20 @@ void require_different_ids(const std::vector<runtime::Prompt>& prompts) {
   }
 }
 
+/// Writes conversations, and with --chat every prompt, as the model's template has them.
+void apply_chat(const PromptRequest& request, const ModelTokenizer& tokenizer, std::vector<runtime::Prompt>& prompts) {
+  const auto is_chat = [&](const runtime::Prompt& prompt) { return request.chat || !prompt.messages.empty(); };
+  if (std::ranges::none_of(prompts, is_chat)) {
+    if (request.thinking) return;
+    throw core::InputError("--no-thinking is for conversations: lines with \"messages\", or --chat");
+  }
+  const runtime::ChatRenderer render =
+      runtime::chat_renderer(runtime::read_chat_source(tokenizer.model()), request.thinking);
+  for (runtime::Prompt& prompt : prompts) {
+    if (is_chat(prompt)) runtime::apply_chat(render, prompt);
+  }
+}
+
 }  // namespace
 
 const runtime::TextTokenizer& ModelTokenizer::get() const {
@@ -76,6 +91,7 @@ std::vector<runtime::Prompt> gather_prompts(const PromptRequest& request, const 
     throw core::InputError("{}: --template is for LongBench's lines and for --needle; none of the prompts takes it",
                            request.form->string());
   }
+  apply_chat(request, tokenizer, prompts);
   return prompts;
 }
 

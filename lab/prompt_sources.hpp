@@ -20,6 +20,7 @@ class ModelTokenizer {
   explicit ModelTokenizer(std::filesystem::path directory) : directory_(std::move(directory)) {}
 
   const runtime::TextTokenizer& get() const;
+  const std::filesystem::path& model() const { return directory_; }
 
  private:
   std::filesystem::path directory_;
@@ -34,12 +35,15 @@ struct PromptRequest {
   runtime::NeedleGrid needles = {};                   // lengths and depths of those
   std::optional<std::filesystem::path> form = {};     // a template, instead of a benchmark's own prompts
   std::size_t limit = 0;                              // of the prompts of each file, the first so many; 0 = all
+  bool chat = false;                                  // prompts that are no conversation become one user's turn
+  bool thinking = true;                               // a model that can think may do so before it answers
 };
 
 /// The files that hold the prompts.
 Inputs prompt_inputs(const PromptRequest& request);
 
-/// The prompts, ids all different. Throws core::InputError when there are none.
+/// The prompts, ids all different, conversations written by the model's chat template. Throws core::InputError when
+/// there are none.
 std::vector<runtime::Prompt> gather_prompts(const PromptRequest& request, const ModelTokenizer& tokenizer);
 
 /// Whether all prompts are token ids, answers included.

@@ -137,8 +137,9 @@ std::string future_text(const runtime::FutureRule& rule) {
 }
 
 /// What decides the recording besides model and prompts, by the options' names; only what has an effect.
-trace::Settings recording_settings(const runtime::RecordOptions& record, const runtime::TokenizeOptions& tokenization,
+trace::Settings recording_settings(const runtime::RecordOptions& record, const RecordOptions& options,
                                    trace::Index layers) {
+  const runtime::TokenizeOptions& tokenization = options.tokenization;
   const bool at_context = tokenization.evict_at == runtime::EvictAt::kContext;
   const bool all_layers = record.layers.empty() || std::cmp_equal(record.layers.size(), layers);
   trace::Settings settings = {{"tier", std::string(trace::tier_name(record.tier))},
@@ -152,6 +153,8 @@ trace::Settings recording_settings(const runtime::RecordOptions& record, const r
   if (record.tier == trace::Tier::kFull) {
     settings["dtype"] = record.dtype == trace::ElementType::kFloat16 ? "float16" : "float32";
   }
+  if (options.prompts.chat) settings["chat"] = "yes";
+  if (!options.prompts.thinking) settings["thinking"] = "no";
   if (record.sampling.temperature > 0) {
     settings["top-k"] = std::to_string(record.sampling.top_k);
     settings["top-p"] = fmt::format("{}", record.sampling.top_p);
@@ -189,7 +192,7 @@ RecordOutcome record(const RecordOptions& options, Observer& observer) {
   const runtime::Transformer model(options.model);
   require_memory(outcome.estimate, options.any_memory);
   trace::TraceWriter writer(std::move(place), runtime::model_info(model),
-                            recording_settings(record, options.tokenization, config.layers));
+                            recording_settings(record, options, config.layers));
   if (record.tier == trace::Tier::kFull) {
     for (const trace::Index layer : runtime::recorded_info(tokenized.front(), model.config(), record).layers) {
       writer.write_output_weight(layer, model.output_weight(layer));

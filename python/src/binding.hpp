@@ -81,5 +81,6 @@ void bind_policies(py::module_& module);
 void bind_custom(py::module_& module);
 void bind_replays(py::module_& module);
 void bind_results(py::module_& module);
+void bind_chats(py::module_& module);
 
 }  // namespace evictlab::python

@@ -41,4 +41,5 @@ PYBIND11_MODULE(EVICTLAB_MODULE, module) {
   python::bind_custom(module);
   python::bind_replays(module);
   python::bind_results(module);
+  python::bind_chats(module);
 }

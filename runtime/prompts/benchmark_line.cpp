@@ -45,7 +45,8 @@ void mark_needles(const std::vector<std::string>& outputs, Prompt& prompt) {
 
 void read_ruler(const PromptLine& line, Prompt& prompt) {
   const std::string input = line.text("input");
-  prompt.text = input + line.text("answer_prefix");
+  prompt.text = input;
+  prompt.answer_start = {line.text("answer_prefix"), line.text("answer_prefix")};
   const std::vector<std::string> outputs = line.texts("outputs");
   prompt.id = line.has("id") || !line.has("index") ? prompt.id : fmt::format("{}-{}", prompt.task, line.text("index"));
   prompt.answer = fmt::format("{}", fmt::join(outputs, ", "));
@@ -60,12 +61,46 @@ void read_ruler(const PromptLine& line, Prompt& prompt) {
   mark_needles(outputs, prompt);
 }
 
+/// "A. one", "B. two", ..., a line each, after a question.
+std::string lettered(const std::vector<std::string>& options) {
+  std::string lines;
+  for (std::size_t i = 0; i < options.size(); ++i)
+    lines += fmt::format("\n{}. {}", static_cast<char>('A' + i), options[i]);
+  return lines;
+}
+
+/// RULER as kvpress distributes it, where context and question are read without a break and the answer is all of a
+/// list, and InfiniteBench, where a list has the answers that count.
+void read_context_and_question(const PromptLine& line, const PromptTemplate* form, Prompt& prompt) {
+  const std::string context = line.text("context");
+  const bool is_kvpress = line.has("answer_prefix");
+  const std::vector<std::string> options = line.texts("options");
+  if (options.size() > 26) line.fail("\"options\" has {} entries, more than letters", options.size());
+  const std::string question = line.text(line.has("question") ? "question" : "input") + lettered(options);
+  static const PromptTemplate joined("{context}{question}", "kvpress");
+  static const PromptTemplate apart("{context}\n\n{question}\n", "InfiniteBench");
+  prompt.from_template = form != nullptr;
+  (form != nullptr ? *form : is_kvpress ? joined : apart).fill(context, question, prompt);
+  const std::string start = line.text("answer_prefix");
+  if (is_kvpress) prompt.answer_start = {"\n" + start, start};
+  const std::vector<std::string> answers = line.texts("answer");
+  const bool all_asked = is_kvpress && !prompt.task.starts_with("qa");
+  prompt.answer = all_asked ? fmt::format("{}", fmt::join(answers, ", ")) : answers.empty() ? "" : answers.front();
+  if (all_asked) mark_needles(answers, prompt);
+  prompt.answer_length = line.integer("max_new_tokens", 1, 1'000'000).value_or(0);
+  prompt.cut_to_fit = true;
+}
+
 }  // namespace
 
 bool read_benchmark_line(const PromptLine& line, const PromptTemplate* form, Prompt& prompt) {
   if (line.has("prompt") || line.has("tokens")) return false;
   if (line.has("input") && line.has("outputs")) {
     read_ruler(line, prompt);
+    return true;
+  }
+  if (line.has("context") && line.has_list("answer")) {
+    read_context_and_question(line, form, prompt);
     return true;
   }
   if (line.has("context") || line.has("dataset") || line.has("answers")) {

@@ -14,6 +14,11 @@ namespace evictlab::runtime {
 /// outputs. What precedes the last line is the context and the last line the question; each output's first occurrence
 /// is a span "needle".
 ///
+/// RULER as kvpress distributes it: {"context", "question", "answer_prefix", "answer": [...], "max_new_tokens",
+/// "task"}, and InfiniteBench: {"context", "input", "answer": [...], "options": [...]}. The prompt is context and
+/// question, options lettered A, B, ... below it; the answer all of the list, or the first where any counts
+/// (InfiniteBench, RULER's qa).
+///
 /// Throws PromptError for one that lacks something, and for a dataset without a prompt.
 bool read_benchmark_line(const PromptLine& line, const PromptTemplate* form, Prompt& prompt);
 

@@ -32,9 +32,21 @@ std::vector<Prompt::Span> PromptLine::spans() const {
   if (!list) return spans;
   for (const core::JsonNode& entry : list->items()) {
     spans.push_back({entry.at("name").string(), entry.at("start").integer(-kFarthest, kFarthest),
-                     entry.at("end").integer(-kFarthest, kFarthest)});
+                     entry.at("end").integer(-kFarthest, kFarthest),
+                     static_cast<std::size_t>(entry.find_integer("message", 0, kFarthest).value_or(0))});
   }
   return spans;
+}
+
+std::vector<ChatMessage> PromptLine::messages() const {
+  std::vector<ChatMessage> messages;
+  const auto list = line_.find("messages");
+  if (!list) return messages;
+  for (const core::JsonNode& entry : list->items()) {
+    messages.push_back({entry.at("role").string(), entry.at("content").string()});
+  }
+  if (messages.empty()) list->fail("is empty");
+  return messages;
 }
 
 std::string PromptLine::metric() const {

@@ -57,8 +57,12 @@ Prompt parse_line(std::string_view text, const std::filesystem::path& path, std:
   prompt.metric = reader.metric();
   prompt.depth = reader.number("depth");
   prompt.followups = reader.followups();
-  if (reader.has("prompt") == reader.has("tokens")) {
-    reader.fail("must have either \"prompt\" (text) or \"tokens\" (token ids), or be a line of LongBench or RULER");
+  prompt.messages = reader.messages();
+  prompt.has_special_tokens = !reader.flag("add_special_tokens", true);
+  if (reader.has("prompt") + reader.has("tokens") + reader.has("messages") != 1) {
+    reader.fail(
+        "must have one of \"prompt\" (text), \"tokens\" (token ids) and \"messages\" (a conversation), or be a line of "
+        "LongBench or RULER");
   }
   check_names(prompt, reader);
   return prompt;
@@ -228,8 +232,10 @@ TokenizedPrompt tokenize(const Prompt& prompt, const TextTokenizer* tokenizer, c
       result.spans.push_back({span.name, span.start, span.end});
     }
   } else if (!prompt.text.empty()) {
-    Encoding encoding = require(tokenizer, prompt).encode(prompt.text, options.add_special_tokens);
-    const std::vector<std::size_t> bytes = code_point_offsets(prompt.text);
+    const std::string text = prompt.text + prompt.answer_start.plain;
+    Encoding encoding =
+        require(tokenizer, prompt).encode(text, options.add_special_tokens && !prompt.has_special_tokens);
+    const std::vector<std::size_t> bytes = code_point_offsets(text);
     const auto length = static_cast<std::int64_t>(bytes.size()) - 1;
     for (const Prompt::Span& span : prompt.spans) {
       check_span(span, length, prompt.id, "characters");

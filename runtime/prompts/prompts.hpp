@@ -18,22 +18,31 @@ class PromptError : public core::InputError {
   using core::InputError::InputError;
 };
 
+/// What one side of a conversation says.
+struct ChatMessage {
+  std::string role;  // "system", "user", "assistant"
+  std::string content;
+};
+
 /// One line of a prompts file:
 ///
 ///     {"id": "needle-0", "task": "needle", "prompt": "...", "answer": "2461",
 ///      "spans": [{"name": "context", "start": 13, "end": 1149}]}
 ///
-/// `prompt` is text, or `tokens` gives token ids. `answer` is text (for `tokens`: `answer_tokens`).
-/// Spans count Unicode code points of the text (positions, for token ids), end exclusive.
+/// `prompt` is text, or `tokens` gives token ids, or `messages` a conversation [{"role", "content"}] that ends with a
+/// user's turn and is written by the model's chat template (apply_chat()). `answer` is text (for `tokens`:
+/// `answer_tokens`). Spans count Unicode code points of the text (positions, for token ids), end exclusive; in a
+/// conversation, of the content of the message that "message" numbers from 0.
 /// `stop` is the text that must follow the answer; `metric` (exact, f1, rouge-l) how it is judged; `followups` a list
 /// of further questions to the same prompt, each {"prompt": "...", "answer": "...", "stop": "..."}. `depth` (0..1) says
-/// where in the prompt what is asked for lies.
-/// Everything but prompt or tokens may be missing; other keys are ignored.
+/// where in the prompt what is asked for lies. `add_special_tokens`: false says that the text has its BOS token
+/// already. Everything but prompt, tokens or messages may be missing; other keys are ignored.
 struct Prompt {
   struct Span {
     std::string name;
     std::int64_t start = 0;
     std::int64_t end = 0;
+    std::size_t message = 0;
   };
 
   std::string id;      // default: "<file's stem>-<line>"
@@ -56,6 +65,14 @@ struct Prompt {
   std::int64_t answer_length = 0;  // tokens a benchmark lets a model answer with; 0 = it does not say
   bool cut_to_fit = false;         // the benchmark cuts the middle out of what is too long for a model
   bool from_template = false;      // its words are those of a template of the user's
+  /// What the answer is made to begin with: read with the prompt, not judged.
+  struct AnswerStart {
+    std::string plain;  // after a text
+    std::string chat;   // in the assistant's turn
+  };
+  AnswerStart answer_start = {};
+  std::vector<ChatMessage> messages = {};  // instead of a text, until apply_chat()
+  bool has_special_tokens = false;         // the text has what the tokenizer would put around it
 };
 
 class PromptTemplate;

@@ -90,7 +90,7 @@ class Work:
         return self.directory / name
 
     def model_that_adds_a_token(self):
-        """The shipped model with a tokenizer that puts <bos> before a prompt, which its own does not."""
+        """The shipped model with a tokenizer that puts <bos> before a prompt, and a chat template, which its own lacks."""
         copy = self.directory / "model"
         copy.mkdir()
         for path in MODEL.iterdir():
@@ -101,6 +101,9 @@ class Work:
             "type": "TemplateProcessing", "pair": [],
             "single": [{"SpecialToken": {"id": "<bos>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
             "special_tokens": {"<bos>": {"id": "<bos>", "ids": [1], "tokens": ["<bos>"]}}}
+        (copy / "chat_template.jinja").write_text(
+            "{% for message in messages %}{{ message.role }} says: {{ message.content }}\n{% endfor %}"
+            "{{ 'So:' if enable_thinking is defined and enable_thinking is false else 'Well.' }}")
         (copy / "tokenizer.json").unlink()
         (copy / "tokenizer.json").write_text(json.dumps(tokenizer))
         return copy
@@ -263,9 +266,14 @@ def rows_of(work):
         "max-positions": Row(("--max-positions", 40)),
         "evict-at": Row(("--evict-at", "context"), refused=((("--evict-at", "end"), "takes one of"),)),
         "no-special-tokens": Row(("--no-special-tokens",), base=(*adding, "--text", work.document)),
+        "chat": Row(("--chat",), base=(*adding, "--text", work.document),
+                    refused=((("--chat",), "has no chat template", (*demo, "--text", work.document)),)),
+        "no-thinking": Row(("--no-thinking",), base=(*adding, "--text", work.document, "--chat"),
+                           refused=((("--no-thinking",), "is for conversations", (*adding, "--text", work.document)),)),
     }
     live = ("--model", MODEL, "--future", 2, "--policy", "snapkv(window=8)", "--budget", "32", "--window", 16, "--out",
             "OUT/v")
+    talking = ("--model", work.adding, *live[2:])
     live_prompts = {
         "model": NEEDED,
         "prompts": Row(("--prompts", work.one_prompt)),
@@ -279,8 +287,9 @@ def rows_of(work):
         "future": Row(("--future", 2)),
         "max-positions": Row(("--max-positions", 40)),
         "evict-at": Row(("--evict-at", "context")),
-        "no-special-tokens": Row(("--no-special-tokens",), base=("--model", work.adding, *live[2:],
-                                                                 "--text", work.document)),
+        "no-special-tokens": Row(("--no-special-tokens",), base=(*talking, "--text", work.document)),
+        "chat": Row(("--chat",), base=(*talking, "--text", work.document)),
+        "no-thinking": Row(("--no-thinking",), base=(*talking, "--text", work.document, "--chat")),
     }
     protect = Row(("--protect", "sinks=2,window=40"), refused=(
         (("--protect", "sinks=4,sinks=5"), "sinks is given twice"), (("--protect", "sinks"), "must be sinks=<number>")))

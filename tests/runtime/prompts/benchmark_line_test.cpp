@@ -86,14 +86,42 @@ TEST(BenchmarkLine, RulerEndsItsContextBeforeTheLastLine) {
                               {"input", "A text with 17 and 25.\nWhich numbers?"},
                               {"outputs", {"17", "25"}},
                               {"answer_prefix", " They are"}});
-  EXPECT_EQ(prompt.text, "A text with 17 and 25.\nWhich numbers? They are");
+  EXPECT_EQ(prompt.text, "A text with 17 and 25.\nWhich numbers?");
+  EXPECT_EQ(prompt.answer_start.plain, " They are");
   EXPECT_EQ(prompt.id, "file-3");
   EXPECT_EQ(prompt.answer, "17, 25");
   EXPECT_EQ(part(prompt, "context"), "A text with 17 and 25.\n");
-  EXPECT_EQ(part(prompt, "question"), "Which numbers? They are");
+  EXPECT_EQ(part(prompt, "question"), "Which numbers?");
   ASSERT_EQ(prompt.spans.size(), 4U);
   EXPECT_EQ(prompt.spans[2].start, 12);
   EXPECT_EQ(prompt.spans[3].start, 19);
+}
+
+TEST(BenchmarkLine, RulerOfKvpressAsksRightAfterTheContextForTheWholeList) {
+  const Prompt prompt = read({{"task", "niah_multivalue"},
+                              {"context", "17 is here. 25 too. "},
+                              {"question", "Which?"},
+                              {"answer_prefix", "They are"},
+                              {"answer", {"17", "25"}},
+                              {"max_new_tokens", 64}});
+  EXPECT_EQ(prompt.text, "17 is here. 25 too. Which?");
+  EXPECT_EQ(prompt.answer_start.plain, "\nThey are") << "as kvpress separates them without a chat template";
+  EXPECT_EQ(prompt.answer_start.chat, "They are");
+  EXPECT_EQ(prompt.answer, "17, 25");
+  EXPECT_EQ(prompt.answer_length, 64);
+  EXPECT_EQ(part(prompt, "context"), "17 is here. 25 too. ");
+  EXPECT_EQ(part(prompt, "needle"), "17");
+}
+
+TEST(BenchmarkLine, InfiniteBenchLettersItsOptionsAndTakesTheFirstAnswer) {
+  const Prompt prompt = read({{"id", 4},
+                              {"context", "A novel."},
+                              {"input", "Who?"},
+                              {"options", {"Ann", "Bob"}},
+                              {"answer", {"Ann", "Anna"}}});
+  EXPECT_EQ(prompt.text, "A novel.\n\nWho?\nA. Ann\nB. Bob\n");
+  EXPECT_EQ(prompt.answer, "Ann");
+  EXPECT_EQ(part(prompt, "question"), "Who?\nA. Ann\nB. Bob");
 }
 
 TEST(BenchmarkLine, OurOwnLinesAreNone) {

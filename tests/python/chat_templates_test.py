@@ -1,0 +1,208 @@
+"""Conversations as the program writes them, against Jinja2."""
+
+import json
+import pathlib
+import random
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+evictlab = pytest.importorskip("evictlab", reason="built without the Python package")
+pytest.importorskip("jinja2")
+
+from evictlab import _core, chat  # noqa: E402
+
+TEMPLATES = sorted((pathlib.Path(__file__).parents[1] / "data" / "chat_templates").glob("*.jinja"))
+TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
+WORDS = ["a", "abc", " ", "\n", "\t", "é", "字", "\u00a0", "\u2003", "<think>", "</think>", "'", '"', "{{ x }}", "{% if %}", "🙂", "|", "\\n", "user"]
+
+
+def ours(template, messages, **options):
+    try:
+        return _core.render_chat(template, messages, **{**TOKENS, **options})
+    except evictlab.Error as error:
+        return refusal(error)
+
+
+def jinja2(template, messages, generate=True, thinking=True):
+    render = chat.renderer(template, thinking=thinking, **TOKENS)
+    try:
+        return render(messages, generate)
+    except evictlab.Error as error:
+        return refusal(error)
+
+
+def refusal(error):
+    """What the template itself said, whoever rendered it."""
+    return re.search(r"refuses the conversation: .*", str(error)) and "refused: " + str(error).rpartition(": ")[2]
+
+
+def conversations(seed, count):
+    source = random.Random(seed)
+    for _ in range(count):
+        messages = []
+        if source.random() < 0.4:
+            messages.append("system")
+        for _ in range(source.randrange(3)):
+            messages += ["user", "assistant"]
+        messages.append(source.choice(["user", "user", "user", "assistant"]))
+        yield [{"role": role, "content": "".join(source.choices(WORDS, k=source.randrange(1, 9)))} for role in messages]
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+def test_every_family_is_rendered_as_jinja2_does(path):
+    template = path.read_text(encoding="utf-8")
+    thinks = "enable_thinking" in template
+    # The program's text does not change with the day.
+    dated = template.replace("strftime_now is defined", "false")
+    rendered = 0
+    for messages in conversations(path.stem, 150):
+        for generate in (True, False):
+            for thinking in (True, False) if thinks else (True,):
+                options = {"generate": generate, "thinking": thinking}
+                expected = jinja2(dated, messages, **options)
+                assert expected is not None, messages
+                assert ours(template, messages, **options) == expected, messages
+                rendered += not expected.startswith("refused")
+    assert rendered > 50
+
+
+def test_white_space_is_trimmed_where_jinja2_trims_it():
+    source = random.Random(7)
+    tags = ["{%", "{%-", "{%+", "{{", "{{-", "{#", "{#-"]
+    pieces = [" ", "  ", "\n", "\t", "x", "\r\n", "\u00a0"]
+    for _ in range(3000):
+        template = ""
+        for _ in range(source.randrange(1, 7)):
+            template += "".join(source.choices(pieces, k=source.randrange(4)))
+            tag = source.choice(tags)
+            sign = source.choice(["", "-"] + (["+"] if tag[1] == "%" else []))
+            body = {"%": " set y = 1 ", "{": " 'v' ", "#": " note "}[tag[1]]
+            template += tag + body + sign + {"%": "%}", "{": "}}", "#": "#}"}[tag[1]]
+        template += "".join(source.choices(pieces, k=source.randrange(4)))
+        assert ours(template, []) == jinja2(template, []), repr(template)
+
+
+@pytest.mark.parametrize(
+    "template, says",
+    [
+        ("{% include 'x' %}", "line 1: the statement 'include' is not supported"),
+        ("{{ messages | sort }}", "the filter 'sort' is not supported"),
+        ("{{ messages is sameas none }}", "the test 'sameas' is not supported"),
+        ("{{ messages[0].content.zfill(3) }}", "the method 'zfill' of a text is not supported"),
+        ("\n\n{{ messages[0].content.x.y }}", "line 3: asks an undefined value ('x') for 'y'"),
+        ("{{ 'a' + 1 }}", "computes a text + a number"),
+        ("{{ messages }}", "writes a list as text"),
+        ("{{ nothing() }}", "calls an undefined value ('nothing')"),
+        ("{% if true %}", "expected 'endif', got the end of the template"),
+        ("{% for x in y %}{% endif %}", "line 1"),
+        ("{{ (1 }}", "an unexpected '}'"),
+        ("{{ 'open }}", "a text is not closed"),
+        ("{{ 1 < 2 < 3 }}", "chained comparisons"),
+        ("{{ " + "(" * 5000 + ")" * 5000 + " }}", "nests more than"),
+        ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}", "steps"),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "calls nest"),
+        ("{% for a in range(99999) %}{{ 'x' * 9 }}{% endfor %}", "computes a text * a number"),
+    ],
+)
+def test_what_is_outside_of_the_subset_is_refused_in_one_line(template, says):
+    with pytest.raises(evictlab.Error) as caught:
+        _core.render_chat(template, [{"role": "user", "content": "x"}])
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "python3 -m evictlab.chat" in str(caught.value)
+
+
+def test_spans_follow_the_words_of_their_message():
+    template = (TEMPLATES[0].parent / "llama3.jinja").read_text(encoding="utf-8")
+    render = chat.renderer(template, **TOKENS)
+    line = {
+        "id": "p",
+        "messages": [{"role": "system", "content": "user"}, {"role": "user", "content": " ü needle in hay \n"}],
+        "spans": [{"name": "needle", "message": 1, "start": 3, "end": 9}, {"name": "all", "message": 1, "start": 0, "end": 18}],
+    }
+    prompt = chat.apply(line, render)
+    words = {span["name"]: prompt["prompt"][span["start"] : span["end"]] for span in prompt["spans"]}
+    assert words == {"needle": "needle", "all": "ü needle in hay"}
+    assert prompt["add_special_tokens"] is False and "messages" not in prompt
+
+
+def test_followups_continue_the_conversation_after_the_answer():
+    template = (TEMPLATES[0].parent / "chatml.jinja").read_text(encoding="utf-8")
+    followups = [{"prompt": "why?", "answer": "so"}, {"prompt": "so?", "answer": "yes"}]
+    line = {"id": "p", "messages": [{"role": "user", "content": "q"}], "answer": "because", "followups": followups}
+    prompt = chat.apply(line, chat.renderer(template))
+    between = "<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+    assert [followup["prompt"] for followup in prompt["followups"]] == [between.format("why?"), between.format("so?")]
+
+
+@pytest.fixture(scope="module")
+def chat_model(model, tmp_path_factory):
+    """The shipped model with a chat template."""
+    directory = tmp_path_factory.mktemp("chat") / "model"
+    directory.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        shutil.copy(model / name, directory / name)
+    shutil.copy(TEMPLATES[0].parent / "mistral.jinja", directory / "chat_template.jinja")
+    (directory / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": {"content": "</s>"}}))
+    return directory
+
+
+LINES = [
+    {"id": "talk", "messages": [{"role": "user", "content": "one two"}, {"role": "assistant", "content": " three "}, {"role": "user", "content": "four five"}], "answer": "six"},
+    {"id": "plain", "prompt": "seven eight nine", "answer": "ten", "spans": [{"name": "context", "start": 0, "end": 5}]},
+]
+
+
+def record(evictlab_program, model, prompts, out, *options):
+    return evictlab_program("record", "--model", model, "--prompts", prompts, "--out", out, "--window", "4", *options)
+
+
+def recorded(path):
+    trace = evictlab.Trace(path)
+    return {prompt.id: (list(trace.tokens(prompt.id)), [tuple(span) for span in prompt.spans]) for prompt in trace.prompts}
+
+
+def test_conversations_are_recorded_as_python_renders_them(evictlab_program, chat_model, tmp_path):
+    prompts = tmp_path / "p.jsonl"
+    prompts.write_text("".join(json.dumps(line) + "\n" for line in LINES))
+    done = record(evictlab_program, chat_model, prompts, tmp_path / "direct.h5", "--chat")
+    assert done.code == 0, done.err
+    command = [sys.executable, "-m", "evictlab.chat", chat_model, prompts, tmp_path / "rendered.jsonl", "--chat"]
+    subprocess.run(command, check=True, capture_output=True)
+    done = record(evictlab_program, chat_model, tmp_path / "rendered.jsonl", tmp_path / "rendered.h5")
+    assert done.code == 0, done.err
+    assert recorded(tmp_path / "direct.h5") == recorded(tmp_path / "rendered.h5")
+
+
+@pytest.mark.parametrize(
+    "line, options, says",
+    [
+        ({"messages": []}, [], "messages: is empty"),
+        ({"messages": [{"role": "user"}]}, [], "messages[0]"),
+        ({"messages": [{"role": "assistant", "content": "x"}]}, [], 'must end with one of role "user"'),
+        ({"messages": [{"role": "user", "content": "x"}, {"role": "user", "content": "x"}]}, [], "Roles must alternate"),
+        ({"messages": [{"role": "user", "content": "x"}], "prompt": "x"}, [], "must have one of"),
+        ({"messages": [{"role": "user", "content": "x"}], "spans": [{"name": "s", "start": 0, "end": 2}]}, [], "outside the 1 characters"),
+        ({"messages": [{"role": "user", "content": "x"}], "spans": [{"name": "s", "start": 0, "end": 1, "message": 4}]}, [], "is in message 4"),
+        ({"tokens": [1, 2, 3]}, ["--chat"], "is token ids"),
+        ({"prompt": "x y"}, ["--no-thinking"], "--no-thinking is for conversations"),
+        ({"prompt": "x y"}, ["--chat", "--no-thinking"], "does not know of thinking"),
+    ],
+)
+def test_a_conversation_that_cannot_be_written_is_refused(evictlab_program, chat_model, tmp_path, line, options, says):
+    prompts = tmp_path / "p.jsonl"
+    prompts.write_text(json.dumps(line) + "\n")
+    done = record(evictlab_program, chat_model, prompts, tmp_path / "t.h5", *options)
+    assert done.code == 2 and says in done.err and done.err.count("\n") == 1, done.err
+    assert not (tmp_path / "t.h5").exists()
+
+
+def test_a_model_without_a_template_says_so(evictlab_program, model, tmp_path):
+    prompts = tmp_path / "p.jsonl"
+    prompts.write_text(json.dumps(LINES[0]) + "\n")
+    done = record(evictlab_program, model, prompts, tmp_path / "t.h5")
+    assert done.code == 2 and "has no chat template" in done.err
