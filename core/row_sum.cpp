@@ -27,37 +27,46 @@ std::uint32_t bits_of(float value) { return std::bit_cast<std::uint32_t>(value);
 float value_of(std::uint16_t bits) { return to_float(Half{bits}); }
 float value_of(std::uint32_t bits) { return std::bit_cast<float>(bits); }
 
-/// Sixteen partial sums: element i is added to sum i % 16, whatever the instruction set.
-constexpr std::size_t kPartialSums = 16;
+/// Partial sums in float, element i in sum i % 32 whatever the instruction set, which are added up in double after so
+/// many elements: before their rounding errors, 2^-24 an addition, come to more than 2^-17.
+constexpr std::size_t kPartialSums = 32;
+constexpr std::size_t kBlock = 128 * kPartialSums;
 
 template <typename Element>
-struct Partial {
-  std::array<double, kPartialSums> sums = {};
+struct BlockSum {
+  std::array<float, kPartialSums> sums = {};
   Bits<Element> largest = 0;
 };
 
+/// Adds elements one by one; the first of them belongs to the first sum.
 template <typename Element>
-void add_portable(std::span<const Element> row, Partial<Element>& partial) {
-  for (std::size_t i = 0; i < row.size(); ++i) {
-    const Bits<Element> bits = bits_of(row[i]);
-    partial.sums[i % kPartialSums] += static_cast<double>(value_of(bits));
-    partial.largest = std::max(partial.largest, bits);
+void add_portable(std::span<const Element> elements, BlockSum<Element>& block) {
+  for (std::size_t i = 0; i < elements.size(); ++i) {
+    const Bits<Element> bits = bits_of(elements[i]);
+    block.sums[i % kPartialSums] += value_of(bits);
+    block.largest = std::max(block.largest, bits);
   }
 }
 
-template <typename Element>
-RowSum whole(const Partial<Element>& partial) {
-  RowSum result{.regular = partial.largest < kInfiniteBits<Element>};
-  if (result.regular) result.largest = value_of(partial.largest);
-  for (const double sum : partial.sums) result.sum += sum;
+/// The sum of a row by an implementation of the sum of at most kBlock elements.
+template <typename Element, typename AddBlock>
+RowSum sum_by_blocks(std::span<const Element> row, const AddBlock& add_block) {
+  RowSum result;
+  Bits<Element> largest = 0;
+  for (std::size_t begin = 0; begin < row.size(); begin += kBlock) {
+    BlockSum<Element> block;
+    add_block(row.subspan(begin, std::min(kBlock, row.size() - begin)), block);
+    for (const float sum : block.sums) result.sum += static_cast<double>(sum);
+    largest = std::max(largest, block.largest);
+  }
+  result.regular = largest < kInfiniteBits<Element>;
+  if (result.regular) result.largest = value_of(largest);
   return result;
 }
 
 template <typename Element>
 RowSum sum_portable(std::span<const Element> row) {
-  Partial<Element> partial;
-  add_portable(row, partial);
-  return whole(partial);
+  return sum_by_blocks(row, add_portable<Element>);
 }
 
 template <typename Element>
@@ -78,12 +87,14 @@ ROW_SUM_AVX2 inline __m256 load_floats(const Half* from) {
 }
 ROW_SUM_AVX2 inline __m256 load_floats(const float* from) { return _mm256_loadu_ps(from); }
 
-/// The larger bits, lane by lane, of those so far and of sixteen elements.
-ROW_SUM_AVX2 inline __m256i larger_bits(__m256i largest, const Half* from) {
-  return _mm256_max_epu16(largest, load256(from));
-}
-ROW_SUM_AVX2 inline __m256i larger_bits(__m256i largest, const float* from) {
-  return _mm256_max_epu32(largest, _mm256_max_epu32(load256(from), load256(from + 8)));
+ROW_SUM_AVX2 inline __m256i larger(__m256i a, __m256i b, Half) { return _mm256_max_epu16(a, b); }
+ROW_SUM_AVX2 inline __m256i larger(__m256i a, __m256i b, float) { return _mm256_max_epu32(a, b); }
+/// The larger bits, lane by lane, of those so far and of 32 elements.
+template <typename Element>
+ROW_SUM_AVX2 inline __m256i larger_bits(__m256i largest, const Element* from) {
+  constexpr std::size_t kAtOnce = 32 / sizeof(Element);
+  for (std::size_t i = 0; i < kPartialSums; i += kAtOnce) largest = larger(largest, load256(from + i), Element{});
+  return largest;
 }
 
 template <typename Element>
@@ -93,32 +104,31 @@ ROW_SUM_AVX2 inline Bits<Element> largest_lane(__m256i lanes) {
   return *std::ranges::max_element(each);
 }
 
+// What follows a kernel may be code without AVX (a library's), which is slow while registers' upper halves are in use.
+
 template <typename Element>
-ROW_SUM_AVX2 RowSum sum_avx2(std::span<const Element> row) {
-  __m256d first = _mm256_setzero_pd();
-  __m256d second = _mm256_setzero_pd();
-  __m256d third = _mm256_setzero_pd();
-  __m256d fourth = _mm256_setzero_pd();
+ROW_SUM_AVX2 void add_avx2(std::span<const Element> elements, BlockSum<Element>& block) {
+  __m256 first = _mm256_setzero_ps();
+  __m256 second = _mm256_setzero_ps();
+  __m256 third = _mm256_setzero_ps();
+  __m256 fourth = _mm256_setzero_ps();
   __m256i largest = _mm256_setzero_si256();
   std::size_t i = 0;
-  for (; i + kPartialSums <= row.size(); i += kPartialSums) {
-    const Element* from = row.data() + i;
-    const __m256 low = load_floats(from);
-    const __m256 high = load_floats(from + 8);
+  for (; i + kPartialSums <= elements.size(); i += kPartialSums) {
+    const Element* from = elements.data() + i;
+    first = _mm256_add_ps(first, load_floats(from));
+    second = _mm256_add_ps(second, load_floats(from + 8));
+    third = _mm256_add_ps(third, load_floats(from + 16));
+    fourth = _mm256_add_ps(fourth, load_floats(from + 24));
     largest = larger_bits(largest, from);
-    first = _mm256_add_pd(first, _mm256_cvtps_pd(_mm256_castps256_ps128(low)));
-    second = _mm256_add_pd(second, _mm256_cvtps_pd(_mm256_extractf128_ps(low, 1)));
-    third = _mm256_add_pd(third, _mm256_cvtps_pd(_mm256_castps256_ps128(high)));
-    fourth = _mm256_add_pd(fourth, _mm256_cvtps_pd(_mm256_extractf128_ps(high, 1)));
   }
-  Partial<Element> partial;
-  _mm256_storeu_pd(partial.sums.data(), first);
-  _mm256_storeu_pd(partial.sums.data() + 4, second);
-  _mm256_storeu_pd(partial.sums.data() + 8, third);
-  _mm256_storeu_pd(partial.sums.data() + 12, fourth);
-  partial.largest = largest_lane<Element>(largest);
-  add_portable(row.subspan(i), partial);
-  return whole(partial);
+  _mm256_storeu_ps(block.sums.data(), first);
+  _mm256_storeu_ps(block.sums.data() + 8, second);
+  _mm256_storeu_ps(block.sums.data() + 16, third);
+  _mm256_storeu_ps(block.sums.data() + 24, fourth);
+  block.largest = largest_lane<Element>(largest);
+  _mm256_zeroupper();
+  add_portable(elements.subspan(i), block);
 }
 
 template <typename Element>
@@ -130,31 +140,46 @@ ROW_SUM_AVX2 bool finite_avx2(std::span<const Element> values) {
   std::size_t i = 0;
   for (; i + kAtOnce <= values.size(); i += kAtOnce) {
     const __m256i bits = _mm256_and_si256(load256(values.data() + i), magnitude);
-    largest = kHalf ? _mm256_max_epu16(largest, bits) : _mm256_max_epu32(largest, bits);
+    largest = larger(largest, bits, Element{});
   }
-  return largest_lane<Element>(largest) < kInfiniteBits<Element> && finite_portable(values.subspan(i));
+  const Bits<Element> found = largest_lane<Element>(largest);
+  _mm256_zeroupper();
+  return found < kInfiniteBits<Element> && finite_portable(values.subspan(i));
+}
+
+ROW_SUM_AVX512 inline __m512 load_sixteen(const Half* from) {
+  // All lanes of a masked instruction: GCC 12 takes the unmasked one's undefined source for an uninitialised variable.
+  return _mm512_maskz_cvtph_ps(0xFFFF, load256(from));
+}
+ROW_SUM_AVX512 inline __m512 load_sixteen(const float* from) { return _mm512_loadu_ps(from); }
+
+template <typename Element>
+ROW_SUM_AVX512 void add_avx512(std::span<const Element> elements, BlockSum<Element>& block) {
+  __m512 low = _mm512_setzero_ps();
+  __m512 high = _mm512_setzero_ps();
+  __m256i largest = _mm256_setzero_si256();
+  std::size_t i = 0;
+  for (; i + kPartialSums <= elements.size(); i += kPartialSums) {
+    const Element* from = elements.data() + i;
+    low = _mm512_add_ps(low, load_sixteen(from));
+    high = _mm512_add_ps(high, load_sixteen(from + 16));
+    largest = larger_bits(largest, from);
+  }
+  _mm512_storeu_ps(block.sums.data(), low);
+  _mm512_storeu_ps(block.sums.data() + 16, high);
+  block.largest = largest_lane<Element>(largest);
+  _mm256_zeroupper();
+  add_portable(elements.subspan(i), block);
 }
 
 template <typename Element>
-ROW_SUM_AVX512 RowSum sum_avx512(std::span<const Element> row) {
-  __m512d low = _mm512_setzero_pd();
-  __m512d high = _mm512_setzero_pd();
-  __m256i largest = _mm256_setzero_si256();
-  std::size_t i = 0;
-  for (; i + kPartialSums <= row.size(); i += kPartialSums) {
-    const Element* from = row.data() + i;
-    largest = larger_bits(largest, from);
-    // All lanes of a masked instruction: GCC 12 takes the unmasked one's undefined source for an uninitialised
-    // variable.
-    low = _mm512_add_pd(low, _mm512_maskz_cvtps_pd(0xFF, load_floats(from)));
-    high = _mm512_add_pd(high, _mm512_maskz_cvtps_pd(0xFF, load_floats(from + 8)));
-  }
-  Partial<Element> partial;
-  _mm512_storeu_pd(partial.sums.data(), low);
-  _mm512_storeu_pd(partial.sums.data() + 8, high);
-  partial.largest = largest_lane<Element>(largest);
-  add_portable(row.subspan(i), partial);
-  return whole(partial);
+RowSum sum_avx2(std::span<const Element> row) {
+  return sum_by_blocks(row, add_avx2<Element>);
+}
+
+template <typename Element>
+RowSum sum_avx512(std::span<const Element> row) {
+  return sum_by_blocks(row, add_avx512<Element>);
 }
 
 #undef ROW_SUM_AVX2

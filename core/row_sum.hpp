@@ -12,10 +12,11 @@ namespace evictlab::core {
 
 /// Describes a row by one pass over it.
 struct RowSum {
-  double sum = 0.0;      // of halves exact while it is below 2^29; of floats in a fixed order
+  double sum = 0.0;      // where they are regular to within kRowSumError of itself
   bool regular = true;   // every value is finite and neither negative nor -0
   float largest = 0.0F;  // where they are regular; 0 of an empty row
 };
+inline constexpr double kRowSumError = 0x1p-17;
 /// The fastest instruction set of the machine is chosen at run time; the result does not depend on the choice.
 RowSum row_sum(std::span<const Half> row);
 RowSum row_sum(std::span<const float> row);

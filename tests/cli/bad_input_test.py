@@ -242,7 +242,7 @@ def test_weights_that_are_not_numbers(refused, broken_model, prompts, tmp_path):
     start = 8 + length + json.loads(data[8 : 8 + length])[FIRST]["data_offsets"][0]
     data[start : start + 2] = struct.pack("<H", 0x7E00)  # a half NaN
     path.write_bytes(data)
-    refused(*record(broken_model, prompts({"id": "a", "prompt": LONG}), tmp_path / "t.h5"), saying="not finite")
+    refused(*record(broken_model, prompts({"id": "a", "prompt": LONG}), tmp_path / "t.h5"), saying=["prompt 'a' layer 0", "not finite"])
 
 
 def test_append_and_force_contradict_each_other(refused, model, prompts, tmp_path):

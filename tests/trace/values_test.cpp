@@ -65,11 +65,14 @@ TEST_F(Values, RowsThatNoQueryPaysAreNamed) {
   EXPECT_EQ(problem(Field::kWindowAttention), "head 2: the row of query 36 sums to 1.500000, not 1");
   EXPECT_EQ(problem(Field::kWindowAttention, 0, true), "head 2: the row of query 36 sums to 1.500000, more than 1");
   pay(0, 3, 2.0F);
-  EXPECT_EQ(problem(Field::kWindowAttention), "head 2: query 36: attention to position 3 is inf, no probability");
+  EXPECT_EQ(problem(Field::kWindowAttention),
+            "head 2: query 36: attention to position 3 is inf, no probability: not finite");
   pay(0, 3, kNan);
-  EXPECT_EQ(problem(Field::kWindowAttention), "head 2: query 36: attention to position 3 is nan, no probability");
+  EXPECT_EQ(problem(Field::kWindowAttention),
+            "head 2: query 36: attention to position 3 is nan, no probability: not finite");
   pay(0, 3, -1.0F);
-  EXPECT_EQ(problem(Field::kWindowAttention), "head 2: query 36: attention to position 3 is -1, no probability");
+  EXPECT_EQ(problem(Field::kWindowAttention),
+            "head 2: query 36: attention to position 3 is -1, no probability: negative");
   pay(0, 3, 0.0F);
   EXPECT_EQ(problem(Field::kWindowAttention), "head 2: the row of query 36 sums to 0.000000, not 1");
   EXPECT_THAT(problem(Field::kWindowAttention, 0, true), IsEmpty());

@@ -1,9 +1,8 @@
 #include "trace/io/hash.hpp"
 
 #include <fmt/format.h>
+#define XXH_INLINE_ALL  // compiled for our processors: the library is for any
 #include <xxhash.h>
-
-#include <new>
 
 namespace evictlab::trace {
 namespace {
@@ -14,18 +13,18 @@ std::string hash_text(const XXH128_hash_t& hash) {
 
 }  // namespace
 
-void ContentHash::Free::operator()(XXH3_state_s* state) const { XXH3_freeState(state); }
+struct ContentHash::State {
+  XXH3_state_t hash;
+};
 
-ContentHash::ContentHash() : state_(XXH3_createState()) {
-  if (!state_) throw std::bad_alloc();
-  XXH3_128bits_reset(state_.get());
-}
+ContentHash::ContentHash() : state_(std::make_unique<State>()) { XXH3_128bits_reset(&state_->hash); }
+ContentHash::~ContentHash() = default;
 
 void ContentHash::add(std::span<const std::byte> bytes) {
-  XXH3_128bits_update(state_.get(), bytes.data(), bytes.size());
+  XXH3_128bits_update(&state_->hash, bytes.data(), bytes.size());
 }
 
-std::string ContentHash::text() const { return hash_text(XXH3_128bits_digest(state_.get())); }
+std::string ContentHash::text() const { return hash_text(XXH3_128bits_digest(&state_->hash)); }
 
 std::string content_hash(std::span<const std::byte> bytes) {
   return hash_text(XXH3_128bits(bytes.data(), bytes.size()));

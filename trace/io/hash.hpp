@@ -5,8 +5,6 @@
 #include <span>
 #include <string>
 
-struct XXH3_state_s;
-
 namespace evictlab::trace {
 
 /// Computes the hash of bytes that come in pieces: "xxh3-128:<32 hexadecimal digits>", XXH3 with 128 bits of them all,
@@ -14,15 +12,14 @@ namespace evictlab::trace {
 class ContentHash {
  public:
   ContentHash();
+  ~ContentHash();
   void add(std::span<const std::byte> bytes);
   /// Of what was added so far.
   std::string text() const;
 
  private:
-  struct Free {
-    void operator()(XXH3_state_s* state) const;
-  };
-  std::unique_ptr<XXH3_state_s, Free> state_;
+  struct State;
+  std::unique_ptr<State> state_;
 };
 
 std::string content_hash(std::span<const std::byte> bytes);
