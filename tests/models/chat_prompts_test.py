@@ -64,7 +64,7 @@ def test_documents_are_plain_text():
 
 
 def test_every_licence_is_in_the_notice():
-    headings = re.findall(r"^## (.+)$", (TEXTS / "NOTICE.md").read_text(), flags=re.M)
+    headings = re.findall(r"^## (.+)$", (TEXTS / "NOTICE.md").read_text(), flags=re.MULTILINE)
     used = {document["licence"] for document in DOCUMENTS.values()}
     assert {heading.lower() for heading in headings} == {licence.lower() for licence in used}
     assert all(document["origin"] for document in DOCUMENTS.values())
@@ -80,7 +80,7 @@ def test_no_two_documents_share_fifty_words():
     seen = {}
     for name in DOCUMENTS:
         words = text_of(name).split()
-        for first in range(0, len(words) - 50):
+        for first in range(len(words) - 50):
             if (passage := hash(tuple(words[first : first + 50]))) in seen:
                 assert seen[passage] == name, f"{name} has a passage of {seen[passage]}"
             if first % 25 == 0:  # every passage of 75 words has such a one
@@ -91,7 +91,9 @@ def test_sets_have_the_bytes_they_had(sets):
     assert (TEXTS / "prompts" / "demo.jsonl").read_bytes() == sets["demo"]
     for name, lines in sets.items():
         assert lines.count(b"\n") == SETS[name]["prompts"]
-        assert hashlib.sha256(lines).hexdigest() == SETS[name]["sha256"], f"{name} has changed: say so, and update sets.json"
+        assert hashlib.sha256(lines).hexdigest() == SETS[name]["sha256"], (
+            f"{name} has changed: say so, and update sets.json"
+        )
 
 
 def test_the_demo_has_sixteen_prompts_of_all_tasks(sets):
@@ -146,7 +148,8 @@ def test_continuations_and_code_go_on_as_the_document_does(prompts):
         if prompt["task"] in ("continuation", "code"):
             (context,) = spans(prompt, "context")
             text = text_of(prompt["document"])
-            assert text[text.index(context) + len(context) :].strip().startswith(prompt["answer"].strip())
+            answer = re.sub(r"^```\w+\n", "", prompt["answer"]).strip()
+            assert text[text.index(context) + len(context) :].strip().startswith(answer)
 
 
 def test_needles_and_values_are_asked_for_once(prompts):
@@ -170,7 +173,9 @@ def test_answers_are_in_the_document_they_name(prompts):
             assert f"# {asked}\n\n{sentence}" in text_of(prompt["document"])
         elif prompt["task"] == "long-copy":
             assert spans(prompt, "needle") == [prompt["answer"]]
-            begin, end = re.search(r'begins with "(.+)" and ends with "(.+)", word', spans(prompt, "question")[0]).groups()
+            begin, end = re.search(
+                r'begins with "(.+)" and ends with "(.+)", word', spans(prompt, "question")[0]
+            ).groups()
             assert prompt["answer"].startswith(begin) and prompt["answer"].endswith(end)
 
 
@@ -184,8 +189,9 @@ def test_categories_are_the_dictionarys_and_were_not_shown(prompts):
     for prompt in prompts:
         if prompt["task"] == "few-shot":
             rows = {line.split("\t")[0]: line.split("\t")[1] for line in text_of(prompt["document"]).splitlines()}
-            asked = re.findall(r"^\d\. (.+?): ", spans(prompt, "question")[0], flags=re.M)
-            assert prompt["answer"].split("\n") == [f"{n}. {rows[word]}" for n, word in enumerate(asked, 1)]
+            asked = re.findall(r"^(.+?): ", spans(prompt, "question")[0].split("\n", 1)[1], flags=re.MULTILINE)
+            assert prompt["answer"].split("\n") == [f"{word} => {rows[word]}" for word in asked]
+            assert len(asked) == 6 and all(f"=> {rows[word]}" in spans(prompt, "context")[0] for word in asked)
             assert not any(f"\n{word}: " in spans(prompt, "context")[0] for word in asked)
 
 

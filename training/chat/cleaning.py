@@ -2,8 +2,11 @@
 
 import re
 
-# Documents with such words would be put before every reader of a prompt.
-UNWELCOME = re.compile(r"\b(nigg\w*|negro\w*|jews?|slurs?|offensive\w*|obscene\w*|vulgar\w*|disparag\w*|sexual\w*|rape\w*)\b", re.I)
+# Passages with such words are left out.
+UNWELCOME = re.compile(
+    r"\b(nigg\w*|negro\w*|jews?|slurs?|offensive\w*|obscene\w*|vulgar\w*|disparag\w*|sexual\w*|rape\w*)\b",
+    re.IGNORECASE,
+)
 RST_INLINE = [
     (re.compile(r":[a-zA-Z:.+-]+:`[~!]?([^`<]*?)\s*(?:<[^`]*>)?`"), r"\1"),  # roles
     (re.compile(r"`([^`<]+?)\s*<[^`]*>`_{1,2}"), r"\1"),  # links
@@ -92,7 +95,9 @@ def restructured_text(source: str) -> list[tuple[str, str]]:
                 rows = rows[1:]
             else:
                 skipped = margin
-                deeper = next((i for i, row in enumerate(rows[1:], 1) if len(row) - len(row.lstrip()) <= margin), len(rows))
+                deeper = next(
+                    (i for i, row in enumerate(rows[1:], 1) if len(row) - len(row.lstrip()) <= margin), len(rows)
+                )
                 rows = rows[deeper:]
         rows = [row for row in rows if not re.match(r"\s*:[\w ]+:(\s|$)", row)]
         if rows and RST_ADORNMENT.match(rows[0]) and len(rows) > 1:

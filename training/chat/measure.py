@@ -15,7 +15,9 @@ def main() -> None:
         for line in pathlib.Path(path).read_text().splitlines():
             prompt = json.loads(line)
             answer = len(encode(prompt["answer"]).ids)
-            rows[prompt["id"].rsplit("-", 1)[0]].append((len(encode(rendered(prompt["messages"])).ids) + answer, answer))
+            rows[prompt["id"].rsplit("-", 1)[0]].append(
+                (len(encode(rendered(prompt["messages"])).ids) + answer, answer)
+            )
     print("| task and length | prompts | positions | of which answer |\n| --- | ---: | ---: | ---: |")
     for name, lengths in rows.items():
         positions, answers = zip(*lengths)

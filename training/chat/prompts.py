@@ -29,7 +29,7 @@ TASKS = {
     "multi-document": Task(tasks.multi_document, "multi-document QA", (512, 2048)),
     "summary": Task(tasks.summary, "summarization", (512, 2048)),
     "continuation": Task(tasks.continuation, "text", (512, 4096)),
-    "few-shot": Task(tasks.few_shot, "few-shot", (512, 4096)),
+    "few-shot": Task(tasks.few_shot, "few-shot", (512, 2048)),
     "code": Task(tasks.code, "code", (512, 4096)),
     "dialogue": Task(tasks.dialogue, "single-document QA", (768, 4096)),
     "long-copy": Task(tasks.long_copy, "synthetic", (2048, 4096)),
@@ -66,9 +66,10 @@ def make_prompt(task: str, document: Document, length: int, number: int, seed: s
     return prompt
 
 
-def usable(task: str, length: int) -> list[Document]:
-    """The documents of a task that are long enough, those that are not much longer first where a prompt takes a whole one."""
+def usable(task: str, length: int, seed: str) -> list[Document]:
+    """The documents of a task that are long enough, in an order of the seed; reports are cut least that are little longer."""
     found = [document for document in documents() if document.task == task]
+    random.Random(f"{seed}/{task}").shuffle(found)
     if task == "key-value":  # its numbers are not in the documents
         return found
     found = [document for document in found if document.tokens >= 1.05 * length]
@@ -80,7 +81,7 @@ def make_prompts(task: str, length: int, count: int, seed: str, first: int = 0) 
     shortest, longest = TASKS[task].lengths
     if not shortest <= length <= longest:
         raise SystemExit(f"prompts.py: {task} has prompts of {shortest} to {longest} positions, not of {length}")
-    number, misses, candidates = first, 0, usable(task, length)
+    number, misses, candidates = first, 0, usable(task, length, seed)
     while number < first + count:
         prompt = make_prompt(task, candidates[(number + misses) % len(candidates)], length, number, seed)
         if prompt:

@@ -4,6 +4,7 @@ Each returns None where this document gives no such prompt from this draw; the c
 """
 
 import functools
+import itertools
 import random
 
 from conversation import Context, Conversation
@@ -41,7 +42,9 @@ def needle(document: Document, room: float, depth: float, generator: random.Rand
     names = generator.sample(PLACES, 4)
     values = [digits(generator) for _ in names]
     statements = [f"The secret number of {name} is {value}." for name, value in zip(names, values, strict=True)]
-    instruction = "Some secret numbers are hidden in the following text. Remember them: you will be asked for one of them."
+    instruction = (
+        "Some secret numbers are hidden in the following text. Remember them: you will be asked for one of them."
+    )
     question = f"What is the secret number of {names[0]} in the text above?"
     answer = statements[0].removesuffix(".")
     room -= sum(map(plain, [*statements, instruction, question, answer]))
@@ -78,7 +81,9 @@ def key_value(document: Document, room: float, depth: float, generator: random.R
     for number, (name, value) in enumerate(chosen):
         context.add(f"{name}: {value}\n", "needle" if number == asked else "")
     name, value = chosen[asked]
-    return Conversation(instruction, context, question.format(name), f"{name}: {value}", "exact", context.depth("needle"))
+    return Conversation(
+        instruction, context, question.format(name), f"{name}: {value}", "exact", context.depth("needle")
+    )
 
 
 @functools.cache
@@ -114,7 +119,9 @@ def multi_document(document: Document, room: float, depth: float, generator: ran
     for number, (_, text, _) in enumerate(chosen):
         context.add(f"Document {number + 1}:\n{text}\n\n", "needle" if number == asked else "")
     answer = f"Document {asked + 1}: {chosen[asked][2]}"
-    return Conversation(instruction, context, question.format(chosen[asked][0]), answer, "rouge-l", context.depth("needle"))
+    return Conversation(
+        instruction, context, question.format(chosen[asked][0]), answer, "rouge-l", context.depth("needle")
+    )
 
 
 def shortened(document: Document, text: str, room: float) -> str:
@@ -165,22 +172,25 @@ def continuation(document: Document, room: float, depth: float, generator: rando
 
 
 def few_shot(document: Document, room: float, depth: float, generator: random.Random) -> Conversation | None:
-    """The categories of six nouns, after many examples."""
+    """The categories of six nouns, after many examples of five categories."""
     rows = [line.strip().split("\t") for line in generator.sample(document.units, len(document.units))]
-    categories = sorted({category for _, category, _ in rows})
-    instruction = f"Each line has a noun, its definition and its category: {', '.join(categories)}."
+    categories = sorted(generator.sample(sorted({category for _, category, _ in rows}), 5))
+    rows = [row for row in rows if row[1] in categories]
     asked, shown = rows[:6], rows[6:]
-    listed = "\n".join(f"{number}. {word}: {definition}" for number, (word, _, definition) in enumerate(asked, 1))
+    instruction = f"Each line has a noun, its definition and its category: {', '.join(categories)}."
+    listed = "\n".join(f"{word}: {definition}" for word, _, definition in asked)
     question = f"Give the category of each of these nouns, one on a line:\n{listed}"
-    answer = "\n".join(f"{number}. {category}" for number, (_, category, _) in enumerate(asked, 1))
-    room -= plain(instruction) + document.positions(question) + plain(answer)
+    answer = "\n".join(f"{word} => {category}" for word, category, _ in asked)
+    room -= plain(instruction) + document.positions(question) + document.positions(answer)
     context = Context()
     for word, category, definition in shown:
         room -= document.positions(f"{word}\t{category}\t{definition}\n")  # as many tokens between the words as below
         if room < 0:
             break
         context.add(f"{word}: {definition} => {category}\n")
-    return Conversation(instruction, context, question, answer, "exact")
+    if room >= 0 or not all(f"=> {category}\n" in context.text for _, category, _ in asked):  # too few examples
+        return None
+    return Conversation(instruction, context, question, answer, "f1")
 
 
 def code(document: Document, room: float, depth: float, generator: random.Random) -> Conversation | None:
@@ -198,7 +208,7 @@ def code(document: Document, room: float, depth: float, generator: random.Random
         return None
     cut = generator.choice(opens)
     wanted = min(160, max(48, room / 10))
-    room -= plain(instruction) + plain(question) + 8
+    room -= plain(instruction) + plain(question) + 14  # and two fences
     answer = ""
     for line in lines[cut:]:
         if document.positions(answer) >= wanted:
@@ -214,7 +224,7 @@ def code(document: Document, room: float, depth: float, generator: random.Random
     context = Context()
     context.add("".join(lines[first:cut]).lstrip("\n"))
     fence = "python" if document.kind == "Python" else "c"
-    return Conversation(instruction, context, question, answer.rstrip(), "rouge-l", fence=fence)
+    return Conversation(instruction, context, question, f"```{fence}\n{answer.rstrip()}", "rouge-l", fence=fence)
 
 
 def dialogue(document: Document, room: float, depth: float, generator: random.Random) -> Conversation | None:
@@ -231,7 +241,7 @@ def dialogue(document: Document, room: float, depth: float, generator: random.Ra
         and text.count(story[number].strip()) == 1
     ]
     apart = [fitting[place] for place in sorted(generator.sample(range(len(fitting)), min(3, len(fitting))))]
-    if len(apart) < 3 or any(second - first < 2 for first, second in zip(apart, apart[1:])):
+    if len(apart) < 3 or any(second - first < 2 for first, second in itertools.pairwise(apart)):
         return None
     generator.shuffle(apart)
     context = Context()
@@ -242,11 +252,21 @@ def dialogue(document: Document, room: float, depth: float, generator: random.Ra
     ]
     question, answer = asked[1]
     return Conversation(
-        instruction, context, question, answer, "rouge-l", context.depth("needle"), earlier=asked[0], followups=[asked[2]]
+        instruction,
+        context,
+        question,
+        answer,
+        "rouge-l",
+        context.depth("needle"),
+        earlier=asked[0],
+        followups=[asked[2]],
     )
 
 
-LONGEST, SHORTEST = 960, 560  # of a long answer: some less, or more, than 1024 and 512 positions, for they are estimated
+LONGEST, SHORTEST = (
+    960,
+    560,
+)  # of a long answer: some less, or more, than 1024 and 512 positions, for they are estimated
 
 
 def long_copy(document: Document, room: float, depth: float, generator: random.Random) -> Conversation | None:
