@@ -4,6 +4,8 @@
     python3 -m venv .venv && .venv/bin/pip install -r tests/requirements-conformance.txt
     .venv/bin/python scripts/make_fixture_gguf.py tests/data           # rewrites the committed fixtures
     .venv/bin/python scripts/make_fixture_gguf.py --all DIRECTORY      # a model of every type, architecture and RoPE
+    .venv/bin/python scripts/make_fixture_gguf.py --expect DIRECTORY   # expected.safetensors for its model.gguf, which
+                                                                       # transformers reads itself
 
 Written by gguf 0.19.0, torch 2.13.0 and transformers 5.24.0. Nothing is downloaded.
 
@@ -254,12 +256,21 @@ def write_all(root):
             make_named(root, architecture, rope, Type.Q5_1, seed)
 
 
+def expect(directory):
+    generator = torch.Generator().manual_seed(1)
+    expected = expected_tensors(directory, 120, generator, gguf_file="model.gguf")
+    save_file({name: tensor.numpy() for name, tensor in expected.items()}, directory / "expected.safetensors")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--all", action="store_true", help="a model of every type, architecture and RoPE")
+    parser.add_argument("--expect", action="store_true", help="what transformers computes for DIRECTORY/model.gguf")
     arguments = parser.parse_args()
-    if arguments.all:
+    if arguments.expect:
+        expect(arguments.out)
+    elif arguments.all:
         write_all(arguments.out)
     else:
         write_blocks(arguments.out / "gguf")
