@@ -46,7 +46,7 @@ void require_different_ids(const std::vector<runtime::Prompt>& prompts) {
 }  // namespace
 
 const runtime::TextTokenizer& ModelTokenizer::get() const {
-  if (!tokenizer_) tokenizer_ = runtime::load_tokenizer(directory_);
+  if (!tokenizer_) tokenizer_ = runtime::load_tokenizer(model_);
   return *tokenizer_;
 }
 
