@@ -43,8 +43,8 @@ runtime::NeedleGrid needle_grid(const Options& options) {
 }  // namespace
 
 void declare_prompts(Options& options) {
-  options.value("model", "DIR", "",
-                "Hugging Face model directory: config.json, *.safetensors, tokenizer.json or .model");
+  options.value("model", "MODEL", "",
+                "a .gguf file, or a Hugging Face directory: config.json, *.safetensors, tokenizer.json or .model");
   options.values(
       "prompts", "FILE.jsonl",
       "prompts, one JSON object a line: id, task, prompt, tokens or messages, answer, spans; or LongBench's or RULER's "

@@ -68,7 +68,7 @@ void print_estimate(const lab::RecordOutcome& outcome) {
 
 int run_record(const Arguments& arguments) {
   Options options(
-      "record", "--model DIR --prompts FILE.jsonl --out TRACE [OPTION ...]",
+      "record", "--model MODEL --prompts FILE.jsonl --out TRACE [OPTION ...]",
       "Lets a model read prompts once and records its per-layer attention state to a trace.\n"
       "Interrupted or killed at any moment, it loses at most the current prompt: rerun the same command to resume.");
   declare_record(options);

@@ -23,7 +23,7 @@ int run_report(const Arguments& arguments) {
   options.positional("results", "a trace, or a directory with the tables of analyze, replay, sweep, validate",
                      Options::Count::kOne);
   options.value("out", "FILE.html", "", "the page to write");
-  options.value("model", "DIR", "", "the model directory, whose tokenizer turns tokens into text");
+  options.value("model", "MODEL", "", "the model, whose tokenizer turns tokens into text: a directory or a .gguf file");
   options.value("policy", "LIST", lab::kReportPolicies, "of a trace: the policies to replay");
   options.value("budget", "LIST", lab::kReportBudgets, "of a trace: the budgets to replay them at");
   declare_policy_defaults(options);

@@ -45,7 +45,7 @@ lab::ValidateOptions validate_options(const Options& options, lab::Ranks& ranks)
 
 int run_validate(const Arguments& arguments) {
   Options options(
-      "validate", "--model DIR --prompts FILE.jsonl --policy LIST --budget LIST --out DIR [OPTION ...]",
+      "validate", "--model MODEL --prompts FILE.jsonl --policy LIST --budget LIST --out DIR [OPTION ...]",
       "Runs the model with its KV cache really compacted by every policy at every budget: what becomes of its\n"
       "next-token distributions and its answers, and how well the replay of the same prompts predicts it.\n"
       "One that was stopped goes on with the same command. Under mpirun, prompts are spread over ranks.");

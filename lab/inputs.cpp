@@ -1,6 +1,7 @@
 #include "lab/inputs.hpp"
 
 #include "core/error.hpp"
+#include "core/gguf.hpp"
 
 namespace evictlab::lab {
 
@@ -27,11 +28,12 @@ Inputs& Inputs::add(const std::vector<fs::path>& paths) {
   return *this;
 }
 
-Inputs& Inputs::add_model(const fs::path& directory) {
+Inputs& Inputs::add_model(const fs::path& model) {
+  if (core::is_gguf_path(model)) return add(core::gguf_parts(model));
   std::error_code error;
   constexpr auto kReadable = fs::directory_options::skip_permission_denied;
-  for (auto it = fs::recursive_directory_iterator(directory, kReadable, error);
-       it != fs::recursive_directory_iterator(); it.increment(error)) {
+  for (auto it = fs::recursive_directory_iterator(model, kReadable, error); it != fs::recursive_directory_iterator();
+       it.increment(error)) {
     if (error) break;
     if (it->path().extension() != ".h5") add_file(it->path());
   }

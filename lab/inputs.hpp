@@ -16,8 +16,9 @@ class Inputs {
   Inputs& add(const std::filesystem::path& path);
   Inputs& add(const std::optional<std::filesystem::path>& path);
   Inputs& add(const std::vector<std::filesystem::path>& paths);
-  /// A model's directory: every file in it and below it but traces, which may be recorded there.
-  Inputs& add_model(const std::filesystem::path& directory);
+  /// A model: all parts of a GGUF file, or every file in a directory and below it but traces, which may be recorded
+  /// there.
+  Inputs& add_model(const std::filesystem::path& model);
 
   bool contain(const std::filesystem::path& path) const;
   /// Throws core::InputError when `output`, or the temporary file that becomes it, is an input. To be asked when the

@@ -61,7 +61,7 @@ void apply_chat(const PromptRequest& request, const ModelTokenizer& tokenizer, s
 }  // namespace
 
 const runtime::TextTokenizer& ModelTokenizer::get() const {
-  if (!tokenizer_) tokenizer_ = runtime::load_tokenizer(directory_);
+  if (!tokenizer_) tokenizer_ = runtime::load_tokenizer(model_);
   return *tokenizer_;
 }
 

@@ -14,16 +14,16 @@
 
 namespace evictlab::lab {
 
-/// A model directory's tokenizer, read when it is first used: prompts of token ids need none.
+/// A model's tokenizer, read when it is first used: prompts of token ids need none.
 class ModelTokenizer {
  public:
-  explicit ModelTokenizer(std::filesystem::path directory) : directory_(std::move(directory)) {}
+  explicit ModelTokenizer(std::filesystem::path model) : model_(std::move(model)) {}
 
   const runtime::TextTokenizer& get() const;
   const std::filesystem::path& model() const { return directory_; }
 
  private:
-  std::filesystem::path directory_;
+  std::filesystem::path model_;
   mutable std::unique_ptr<runtime::TextTokenizer> tokenizer_;
 };
 

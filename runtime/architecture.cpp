@@ -10,8 +10,7 @@
 namespace evictlab::runtime {
 namespace {
 
-constexpr Architecture kLlama = {
-    .name = "LlamaForCausalLM",
+constexpr ModuleNames kLlamaModules = {
     .embedding = "model.embed_tokens",
     .final_norm = "model.norm",
     .output_head = "lm_head",
@@ -27,7 +26,35 @@ constexpr Architecture kLlama = {
     .gate = "model.layers.{}.mlp.gate_proj",
     .up = "model.layers.{}.mlp.up_proj",
     .down = "model.layers.{}.mlp.down_proj",
+    .frequency_divisors = "",
     .ignored_suffix = ".rotary_emb.inv_freq",
+};
+
+constexpr ModuleNames kGgufModules = {
+    .embedding = "token_embd",
+    .final_norm = "output_norm",
+    .output_head = "output",
+    .attention_norm = "blk.{}.attn_norm",
+    .query = "blk.{}.attn_q",
+    .key = "blk.{}.attn_k",
+    .value = "blk.{}.attn_v",
+    .packed_query_key_value = "",
+    .query_norm = "blk.{}.attn_q_norm",
+    .key_norm = "blk.{}.attn_k_norm",
+    .attention_output = "blk.{}.attn_output",
+    .mlp_norm = "blk.{}.ffn_norm",
+    .gate = "blk.{}.ffn_gate",
+    .up = "blk.{}.ffn_up",
+    .down = "blk.{}.ffn_down",
+    .frequency_divisors = "rope_freqs",
+    .ignored_suffix = ".attn_rot_embd.weight",
+};
+
+constexpr Architecture kLlama = {
+    .name = "LlamaForCausalLM",
+    .modules = kLlamaModules,
+    .gguf_name = "llama",
+    .gguf_adjacent_pairs = true,
     .attention_bias_key = "attention_bias",
     .mlp_bias_key = "mlp_bias",
 };
@@ -35,6 +62,7 @@ constexpr Architecture kLlama = {
 constexpr Architecture mistral() {
   Architecture row = kLlama;
   row.name = "MistralForCausalLM";
+  row.gguf_name = "mistral";  // files of Mistral models mostly say "llama"
   row.attention_bias_key = "";
   row.mlp_bias_key = "";
   row.sliding_window = SlidingWindowRule::kEveryLayer;
@@ -44,6 +72,8 @@ constexpr Architecture mistral() {
 constexpr Architecture qwen2() {
   Architecture row = kLlama;
   row.name = "Qwen2ForCausalLM";
+  row.gguf_name = "qwen2";
+  row.gguf_adjacent_pairs = false;
   row.attention_bias_key = "";
   row.always_query_key_value_bias = true;
   row.mlp_bias_key = "";
@@ -54,16 +84,17 @@ constexpr Architecture qwen2() {
 constexpr Architecture qwen3() {
   Architecture row = kLlama;
   row.name = "Qwen3ForCausalLM";
-  row.query_norm = "model.layers.{}.self_attn.q_norm";
-  row.key_norm = "model.layers.{}.self_attn.k_norm";
+  row.gguf_name = "qwen3";
+  row.gguf_adjacent_pairs = false;
+  row.modules.query_norm = "model.layers.{}.self_attn.q_norm";
+  row.modules.key_norm = "model.layers.{}.self_attn.k_norm";
   row.mlp_bias_key = "";
   row.sliding_window = SlidingWindowRule::kChosenLayers;
   row.default_head_dim = 128;
   return row;
 }
 
-constexpr Architecture kInternLm2 = {
-    .name = "InternLM2ForCausalLM",
+constexpr ModuleNames kInternLm2Modules = {
     .embedding = "model.tok_embeddings",
     .final_norm = "model.norm",
     .output_head = "output",
@@ -79,23 +110,48 @@ constexpr Architecture kInternLm2 = {
     .gate = "model.layers.{}.feed_forward.w1",
     .up = "model.layers.{}.feed_forward.w3",
     .down = "model.layers.{}.feed_forward.w2",
+    .frequency_divisors = "",
     .ignored_suffix = ".rotary_emb.inv_freq",
+};
+
+constexpr Architecture kInternLm2 = {
+    .name = "InternLM2ForCausalLM",
+    .modules = kInternLm2Modules,
+    .gguf_name = "internlm2",
+    .gguf_adjacent_pairs = true,
     .attention_bias_key = "bias",
     .mlp_bias_key = "",
 };
 
 constexpr Architecture kArchitectures[] = {kLlama, mistral(), qwen2(), qwen3(), kInternLm2};
 
+/// The row that has `wanted` in that column.
+template <typename Value>
+const Architecture& find_row(const Value& value, std::string_view wanted, std::string_view Architecture::*column) {
+  const auto* const found = std::ranges::find(kArchitectures, wanted, column);
+  if (found != std::end(kArchitectures)) return *found;
+  std::vector<std::string_view> known;
+  for (const Architecture& architecture : kArchitectures) known.push_back(architecture.*column);
+  value.fail("{} is not supported; known: {}", core::quote(wanted), fmt::join(known, ", "));
+}
+
 }  // namespace
 
 std::span<const Architecture> architectures() { return kArchitectures; }
 
 const Architecture& find_architecture(const core::JsonNode& name) {
-  const auto* const found = std::ranges::find(kArchitectures, name.string(), &Architecture::name);
-  if (found != std::end(kArchitectures)) return *found;
-  std::vector<std::string_view> known;
-  for (const Architecture& architecture : kArchitectures) known.push_back(architecture.name);
-  name.fail("{} is not supported; known: {}", core::quote(name.string()), fmt::join(known, ", "));
+  return find_row(name, name.string(), &Architecture::name);
+}
+
+const Architecture& find_gguf_architecture(const core::GgufValue& name) {
+  return find_row(name, name.string(), &Architecture::gguf_name);
+}
+
+ModuleNames gguf_modules(const Architecture& architecture) {
+  ModuleNames modules = kGgufModules;
+  if (architecture.modules.query_norm.empty()) modules.query_norm = "";
+  if (architecture.modules.key_norm.empty()) modules.key_norm = "";
+  return modules;
 }
 
 std::string module_name(std::string_view pattern, Eigen::Index layer) {

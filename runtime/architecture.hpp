@@ -6,6 +6,7 @@
 
 #include <Eigen/Core>
 
+#include "core/gguf_metadata.hpp"
 #include "core/json.hpp"
 
 namespace evictlab::runtime {
@@ -17,12 +18,9 @@ enum class SlidingWindowRule {
   kChosenLayers,  // where use_sliding_window says so, those of layer_types or from max_window_layers on
 };
 
-/// What tells one decoder architecture from another: the names of its modules in a checkpoint and its
-/// switches. The forward pass is the same for all rows of the table: pre-norm blocks of grouped-query
-/// attention with rotary positions and a gated MLP. "{}" stands for the layer; a weight is module + ".weight", a bias
+/// The names of a checkpoint's modules. "{}" stands for the layer; a weight is module + ".weight", a bias
 /// module + ".bias".
-struct Architecture {
-  std::string_view name;  // as config.json's "architectures" has it
+struct ModuleNames {
   std::string_view embedding;
   std::string_view final_norm;
   std::string_view output_head;  // absent from checkpoints with tied embeddings
@@ -41,8 +39,22 @@ struct Architecture {
   std::string_view gate;
   std::string_view up;
   std::string_view down;
+  /// What the rotary frequencies are divided by, [d/2], where a checkpoint has it. Empty = it never does.
+  std::string_view frequency_divisors;
   /// Ends of names that older checkpoints hold and that the configuration already determines.
   std::string_view ignored_suffix;
+};
+
+/// What tells one decoder architecture from another: the names of its modules in a checkpoint and its
+/// switches. The forward pass is the same for all rows of the table: pre-norm blocks of grouped-query
+/// attention with rotary positions and a gated MLP.
+struct Architecture {
+  std::string_view name;  // as config.json's "architectures" has it
+  ModuleNames modules;    // in Hugging Face layout
+  /// general.architecture of GGUF files, whose modules have the same names for all (gguf_modules()).
+  std::string_view gguf_name;
+  /// GGUF files store the elements of a query or key head that turn together next to each other, not half a head apart.
+  bool gguf_adjacent_pairs = false;
   /// The key of config.json that says whether query, key, value and output have biases. Empty = they have none.
   std::string_view attention_bias_key;
   std::string_view mlp_bias_key;  // the same for gate, up and down
@@ -58,6 +70,11 @@ std::span<const Architecture> architectures();
 
 /// The row of the architecture that a config.json names. Fails for one that is not known, naming those that are.
 const Architecture& find_architecture(const core::JsonNode& name);
+/// The same for general.architecture of a GGUF file.
+const Architecture& find_gguf_architecture(const core::GgufValue& name);
+
+/// The names of an architecture's modules in GGUF files.
+ModuleNames gguf_modules(const Architecture& architecture);
 
 /// A module's name in a given layer.
 std::string module_name(std::string_view pattern, Eigen::Index layer);

@@ -1,28 +1,33 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "core/gguf.hpp"
 #include "core/safetensors.hpp"
 #include "runtime/weights.hpp"
 
 namespace evictlab::runtime {
 
-/// All tensors of a model directory: model.safetensors, or the shards model.safetensors.index.json names.
-/// Owns the mappings; what it returns is valid as long as it lives.
+/// All tensors of a model: those of a GGUF file, or of a directory's model.safetensors or the shards that its
+/// model.safetensors.index.json names. Owns the mappings; what it returns is valid as long as it lives.
 class Checkpoint {
  public:
-  /// Throws ModelError in one line: no checkpoint, a damaged file, an index that does not fit its shards.
-  explicit Checkpoint(const std::filesystem::path& directory);
+  /// Throws core::InputError in one line: no checkpoint, a damaged file, an index that does not fit its shards.
+  explicit Checkpoint(const std::filesystem::path& model);
 
   bool contains(std::string_view name) const { return tensors_.contains(name); }
 
   /// The tensor of that name and shape [rows, columns], kept in its own type. Throws ModelError when it is
-  /// missing, has another shape than the configuration asks for, or is not F32, F16 or BF16.
+  /// missing, has another shape than the configuration asks for, or a type that is no core::StorageType.
   WeightMatrix matrix(const std::string& name, Index rows, Index columns);
   /// The same for a vector [size], converted to float.
   std::vector<float> vector(const std::string& name, Index size);
@@ -37,13 +42,24 @@ class Checkpoint {
   std::string fingerprint() const;
 
  private:
+  /// What the formats have in common.
+  struct Tensor {
+    std::string_view dtype;
+    std::span<const std::uint64_t> shape;
+    std::span<const std::byte> bytes;
+  };
+
+  void open_gguf(const std::filesystem::path& path);
   void open_single(const std::filesystem::path& path);
   void open_shards(const std::filesystem::path& index_path);
-  const core::StoredTensor& require(const std::string& name, const std::vector<std::uint64_t>& shape);
+  void add(const core::StoredTensor& tensor);
+  WeightMatrix find(const std::string& name, const std::vector<std::uint64_t>& shape);
 
-  std::filesystem::path directory_;
+  std::filesystem::path model_;
+  std::string_view configuration_;  // what says which tensors there should be
   std::vector<core::SafetensorsFile> files_;
-  std::map<std::string, const core::StoredTensor*, std::less<>> tensors_;
+  std::optional<core::GgufFile> gguf_;
+  std::map<std::string, Tensor, std::less<>> tensors_;
   std::set<std::string, std::less<>> used_;
 };
 

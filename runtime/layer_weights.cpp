@@ -3,21 +3,24 @@
 namespace evictlab::runtime {
 namespace {
 
-/// One of the projections a packed one interleaves: of each kv head's `stride` rows, `block` from row `first` on.
-Linear unpacked(const Linear& packed, Index first, Index block, Index stride) {
-  const Index count = packed.weight.rows() / stride;
-  Linear part{.weight = packed.weight.interleaved(first, block, stride, count), .bias = {}};
-  for (Index group = 0; !packed.bias.empty() && group < count; ++group) {
-    const auto begin = packed.bias.begin() + group * stride + first;
-    part.bias.insert(part.bias.end(), begin, begin + block);
+/// The outputs of a projection that are the rows of `order`.
+Linear reordered(const Linear& whole, const RowOrder& order) {
+  Linear part{.weight = whole.weight.reordered(order), .bias = {}};
+  for (Index row = 0; !whole.bias.empty() && row < order.rows(); ++row) {
+    part.bias.push_back(whole.bias[static_cast<std::size_t>(order.stored_row(row))]);
   }
   return part;
+}
+
+/// One of the projections a packed one interleaves: of each kv head's `stride` rows, `block` from row `first` on.
+Linear unpacked(const Linear& packed, Index first, Index block, Index stride) {
+  return reordered(packed, interleaved_rows(first, block, stride, packed.weight.rows() / stride));
 }
 
 }  // namespace
 
 LayerWeights WeightLoader::layer(Index index) const {
-  const Architecture& names = *config_.architecture;
+  const ModuleNames& names = config_.modules;
   const Index hidden = config_.hidden_size;
   const Index inner = config_.intermediate_size;
   const Index query = config_.query_heads * config_.head_dim;
@@ -35,7 +38,7 @@ LayerWeights WeightLoader::layer(Index index) const {
 }
 
 void WeightLoader::read_query_key_value(Index index, LayerWeights& layer) const {
-  const Architecture& names = *config_.architecture;
+  const ModuleNames& names = config_.modules;
   const Index hidden = config_.hidden_size;
   const Index d = config_.head_dim;
   const bool bias = config_.query_key_value_bias;
@@ -51,6 +54,10 @@ void WeightLoader::read_query_key_value(Index index, LayerWeights& layer) const 
     layer.query = linear(name(names.query), hidden, config_.query_heads * d, bias);
     layer.key = linear(name(names.key), hidden, config_.kv_heads * d, bias);
     layer.value = linear(name(names.value), hidden, config_.kv_heads * d, bias);
+    if (config_.adjacent_pairs) {
+      layer.query = reordered(layer.query, rows_of_adjacent_pairs(config_.query_heads, d));
+      layer.key = reordered(layer.key, rows_of_adjacent_pairs(config_.kv_heads, d));
+    }
   }
   if (!names.query_norm.empty()) layer.query_norm = norm(name(names.query_norm), d);
   if (!names.key_norm.empty()) layer.key_norm = norm(name(names.key_norm), d);

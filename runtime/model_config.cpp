@@ -4,8 +4,10 @@
 #include <cmath>
 #include <optional>
 
+#include "core/gguf.hpp"
 #include "core/json.hpp"
 #include "core/message.hpp"
+#include "runtime/gguf_config.hpp"
 #include "runtime/model_error.hpp"
 
 namespace evictlab::runtime {
@@ -134,13 +136,10 @@ void refuse_unsupported(const core::JsonNode& keys) {
 
 double ModelConfig::attention_scale() const { return 1.0 / std::sqrt(static_cast<double>(head_dim)); }
 
-ModelConfig read_model_config(const std::filesystem::path& directory) {
-  const std::filesystem::path path = directory / "config.json";
-  const auto document = core::JsonDocument::read<ModelError>(path);
-  const core::JsonNode keys = document.root();
-
+ModelConfig parse_model_config(const core::JsonNode& keys) {
   ModelConfig config;
   config.architecture = &read_architecture(keys);
+  config.modules = config.architecture->modules;
   refuse_unsupported(keys);
   config.layers = keys.at("num_hidden_layers").integer(1, kMostLayers);
   config.hidden_size = keys.at("hidden_size").integer(1, kLargestSize);
@@ -162,9 +161,15 @@ ModelConfig read_model_config(const std::filesystem::path& directory) {
   config.sliding_windows = read_sliding_windows(keys, config);
   config.dtype = read_dtype(keys);
   config.eos_token_ids = read_eos(keys, config.vocab_size).value_or(std::vector<std::int32_t>{});
+  return config;
+}
 
+ModelConfig read_model_config(const std::filesystem::path& model) {
+  if (core::is_gguf_path(model)) return read_gguf_config(core::GgufFile(model));
+  const auto document = core::JsonDocument::read<ModelError>(model / "config.json");
+  ModelConfig config = parse_model_config(document.root());
   // As transformers does: what generation_config.json says about ending replaces what config.json says.
-  const std::filesystem::path generation_path = directory / "generation_config.json";
+  const std::filesystem::path generation_path = model / "generation_config.json";
   if (std::filesystem::exists(generation_path)) {
     const auto generation = core::JsonDocument::read<ModelError>(generation_path);
     if (auto ids = read_eos(generation.root(), config.vocab_size)) {

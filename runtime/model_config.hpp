@@ -12,10 +12,12 @@ namespace evictlab::runtime {
 
 using trace::Index;
 
-/// What config.json and generation_config.json say.
+/// What config.json and generation_config.json, or a GGUF file's metadata, say.
 struct ModelConfig {
   const Architecture* architecture = nullptr;
-  Index layers = 0;  // L
+  ModuleNames modules;          // in this checkpoint
+  bool adjacent_pairs = false;  // Architecture::gguf_adjacent_pairs, of this checkpoint
+  Index layers = 0;             // L
   Index hidden_size = 0;
   Index query_heads = 0;  // H, a multiple of G
   Index kv_heads = 0;     // G
@@ -38,9 +40,12 @@ struct ModelConfig {
   double attention_scale() const;
 };
 
-/// Reads `directory`/config.json and, where there is one, generation_config.json. Throws ModelError in one line naming
-/// file and key: a missing key, a wrong JSON type, a size out of range, heads that do not divide, an unsupported
-/// architecture, activation, rotary type or quantization.
-ModelConfig read_model_config(const std::filesystem::path& directory);
+/// Reads a model directory's config.json and, where there is one, generation_config.json, or a GGUF file's metadata.
+/// Throws core::InputError in one line naming file and key: a missing key, a wrong type, a size out of range, heads
+/// that do not divide, an unsupported architecture, activation, rotary type or quantization.
+ModelConfig read_model_config(const std::filesystem::path& model);
+
+/// What the keys of a config.json say, without a generation_config.json.
+ModelConfig parse_model_config(const core::JsonNode& keys);
 
 }  // namespace evictlab::runtime

@@ -4,7 +4,7 @@
 
 namespace evictlab::runtime {
 
-/// A model directory cannot be read or run, or was asked for something it cannot do (a token id or a
+/// A model cannot be read or run, or was asked for something it cannot do (a token id or a
 /// position it does not have).
 class ModelError : public core::InputError {
  public:

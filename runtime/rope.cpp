@@ -70,6 +70,7 @@ std::vector<float> rope_frequencies(const RopeConfig& rope, Index head_dim, Inde
     if (rope.type == RopeType::kLinear) frequency /= static_cast<float>(rope.factor);
     if (rope.type == RopeType::kLlama3) frequency = stretched(frequency, rope);
     if (rope.type == RopeType::kYarn) frequency = interpolated(frequency, rope, range, i / 2);
+    if (!rope.frequency_divisors.empty()) frequency /= rope.frequency_divisors[static_cast<std::size_t>(i / 2)];
     frequencies.push_back(frequency);
   }
   return frequencies;

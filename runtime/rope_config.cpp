@@ -112,6 +112,10 @@ std::string describe(const RopeConfig& rope) {
     text += fmt::format(",beta_fast={},beta_slow={},attention_factor={}", rope.beta_fast, rope.beta_slow,
                         rope.attention_factor);
   }
+  if (!rope.frequency_divisors.empty()) {
+    text += fmt::format(",divisors={}..{}", std::ranges::min(rope.frequency_divisors),
+                        std::ranges::max(rope.frequency_divisors));
+  }
   return text + ")";
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "core/json.hpp"
 #include "trace/tensor.hpp"
@@ -25,6 +26,8 @@ struct RopeConfig {
   double beta_slow = 1.0;
   bool truncate = true;           // the range of frequencies that are mixed begins and ends at whole numbers
   double attention_factor = 1.0;  // cos and sin, so queries and keys, are multiplied by it
+  /// [d/2] Each frequency is divided by its own, whatever the type: how GGUF files say kLlama3. Empty = by none.
+  std::vector<float> frequency_divisors = {};
 };
 
 /// "rope(theta=10000)", "rope(theta=500000,type=llama3,factor=8,...)": as traces store it.

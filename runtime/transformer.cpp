@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/fixed_blocking.hpp"
+#include "core/gguf.hpp"
 #include "core/interrupt.hpp"
 #include "core/parallel.hpp"
 #include "runtime/attention.hpp"
@@ -38,10 +39,9 @@ class HeadMajor {
 }  // namespace
 
 struct Transformer::Impl {
-  explicit Impl(const std::filesystem::path& path)
-      : directory(path), config(read_model_config(path)), checkpoint(path) {
+  explicit Impl(const std::filesystem::path& model) : path(model), config(read_model_config(model)), checkpoint(model) {
     core::use_fixed_blocking();
-    const Architecture& names = *config.architecture;
+    const ModuleNames& names = config.modules;
     const WeightLoader loader(checkpoint, config);
     embedding = loader.matrix(names.embedding, config.vocab_size, config.hidden_size);
     for (Index index = 0; index < config.layers; ++index) layers.push_back(loader.layer(index));
@@ -49,8 +49,9 @@ struct Transformer::Impl {
     output_head.weight = config.tie_word_embeddings
                              ? embedding
                              : loader.matrix(names.output_head, config.vocab_size, config.hidden_size);
+    // The configuration has read these already.
+    std::set<std::string> ignored = {std::string(names.frequency_divisors) + ".weight"};
     // Some files with tied embeddings hold the output head all the same.
-    std::set<std::string> ignored;
     if (config.tie_word_embeddings) ignored.insert(std::string(names.output_head) + ".weight");
     checkpoint.require_all_used(ignored, names.ignored_suffix);
   }
@@ -64,7 +65,7 @@ struct Transformer::Impl {
   RowMatrix logits(const Eigen::Ref<const RowMatrix>& hidden) const;
   void require_finite(const RowMatrix& logits) const;
 
-  std::filesystem::path directory;
+  std::filesystem::path path;
   ModelConfig config;
   Checkpoint checkpoint;
   WeightMatrix embedding;  // [vocab, hidden]
@@ -74,7 +75,7 @@ struct Transformer::Impl {
 };
 
 void Transformer::Impl::check(std::span<const std::int32_t> tokens, const KvCache& cache) const {
-  const std::string where = directory.string();
+  const std::string where = path.string();
   if (tokens.empty()) throw ModelError("{}: no tokens to read", where);
   const Index end = cache.next_position() + static_cast<Index>(tokens.size());
   if (end > config.max_positions) {
@@ -198,16 +199,16 @@ RowMatrix Transformer::Impl::logits(const Eigen::Ref<const RowMatrix>& hidden) c
 void Transformer::Impl::require_finite(const RowMatrix& logits) const {
   if (logits.array().isFinite().all()) return;
   throw ModelError("{}: the model's logits are not finite; its weights hold NaN or infinity, or overflow",
-                   directory.string());
+                   path.string());
 }
 
-Transformer::Transformer(const std::filesystem::path& directory) : impl_(std::make_unique<Impl>(directory)) {}
+Transformer::Transformer(const std::filesystem::path& model) : impl_(std::make_unique<Impl>(model)) {}
 Transformer::~Transformer() = default;
 Transformer::Transformer(Transformer&&) noexcept = default;
 Transformer& Transformer::operator=(Transformer&&) noexcept = default;
 
 const ModelConfig& Transformer::config() const { return impl_->config; }
-const std::filesystem::path& Transformer::directory() const { return impl_->directory; }
+const std::filesystem::path& Transformer::path() const { return impl_->path; }
 std::string Transformer::fingerprint() const { return impl_->checkpoint.fingerprint(); }
 
 KvCache Transformer::make_cache(Index capacity) const {
@@ -240,9 +241,9 @@ trace::ModelInfo model_info(const Transformer& model) { return model_info(model,
 trace::ModelInfo model_info(const Transformer& model, std::string fingerprint) {
   const ModelConfig& config = model.config();
   // "models/demo/" ends in an empty component.
-  const std::filesystem::path directory = std::filesystem::absolute(model.directory()).lexically_normal();
-  const auto name = directory.has_filename() ? directory.filename() : directory.parent_path().filename();
-  return {.name = name.string(),
+  const std::filesystem::path path = std::filesystem::absolute(model.path()).lexically_normal();
+  const auto last = path.has_filename() ? path.filename() : path.parent_path().filename();
+  return {.name = core::is_gguf_path(path) ? core::gguf_name(last) : last.string(),
           .architecture = std::string(config.architecture->name),
           .layers = config.layers,
           .query_heads = config.query_heads,

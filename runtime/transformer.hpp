@@ -15,22 +15,22 @@
 // Design goals: the numbers of Hugging Face transformers in float32; weights mapped and converted as they
 // are used; one forward pass for prefill, chunks and decoding, and for every architecture of the table; the
 // same result on any number of threads.
-// Not goals: training, batches of sequences, quantized weights, accelerators.
+// Not goals: training, batches of sequences, accelerators.
 
 namespace evictlab::runtime {
 
 /// A decoder-only language model, ready to run. Calls on one object may run concurrently on different caches.
 class Transformer {
  public:
-  /// Opens a model directory in Hugging Face layout. Throws ModelError in one line: an unsupported
+  /// Opens a model directory in Hugging Face layout or a GGUF file. Throws core::InputError in one line: an unsupported
   /// architecture or feature, broken files, weights that contradict the configuration.
-  explicit Transformer(const std::filesystem::path& directory);
+  explicit Transformer(const std::filesystem::path& model);
   ~Transformer();
   Transformer(Transformer&&) noexcept;
   Transformer& operator=(Transformer&&) noexcept;
 
   const ModelConfig& config() const;
-  const std::filesystem::path& directory() const;
+  const std::filesystem::path& path() const;
 
   /// An empty cache for this model with room for `capacity` positions.
   KvCache make_cache(Index capacity) const;
@@ -57,7 +57,7 @@ class Transformer {
   std::unique_ptr<Impl> impl_;
 };
 
-/// What a trace says of this model; its name is the directory's. Takes the fingerprint.
+/// What a trace says of this model; its name is the directory's or the file's. Takes the fingerprint.
 trace::ModelInfo model_info(const Transformer& model);
 /// The same for a fingerprint that is known, or not asked about.
 trace::ModelInfo model_info(const Transformer& model, std::string fingerprint);

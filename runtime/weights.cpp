@@ -1,73 +1,44 @@
 #include "runtime/weights.hpp"
 
 #include <algorithm>
-#include <cstdint>
-#include <cstring>
-#include <vector>
-
-#include "core/half.hpp"
-#include "runtime/model_error.hpp"
 
 namespace evictlab::runtime {
-namespace {
 
-template <typename Stored>
-void convert(std::span<const std::byte> bytes, std::span<float> out) {
-  const bool aligned = reinterpret_cast<std::uintptr_t>(bytes.data()) % alignof(Stored) == 0;
-  if (aligned) {
-    core::to_float(std::span(reinterpret_cast<const Stored*>(bytes.data()), out.size()), out);
-    return;
-  }
-  std::vector<Stored> copy(out.size());
-  std::memcpy(copy.data(), bytes.data(), bytes.size());
-  core::to_float(std::span<const Stored>(copy), out);
+RowOrder interleaved_rows(Index first, Index block, Index stride, Index count) {
+  return {.first = first, .sizes = {1, count, block}, .strides = {0, stride, 1}};
 }
 
-}  // namespace
-
-WeightType weight_type(const core::StoredTensor& tensor, const std::string& where) {
-  if (tensor.dtype == "F32") return WeightType::kFloat32;
-  if (tensor.dtype == "F16") return WeightType::kFloat16;
-  if (tensor.dtype == "BF16") return WeightType::kBFloat16;
-  throw ModelError("{}: tensor '{}' has dtype {}, supported are F32, F16, BF16", where, tensor.name, tensor.dtype);
+RowOrder rows_of_adjacent_pairs(Index heads, Index head_dim) {
+  return {.first = 0, .sizes = {heads, 2, head_dim / 2}, .strides = {head_dim, 1, 2}};
 }
 
-WeightMatrix::WeightMatrix(WeightType type, std::span<const std::byte> bytes, Index rows, Index columns)
-    : type_(type), bytes_(bytes), rows_(rows), columns_(columns), block_(rows), stride_(rows) {}
+WeightMatrix::WeightMatrix(core::StorageType type, std::span<const std::byte> bytes, Index rows, Index columns)
+    : type_(type),
+      bytes_(bytes),
+      columns_(columns),
+      row_bytes_(core::stored_bytes(type, static_cast<std::size_t>(columns))),
+      order_{.first = 0, .sizes = {1, 1, rows}, .strides = {0, 0, 1}} {}
 
-WeightMatrix WeightMatrix::interleaved(Index first, Index block, Index stride, Index count) const {
+WeightMatrix WeightMatrix::reordered(const RowOrder& order) const {
   WeightMatrix part = *this;
-  part.rows_ = block * count;
-  part.first_ = first;
-  part.block_ = block;
-  part.stride_ = stride;
+  part.order_ = order;
   return part;
 }
+
+std::span<const std::byte> WeightMatrix::stored_rows(Index first, Index count) const {
+  return bytes_.subspan(static_cast<std::size_t>(first) * row_bytes_, static_cast<std::size_t>(count) * row_bytes_);
+}
+
+std::span<const std::byte> WeightMatrix::row(Index row) const { return stored_rows(order_.stored_row(row), 1); }
 
 void WeightMatrix::copy_rows(Index first, std::span<float> out) const {
   const Index end = first + static_cast<Index>(out.size()) / columns_;
   for (Index row = first; row < end;) {
-    const Index run = std::min(end - row, block_ - row % block_);
-    copy_stored(
-        first_ + row / block_ * stride_ + row % block_,
+    const Index run = std::min(end - row, order_.run(row));
+    core::expand(
+        type_, stored_rows(order_.stored_row(row), run),
         out.subspan(static_cast<std::size_t>((row - first) * columns_), static_cast<std::size_t>(run * columns_)));
     row += run;
-  }
-}
-
-void WeightMatrix::copy_stored(Index first, std::span<float> out) const {
-  const std::size_t element = type_ == WeightType::kFloat32 ? sizeof(float) : sizeof(core::Half);
-  const auto part = bytes_.subspan(static_cast<std::size_t>(first * columns_) * element, out.size() * element);
-  switch (type_) {
-    case WeightType::kFloat32:
-      std::memcpy(out.data(), part.data(), part.size());
-      break;
-    case WeightType::kFloat16:
-      convert<core::Half>(part, out);
-      break;
-    case WeightType::kBFloat16:
-      convert<core::BFloat16>(part, out);
-      break;
   }
 }
 

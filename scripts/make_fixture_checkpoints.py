@@ -244,9 +244,9 @@ def repack_as_internlm2(llama, directory):
 
 
 @torch.no_grad()
-def expected_tensors(directory, length, generator):
-    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager").eval()
-    ids = torch.randint(3, COMMON["vocab_size"], (1, length), generator=generator)
+def expected_tensors(directory, length, generator, **options):
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager", **options).eval()
+    ids = torch.randint(3, model.config.vocab_size, (1, length), generator=generator)
     out = model(ids, output_attentions=True, use_cache=True)
     attention = torch.stack([layer[0] for layer in out.attentions])  # [L, H, n, n]
     cache = out.past_key_values

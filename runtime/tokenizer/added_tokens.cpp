@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <unordered_set>
+#include <utility>
 
 #include "core/interrupt.hpp"
 #include "runtime/tokenizer/error.hpp"
@@ -55,9 +56,9 @@ std::optional<LongestMatch::Match> LongestMatch::find(std::string_view text, std
   return std::nullopt;
 }
 
-AddedTokens::AddedTokens(const std::optional<core::JsonNode>& list, const Vocabulary& vocabulary,
-                         const Normalizer& normalizer)
-    : word_(Regex::compile(kRustWord)) {
+std::vector<AddedToken> read_added_tokens(const std::optional<core::JsonNode>& list, const Vocabulary& vocabulary,
+                                          const Normalizer& normalizer) {
+  std::vector<AddedToken> tokens;
   std::unordered_set<std::string> contents;
   // The tokenizers library numbers the tokens it does not find in the vocabulary by itself.
   auto next_id = static_cast<std::int32_t>(vocabulary.size());
@@ -79,8 +80,13 @@ AddedTokens::AddedTokens(const std::optional<core::JsonNode>& list, const Vocabu
     }
     if (token.normalized && normalizer) token.text = normalizer(align(token.content)).bytes;
     if (token.text.empty()) node.fail("{} is empty once normalized", core::quote(token.content));
-    tokens_.push_back(std::move(token));
+    tokens.push_back(std::move(token));
   }
+  return tokens;
+}
+
+AddedTokens::AddedTokens(std::vector<AddedToken> tokens)
+    : tokens_(std::move(tokens)), word_(Regex::compile(kRustWord)) {
   // Where two tokens normalize to the same text, a special one is found; the library leaves it to chance.
   for (const bool special : {true, false}) {
     for (std::size_t i = 0; i < tokens_.size(); ++i) {

@@ -50,11 +50,15 @@ class LongestMatch {
   std::vector<Node> nodes_;
 };
 
+/// Reads the "added_tokens" of a tokenizer.json, if it has them. Throws TokenizerError for what is malformed or
+/// contradicts the vocabulary, and for ids other than those the tokenizers library would give.
+std::vector<AddedToken> read_added_tokens(const std::optional<core::JsonNode>& list, const Vocabulary& vocabulary,
+                                          const Normalizer& normalizer);
+
 class AddedTokens {
  public:
-  /// Reads the "added_tokens" of a tokenizer.json, if it has them. Throws TokenizerError for what is malformed or
-  /// contradicts the vocabulary, and for ids other than those the tokenizers library would give.
-  AddedTokens(const std::optional<core::JsonNode>& list, const Vocabulary& vocabulary, const Normalizer& normalizer);
+  /// Texts are not empty.
+  explicit AddedTokens(std::vector<AddedToken> tokens);
 
   const std::vector<AddedToken>& tokens() const { return tokens_; }
 

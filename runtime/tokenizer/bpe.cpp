@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <functional>
 #include <queue>
 #include <utility>
@@ -45,10 +46,20 @@ struct Bpe::Symbol {
   bool dead = false;
 };
 
+Bpe::Bpe(Vocabulary vocabulary, const Options& options)
+    : vocabulary_(std::move(vocabulary)),
+      unknown_(options.unknown),
+      fuse_unknown_(options.fuse_unknown),
+      ignore_merges_(options.ignore_merges) {
+  for (int byte = 0; options.byte_fallback && byte < 256; ++byte) {
+    byte_tokens_.push_back(vocabulary_.id(fmt::format("<0x{:02X}>", byte)));
+  }
+}
+
 Bpe::Bpe(const core::JsonNode& model)
-    : vocabulary_(model.at("vocab")),
-      fuse_unknown_(model.flag("fuse_unk", false)),
-      ignore_merges_(model.flag("ignore_merges", false)) {
+    : Bpe(Vocabulary(model.at("vocab")), {.byte_fallback = model.flag("byte_fallback", false),
+                                          .fuse_unknown = model.flag("fuse_unk", false),
+                                          .ignore_merges = model.flag("ignore_merges", false)}) {
   if (const auto type = model.find("type"); type && type->string() != "BPE") refuse_type(model, "BPE");
   for (const char* affix : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     if (const auto value = model.find(affix); value && !value->string().empty()) {
@@ -62,29 +73,52 @@ Bpe::Bpe(const core::JsonNode& model)
     unknown_ = vocabulary_.id(unknown->string());
     if (!unknown_) unknown->fail("{} is not in the vocabulary", core::quote(unknown->string()));
   }
-  if (model.flag("byte_fallback", false)) {
-    for (int byte = 0; byte < 256; ++byte) byte_tokens_.push_back(vocabulary_.id(fmt::format("<0x{:02X}>", byte)));
-  }
-  read_merges(model.at("merges"));
-}
-
-void Bpe::read_merges(const core::JsonNode& merges) {
+  const core::JsonNode merges = model.at("merges");
   merges_.reserve(merges.size());
-  std::string joined;
-  std::uint32_t rank = 0;
   for (const core::JsonNode& merge : merges.items()) {
     const auto [left, right] = merge_sides(merge);
-    joined.assign(left).append(right);
-    const auto id_of = [&](std::string_view token) {
-      const auto id = vocabulary_.id(token);
-      if (!id) merge.fail("needs the token {}, which is not in the vocabulary", core::quote(token));
-      return *id;
-    };
-    const std::int32_t left_id = id_of(left);
-    const std::int32_t right_id = id_of(right);
-    // Of a pair that is listed twice the later entry counts, as in the tokenizers library.
-    merges_[key(left_id, right_id)] = {rank++, id_of(joined)};
+    if (const auto missing = add_merge(left, right)) {
+      merge.fail("needs the token {}, which is not in the vocabulary", core::quote(*missing));
+    }
   }
+}
+
+std::optional<std::string> Bpe::add_merge(std::string_view left, std::string_view right) {
+  std::string joined(left);
+  joined += right;
+  const auto left_id = vocabulary_.id(left);
+  const auto right_id = vocabulary_.id(right);
+  const auto id = vocabulary_.id(joined);
+  if (!left_id) return std::string(left);
+  if (!right_id) return std::string(right);
+  if (!id) return joined;
+  // Of a pair that is listed twice the later entry counts, as in the tokenizers library.
+  merges_[key(*left_id, *right_id)] = {next_rank_++, *id};
+  return std::nullopt;
+}
+
+void Bpe::add_scored_merges(std::span<const float> scores, const std::vector<bool>& mergeable) {
+  std::vector<float> ranked(scores.begin(), scores.end());
+  std::ranges::sort(ranked, std::greater<>());
+  const auto [first, last] = std::ranges::unique(ranked);
+  ranked.erase(first, last);
+  const auto part = [&](std::string_view text) {
+    const auto id = vocabulary_.id(text);
+    return id && mergeable[static_cast<std::size_t>(*id)] ? id : std::nullopt;
+  };
+  for (std::int32_t id = 0; id < vocabulary_.id_limit(); ++id) {
+    const std::string_view text = *vocabulary_.token(id);
+    if (!mergeable[static_cast<std::size_t>(id)] || text.empty() || vocabulary_.id(text) != id) continue;
+    // Equal scores have equal ranks: then the leftmost pair is joined first.
+    const auto rank =
+        std::ranges::lower_bound(ranked, scores[static_cast<std::size_t>(id)], std::greater<>()) - ranked.begin();
+    for (std::size_t cut = code_point_at(text, 0).size; cut < text.size(); cut += code_point_at(text, cut).size) {
+      const auto left = part(text.substr(0, cut));
+      const auto right = part(text.substr(cut));
+      if (left && right) merges_[key(*left, *right)] = {next_rank_ + static_cast<std::uint32_t>(rank), id};
+    }
+  }
+  next_rank_ += static_cast<std::uint32_t>(ranked.size());
 }
 
 const Bpe::Merge* Bpe::find_merge(std::int32_t left, std::int32_t right) const {

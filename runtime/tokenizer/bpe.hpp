@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -25,9 +26,26 @@ struct WordToken {
 /// until none is left.
 class Bpe {
  public:
+  struct Options {
+    std::optional<std::int32_t> unknown = {};  // the token of characters that are unknown
+    bool byte_fallback = false;                // these become the tokens <0x00> ... <0xFF> of their bytes, if all exist
+    bool fuse_unknown = false;                 // neighbours become one unknown token
+    bool ignore_merges = false;                // a word that is a token stays one, whatever the merges make of it
+  };
+
+  /// Without merges.
+  Bpe(Vocabulary vocabulary, const Options& options);
   /// The "model" of a tokenizer.json. Throws TokenizerError for what is malformed and for models other
   /// than BPE, subword prefixes, word suffixes and dropout.
   explicit Bpe(const core::JsonNode& model);
+
+  /// Adds a merge, later than all before it. Returns the token that it needs and the vocabulary does not have, if there
+  /// is one; then nothing is added.
+  std::optional<std::string> add_merge(std::string_view left, std::string_view right);
+  /// Adds the merges of SentencePiece's byte pair encoding (Kudo and Richardson 2018, arXiv:1808.06226): of any two
+  /// tokens that are a token when put together, the one with the highest score first. Tokens that are not `mergeable`
+  /// neither take part nor come out. Both have one element for each id.
+  void add_scored_merges(std::span<const float> scores, const std::vector<bool>& mergeable);
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
 
@@ -42,7 +60,6 @@ class Bpe {
   };
   struct Symbol;
 
-  void read_merges(const core::JsonNode& merges);
   const Merge* find_merge(std::int32_t left, std::int32_t right) const;
   std::vector<Symbol> characters(std::string_view word) const;
   void merge(std::vector<Symbol>& symbols) const;
@@ -53,6 +70,7 @@ class Bpe {
   std::vector<std::optional<std::int32_t>> byte_tokens_;  // [256] <0x00> ... <0xFF>; empty without byte_fallback
   bool fuse_unknown_;
   bool ignore_merges_;
+  std::uint32_t next_rank_ = 0;
 };
 
 }  // namespace evictlab::runtime

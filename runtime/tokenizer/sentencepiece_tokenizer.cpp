@@ -92,7 +92,9 @@ Encoding SentencePieceTokenizer::encode(std::string_view text, bool add_special_
     encoding.ids.push_back(id);
     encoding.ranges.push_back(range);
   };
-  for (const auto& piece : model_->processor.EncodeAsImmutableProto(text).pieces()) {
+  // The pieces refer to it.
+  const auto encoded = model_->processor.EncodeAsImmutableProto(text);
+  for (const auto& piece : encoded.pieces()) {
     add(static_cast<std::int32_t>(piece.id()), {piece.begin(), piece.end()});
   }
   share_ranges_of_bytes(encoding, model_->processor);

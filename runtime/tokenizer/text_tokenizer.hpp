@@ -51,8 +51,8 @@ class TextTokenizer {
   TextTokenizer& operator=(TextTokenizer&&) = default;
 };
 
-/// The tokenizer of a model directory: its tokenizer.json, or without one its tokenizer.model (SentencePiece). Throws
-/// TokenizerError or core::InputError.
+/// The tokenizer of a model directory: its tokenizer.json, or without one its tokenizer.model (SentencePiece); or that
+/// of a GGUF file. Throws TokenizerError or core::InputError.
 std::unique_ptr<TextTokenizer> load_tokenizer(const std::filesystem::path& model);
 
 }  // namespace evictlab::runtime

@@ -9,10 +9,8 @@
 #include "core/file.hpp"
 #include "core/interrupt.hpp"
 #include "core/json.hpp"
-#include "runtime/tokenizer/added_tokens.hpp"
-#include "runtime/tokenizer/bpe.hpp"
 #include "runtime/tokenizer/error.hpp"
-#include "runtime/tokenizer/pipeline.hpp"
+#include "runtime/tokenizer/tokenizer_parts.hpp"
 #include "runtime/tokenizer/utf8.hpp"
 
 namespace evictlab::runtime {
@@ -43,16 +41,23 @@ class WordCache {
   std::vector<WordToken> uncached_;
 };
 
+TokenizerParts read_parts(const core::JsonNode& root) {
+  Normalizer normalizer = make_optional_part(root, "normalizer", make_normalizer);
+  PreTokenizer pre_tokenizer = make_optional_part(root, "pre_tokenizer", make_pre_tokenizer);
+  Bpe model(root.at("model"));
+  AddedTokens added(read_added_tokens(root.find("added_tokens"), model.vocabulary(), normalizer));
+  return {.normalizer = std::move(normalizer),
+          .pre_tokenizer = std::move(pre_tokenizer),
+          .model = std::move(model),
+          .added = std::move(added),
+          .wrapping = make_optional_part(root, "post_processor", make_template),
+          .decoder = make_optional_part(root, "decoder", make_decoder)};
+}
+
 }  // namespace
 
-struct Tokenizer::Parts {
-  explicit Parts(const core::JsonNode& root)
-      : normalizer(make_optional_part(root, "normalizer", make_normalizer)),
-        pre_tokenizer(make_optional_part(root, "pre_tokenizer", make_pre_tokenizer)),
-        model(root.at("model")),
-        added(root.find("added_tokens"), model.vocabulary(), normalizer),
-        wrapping(make_optional_part(root, "post_processor", make_template)),
-        decoder(make_optional_part(root, "decoder", make_decoder)) {
+struct Tokenizer::Parts : TokenizerParts {
+  explicit Parts(TokenizerParts parts) : TokenizerParts(std::move(parts)) {
     for (const AddedToken& token : added.tokens()) {
       added_ids.emplace(token.content, token.id);
       added_texts.emplace(token.id, token.text);
@@ -67,19 +72,13 @@ struct Tokenizer::Parts {
     return found == added_texts.end() ? model.vocabulary().token(id) : &found->second;
   }
 
-  Normalizer normalizer;
-  PreTokenizer pre_tokenizer;
-  Bpe model;
-  AddedTokens added;
-  Template wrapping;
-  Decoder decoder;
   std::unordered_map<std::string, std::int32_t> added_ids;
   std::unordered_map<std::int32_t, std::string> added_texts;
   std::vector<std::int32_t> special_ids;
   std::unordered_set<std::string> special_texts;  // a special token that normalization changes is not left out
 };
 
-Tokenizer::Tokenizer(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+Tokenizer::Tokenizer(TokenizerParts parts) : parts_(std::make_unique<Parts>(std::move(parts))) {}
 Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 Tokenizer::~Tokenizer() = default;
@@ -92,13 +91,14 @@ Tokenizer Tokenizer::parse(std::string_view json, const std::string& name) {
   for (const char* key : {"truncation", "padding"}) {
     if (const auto node = root.find(key)) node->fail("is not supported; expected null");
   }
-  auto parts = std::make_unique<Parts>(root);
-  for (const auto* side : {&parts->wrapping.before, &parts->wrapping.after}) {
+  Tokenizer tokenizer(read_parts(root));
+  const Parts& parts = *tokenizer.parts_;
+  for (const auto* side : {&parts.wrapping.before, &parts.wrapping.after}) {
     for (const std::int32_t id : *side) {
-      if (parts->text(id) == nullptr) root.at("post_processor").fail("adds the id {}, which no token has", id);
+      if (parts.text(id) == nullptr) root.at("post_processor").fail("adds the id {}, which no token has", id);
     }
   }
-  return Tokenizer(std::move(parts));
+  return tokenizer;
 }
 
 Encoding Tokenizer::encode(std::string_view text, bool add_special_tokens) const {

@@ -14,6 +14,8 @@
 
 namespace evictlab::runtime {
 
+struct TokenizerParts;
+
 /// A tokenizer with a byte-pair-encoding model, as Hugging Face's tokenizers library saves it. Gives the
 /// same ids and the same decoded text as the library. Several threads may use one.
 ///
@@ -26,6 +28,7 @@ class Tokenizer final : public TextTokenizer {
   static Tokenizer load(const std::filesystem::path& file);
   /// The same from its content; `name` stands for the file in messages.
   static Tokenizer parse(std::string_view json, const std::string& name);
+  explicit Tokenizer(TokenizerParts parts);
 
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
@@ -52,7 +55,6 @@ class Tokenizer final : public TextTokenizer {
 
  private:
   struct Parts;
-  explicit Tokenizer(std::unique_ptr<Parts> parts);
   std::unique_ptr<Parts> parts_;
 };
 

@@ -22,6 +22,13 @@ Vocabulary::Vocabulary(const core::JsonNode& vocab) {
   }
 }
 
+Vocabulary::Vocabulary(std::span<const std::string_view> tokens) : tokens_(tokens.begin(), tokens.end()) {
+  ids_.reserve(tokens.size());
+  for (std::size_t id = 0; id < tokens_.size(); ++id) {
+    ids_.insert_or_assign(std::string_view(*tokens_[id]), static_cast<std::int32_t>(id));
+  }
+}
+
 std::optional<std::int32_t> Vocabulary::id(std::string_view token) const {
   const auto found = ids_.find(token);
   if (found == ids_.end()) return std::nullopt;

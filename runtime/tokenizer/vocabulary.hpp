@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -19,6 +20,8 @@ class Vocabulary {
  public:
   /// {"token": id, ...}. Throws TokenizerError.
   explicit Vocabulary(const core::JsonNode& vocab);
+  /// The tokens of ids 0, 1, ... Of a text that occurs again the last id counts; the others have the text all the same.
+  explicit Vocabulary(std::span<const std::string_view> tokens);
   Vocabulary(Vocabulary&&) = default;
   Vocabulary& operator=(Vocabulary&&) = default;
   // ids_ refers to the texts in tokens_, which a move takes along and a copy would not.

@@ -54,7 +54,7 @@ TEST_F(CheckpointTest, EveryFloatTypeIsConvertedAtAnyAlignment) {
     EXPECT_THAT(checkpoint.vector("f32", 2), ElementsAre(1.0F, -2.0F));
     EXPECT_THAT(checkpoint.vector("bf16", 2), ElementsAre(1.0F, -2.0F));
     const WeightMatrix matrix = checkpoint.matrix("f16", 2, 1);
-    EXPECT_EQ(matrix.type(), WeightType::kFloat16);
+    EXPECT_EQ(matrix.type(), core::StorageType::kFloat16);
     std::vector<float> second_row(1);
     matrix.copy_rows(1, second_row);
     EXPECT_THAT(second_row, ElementsAre(-2.0F));

@@ -1,5 +1,6 @@
 // Against what Hugging Face transformers computes in float32 for the checkpoints of
-// scripts/make_fixture_checkpoints.py. EVICTLAB_CHECKPOINTS may name a directory of freshly made ones.
+// scripts/make_fixture_checkpoints.py and scripts/make_fixture_gguf.py. EVICTLAB_CHECKPOINTS may name a directory of
+// freshly made ones.
 
 #include <fmt/format.h>
 
@@ -62,10 +63,16 @@ double relative_difference(std::span<const float> a, std::span<const float> b) {
   return difference / largest;
 }
 
+/// A model directory, or one with a GGUF file.
+std::filesystem::path model_path(const std::filesystem::path& directory) {
+  const std::filesystem::path gguf = directory / "model.gguf";
+  return std::filesystem::exists(gguf) ? gguf : directory;
+}
+
 class Conformance : public ::testing::TestWithParam<std::string> {
  protected:
   std::filesystem::path directory_ = checkpoints() / GetParam();
-  Transformer model_{directory_};
+  Transformer model_{model_path(directory_)};
   Expected expected_{directory_ / "expected.safetensors"};
   std::vector<std::int32_t> tokens_ = expected_.values<std::int32_t>("input_ids");
   Index n_ = static_cast<Index>(tokens_.size());

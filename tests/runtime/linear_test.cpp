@@ -18,7 +18,7 @@ RowMatrix random_matrix(Index rows, Index columns, unsigned seed) {
 }
 
 WeightMatrix stored(const RowMatrix& weight) {
-  return {WeightType::kFloat32, std::as_bytes(std::span(weight.data(), static_cast<std::size_t>(weight.size()))),
+  return {core::StorageType::kFloat32, std::as_bytes(std::span(weight.data(), static_cast<std::size_t>(weight.size()))),
           weight.rows(), weight.cols()};
 }
 
@@ -53,7 +53,8 @@ TEST(Linear, HalfWeightsGiveWhatTheirFloatsGive) {
   const RowMatrix x = random_matrix(5, 20, 4);
   RowMatrix from_halves(5, 70);
   RowMatrix from_floats(5, 70);
-  apply({.weight = {WeightType::kFloat16, std::as_bytes(std::span(halves)), 70, 20}, .bias = {}}, x, from_halves);
+  apply({.weight = {core::StorageType::kFloat16, std::as_bytes(std::span(halves)), 70, 20}, .bias = {}}, x,
+        from_halves);
   apply({.weight = stored(rounded), .bias = {}}, x, from_floats);
   EXPECT_EQ(from_halves, from_floats);
 }
