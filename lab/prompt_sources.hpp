@@ -20,7 +20,7 @@ class ModelTokenizer {
   explicit ModelTokenizer(std::filesystem::path model) : model_(std::move(model)) {}
 
   const runtime::TextTokenizer& get() const;
-  const std::filesystem::path& model() const { return directory_; }
+  const std::filesystem::path& model() const { return model_; }
 
  private:
   std::filesystem::path model_;

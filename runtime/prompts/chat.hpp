@@ -21,7 +21,7 @@ struct ChatSource {
 };
 
 /// Of a model directory: chat_template.jinja, or chat_template in tokenizer_config.json (of several, the one named
-/// "default"). Throws PromptError when there is none.
+/// "default"). Of a GGUF file: its metadata. Throws PromptError when there is none.
 ChatSource read_chat_source(const std::filesystem::path& model);
 
 /// The renderer of a template (runtime/prompts/jinja/template.hpp). Without `thinking`, the template is told

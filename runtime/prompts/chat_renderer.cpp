@@ -2,6 +2,7 @@
 #include <optional>
 
 #include "core/file.hpp"
+#include "core/gguf.hpp"
 #include "core/json.hpp"
 #include "core/message.hpp"
 #include "runtime/prompts/chat.hpp"
@@ -33,6 +34,27 @@ std::optional<std::string> template_text(const core::JsonNode& config) {
   entry->fail("has no template named \"default\", but {}", names);
 }
 
+/// The text of the special token that a GGUF file's metadata names, or nothing.
+std::string gguf_token(const core::GgufMetadata& metadata, std::string_view key) {
+  const core::GgufValue* const tokens = metadata.find("tokenizer.ggml.tokens");
+  if (tokens == nullptr || tokens->size() == 0) return {};
+  const auto id = metadata.find_integer(key, 0, static_cast<std::int64_t>(tokens->size()) - 1);
+  return id ? std::string(tokens->strings()[static_cast<std::size_t>(*id)]) : std::string();
+}
+
+ChatSource read_gguf_source(const fs::path& model) {
+  const core::GgufFile file(model);
+  const auto text = file.metadata().find_string("tokenizer.chat_template");
+  if (!text) {
+    throw PromptError("{}: has no chat template (tokenizer.chat_template); give prompts as \"prompt\", without --chat",
+                      model.string());
+  }
+  return {.text = std::string(*text),
+          .where = model.string(),
+          .bos_token = gguf_token(file.metadata(), "tokenizer.ggml.bos_token_id"),
+          .eos_token = gguf_token(file.metadata(), "tokenizer.ggml.eos_token_id")};
+}
+
 jinja::Dict variables_of(const ChatSource& source, bool thinking, const std::vector<ChatMessage>& messages,
                          bool generate) {
   jinja::List conversation;
@@ -52,6 +74,7 @@ jinja::Dict variables_of(const ChatSource& source, bool thinking, const std::vec
 }  // namespace
 
 ChatSource read_chat_source(const fs::path& model) {
+  if (core::is_gguf_path(model)) return read_gguf_source(model);
   const fs::path config_path = model / "tokenizer_config.json";
   const fs::path jinja_path = model / "chat_template.jinja";
   const auto config = fs::exists(config_path) ? core::JsonDocument::read<PromptError>(config_path)
