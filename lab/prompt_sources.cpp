@@ -60,11 +60,6 @@ void apply_chat(const PromptRequest& request, const ModelTokenizer& tokenizer, s
 
 }  // namespace
 
-const runtime::TextTokenizer& ModelTokenizer::get() const {
-  if (!tokenizer_) tokenizer_ = runtime::load_tokenizer(model_);
-  return *tokenizer_;
-}
-
 Inputs prompt_inputs(const PromptRequest& request) {
   return Inputs().add(request.files).add(request.texts).add(request.haystacks).add(request.form);
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lab/inputs.hpp"
+#include "lab/model.hpp"
 #include "runtime/prompts/needle.hpp"
 #include "runtime/prompts/prompts.hpp"
 #include "runtime/recorder.hpp"
@@ -13,19 +14,6 @@
 // From the prompts that a user names to tokens that a model can read.
 
 namespace evictlab::lab {
-
-/// A model's tokenizer, read when it is first used: prompts of token ids need none.
-class ModelTokenizer {
- public:
-  explicit ModelTokenizer(std::filesystem::path model) : model_(std::move(model)) {}
-
-  const runtime::TextTokenizer& get() const;
-  const std::filesystem::path& model() const { return model_; }
-
- private:
-  std::filesystem::path model_;
-  mutable std::unique_ptr<runtime::TextTokenizer> tokenizer_;
-};
 
 /// Where prompts come from.
 struct PromptRequest {

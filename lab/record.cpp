@@ -189,7 +189,7 @@ RecordOutcome record(const RecordOptions& options, Observer& observer) {
                            .force = options.force,
                            .keep_parts = options.keep_parts,
                            .command = options.command});
-  const runtime::Transformer model(options.model);
+  const runtime::Transformer model = open_model(options.model, observer);
   require_memory(outcome.estimate, options.any_memory);
   trace::TraceWriter writer(std::move(place), runtime::model_info(model),
                             recording_settings(record, options, config.layers));

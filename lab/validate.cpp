@@ -233,7 +233,7 @@ ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
   const std::vector<sim::Policy> policies = live_policies(options.policies, observer);
   const std::vector<sim::Budget> budgets = sim::parse_budgets(options.budgets);
 
-  const runtime::Transformer model(options.model);
+  const runtime::Transformer model = open_model(options.model, observer);
   const trace::ModelInfo info = runtime::model_info(model);
   const std::vector<runtime::TokenizedPrompt> prompts =
       tokenize_all(read, tokenizer, model.config(), record, options.tokenization);

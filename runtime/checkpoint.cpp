@@ -29,6 +29,17 @@ std::map<std::string, std::string> read_weight_map(const std::filesystem::path& 
   return files;
 }
 
+/// Weights that PyTorch pickled are not read: unpickling runs whatever code the file holds.
+void refuse_other_formats(const std::filesystem::path& model) {
+  for (const char* name : {"pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth"}) {
+    if (!std::filesystem::exists(model / name)) continue;
+    throw ModelError(
+        "{}: is a PyTorch pickle, which can run code when it is read; save the model as safetensors "
+        "(save_pretrained of transformers) and give that directory",
+        (model / name).string());
+  }
+}
+
 }  // namespace
 
 Checkpoint::Checkpoint(const std::filesystem::path& model) : model_(model), configuration_("config.json") {
@@ -41,8 +52,22 @@ Checkpoint::Checkpoint(const std::filesystem::path& model) : model_(model), conf
   } else if (std::filesystem::exists(index)) {
     open_shards(index);
   } else {
+    refuse_other_formats(model);
     throw ModelError("{}: no model.safetensors and no model.safetensors.index.json", model.string());
   }
+  if (!gguf_) add_model_prefix();
+}
+
+void Checkpoint::add_model_prefix() {
+  constexpr std::string_view kPrefix = "model.";
+  const auto has_prefix = [&](const auto& entry) { return entry.first.starts_with(kPrefix); };
+  if (std::ranges::any_of(tensors_, has_prefix) || !contains("norm.weight")) return;
+  std::map<std::string, Tensor, std::less<>> prefixed;
+  for (const auto& [name, tensor] : tensors_) {
+    const bool is_head = name.starts_with("lm_head.") || name.starts_with("output.");
+    prefixed.emplace(is_head ? name : std::string(kPrefix) + name, tensor);
+  }
+  tensors_ = std::move(prefixed);
 }
 
 void Checkpoint::open_gguf(const std::filesystem::path& path) {
@@ -70,25 +95,29 @@ void Checkpoint::open_shards(const std::filesystem::path& index_path) {
   for (const std::string& name : names) {
     files_.emplace_back(model_ / name);
     for (const core::StoredTensor& tensor : files_.back().tensors()) {
+      // One that is listed nowhere is an extra one, as in a single file.
       const auto listed = shard_of.find(tensor.name);
-      if (listed == shard_of.end() || listed->second != name) {
-        throw ModelError("{}: holds tensor '{}', which {} lists {}", files_.back().path().string(), tensor.name,
-                         index_path.filename().string(), listed == shard_of.end() ? "nowhere" : "in " + listed->second);
+      if (listed != shard_of.end() && listed->second != name) {
+        throw ModelError("{}: holds tensor '{}', which {} lists in {}", files_.back().path().string(), tensor.name,
+                         index_path.filename().string(), listed->second);
       }
       add(tensor);
     }
   }
+  // Indexes list output heads that are the embedding and that no shard holds: missing is what is asked for and not
+  // there.
   for (const auto& [tensor, file] : shard_of) {
-    if (!contains(tensor)) {
-      throw ModelError("{}: tensor '{}' is missing, though {} lists it there", (model_ / file).string(), tensor,
-                       index_path.filename().string());
-    }
+    if (!contains(tensor)) listed_.emplace(tensor, file);
   }
 }
 
 WeightMatrix Checkpoint::find(const std::string& name, const std::vector<std::uint64_t>& shape) {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) {
+    if (const auto listed = listed_.find(name); listed != listed_.end()) {
+      throw ModelError("{}: tensor '{}' is missing, though model.safetensors.index.json lists it there",
+                       (model_ / listed->second).string(), name);
+    }
     throw ModelError("{}: tensor '{}' is missing, expected shape {}", model_.string(), name, core::shape_text(shape));
   }
   const Tensor& tensor = found->second;
@@ -115,13 +144,12 @@ std::vector<float> Checkpoint::vector(const std::string& name, Index size) {
   return values;
 }
 
-void Checkpoint::require_all_used(const std::set<std::string>& ignored, std::string_view ignored_suffix) const {
+std::vector<std::string> Checkpoint::unused() const {
+  std::vector<std::string> names;
   for (const auto& [name, tensor] : tensors_) {
-    if (!used_.contains(name) && !ignored.contains(name) && !name.ends_with(ignored_suffix)) {
-      throw ModelError("{}: tensor '{}' {} has no place in the model {} describes", model_.string(), name,
-                       core::shape_text(tensor.shape), configuration_);
-    }
+    if (!used_.contains(name)) names.push_back(name);
   }
+  return names;
 }
 
 std::string Checkpoint::fingerprint() const {

@@ -21,7 +21,8 @@ namespace evictlab::runtime {
 /// model.safetensors.index.json names. Owns the mappings; what it returns is valid as long as it lives.
 class Checkpoint {
  public:
-  /// Throws core::InputError in one line: no checkpoint, a damaged file, an index that does not fit its shards.
+  /// Throws core::InputError in one line: no checkpoint, a damaged file, an index that does not fit its shards. Names
+  /// of a model that was saved without its head lack "model." in front; they are given it.
   explicit Checkpoint(const std::filesystem::path& model);
 
   bool contains(std::string_view name) const { return tensors_.contains(name); }
@@ -32,10 +33,8 @@ class Checkpoint {
   /// The same for a vector [size], converted to float.
   std::vector<float> vector(const std::string& name, Index size);
 
-  /// Throws ModelError naming the first tensor that neither matrix() nor vector() was asked for and that
-  /// is not in `ignored` and does not end in `ignored_suffix`: the weights have parts the configuration
-  /// does not know of, so running without them would be another model.
-  void require_all_used(const std::set<std::string>& ignored, std::string_view ignored_suffix) const;
+  /// The names of the tensors that neither matrix() nor vector() was asked for, in order.
+  std::vector<std::string> unused() const;
 
   /// "xxh3-128:<hex>" over names, dtypes, shapes and bytes of all tensors in the order of their names: the
   /// same however they are spread over files. Reads every byte.
@@ -53,6 +52,7 @@ class Checkpoint {
   void open_single(const std::filesystem::path& path);
   void open_shards(const std::filesystem::path& index_path);
   void add(const core::StoredTensor& tensor);
+  void add_model_prefix();
   WeightMatrix find(const std::string& name, const std::vector<std::uint64_t>& shape);
 
   std::filesystem::path model_;
@@ -60,6 +60,7 @@ class Checkpoint {
   std::vector<core::SafetensorsFile> files_;
   std::optional<core::GgufFile> gguf_;
   std::map<std::string, Tensor, std::less<>> tensors_;
+  std::map<std::string, std::string, std::less<>> listed_;  // shards of tensors that an index lists and no shard holds
   std::set<std::string, std::less<>> used_;
 };
 

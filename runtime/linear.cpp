@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <vector>
 
 #include "core/parallel.hpp"
 #include "runtime/fixed_order_sum.hpp"
@@ -14,11 +16,62 @@ namespace {
 constexpr Index kTokenBlock = 256;
 constexpr Index kOutputBlock = 64;
 
+// So few rows of x are multiplied by one row of W after the other: a block of W as floats would be written and read
+// again for little arithmetic, while one row stays in the fastest cache.
+constexpr Index kFewTokens = 8;
+
 Index blocks(Index size, Index block) { return (size + block - 1) / block; }
+
+/// a . b as 32 interleaved partial sums, added up in order: the same on any machine.
+float dot(const float* a, const float* b, Index size) {
+  constexpr Index kLanes = 32;
+  float lanes[kLanes] = {};
+  Index i = 0;
+  for (; i + kLanes <= size; i += kLanes) {
+    for (Index lane = 0; lane < kLanes; ++lane) lanes[lane] += a[i + lane] * b[i + lane];
+  }
+  for (; i < size; ++i) lanes[i % kLanes] += a[i] * b[i];
+  for (Index half = kLanes / 2; half > 0; half /= 2) {
+    for (Index lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+  }
+  return lanes[0];
+}
+
+/// A row of floats as it lies in memory, or null where it is of another type or not aligned.
+const float* floats_in_place(const WeightMatrix& weight, Index row) {
+  if (weight.type() != core::StorageType::kFloat32) return nullptr;
+  const std::byte* const bytes = weight.row(row).data();
+  const bool aligned = reinterpret_cast<std::uintptr_t>(bytes) % alignof(float) == 0;
+  return aligned ? reinterpret_cast<const float*>(bytes) : nullptr;
+}
+
+/// apply() for kFewTokens rows of x at most: reads W once and converts it row by row.
+void apply_to_few(const Linear& linear, const Eigen::Ref<const RowMatrix>& x, Eigen::Ref<RowMatrix> y) {
+  const WeightMatrix& weight = linear.weight;
+  core::parallel_for(static_cast<std::size_t>(blocks(weight.rows(), kOutputBlock)), [&](std::size_t task) {
+    const Index first = static_cast<Index>(task) * kOutputBlock;
+    std::vector<float> converted(static_cast<std::size_t>(weight.columns()));
+    for (Index row = first; row < std::min(first + kOutputBlock, weight.rows()); ++row) {
+      const float* values = floats_in_place(weight, row);
+      if (values == nullptr) {
+        weight.copy_rows(row, converted);
+        values = converted.data();
+      }
+      const float bias = linear.bias.empty() ? 0.0F : linear.bias[static_cast<std::size_t>(row)];
+      for (Index token = 0; token < x.rows(); ++token) {
+        y(token, row) = dot(x.row(token).data(), values, weight.columns()) + bias;
+      }
+    }
+  });
+}
 
 }  // namespace
 
 void apply(const Linear& linear, const Eigen::Ref<const RowMatrix>& x, Eigen::Ref<RowMatrix> y) {
+  if (x.rows() <= kFewTokens) {
+    apply_to_few(linear, x, y);
+    return;
+  }
   const WeightMatrix& weight = linear.weight;
   const Index token_blocks = blocks(x.rows(), kTokenBlock);
   const Index output_blocks = blocks(weight.rows(), kOutputBlock);

@@ -49,11 +49,25 @@ struct Transformer::Impl {
     output_head.weight = config.tie_word_embeddings
                              ? embedding
                              : loader.matrix(names.output_head, config.vocab_size, config.hidden_size);
-    // The configuration has read these already.
-    std::set<std::string> ignored = {std::string(names.frequency_divisors) + ".weight"};
-    // Some files with tied embeddings hold the output head all the same.
-    if (config.tie_word_embeddings) ignored.insert(std::string(names.output_head) + ".weight");
-    checkpoint.require_all_used(ignored, names.ignored_suffix);
+    sort_out_unused();
+  }
+
+  /// What the weights have beyond the configuration: among the layers, running without it would be another model;
+  /// elsewhere (a vision tower, a value head) it is not asked for.
+  void sort_out_unused() {
+    const ModuleNames& names = config.modules;
+    const std::string_view layers_prefix = names.attention_norm.substr(0, names.attention_norm.find("{}"));
+    for (const std::string& name : checkpoint.unused()) {
+      // The configuration has read the first already; files with tied embeddings may hold the second all the same.
+      if (name == std::string(names.frequency_divisors) + ".weight") continue;
+      if (config.tie_word_embeddings && name == std::string(names.output_head) + ".weight") continue;
+      if (name.ends_with(names.ignored_suffix)) continue;
+      if (name.starts_with(layers_prefix)) {
+        throw ModelError("{}: tensor '{}' has no place in the model that the configuration describes", path.string(),
+                         name);
+      }
+      unused.push_back(name);
+    }
   }
 
   void check(std::span<const std::int32_t> tokens, const KvCache& cache) const;
@@ -65,6 +79,7 @@ struct Transformer::Impl {
   RowMatrix logits(const Eigen::Ref<const RowMatrix>& hidden) const;
   void require_finite(const RowMatrix& logits) const;
 
+  std::vector<std::string> unused;
   std::filesystem::path path;
   ModelConfig config;
   Checkpoint checkpoint;
@@ -204,6 +219,7 @@ void Transformer::Impl::require_finite(const RowMatrix& logits) const {
 
 Transformer::Transformer(const std::filesystem::path& model) : impl_(std::make_unique<Impl>(model)) {}
 Transformer::~Transformer() = default;
+const std::vector<std::string>& Transformer::unused_tensors() const { return impl_->unused; }
 Transformer::Transformer(Transformer&&) noexcept = default;
 Transformer& Transformer::operator=(Transformer&&) noexcept = default;
 

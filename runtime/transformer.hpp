@@ -32,6 +32,9 @@ class Transformer {
   const ModelConfig& config() const;
   const std::filesystem::path& path() const;
 
+  /// Tensors of the checkpoint that are not part of the model that the configuration describes, by their names.
+  const std::vector<std::string>& unused_tensors() const;
+
   /// An empty cache for this model with room for `capacity` positions.
   KvCache make_cache(Index capacity) const;
 

@@ -2,6 +2,7 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -67,7 +68,8 @@ Normalizer normalizers_in_sequence(const core::JsonNode& list) {
   };
 }
 
-constexpr std::string_view kPreTokenizers = "ByteLevel, Split, Digits, Whitespace, WhitespaceSplit, Sequence";
+constexpr std::string_view kPreTokenizers =
+    "ByteLevel, Split, Digits, Whitespace, WhitespaceSplit, Metaspace, Punctuation, Sequence";
 
 // What becomes of the matches of a pattern, by the library's names.
 enum class Behavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWithNext, kContiguous };
@@ -165,12 +167,85 @@ PreTokenizer byte_level(const core::JsonNode& node) {
   };
 }
 
+bool is_punctuation(char32_t c) {
+  if (c < 0x80) return (c > ' ' && c < '0') || (c > '9' && c < 'A') || (c > 'Z' && c < 'a') || (c > 'z' && c < 0x7F);
+  const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
+  return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO;
+}
+
+/// What Metaspace writes in place of a space, and where it writes one more.
+struct Metaspace {
+  enum class Prepend { kAlways, kFirst, kNever };
+  char32_t replacement = 0;
+  std::string text;  // of the replacement
+  Prepend prepend = Prepend::kAlways;
+};
+
+/// Files of before 0.15 of the library say add_prefix_space instead of a scheme.
+Metaspace read_metaspace(const core::JsonNode& node) {
+  using Prepend = Metaspace::Prepend;
+  Metaspace metaspace;
+  const core::JsonNode replacement = node.at("replacement");
+  metaspace.text = replacement.string();
+  if (metaspace.text.empty() || code_point_at(metaspace.text, 0).size != metaspace.text.size()) {
+    replacement.fail("{} is not one character", core::quote(metaspace.text));
+  }
+  metaspace.replacement = code_point_at(metaspace.text, 0).value;
+  const auto scheme = node.find("prepend_scheme");
+  if (!scheme) {
+    metaspace.prepend = node.flag("add_prefix_space", true) ? Prepend::kAlways : Prepend::kNever;
+    return metaspace;
+  }
+  const std::string& name = scheme->string();
+  if (name != "always" && name != "first" && name != "never") {
+    scheme->fail("{} is no scheme; known: always, first, never", core::quote(name));
+  }
+  metaspace.prepend = name == "always" ? Prepend::kAlways : name == "first" ? Prepend::kFirst : Prepend::kNever;
+  return metaspace;
+}
+
+PreTokenizer metaspace_words(const core::JsonNode& node) {
+  const Metaspace metaspace = read_metaspace(node);
+  PreTokenizer words;
+  if (node.flag("split", true)) {
+    words = split_characters([replacement = metaspace.replacement](char32_t c) { return c == replacement; },
+                             Behavior::kMergedWithNext);
+  }
+  return [metaspace, words = std::move(words)](PiecedText& pieced) {
+    rewrite_pieces(pieced, [&](const AlignedText& text, const Piece& piece, AlignedText& out) {
+      const std::string_view bytes = std::string_view(text.bytes).substr(piece.begin, piece.end - piece.begin);
+      const bool wanted = metaspace.prepend == Metaspace::Prepend::kAlways ||
+                          (metaspace.prepend == Metaspace::Prepend::kFirst && text.origin[piece.begin].begin == 0);
+      const bool there = bytes.starts_with(' ') || bytes.starts_with(metaspace.text);
+      if (wanted && !there) out.append(metaspace.text, text.origin[piece.begin]);
+      for (std::size_t at = piece.begin; at < piece.end; ++at) {
+        if (text.bytes[at] == ' ') {
+          out.append(metaspace.text, text.origin[at]);
+        } else {
+          out.append(text, at, at + 1);
+        }
+      }
+    });
+    if (words) words(pieced);
+  };
+}
+
 PreTokenizer pre_tokenizers_in_sequence(const core::JsonNode& list) {
   std::vector<PreTokenizer> steps;
   for (const core::JsonNode& item : list.items()) steps.push_back(make_pre_tokenizer(item));
   return [steps = std::move(steps)](PiecedText& pieced) {
     for (const PreTokenizer& step : steps) step(pieced);
   };
+}
+
+/// RobertaProcessing and BertProcessing: "cls" before the text and "sep" behind it, each [token, id].
+Template read_enclosing(const core::JsonNode& node) {
+  const auto id = [&node](const char* key) {
+    const std::vector<core::JsonNode> pair = node.at(key).items();
+    if (pair.size() != 2) node.at(key).fail("expected a token and its id");
+    return static_cast<std::int32_t>(pair[1].integer(0, kMaxTokenId));
+  };
+  return {.before = {id("cls")}, .after = {id("sep")}};
 }
 
 Template read_template(const core::JsonNode& node) {
@@ -272,6 +347,25 @@ Decoder strip(std::string character, std::int64_t start, std::int64_t stop) {
   };
 }
 
+/// Replacements become spaces; the first token's are those that were prepended.
+Decoder metaspace_decoder(const core::JsonNode& node) {
+  const Metaspace metaspace = read_metaspace(node);
+  return [metaspace](Texts texts) {
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      const bool dropped = i == 0 && metaspace.prepend != Metaspace::Prepend::kNever;
+      std::string replaced;
+      for (std::size_t at = 0; at < texts[i].size();) {
+        const std::size_t found = std::min(texts[i].find(metaspace.text, at), texts[i].size());
+        replaced.append(texts[i], at, found - at);
+        if (found < texts[i].size() && !dropped) replaced += ' ';
+        at = found + metaspace.text.size();
+      }
+      texts[i] = std::move(replaced);
+    }
+    return texts;
+  };
+}
+
 Decoder make_strip(const core::JsonNode& node) {
   const std::string& content = node.at("content").string();
   if (content.empty() || code_point_at(content, 0).size != content.size()) {
@@ -322,6 +416,11 @@ PreTokenizer make_pre_tokenizer(const core::JsonNode& node) {
     const std::string words = fmt::format(R"({0}+|[^{0}\s]+)", kRustWord);
     return split_by(Regex::compile(words), Behavior::kRemoved, true);
   }
+  if (type == "Metaspace") return metaspace_words(node);
+  if (type == "Punctuation") {
+    const auto given = node.find("behavior");
+    return split_characters(is_punctuation, given ? behavior(*given) : Behavior::kIsolated);
+  }
   if (type == "WhitespaceSplit") return split_characters(is_white_space, Behavior::kRemoved);
   if (type == "Sequence") return pre_tokenizers_in_sequence(node.at("pretokenizers"));
   refuse_type(node, kPreTokenizers);
@@ -331,7 +430,10 @@ Template make_template(const core::JsonNode& node) {
   const std::string& type = node.at("type").string();
   if (type == "TemplateProcessing") return read_template(node);
   if (type == "ByteLevel") return {};
-  if (type != "Sequence") refuse_type(node, "TemplateProcessing, ByteLevel, Sequence");
+  if (type == "RobertaProcessing" || type == "BertProcessing") return read_enclosing(node);
+  if (type != "Sequence") {
+    refuse_type(node, "TemplateProcessing, RobertaProcessing, BertProcessing, ByteLevel, Sequence");
+  }
   Template result;
   for (const core::JsonNode& item : node.at("processors").items()) {
     const Template outer = make_template(item);  // encloses what the ones before it added
@@ -348,8 +450,9 @@ Decoder make_decoder(const core::JsonNode& node) {
   if (type == "Fuse") return [](const Texts& texts) { return Texts{joined_texts(texts)}; };
   if (type == "Replace") return replace_in_tokens(Regex::read(node.at("pattern")), node.at("content").string());
   if (type == "Strip") return make_strip(node);
+  if (type == "Metaspace") return metaspace_decoder(node);
   if (type == "Sequence") return decoders_in_sequence(node.at("decoders"));
-  refuse_type(node, "ByteLevel, ByteFallback, Fuse, Replace, Strip, Sequence");
+  refuse_type(node, "ByteLevel, ByteFallback, Fuse, Replace, Strip, Metaspace, Sequence");
 }
 
 }  // namespace evictlab::runtime

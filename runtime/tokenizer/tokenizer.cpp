@@ -88,9 +88,7 @@ Tokenizer Tokenizer::load(const std::filesystem::path& file) { return parse(core
 Tokenizer Tokenizer::parse(std::string_view json, const std::string& name) {
   const auto document = core::JsonDocument::parse<TokenizerError>(json, name);
   const core::JsonNode root = document.root();
-  for (const char* key : {"truncation", "padding"}) {
-    if (const auto node = root.find(key)) node->fail("is not supported; expected null");
-  }
+  // Truncation and padding are left over from training: transformers switches them off for a text of its own.
   Tokenizer tokenizer(read_parts(root));
   const Parts& parts = *tokenizer.parts_;
   for (const auto* side : {&parts.wrapping.before, &parts.wrapping.after}) {

@@ -20,7 +20,7 @@ struct TokenizerParts;
 /// same ids and the same decoded text as the library. Several threads may use one.
 ///
 /// Not supported, and refused by name: models other than BPE, subword prefixes and suffixes, dropout,
-/// truncation, padding, and components that the make_... functions of this folder do not list.
+/// and components that the make_... functions of this folder do not list. Truncation and padding are ignored.
 class Tokenizer final : public TextTokenizer {
  public:
   /// Reads a tokenizer.json. Throws TokenizerError (one line: file, place in it, what is wrong), and

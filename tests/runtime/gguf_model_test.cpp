@@ -164,7 +164,7 @@ TEST_F(GgufRefusal, WhatIsMissingOrContradictsIsNamed) {
   EXPECT_THAT(refusal(llama().tensor("blk.0.attn_norm.weight", {5}, 0, std::string(20, '\0'))),
               HasSubstr("has shape [5], but the metadata asks for [4]"));
   EXPECT_THAT(refusal(sound().tensor("blk.0.ffn_gate_inp.weight", {1}, 0, "1234")),
-              HasSubstr("tensor 'blk.0.ffn_gate_inp.weight' [1] has no place in the model the metadata describes"));
+              HasSubstr("tensor 'blk.0.ffn_gate_inp.weight' has no place in the model"));
   EXPECT_THAT(refusal(sound().tensor("rope_freqs.weight", {3}, 0, std::string(12, '\0'))),
               HasSubstr("'rope_freqs.weight' has shape [3], expected [4]"));
   EXPECT_THAT(refusal(sound().tensor("rope_freqs.weight", {4}, 0, std::string(16, '\0'))),

@@ -237,7 +237,7 @@ TEST_F(SpoiledModel, AConfigThatContradictsTheWeightsIsRefusedNamingTheTensor) {
 
 TEST_F(SpoiledModel, WeightsThatTheConfigDoesNotAskForAreRefused) {
   patch({{"num_hidden_layers", 1}});
-  EXPECT_THAT(refusal(), HasSubstr("tensor 'model.layers.1.input_layernorm.weight' [48] has no place"));
+  EXPECT_THAT(refusal(), HasSubstr("tensor 'model.layers.1.input_layernorm.weight' has no place"));
   patch({{"num_hidden_layers", 2}, {"tie_word_embeddings", true}});
   EXPECT_EQ(refusal(), "nothing was refused") << "an output head beside tied embeddings is not used";
 }
@@ -248,7 +248,7 @@ TEST_F(SpoiledModel, BiasesMustBeInTheWeightsAsTheConfigSays) {
   const std::filesystem::path biased = testing::copy_checkpoint(kBiased, directory_ / "biased");
   testing::patch_json(biased / "config.json", {{"mlp_bias", false}});
   EXPECT_THAT(testing::refusal<ModelError>([&] { Transformer model(biased); }),
-              HasSubstr("mlp.down_proj.bias' [32] has no place"));
+              HasSubstr("mlp.down_proj.bias' has no place"));
 }
 
 TEST_F(SpoiledModel, AMissingDirectoryAndMissingWeightsAreRefused) {
