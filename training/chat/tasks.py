@@ -118,7 +118,7 @@ def multi_document(document: Document, room: float, depth: float, generator: ran
     context = Context()
     for number, (_, text, _) in enumerate(chosen):
         context.add(f"Document {number + 1}:\n{text}\n\n", "needle" if number == asked else "")
-    answer = f"Document {asked + 1}: {chosen[asked][2]}"
+    answer = f"Document {asked + 1}:\n{chosen[asked][2]}"
     return Conversation(
         instruction, context, question.format(chosen[asked][0]), answer, "rouge-l", context.depth("needle")
     )
