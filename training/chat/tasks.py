@@ -177,7 +177,7 @@ def few_shot(document: Document, room: float, depth: float, generator: random.Ra
     categories = sorted(generator.sample(sorted({category for _, category, _ in rows}), 5))
     rows = [row for row in rows if row[1] in categories]
     asked, shown = rows[:6], rows[6:]
-    instruction = f"Each line has a noun, its definition and its category: {', '.join(categories)}."
+    instruction = "Each line has a noun, its definition and its category."  # which there are the examples say
     listed = "\n".join(f"{word}: {definition}" for word, _, definition in asked)
     question = f"Give the category of each of these nouns, one on a line:\n{listed}"
     answer = "\n".join(f"{word} => {category}" for word, category, _ in asked)
