@@ -166,7 +166,7 @@ def test_needles_and_values_are_asked_for_once(prompts):
 def test_answers_are_in_the_document_they_name(prompts):
     for prompt in prompts:
         if prompt["task"] == "multi-document":
-            number, sentence = re.fullmatch(r"Document (\d+): (.+)", prompt["answer"]).groups()
+            number, sentence = re.fullmatch(r"Document (\d+):\n(.+)", prompt["answer"]).groups()
             (needle,) = spans(prompt, "needle")
             assert needle.startswith(f"Document {number}:\n{sentence}")
             asked = re.search(r'this question: "(.+)" Give its', spans(prompt, "question")[0]).group(1)

@@ -115,7 +115,7 @@ def code(root: pathlib.Path):
 
     for module in PYTHON_MODULES:
         text = whole_lines(read(root, f"usr/lib/python3.11/{module}.py"))
-        yield Found(f"{module}.py", "Python", f"{module}.py", text, "libpython3.11-stdlib 3.11.2-6+deb12u9", "PSF-2.0")
+        yield Found(f"{module}.py", "Python", f"{module}.py", text, "libpython3.11-minimal and -stdlib 3.11.2-6+deb12u9", "PSF-2.0")
     for folder, (origin, licence, names) in C_FILES.items():
         for name in names:
             text = read(root, f"usr/share/doc/{folder}/examples/{name}.c")

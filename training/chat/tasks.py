@@ -118,7 +118,7 @@ def multi_document(document: Document, room: float, depth: float, generator: ran
     context = Context()
     for number, (_, text, _) in enumerate(chosen):
         context.add(f"Document {number + 1}:\n{text}\n\n", "needle" if number == asked else "")
-    answer = f"Document {asked + 1}: {chosen[asked][2]}"
+    answer = f"Document {asked + 1}:\n{chosen[asked][2]}"
     return Conversation(
         instruction, context, question.format(chosen[asked][0]), answer, "rouge-l", context.depth("needle")
     )
@@ -177,7 +177,7 @@ def few_shot(document: Document, room: float, depth: float, generator: random.Ra
     categories = sorted(generator.sample(sorted({category for _, category, _ in rows}), 5))
     rows = [row for row in rows if row[1] in categories]
     asked, shown = rows[:6], rows[6:]
-    instruction = f"Each line has a noun, its definition and its category: {', '.join(categories)}."
+    instruction = "Each line has a noun, its definition and its category."  # which there are the examples say
     listed = "\n".join(f"{word}: {definition}" for word, _, definition in asked)
     question = f"Give the category of each of these nouns, one on a line:\n{listed}"
     answer = "\n".join(f"{word} => {category}" for word, category, _ in asked)
