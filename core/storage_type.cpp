@@ -38,22 +38,25 @@ void expand_block(const BlockQ4_1& block, float* out) {
   for_nibbles(block.quants, out, [&](unsigned q, unsigned) { return scale * static_cast<float>(q) + minimum; });
 }
 
-unsigned fifth_bit(const std::array<std::uint8_t, 4>& high, unsigned element) {
-  return bits(high[element / 8], element % 8, 1) << 4U;
-}
+/// Bit 4 of every element, as 32 bits.
+std::uint32_t fifth_bits(const std::array<std::uint8_t, 4>& high) { return std::bit_cast<std::uint32_t>(high); }
+
+unsigned with_fifth(unsigned q, std::uint32_t high, unsigned element) { return q | (high >> element & 1U) << 4U; }
 
 void expand_block(const BlockQ5_0& block, float* out) {
   const float scale = to_float(block.scale);
+  const std::uint32_t high = fifth_bits(block.high);
   for_nibbles(block.quants, out, [&](unsigned q, unsigned element) {
-    return scale * static_cast<float>(static_cast<int>(q | fifth_bit(block.high, element)) - 16);
+    return scale * static_cast<float>(static_cast<int>(with_fifth(q, high, element)) - 16);
   });
 }
 
 void expand_block(const BlockQ5_1& block, float* out) {
   const float scale = to_float(block.scale);
   const float minimum = to_float(block.minimum);
+  const std::uint32_t high = fifth_bits(block.high);
   for_nibbles(block.quants, out, [&](unsigned q, unsigned element) {
-    return scale * static_cast<float>(q | fifth_bit(block.high, element)) + minimum;
+    return scale * static_cast<float>(with_fifth(q, high, element)) + minimum;
   });
 }
 
@@ -62,10 +65,15 @@ void expand_block(const BlockQ8_0& block, float* out) {
   for (unsigned e = 0; e < 32; ++e) out[e] = static_cast<float>(block.quants[e]) * scale;
 }
 
-/// The two low bits of element e of Q2_K and Q3_K.
-unsigned low_two_bits(const std::array<std::uint8_t, 64>& quants, unsigned e) {
-  return bits(quants[e / 128 * 32 + e % 32], e % 128 / 32 * 2, 2);
-}
+// The sub-blocks of 16 begin where their bits do: bytes `base` on, from bit `shift`. Loops over them have no other
+// arithmetic on places, so that compilers vectorise them.
+struct Place {
+  unsigned base;
+  unsigned shift;
+};
+
+/// Of two bits a byte, 4 times 32 elements to 32 bytes.
+Place place_of_two_bits(unsigned part) { return {part / 8 * 32 + part % 2 * 16, part % 8 / 2 * 2}; }
 
 void expand_block(const BlockQ2_K& block, float* out) {
   const float scale = to_float(block.scale);
@@ -73,8 +81,9 @@ void expand_block(const BlockQ2_K& block, float* out) {
   for (unsigned part = 0; part < 16; ++part) {
     const float part_scale = scale * static_cast<float>(nibble(block.scales[part], 0));
     const float part_minimum = minimum * static_cast<float>(nibble(block.scales[part], 1));
-    for (unsigned e = part * 16; e < part * 16 + 16; ++e) {
-      out[e] = part_scale * static_cast<float>(low_two_bits(block.quants, e)) - part_minimum;
+    const auto [base, shift] = place_of_two_bits(part);
+    for (unsigned i = 0; i < 16; ++i) {
+      out[part * 16 + i] = part_scale * static_cast<float>(bits(block.quants[base + i], shift, 2)) - part_minimum;
     }
   }
 }
@@ -85,9 +94,11 @@ void expand_block(const BlockQ3_K& block, float* out) {
     const unsigned packed = nibble(block.scales[part % 8], part / 8) | bits(block.scales[8 + part % 4], part / 4 * 2, 2)
                                                                            << 4U;
     const float part_scale = scale * static_cast<float>(static_cast<int>(packed) - 32);
-    for (unsigned e = part * 16; e < part * 16 + 16; ++e) {
-      const int offset = bits(block.high[e % 32], e / 32, 1) != 0 ? 0 : 4;
-      out[e] = part_scale * static_cast<float>(static_cast<int>(low_two_bits(block.quants, e)) - offset);
+    const auto [base, shift] = place_of_two_bits(part);
+    for (unsigned i = 0; i < 16; ++i) {
+      const unsigned high = bits(block.high[part % 2 * 16 + i], part / 2, 1);
+      out[part * 16 + i] =
+          part_scale * static_cast<float>(static_cast<int>(bits(block.quants[base + i], shift, 2) | high << 2U) - 4);
     }
   }
 }
@@ -130,10 +141,12 @@ void expand_block(const BlockQ6_K& block, float* out) {
   const float scale = to_float(block.scale);
   for (unsigned part = 0; part < 16; ++part) {
     const float part_scale = scale * static_cast<float>(block.scales[part]);
-    for (unsigned e = part * 16; e < part * 16 + 16; ++e) {
-      const unsigned low = nibble(block.low[e / 128 * 64 + e % 64], e % 128 / 64);
-      const unsigned high = bits(block.high[e / 128 * 32 + e % 32], e % 128 / 32 * 2, 2);
-      out[e] = part_scale * static_cast<float>(static_cast<int>(low | high << 4U) - 32);
+    const unsigned low_base = part / 8 * 64 + part % 4 * 16;
+    const unsigned low_place = part % 8 / 4;
+    const auto [base, shift] = place_of_two_bits(part);
+    for (unsigned i = 0; i < 16; ++i) {
+      const unsigned q = nibble(block.low[low_base + i], low_place) | bits(block.high[base + i], shift, 2) << 4U;
+      out[part * 16 + i] = part_scale * static_cast<float>(static_cast<int>(q) - 32);
     }
   }
 }
@@ -149,9 +162,10 @@ void expand_block(const BlockIQ4_XS& block, float* out) {
     const unsigned high = static_cast<unsigned>(block.scales_high) >> (2 * part) & 3U;
     const unsigned packed = nibble(block.scales_low[part / 2], part % 2) | high << 4U;
     const float part_scale = scale * static_cast<float>(static_cast<int>(packed) - 32);
-    for (unsigned i = 0; i < 32; ++i) {
-      const unsigned q = nibble(block.quants[part * 16 + i % 16], i / 16);
-      out[part * 32 + i] = part_scale * static_cast<float>(kIq4Values[q]);
+    for (unsigned i = 0; i < 16; ++i) {
+      const std::uint8_t quants = block.quants[part * 16 + i];
+      out[part * 32 + i] = part_scale * static_cast<float>(kIq4Values[nibble(quants, 0)]);
+      out[part * 32 + 16 + i] = part_scale * static_cast<float>(kIq4Values[nibble(quants, 1)]);
     }
   }
 }
