@@ -1,6 +1,8 @@
 """What tests of the program from outside share."""
 
 import dataclasses
+import importlib
+import importlib.util
 import os
 import pathlib
 import shutil
@@ -8,6 +10,13 @@ import subprocess
 import time
 
 import pytest
+
+def built_package():
+    """The Python package; skips where the build has none. One that is there and cannot be imported fails."""
+    if importlib.util.find_spec("evictlab") is None:
+        pytest.skip("built without the Python package", allow_module_level=True)
+    return importlib.import_module("evictlab")
+
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROGRAM = os.environ.get("EVICTLAB_PROGRAM", str(ROOT / "build" / "release" / "evictlab"))

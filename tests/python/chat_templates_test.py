@@ -10,7 +10,9 @@ import sys
 
 import pytest
 
-evictlab = pytest.importorskip("evictlab", reason="built without the Python package")
+from conftest import built_package
+
+evictlab = built_package()
 pytest.importorskip("jinja2")
 
 from evictlab import _core, chat  # noqa: E402

@@ -10,7 +10,9 @@ import threading
 import numpy
 import pytest
 
-evictlab = pytest.importorskip("evictlab", reason="built without the Python package")
+from conftest import built_package
+
+evictlab = built_package()
 pandas = pytest.importorskip("pandas")
 
 POLICIES = "random,snapkv,ada-snapkv,oracle"

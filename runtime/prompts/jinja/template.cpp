@@ -37,12 +37,16 @@ class Renderer {
   template <typename Action>
   auto at_line(int line, const Action& action) {
     try {
-      if (++steps_ > kMostSteps) throw JinjaError("takes more than {} steps", kMostSteps);
+      count_step();
       return action();
     } catch (const JinjaError& error) {
       if (std::string_view(error.what()).starts_with("line ")) throw;
       throw JinjaError("line {}: {}", line, error.what());
     }
+  }
+
+  void count_step() {
+    if (++steps_ > kMostSteps) throw JinjaError("takes more than {} steps", kMostSteps);
   }
 
   Flow run(const Body& body, std::string& out) {
@@ -73,9 +77,11 @@ class Renderer {
       case Statement::Kind::kSet:
         assign(statement);
         return Flow::kOn;
-      case Statement::Kind::kSetBlock:
-        scopes_.back().insert_or_assign(statement.targets.front(), text_of_body(statement.body));
+      case Statement::Kind::kSetBlock: {
+        std::string written = text_of_body(statement.body);
+        scopes_.back().insert_or_assign(statement.targets.front(), std::move(written));
         return Flow::kOn;
+      }
       case Statement::Kind::kMacro:
         scopes_.back().insert_or_assign(statement.targets.front(), macro(statement));
         return Flow::kOn;
@@ -142,6 +148,7 @@ class Renderer {
     const auto count = static_cast<std::int64_t>(items.size());
     for (std::int64_t i = 0; i < count; ++i) {
       core::throw_if_interrupted();
+      count_step();
       const auto neighbour = [&](std::int64_t place) {
         return place < 0 || place >= count ? Value::undefined("") : items[static_cast<std::size_t>(place)];
       };
