@@ -30,7 +30,7 @@ float value_of(std::uint32_t bits) { return std::bit_cast<float>(bits); }
 /// Partial sums in float, element i in sum i % 32 whatever the instruction set, which are added up in double after so
 /// many elements: before their rounding errors, 2^-24 an addition, come to more than 2^-17.
 constexpr std::size_t kPartialSums = 32;
-constexpr std::size_t kBlock = 128 * kPartialSums;
+constexpr std::size_t kSummedTogether = 128 * kPartialSums;
 
 template <typename Element>
 struct BlockSum {
@@ -48,14 +48,14 @@ void add_portable(std::span<const Element> elements, BlockSum<Element>& block) {
   }
 }
 
-/// The sum of a row by an implementation of the sum of at most kBlock elements.
+/// The sum of a row by an implementation of the sum of at most kSummedTogether elements.
 template <typename Element, typename AddBlock>
 RowSum sum_by_blocks(std::span<const Element> row, const AddBlock& add_block) {
   RowSum result;
   Bits<Element> largest = 0;
-  for (std::size_t begin = 0; begin < row.size(); begin += kBlock) {
+  for (std::size_t begin = 0; begin < row.size(); begin += kSummedTogether) {
     BlockSum<Element> block;
-    add_block(row.subspan(begin, std::min(kBlock, row.size() - begin)), block);
+    add_block(row.subspan(begin, std::min(kSummedTogether, row.size() - begin)), block);
     for (const float sum : block.sums) result.sum += static_cast<double>(sum);
     largest = std::max(largest, block.largest);
   }

@@ -1,4 +1,4 @@
-#include "runtime/gguf_config.hpp"
+// A GGUF file's metadata as a model's configuration.
 
 #include <algorithm>
 #include <cmath>
@@ -11,6 +11,7 @@
 #include "core/json.hpp"
 #include "core/message.hpp"
 #include "core/safetensors.hpp"
+#include "runtime/model_config.hpp"
 #include "runtime/model_error.hpp"
 
 namespace evictlab::runtime {

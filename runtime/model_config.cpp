@@ -4,10 +4,8 @@
 #include <cmath>
 #include <optional>
 
-#include "core/gguf.hpp"
 #include "core/json.hpp"
 #include "core/message.hpp"
-#include "runtime/gguf_config.hpp"
 #include "runtime/model_error.hpp"
 
 namespace evictlab::runtime {

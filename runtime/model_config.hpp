@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/gguf.hpp"
 #include "runtime/architecture.hpp"
 #include "runtime/rope_config.hpp"
 
@@ -44,6 +45,9 @@ struct ModelConfig {
 /// Throws core::InputError in one line naming file and key: a missing key, a wrong type, a size out of range, heads
 /// that do not divide, an unsupported architecture, activation, rotary type or quantization.
 ModelConfig read_model_config(const std::filesystem::path& model);
+
+/// What a GGUF file's metadata and list of tensors say. Throws core::InputError as well.
+ModelConfig read_gguf_config(const core::GgufFile& file);
 
 /// What the keys of a config.json say, without a generation_config.json.
 ModelConfig parse_model_config(const core::JsonNode& keys);

@@ -1,4 +1,4 @@
-#include "runtime/tokenizer/gguf_tokenizer.hpp"
+// Tokenizer::from_gguf(): a tokenizer from a GGUF file's metadata.
 
 #include <string>
 #include <string_view>
@@ -9,6 +9,7 @@
 #include "core/message.hpp"
 #include "runtime/tokenizer/error.hpp"
 #include "runtime/tokenizer/gguf_pre_tokenizers.hpp"
+#include "runtime/tokenizer/tokenizer.hpp"
 #include "runtime/tokenizer/tokenizer_parts.hpp"
 
 namespace evictlab::runtime {
@@ -184,7 +185,7 @@ TokenizerParts sentencepiece_parts(const GgufMetadata& metadata) {
 
 }  // namespace
 
-Tokenizer make_gguf_tokenizer(const core::GgufFile& file) {
+Tokenizer Tokenizer::from_gguf(const core::GgufFile& file) {
   const GgufValue& kind = file.metadata().at("tokenizer.ggml.model");
   if (kind.string() == "gpt2") return Tokenizer(byte_level_parts(file.metadata()));
   if (kind.string() == "llama") return Tokenizer(sentencepiece_parts(file.metadata()));

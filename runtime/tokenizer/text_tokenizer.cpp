@@ -4,14 +4,13 @@
 
 #include "core/gguf.hpp"
 #include "runtime/tokenizer/error.hpp"
-#include "runtime/tokenizer/gguf_tokenizer.hpp"
 #include "runtime/tokenizer/sentencepiece_tokenizer.hpp"
 #include "runtime/tokenizer/tokenizer.hpp"
 
 namespace evictlab::runtime {
 
 std::unique_ptr<TextTokenizer> load_tokenizer(const std::filesystem::path& model) {
-  if (core::is_gguf_path(model)) return std::make_unique<Tokenizer>(make_gguf_tokenizer(core::GgufFile(model)));
+  if (core::is_gguf_path(model)) return std::make_unique<Tokenizer>(Tokenizer::from_gguf(core::GgufFile(model)));
   const std::filesystem::path json = model / "tokenizer.json";
   const std::filesystem::path sentencepiece = model / "tokenizer.model";
   if (std::filesystem::exists(json)) return std::make_unique<Tokenizer>(Tokenizer::load(json));

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/gguf.hpp"
 #include "runtime/tokenizer/text_tokenizer.hpp"
 #include "runtime/tokenizer/utf8.hpp"  // code_point_offsets, for spans counted in characters
 
@@ -28,6 +29,14 @@ class Tokenizer final : public TextTokenizer {
   static Tokenizer load(const std::filesystem::path& file);
   /// The same from its content; `name` stands for the file in messages.
   static Tokenizer parse(std::string_view json, const std::string& name);
+  /// The tokenizer that a GGUF file's metadata describe (tokenizer.ggml.*), of the kinds
+  ///   gpt2   byte-level byte pair encoding with merges, words cut as tokenizer.ggml.pre says;
+  ///   llama  SentencePiece's byte pair encoding by scores, on the whole text.
+  /// Control and unknown tokens are special tokens, user-defined ones are found in a text as well. As in llama.cpp,
+  /// text after one of these begins with a space of its own where add_space_prefix says that texts do. Throws
+  /// core::InputError in one line: another kind or pre-tokenizer, by its name; lists that do not fit each other; tokens
+  /// that are not UTF-8; a merge or a special id without its token.
+  static Tokenizer from_gguf(const core::GgufFile& file);
   explicit Tokenizer(TokenizerParts parts);
 
   Tokenizer(Tokenizer&&) noexcept;

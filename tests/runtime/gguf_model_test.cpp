@@ -4,7 +4,6 @@
 
 #include "gguf_conversion.hpp"
 #include "random_model.hpp"
-#include "runtime/gguf_config.hpp"
 #include "runtime/model_error.hpp"
 #include "runtime/transformer.hpp"
 #include "testing/temporary_directory.hpp"

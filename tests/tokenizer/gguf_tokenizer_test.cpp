@@ -2,8 +2,6 @@
 // scripts/make_fixture_gguf_tokenizers.py (EVICTLAB_GGUF_TOKENIZER_CASES names another folder of such files), and the
 // fixtures of equality_test.cpp and sentencepiece_test.cpp, written as GGUF.
 
-#include "runtime/tokenizer/gguf_tokenizer.hpp"
-
 #include <gmock/gmock.h>
 
 #include <cstring>
@@ -15,6 +13,7 @@
 
 #include "../runtime/gguf_files.hpp"
 #include "runtime/tokenizer/byte_level.hpp"
+#include "runtime/tokenizer/tokenizer.hpp"
 #include "testing/temporary_directory.hpp"
 
 namespace evictlab::runtime {
@@ -52,7 +51,7 @@ class GgufTokenizer : public ::testing::Test {
     const fs::path path = directory_ / "model.gguf";
     const std::string bytes = builder.bytes();
     std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-    return make_gguf_tokenizer(core::GgufFile(path));
+    return Tokenizer::from_gguf(core::GgufFile(path));
   }
   std::string refusal(const GgufBuilder& builder) {
     try {
@@ -120,7 +119,7 @@ TEST_F(GgufTokenizer, EveryKindGivesTheIdsOfItsPackage) {
   for (const auto& entry : fs::directory_iterator(cases)) {
     if (entry.path().extension() != ".gguf") continue;
     ++kinds;
-    const Tokenizer tokenizer = make_gguf_tokenizer(core::GgufFile(entry.path()));
+    const Tokenizer tokenizer = Tokenizer::from_gguf(core::GgufFile(entry.path()));
     const std::vector<json> lines = read_lines(fs::path(entry.path()).replace_extension(".expected"));
     EXPECT_GE(lines.size(), 10U);
     for (const json& expected : lines) {
