@@ -61,7 +61,7 @@ def test_every_family_is_rendered_as_jinja2_does(path):
     # The program's text does not change with the day.
     dated = template.replace("strftime_now is defined", "false")
     rendered = 0
-    for messages in conversations(path.stem, 150):
+    for messages in conversations(path.stem, 50):
         for generate in (True, False):
             for thinking in (True, False) if thinks else (True,):
                 options = {"generate": generate, "thinking": thinking}
@@ -69,14 +69,14 @@ def test_every_family_is_rendered_as_jinja2_does(path):
                 assert expected is not None, messages
                 assert ours(template, messages, **options) == expected, messages
                 rendered += not expected.startswith("refused")
-    assert rendered > 50
+    assert rendered > 15
 
 
 def test_white_space_is_trimmed_where_jinja2_trims_it():
     source = random.Random(7)
     tags = ["{%", "{%-", "{%+", "{{", "{{-", "{#", "{#-"]
     pieces = [" ", "  ", "\n", "\t", "x", "\r\n", "\u00a0"]
-    for _ in range(3000):
+    for _ in range(1000):
         template = ""
         for _ in range(source.randrange(1, 7)):
             template += "".join(source.choices(pieces, k=source.randrange(4)))
