@@ -211,6 +211,27 @@ def llama2_style(text):
     return Tokenizer.from_str(json.dumps(document))
 
 
+def metaspace_style(text, scheme, split):
+    """Spaces as U+2581 by a pre-tokenizer, as transformers writes it for Llama and Mistral; text between two tokens."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
+    words = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=split)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Punctuation(), words]) if scheme == "first" else words
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme=scheme, split=split)
+    train(tokenizer, [line for line in text if line.isascii()], 600, specials=["<unk>", "<s>", "</s>"])
+    tokenizer.add_special_tokens(["<|user|>"])
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 1), trim_offsets=False, add_prefix_space=False)
+    return tokenizer
+
+
+def leave_training_settings(path):
+    """What training leaves in a file and nothing of one text depends on."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["truncation"] = {"direction": "Right", "max_length": 8, "strategy": "LongestFirst", "stride": 0}
+    document["padding"] = {"strategy": {"Fixed": 64}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0,
+                           "pad_type_id": 0, "pad_token": "<unk>"}
+    path.write_text(json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
 def words_style(text):
     """Lower-case compatibility forms, words, unknown characters fused, added tokens of every kind, no decoder."""
     tokenizer = Tokenizer(models.BPE(unk_token="[unk]", fuse_unk=True))
@@ -240,7 +261,8 @@ def random_tokenizer(rng, text):
         return pre_tokenizers.Digits(individual_digits=rng.random() < 0.5)
 
     def spaces():
-        return rng.choice([pre_tokenizers.Whitespace(), pre_tokenizers.WhitespaceSplit()])
+        return rng.choice([pre_tokenizers.Whitespace(), pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation(rng.choice(behaviors)),
+                           pre_tokenizers.Metaspace(prepend_scheme=rng.choice(["always", "first", "never"]), split=rng.random() < 0.5)])
 
     over_bytes = rng.random() < 0.5
     tokenizer = Tokenizer(models.BPE() if over_bytes else models.BPE(unk_token=rng.choice([None, "[unk]"]), fuse_unk=rng.random() < 0.5))
@@ -323,6 +345,9 @@ def write_fixtures(directory):
     write_tokenizer(directory, "plain_style", plain_style(text), corpus)
     write_tokenizer(directory, "llama2_style", llama2_style(text), corpus, step=4)
     write_tokenizer(directory, "words_style", words_style(text), corpus, step=4)
+    for scheme, split in (("always", False), ("first", True), ("never", True)):
+        write_tokenizer(directory, f"metaspace_{scheme}", metaspace_style(text, scheme, split), corpus, step=4)
+    leave_training_settings(directory / "metaspace_first.json")
 
 
 def write_fresh(directory, seed, count=24):
