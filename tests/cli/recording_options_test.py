@@ -252,9 +252,9 @@ def test_a_prompt_shorter_than_the_window_is_recorded_and_policies_say_that_it_i
         with open(tmp_path / table) as file:
             rows = [row for row in csv.DictReader(file) if row["policy"] == "snapkv" and row.get("layer", "all") == "all"]
         assert {row["prompt"]: row["status"] for row in rows} == {"long": "ok", "short": "too-short"}, table
-    done = evictlab("replay", tmp_path / "t.h5", "--policy", "snapkv(window=65)", "--budget", 80, "--out", tmp_path / "x.csv")
+    done = evictlab("replay", tmp_path / "t.h5", "--policy", "snapkv(window=65)", "--budget", 80, "--out", tmp_path / "x" / "x.csv")
     assert done.code == 2 and "record with --window 65" in done.err
     only_short = lines({"id": "short", "tokens": tokens(12)})
     assert evictlab("record", "--model", model, "--prompts", only_short, "--future", 3, "--out", tmp_path / "s.h5").code == 0
-    done = evictlab("replay", tmp_path / "s.h5", "--policy", "snapkv(window=16)", "--budget", 24, "--out", tmp_path / "x.csv")
+    done = evictlab("replay", tmp_path / "s.h5", "--policy", "snapkv(window=16)", "--budget", 24, "--out", tmp_path / "x" / "x.csv")
     assert done.code == 2 and "reads more queries than prompt 'short' has" in done.err and done.err.count("\n") == 1

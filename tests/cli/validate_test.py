@@ -275,7 +275,6 @@ def test_results_are_not_overwritten_without_force(evictlab, prompts, validated)
     (("--policy", "snapkv", "--budget", "48", "--max-tokens", "-1"), "--max-tokens"),
     (("--policy", "snapkv", "--budget", "48", "--dtype", "bfloat16"), "--dtype"),
     (("--policy", "snapkv", "--budget", "48", "--replay", "no-such.csv"), "no-such.csv"),
-    (("--policy", "snapkv", "--budget", "48", "--window", "500"), "500"),
     (("--policy", "snapkv", "--budget", "48", "--future", "answers"), "--future"),
     (("--policy", "oracle(decode=yes)", "--budget", "48"), "by the future while it decodes"),
 ])
