@@ -219,56 +219,55 @@ class Renderer {
   }
 
   Value evaluate(const Expression& expression) {
-    using Kind = Expression::Kind;
     switch (expression.kind) {
-      case Kind::kLiteral:
+      case Expression::Kind::kLiteral:
         return expression.value;
-      case Kind::kName:
+      case Expression::Kind::kName:
         return look_up(expression.name);
-      case Kind::kList: {
+      case Expression::Kind::kList: {
         List items;
         for (std::size_t i = 0; i < expression.operands.size(); ++i) items.push_back(operand(expression, i));
         return items;
       }
-      case Kind::kDict: {
+      case Expression::Kind::kDict: {
         Dict members;
         for (std::size_t i = 0; i < expression.operands.size(); i += 2) {
           members.emplace_back(operand(expression, i).text(), operand(expression, i + 1));
         }
         return members;
       }
-      case Kind::kMember:
+      case Expression::Kind::kMember:
         return operand(expression, 0).member(expression.name);
-      case Kind::kItem:
+      case Expression::Kind::kItem:
         return item(operand(expression, 0), operand(expression, 1));
-      case Kind::kSlice:
+      case Expression::Kind::kSlice:
         return slice(operand(expression, 0), operand_or_none(expression, 1), operand_or_none(expression, 2),
                      operand_or_none(expression, 3));
-      case Kind::kCall:
+      case Expression::Kind::kCall:
         return call(expression);
-      case Kind::kFilter: {
+      case Expression::Kind::kFilter: {
         const Value value = operand(expression, 0);
         return apply_filter(expression.name, value, arguments_of(expression));
       }
-      case Kind::kTest: {
+      case Expression::Kind::kTest: {
         const Value value = operand(expression, 0);
         return apply_test(expression.name, value, arguments_of(expression));
       }
-      case Kind::kUnary:
+      case Expression::Kind::kUnary:
         return unary(expression.name, operand(expression, 0));
-      case Kind::kBinary: {
+      case Expression::Kind::kBinary: {
         const Value left = operand(expression, 0);
         return combine(expression.name, left, operand(expression, 1));
       }
-      case Kind::kComparison: {
+      case Expression::Kind::kComparison: {
         const Value left = operand(expression, 0);
         return compare(expression.name, left, operand(expression, 1));
       }
-      case Kind::kLogical: {
+      case Expression::Kind::kLogical: {
         Value left = operand(expression, 0);
         return left.truth() == (expression.name == "or") ? left : operand(expression, 1);
       }
-      case Kind::kConditional:
+      case Expression::Kind::kConditional:
         if (operand(expression, 1).truth()) return operand(expression, 0);
         return expression.operands[2] ? operand(expression, 2) : Value::undefined("");
     }
