@@ -76,7 +76,7 @@ def kill_often(evictlab, inputs, tmp_path, command, count):
 @pytest.mark.heavy
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_run_killed_at_any_moment_leaves_no_half_result(evictlab, inputs, tmp_path, command):
-    kill_often(evictlab, inputs, tmp_path, command, 4)
+    kill_often(evictlab, inputs, tmp_path, command, 2)
 
 
 @pytest.mark.full

@@ -1,5 +1,6 @@
 """Conversations as the program writes them, against Jinja2."""
 
+import functools
 import json
 import pathlib
 import random
@@ -29,10 +30,14 @@ def ours(template, messages, **options):
         return refusal(error)
 
 
+@functools.lru_cache(maxsize=4)
+def compiled(template, thinking):
+    return chat.renderer(template, thinking=thinking, **TOKENS)
+
+
 def jinja2(template, messages, generate=True, thinking=True):
-    render = chat.renderer(template, thinking=thinking, **TOKENS)
     try:
-        return render(messages, generate)
+        return compiled(template, thinking)(messages, generate)
     except evictlab.Error as error:
         return refusal(error)
 
