@@ -40,7 +40,7 @@ std::vector<std::string> attribute_names(const File& file, const Handle& owner, 
     }
     return 0;
   };
-  check(H5Aiterate2(owner.get(), H5_INDEX_NAME, H5_ITER_INC, nullptr, collect, &names), file, object,
+  check(H5Aiterate2(owner.get(), H5_INDEX_NAME, H5_ITER_NATIVE, nullptr, collect, &names), file, object,
         "list the attributes");
   std::ranges::sort(names);
   return names;

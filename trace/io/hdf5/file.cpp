@@ -103,7 +103,9 @@ std::vector<std::string> File::children(const std::string& group) const {
     }
     return 0;
   };
-  check(H5Literate(handle.get(), H5_INDEX_NAME, H5_ITER_INC, nullptr, collect, &names), *this, group, "list");
+  // In the order of storage: for another one HDF5 makes a table of links, whose unread rest it frees where a file is
+  // damaged.
+  check(H5Literate(handle.get(), H5_INDEX_NAME, H5_ITER_NATIVE, nullptr, collect, &names), *this, group, "list");
   std::ranges::sort(names);
   return names;
 }
