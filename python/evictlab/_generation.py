@@ -36,7 +36,7 @@ def check_generation(model, arguments: dict[str, Any]) -> None:
     if (setting("guidance_scale") or 1) != 1:
         raise Error("generate with guidance_scale: guidance reads a second prompt of its own, which is not recorded")
     if setting("use_cache") is False:
-        raise Error("generate with use_cache=False reads the whole text anew for every token, which is not recorded; give use_cache=True")
+        raise Error("generate with use_cache=False reads the whole text again for every token, which is not recorded; give use_cache=True")
 
 
 @contextlib.contextmanager

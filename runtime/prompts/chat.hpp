@@ -24,7 +24,7 @@ struct ChatSource {
 /// "default"). Of a GGUF file: its metadata. Throws PromptError when there is none.
 ChatSource read_chat_source(const std::filesystem::path& model);
 
-/// The renderer of a template (runtime/prompts/jinja/template.hpp). Without `thinking`, the template is told
+/// The renderer of a template (runtime/prompts/jinja/template.hpp). Without `thinking`, the template is given
 /// enable_thinking = false, which of a model that can think asks for its answer at once. It and the renderer throw
 /// PromptError: not a template, outside the subset, a conversation that the template refuses, or one that does not know
 /// of thinking.
