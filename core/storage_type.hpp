@@ -31,6 +31,7 @@ enum class StorageType {
   kIQ4_XS,
   kMxfp4,
 };
+inline constexpr std::size_t kStorageTypes = 16;
 
 struct StorageLayout {
   std::string_view name;       // "F32", "Q4_K"
@@ -54,5 +55,11 @@ std::size_t stored_bytes(StorageType type, std::size_t elements);
 /// Expands stored numbers to floats: out.size() of them, a multiple of the block's, from stored_bytes() bytes at any
 /// alignment. The operations and their order are those of ggml's reference, so the floats are the same to the last bit.
 void expand(StorageType type, std::span<const std::byte> stored, std::span<float> out);
+
+/// out[r] = sum over i of W[r, i] x[i] for rows of W that begin at rows[r], stored_bytes(type, x.size()) bytes each at
+/// any alignment. The products of the expanded numbers are added in float in 32 lanes, element i to lane i % 32, and
+/// the upper half of the lanes to the lower one until one is left: the same bits on every machine.
+void multiply_rows(StorageType type, std::span<const std::byte* const> rows, std::span<const float> x,
+                   std::span<float> out);
 
 }  // namespace evictlab::core
