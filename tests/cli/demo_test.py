@@ -6,6 +6,9 @@ import re
 
 import pytest
 
+from conftest import ROOT
+
+pytestmark = pytest.mark.heavy
 STEPS = ["record", "info", "verify", "replay", "analyze", "validate", "plot", "report"]
 LIVE = {"full", "streaming-llm", "h2o", "tova", "snapkv", "ada-snapkv", "cake"}
 
@@ -74,8 +77,6 @@ def test_the_shipped_models_own_prompts_and_others_do_not_mix(evictlab, model, t
 
 
 def test_a_model_that_cannot_hold_conversations_says_so(evictlab, model, tmp_path):
-    from conftest import ROOT
-
     done = evictlab("demo", "--model", model, "--prompts", ROOT / "models/texts/prompts/demo.jsonl", "--out", tmp_path / "out")
     assert done.code == 2 and done.err.count("\n") == 1 and "has no chat template" in done.err, done.err
 

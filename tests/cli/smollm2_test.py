@@ -10,6 +10,7 @@ import pytest
 
 from conftest import PROGRAM, ROOT
 
+pytestmark = pytest.mark.heavy
 PROMPTS = ROOT / "models" / "texts" / "prompts" / "demo.jsonl"
 
 
