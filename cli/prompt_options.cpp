@@ -40,6 +40,13 @@ runtime::NeedleGrid needle_grid(const Options& options) {
   return grid;
 }
 
+std::vector<std::string> only_ids(const Options& options) {
+  std::vector<std::string> ids;
+  if (!options.has("only")) return ids;
+  for (const std::string& item : core::split(options.text("only"), ',')) ids.emplace_back(core::trim(item));
+  return ids;
+}
+
 }  // namespace
 
 void declare_prompts(Options& options) {
@@ -59,6 +66,7 @@ void declare_prompts(Options& options) {
                "write every prompt as one user's turn, by the model's chat template, as lines with messages are");
   options.flag("no-thinking", "tell the chat template that the model should answer without thinking first");
   options.value("limit", "N", "0", "only the first N prompts of each prompts file; 0 = all");
+  options.value("only", "ID,ID", "", "only the prompts of these ids");
 }
 
 lab::PromptRequest prompt_request(const Options& options) {
@@ -72,6 +80,7 @@ lab::PromptRequest prompt_request(const Options& options) {
           .needles = options.has("needle") ? needle_grid(options) : runtime::NeedleGrid(),
           .form = options.optional_path("template"),
           .limit = static_cast<std::size_t>(options.integer("limit", 0)),
+          .only = only_ids(options),
           .chat = options.has("chat"),
           .thinking = !options.has("no-thinking")};
 }

@@ -20,6 +20,8 @@ void declare_validate(Options& options) {
   declare_tokenizing(options);
   options.value("max-tokens", "N", "0",
                 "write at most N tokens; 0: as many as the answer has, and 16 more where a stop must follow");
+  options.flag("teacher-forced",
+               "only read the answers, which gives kl, nll and top1_agreement; the model writes none of its own");
   options.value("replay", "FILE", "", "a replay.csv of the same prompts to compare with, instead of replaying here");
   declare_threads(options);
   options.flag("force", "replace existing results, and start over");
@@ -34,6 +36,10 @@ lab::ValidateOptions validate_options(const Options& options, lab::Ranks& ranks)
   validate.prompts = prompt_request(options);
   validate.policies = policy_request(options, true);
   validate.budgets = options.text("budget");
+  validate.teacher_forced = options.has("teacher-forced");
+  if (validate.teacher_forced && options.given("max-tokens")) {
+    options.refuse("max-tokens", "is of answers that the model writes, but --teacher-forced has none");
+  }
   validate.most_tokens = static_cast<std::size_t>(options.integer("max-tokens", 0, 1'000'000));
   validate.replay = options.optional_path("replay");
   validate.force = options.has("force");

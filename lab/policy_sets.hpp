@@ -12,6 +12,12 @@ inline constexpr const char* kAdvisedPolicies =
 inline constexpr const char* kDemoPolicies =
     "full,random,protect-only,streaming-llm,h2o,tova,snapkv,pyramidkv,ada-snapkv,dynamickv,cake,oracle";
 
+/// Those of them that the demo replays of a real model: fewer, as its layers are more and wider.
+inline constexpr const char* kDemoChatPolicies = "random,streaming-llm,h2o,tova,snapkv,ada-snapkv,cake,oracle";
+
+/// Those of both that the demo also runs live.
+inline constexpr const char* kDemoLivePolicies = "streaming-llm,h2o,tova,snapkv,ada-snapkv,cake";
+
 /// Those that `report` replays from a trace.
 inline constexpr const char* kReportPolicies =
     "full,random,protect-only,streaming-llm,h2o,tova,snapkv,ada-snapkv,pyramidkv,dynamickv,cake,oracle";

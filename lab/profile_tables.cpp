@@ -1,5 +1,7 @@
 #include "lab/profile_tables.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <numeric>
 #include <set>
@@ -10,6 +12,7 @@
 #include "core/interrupt.hpp"
 #include "core/parallel.hpp"
 #include "core/select.hpp"
+#include "core/text.hpp"
 #include "results/schema.hpp"
 
 namespace evictlab::lab {
@@ -160,6 +163,9 @@ void add_layer_rows(const trace::PromptInfo& prompt, const std::vector<LayerResu
   }
 }
 
+/// Six significant digits, of which a recorded row has four: the others would be half of the table.
+double shortened(double value) { return core::parse_number(fmt::format("{:.6g}", value)).value(); }
+
 void add_map_rows(const trace::PromptInfo& prompt, Index layer, const analysis::AttentionMap& map, Table& table) {
   const Index window = std::min<Index>(prompt.window, prompt.prompt_length);
   for (Index query = 0; query < map.queries; ++query) {
@@ -170,7 +176,7 @@ void add_map_rows(const trace::PromptInfo& prompt, Index layer, const analysis::
       row.set("prompt_length", prompt.prompt_length)
           .set("query", prompt.prompt_length - window + first)
           .set("depth_bin", bin)
-          .set("attention", map.at(query, bin));
+          .set("attention", shortened(map.at(query, bin)));
       table.add_row(std::move(row));
     }
   }

@@ -144,7 +144,7 @@ void add_kept(const trace::Source& trace, const std::vector<Index>& prompts, con
   for (plots::LookPrompt& prompt : look.prompts) by_id[prompt.id] = &prompt;
   sim::ReplayOptions options;
   options.prompts = prompts;
-  options.positions = false;
+  options.tables = false;
   options.progress = progress_to(observer, {"looking at prompts"});
   options.retention = [&](const sim::RetentionRecord& record) {
     plots::LookPrompt& prompt = *by_id.at(record.prompt.id);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <map>
+#include <set>
 #include <string_view>
 
 #include "core/error.hpp"
@@ -44,6 +45,19 @@ void require_different_ids(const std::vector<runtime::Prompt>& prompts) {
   }
 }
 
+/// Leaves the prompts that are asked for by id, in their own order.
+void keep_only(const std::vector<std::string>& ids, std::vector<runtime::Prompt>& prompts) {
+  if (ids.empty()) return;
+  const std::set<std::string_view> wanted(ids.begin(), ids.end());
+  for (const std::string_view id : wanted) {
+    if (std::ranges::find(prompts, id, &runtime::Prompt::id) != prompts.end()) continue;
+    std::vector<std::string> known;
+    for (const runtime::Prompt& prompt : prompts) known.push_back(prompt.id);
+    throw core::InputError("--only {}: there is no prompt of this id{}", id, core::suggestion(id, known));
+  }
+  std::erase_if(prompts, [&](const runtime::Prompt& prompt) { return !wanted.contains(prompt.id); });
+}
+
 /// Writes conversations, and with --chat every prompt, as the model's template has them.
 void apply_chat(const PromptRequest& request, const ModelTokenizer& tokenizer, std::vector<runtime::Prompt>& prompts) {
   const auto is_chat = [&](const runtime::Prompt& prompt) { return request.chat || !prompt.messages.empty(); };
@@ -82,6 +96,7 @@ std::vector<runtime::Prompt> gather_prompts(const PromptRequest& request, const 
     std::move(hidden.begin(), hidden.end(), std::back_inserter(prompts));
   }
   require_different_ids(prompts);
+  keep_only(request.only, prompts);
   if (form && std::ranges::none_of(prompts, &runtime::Prompt::from_template)) {
     throw core::InputError("{}: --template is for LongBench's lines and for --needle; none of the prompts takes it",
                            request.form->string());

@@ -23,6 +23,7 @@ struct PromptRequest {
   runtime::NeedleGrid needles = {};                   // lengths and depths of those
   std::optional<std::filesystem::path> form = {};     // a template, instead of a benchmark's own prompts
   std::size_t limit = 0;                              // of the prompts of each file, the first so many; 0 = all
+  std::vector<std::string> only = {};                 // ids of the prompts that are taken; empty: all
   bool chat = false;                                  // prompts that are no conversation become one user's turn
   bool thinking = true;                               // a model that can think may do so before it answers
 };

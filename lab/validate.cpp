@@ -130,6 +130,7 @@ nlohmann::ordered_json validation_settings(const ValidationPlan& plan,
   settings["dtype"] = options.dtype == trace::ElementType::kFloat16 ? "float16" : "float32";
   settings["evict-at"] = options.tokenization.evict_at == runtime::EvictAt::kContext ? "context" : "prompt";
   settings["max-tokens"] = std::to_string(options.most_tokens);
+  settings["teacher-forced"] = options.teacher_forced;
   settings["replay"] = plan.replay;
   return settings;
 }
@@ -247,6 +248,7 @@ ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
                       record,
                       detokenizer(read, tokenizer),
                       options.most_tokens,
+                      options.teacher_forced,
                       !options.replay};
   if (replay) report_not_replayed(*options.replay, *replay, plan, observer);
   for (trace::Index layer = 0; plan.replay && layer < info.layers; ++layer) {

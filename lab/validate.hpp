@@ -23,6 +23,7 @@ struct ValidateOptions {
   trace::ElementType dtype = trace::ElementType::kFloat32;  // of what replay reads
   runtime::TokenizeOptions tokenization = {};
   std::size_t most_tokens = 0;                       // to be written; 0: as many as the answer asks for
+  bool teacher_forced = false;                       // alone: the model writes no answers of its own
   std::optional<std::filesystem::path> replay = {};  // a table to compare with, instead of replaying
 
   std::filesystem::path out = {};  // the folder for the tables, where an interrupted validation resumes

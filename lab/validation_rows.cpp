@@ -81,6 +81,30 @@ void set_scores(results::Row& row, const runtime::WrittenOutcome& written, const
   set("rouge_l", [](const runtime::TextScores& scores) { return scores.rouge_l; });
 }
 
+/// What the model writes by itself after the turns before, which it is given.
+runtime::WrittenOutcome written_answer(const ValidationPlan& plan, const Reference& reference, std::size_t turn,
+                                       const CompactedRun& run) {
+  const runtime::Turn& question = reference.turns[turn];
+  const auto begin = [&] {
+    runtime::Continuation continuation = run.continued();
+    for (std::size_t before = 0; before < turn; ++before) continuation.read(reference.turns[before].tokens);
+    return continuation;
+  };
+  const std::size_t most = plan.most_tokens > 0 ? plan.most_tokens : runtime::most_tokens(question, true);
+  return runtime::written_outcome(question, reference.first_logits, begin, plan.text, most);
+}
+
+void set_written(results::Row& row, const runtime::TokenizedPrompt& prompt, std::size_t turn,
+                 const runtime::WrittenOutcome& written) {
+  row.set("output_length", written.length);
+  // A generated future is the model's own: it is no answer to be right or wrong.
+  if (turn > 0 || prompt.generate == 0) set_scores(row, written, prompt.metric);
+  if (written.steps > 0 && written.seconds > 0.0) {
+    const auto steps = static_cast<double>(written.steps);
+    row.set("decode_ms", 1e3 * written.seconds / steps).set("tokens_per_second", steps / written.seconds);
+  }
+}
+
 /// One run's rows, a turn each.
 void add_run(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt, const Reference& reference,
              const sim::Policy& policy, const sim::Budget& budget, const std::vector<sim::Importance>& importance,
@@ -95,15 +119,6 @@ void add_run(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt,
     const runtime::Turn& question = reference.turns[turn];
     const runtime::ForcedOutcome outcome =
         runtime::forced_outcome(question, reference.logits[turn], forced.read(question.tokens));
-    const auto begin = [&] {
-      runtime::Continuation continuation = run.continued();
-      for (std::size_t before = 0; before < turn; ++before) continuation.read(reference.turns[before].tokens);
-      return continuation;
-    };
-    const std::size_t most = plan.most_tokens > 0 ? plan.most_tokens : runtime::most_tokens(question, true);
-    const runtime::WrittenOutcome written =
-        runtime::written_outcome(question, reference.first_logits, begin, plan.text, most);
-
     results::Row row = key_row(plan, {prompt, reference, policy, budget, turn}, table);
     row.set("slots_held", run.held_slots() / static_cast<double>(plan.info.layers))
         .set("bytes", run.cache().allocated_bytes())
@@ -111,14 +126,8 @@ void add_run(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt,
         .set("kl", outcome.kl)
         .set("nll", outcome.nll)
         .set("top1_agreement", outcome.top1_agreement)
-        .set("output_length", written.length)
         .set("status", results::status_name(status));
-    // A generated future is the model's own: it is no answer to be right or wrong.
-    if (turn > 0 || prompt.generate == 0) set_scores(row, written, prompt.metric);
-    if (written.steps > 0 && written.seconds > 0.0) {
-      const auto steps = static_cast<double>(written.steps);
-      row.set("decode_ms", 1e3 * written.seconds / steps).set("tokens_per_second", steps / written.seconds);
-    }
+    if (!plan.teacher_forced) set_written(row, prompt, turn, written_answer(plan, reference, turn, run));
     if (agreement) {
       row.set("overlap", agreement->overlap)
           .set("mismatches", agreement->mismatches)

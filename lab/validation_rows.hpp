@@ -22,6 +22,7 @@ struct ValidationPlan {
   runtime::RecordOptions record;  // of what policies and replay read
   runtime::Detokenizer text;
   std::size_t most_tokens = 0;                        // to be written; 0: as many as the answer asks for
+  bool teacher_forced = false;                        // alone: nothing is written
   bool replay = true;                                 // also predict by replay
   std::vector<trace::RowMatrix> output_weights = {};  // [L], for replay
 };

@@ -124,7 +124,8 @@ void draw_budgets(const std::string& budget, const UnevenLines& lines, Canvas& c
     for (const auto& [layer, share] : line->second.by_layer) {
       points += point_with_bar(layer, share);
     }
-    const std::vector<std::string> drawn = line_with_bars(canvas.add_data(points), one.style);
+    const std::vector<std::string> drawn =
+        line_with_bars(canvas.add_data(points), one.style.over(lines.last_layer + 1));
     plots.insert(plots.end(), drawn.begin(), drawn.end());
   }
   canvas.add_panel(fmt::format("budget {}", budget), commands + joined(plots));

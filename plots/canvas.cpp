@@ -132,7 +132,8 @@ void Canvas::add_legend() {
     const double y = lines - static_cast<double>(i) - 0.5;
     panels_ += fmt::format("set label {} {} at {},{} left textcolor rgb '{}'\n", i + 10, gnuplot_label(label),
                            kSample + 12, y, kTextColor);
-    const std::string line = add_data(fmt::format("0 {0}\n{1} {0}\n", y, kSample));
+    // Not from the edge on: a line that is clipped there gets a corner, which wide ones stretch into a spike.
+    const std::string line = add_data(fmt::format("2 {0}\n{1} {0}\n", y, kSample));
     plots.push_back(fmt::format("{} using 1:2 with lines {} notitle", line, style.line()));
     if (style.point_type == 0) continue;
     const std::string mark = add_data(fmt::format("{} {}\n", kSample / 2, y));

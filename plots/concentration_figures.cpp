@@ -59,7 +59,7 @@ Figure heads_figure(const Concentration& data) {
                  .title = "How much of a head's attention its most attended positions hold",
                  .caption = mean_over(data.prompts.size(), false) + ", window queries" + chosen,
                  .panels = static_cast<int>(drawn.size()),
-                 .columns = drawn.size() > 8 ? 8 : 4,
+                 .columns = drawn.size() > 8 ? 6 : 4,
                  .panel_width = 190,
                  .panel_height = std::clamp(static_cast<int>(18 * (last_head + 1)), 120, 240),
                  .left = 74,

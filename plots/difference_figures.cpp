@@ -92,7 +92,7 @@ std::vector<Figure> difference_figures(const Table& table) {
                  .left = std::max(104, 30 + name_width(all.tasks))});
   for (const DifferenceQuantity& quantity : drawn) {
     std::vector<std::string> plots = {fmt::format("0 with lines lc rgb '{}' lw 1 notitle", kQuietColor)};
-    const auto lines = line_with_bars(canvas.add_data(all.points.at(quantity.name)), style);
+    const auto lines = line_with_bars(canvas.add_data(all.points.at(quantity.name)), style.over(all.last_layer + 1));
     plots.insert(plots.end(), lines.begin(), lines.end());
     canvas.add_panel(quantity.title, axes("layer of A", quantity.label) +
                                          fmt::format("set xrange [-0.4:{:.9g}]\nset yrange [*:*]\nset xtics 0,{}\n"

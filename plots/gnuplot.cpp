@@ -194,6 +194,47 @@ std::string drawn_on(const Figure& figure, std::string_view terminal, const std:
       terminal, size, font, gnuplot_string(path.string()), figure.script);
 }
 
+/// "<polygon fill = 'rgb( 50, 102, 141)' points = 'x,y x,y x,y x,y '/>" of an upright rectangle as a path of half the
+/// length; nothing for other lines.
+std::optional<std::string> short_rectangle(std::string_view line) {
+  constexpr std::string_view kFill = "<polygon fill = 'rgb(";
+  constexpr std::string_view kPoints = ")' points = '";
+  constexpr std::string_view kEnd = " '/>";
+  const std::size_t middle = line.find(kPoints);
+  if (!line.starts_with(kFill) || !line.ends_with(kEnd) || middle == std::string_view::npos) return std::nullopt;
+  std::string path = "<path fill='#";
+  for (const std::string& part : core::split(line.substr(kFill.size(), middle - kFill.size()), ',')) {
+    const auto value = core::parse_integer(core::trim(part));
+    if (!value || *value < 0 || *value > 255) return std::nullopt;
+    path += fmt::format("{:02x}", *value);
+  }
+  const std::size_t begin = middle + kPoints.size();
+  std::vector<std::vector<std::string>> corners;
+  for (const std::string& corner : core::split(line.substr(begin, line.size() - kEnd.size() - begin), ' ')) {
+    corners.push_back(core::split(corner, ','));
+    if (corners.back().size() != 2) return std::nullopt;
+  }
+  const auto same = [&](std::size_t a, std::size_t b, std::size_t axis) {
+    return corners[a][axis] == corners[b][axis];
+  };
+  if (corners.size() != 4 || !same(0, 1, 1) || !same(1, 2, 0) || !same(2, 3, 1) || !same(3, 0, 0)) return std::nullopt;
+  return path + fmt::format("' d='M{} {}H{}V{}H{}z'/>", corners[0][0], corners[0][1], corners[1][0], corners[2][1],
+                            corners[0][0]);
+}
+
+/// Maps are thousands of cells, which are most of an SVG file and of a report.
+std::string with_short_cells(std::string_view svg) {
+  std::string text;
+  for (std::size_t begin = 0; begin < svg.size();) {
+    const std::size_t end = std::min(svg.find('\n', begin), svg.size() - 1) + 1;
+    const std::string_view line = svg.substr(begin, end - begin);
+    const auto cell = short_rectangle(core::trim(line));
+    text += cell ? *cell + "\n" : std::string(line);
+    begin = end;
+  }
+  return text;
+}
+
 /// What gnuplot drew; it does not notice itself when a disk is full.
 std::string whole_image(const ScratchDirectory& scratch, const std::string& file, const std::string& name) {
   std::string image = read_if_there(scratch / file);
@@ -204,7 +245,7 @@ std::string whole_image(const ScratchDirectory& scratch, const std::string& file
     throw PlotError("{}: gnuplot could not write all of it to {}: is there room?", name,
                     fs::temp_directory_path().string());
   }
-  return image;
+  return name.ends_with(".svg") ? with_short_cells(image) : image;
 }
 
 std::string drawn_as_svg(const Figure& figure, const fs::path& path) {

@@ -63,15 +63,17 @@ std::vector<Figure> lines_by_task(const TaskValues& values, std::string name, st
                  .panel_width = 360,
                  .panel_height = 260,
                  .legend = legend});
+  const double layers = values.last_layer() + 1;
   for (const LayerQuantity& quantity : drawn) {
     std::vector<std::string> plots;
     for (std::size_t t = 0; several && t < values.tasks().size(); ++t) {
       const std::string points = layer_points(values.at(quantity.name, values.tasks()[t]));
       if (points.empty()) continue;
-      plots.push_back(
-          fmt::format("{} using 1:2 with linespoints {} notitle", canvas.add_data(points), task_style(t).gnuplot()));
+      plots.push_back(fmt::format("{} using 1:2 with linespoints {} notitle", canvas.add_data(points),
+                                  task_style(t).over(layers).gnuplot()));
     }
-    const auto all = line_with_bars(canvas.add_data(layer_points(values.at(quantity.name, kAllTasks))), all_style());
+    const auto all =
+        line_with_bars(canvas.add_data(layer_points(values.at(quantity.name, kAllTasks))), all_style().over(layers));
     plots.insert(plots.end(), all.begin(), all.end());
     canvas.add_panel(quantity.title, layer_lines_axes(values, quantity.label, "[0:*]") + "plot " + joined(plots));
   }
@@ -208,7 +210,8 @@ std::vector<Figure> minimum_budget_figures(const Table& tasks) {
     const TaskValues::ByLayer& by_layer = values.at(share.name, kAllTasks);
     // Both layers.csv and attention.csv have the column: the same means.
     if (by_layer.empty()) return {};
-    const auto drawn = line_with_bars(canvas.add_data(layer_points(by_layer, 1.0)), share.style);
+    const auto drawn =
+        line_with_bars(canvas.add_data(layer_points(by_layer, 1.0)), share.style.over(values.last_layer() + 1));
     plots.insert(plots.end(), drawn.begin(), drawn.end());
   }
   canvas.add_panel("", layer_lines_axes(values, "positions", "[0.8:*]") + "set logscale y 10\nplot " + joined(plots));

@@ -92,11 +92,18 @@ std::string Style::line() const {
 }
 
 std::string Style::mark() const {
-  return fmt::format("lc rgb '{}' pt {} lw {:.2g} ps {}", color, point_type, width, point_type == 0 ? 0.0 : 1.3);
+  return fmt::format("lc rgb '{}' pt {} lw {:.2g} ps {}", color, point_type, width, point_type == 0 ? 0.0 : mark_size);
+}
+
+Style Style::over(double points) const {
+  constexpr double kMany = 16;
+  Style style = *this;
+  if (points > kMany) style.mark_size = 0.7;
+  return style;
 }
 
 std::string Style::gnuplot() const {
-  return fmt::format("{} pt {} ps {}", line(), point_type, point_type == 0 ? 0.0 : 1.3);
+  return fmt::format("{} pt {} ps {}", line(), point_type, point_type == 0 ? 0.0 : mark_size);
 }
 
 Style policy_style(std::string_view policy, results::Role role, std::size_t variation) {

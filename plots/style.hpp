@@ -16,12 +16,15 @@ struct Style {
   int point_type = 0;  // gnuplot's; 0 = no mark
   std::string dash;    // gnuplot's: "solid", "-", "."
   double width = 2.0;
+  double mark_size = 1.3;
 
   /// For a plot command: "lc rgb '#0072B2' pt 7 dt solid lw 2 ps 1.2".
   std::string gnuplot() const;
   /// Of the line alone, and of the mark alone.
   std::string line() const;
   std::string mark() const;
+  /// The same for a line of so many points: where they are many, marks small enough to leave the line to be seen.
+  Style over(double points) const;
 };
 
 /// The style of a policy, the same in every figure. One that style.cpp does not list gets a style from its role and

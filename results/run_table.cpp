@@ -179,11 +179,21 @@ std::vector<std::string> prompts_of(const std::vector<Run>& runs) {
 }
 
 std::set<std::string> first_half(const std::vector<Run>& runs) {
+  struct Dealt {
+    std::size_t first = 0;
+    std::size_t second = 0;
+  };
   std::set<std::string> first;
   std::set<std::string> seen;
-  std::map<std::string, std::size_t> of_task;
+  Dealt all;
+  std::map<std::string, Dealt> by_task;
   for (const Run& run : runs) {
-    if (seen.insert(run.prompt).second && of_task[run.task]++ % 2 == 0) first.insert(run.prompt);
+    if (!seen.insert(run.prompt).second) continue;
+    Dealt& own = by_task[run.task];
+    const Dealt& fewer = own.first != own.second ? own : all;
+    const bool to_first = fewer.first <= fewer.second;
+    if (to_first) first.insert(run.prompt);
+    for (Dealt* const dealt : {&own, &all}) ++(to_first ? dealt->first : dealt->second);
   }
   return first;
 }

@@ -135,7 +135,8 @@ std::vector<BudgetRuns> by_budget(const std::vector<Run>& runs);
 
 /// Every prompt once, in order.
 std::vector<std::string> prompts_of(const std::vector<Run>& runs);
-/// Deals the prompts of every task out to two halves, in order: those of the first half.
+/// Deals the prompts of every task out to two halves, in order, what is left of tasks to the half that has fewer in
+/// all: those of the first half.
 std::set<std::string> first_half(const std::vector<Run>& runs);
 
 /// Values of the prompts that both have, in their order.

@@ -117,9 +117,10 @@ void add_replay_tables(std::vector<TableSchema>& all) {
       {"budgets", "replay, sweep", "a prompt, policy, budget, layer and kept set",
        joined(layer_of_run, integer("head", "", "the kept set's index in its layer: a query head, kv head, or 0"),
               integer("slots", "positions", "positions that the set holds"))});
-  all.push_back({"positions", "replay", "a prompt, policy, budget, layer and part of the prompt",
-                 joined(layer_of_run, integer("depth_bin", "", "0..19: the twentieth of the prompt"),
-                        number("share", "share", "of the layer's kept slots, those that lie in this part"))});
+  all.push_back({"positions", "replay", "a policy, budget, layer and part of the prompt",
+                 joined(policy, role(), budget(), layer(), integer("depth_bin", "", "0..19: the twentieth of a prompt"),
+                        integer("prompts", "prompts", "over which the mean is taken: those that the policy ran on"),
+                        number("share", "share", "of the layer's kept slots, those that lie in this part, mean"))});
   all.push_back({"spans", "replay, validate", "a prompt, policy, budget, named span and layer, then one for all layers",
                  joined(prompt(), task(), prompt_length(),
                         number("depth", "share", "where the span begins: 0 at the prompt's beginning, 1 at its end"),

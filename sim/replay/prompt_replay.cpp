@@ -32,8 +32,9 @@ PromptReplay::PromptReplay(const trace::Source& source, Index prompt, std::span<
       index_(prompt),
       info_(source.prompts()[static_cast<std::size_t>(prompt)]),
       keep_retention_(static_cast<bool>(options.retention)),
+      want_tables_(options.tables),
       want_positions_(options.positions),
-      want_headroom_(options.headroom) {
+      want_headroom_(options.headroom && options.tables) {
   for (const Policy& policy : policies) {
     fields_ |= policy.needs().fields;
     if (policy.decoding) decoding_fields_ |= policy.decoding->fields();
@@ -77,14 +78,19 @@ void PromptReplay::work(const std::function<void()>& layer_done) {
   for (Run& run : runs_) run.eviction.reset();
 }
 
-void PromptReplay::report(ReplayResult& result, const ReplayOptions& options) const {
+void PromptReplay::report(ReplayResult& result, PositionMeans& positions, const ReplayOptions& options) const {
   for (const Run& run : runs_) {
     const RowContext context{source_.model(), info_, *run.policy, *run.budget, options.layers};
+    if (!want_tables_) {
+      if (run.feasible()) options.retention({*run.policy, *run.budget, info_, run.retention});
+      continue;
+    }
     if (!run.feasible()) {
       add_not_run(context, run.status, result);
       continue;
     }
     add_rows(context, run.layers, result);
+    positions.add(context, run.layers);
     if (options.layers) add_trajectory(context, run.trajectory, result);
     if (want_headroom_) add_headroom(context, run.layers, run.headroom, result);
     for (const Note& note : run.notes) {
@@ -130,6 +136,7 @@ void PromptReplay::add_run(const Policy& policy, const Budget& budget) {
 }
 
 trace::Fields PromptReplay::judged_fields() const {
+  if (!want_tables_) return trace::Field::kFutureMass;  // which policies may look at
   trace::Fields summary = decoding_fields_ | trace::Field::kFutureMass;
   if (info_.recorded().contains(trace::Field::kOutputNorms)) summary |= trace::Field::kOutputNorms;
   if (info_.tier != trace::Tier::kFull) return summary;
@@ -269,17 +276,22 @@ void PromptReplay::judge(const trace::LayerData& data, std::size_t layer, bool r
     held.push_back({run.policy->granularity, &run.eviction->held(layer)});
   }
   if (judged.empty()) return;
-  std::optional<trace::RowMatrix> output_weight;
-  if (info_.tier == trace::Tier::kFull) output_weight = source_.output_weight(data.shape.layer);
-  const LayerJudge layer_judge(data, std::move(output_weight));
-  std::vector<Measures> measures = layer_judge.judge(held);
-  for (std::size_t i = 0; i < prefixes.size(); ++i) prefixes[i]->layers[layer].measures = std::move(measures[i]);
+  std::optional<LayerJudge> layer_judge;
+  if (want_tables_) {
+    std::optional<trace::RowMatrix> output_weight;
+    if (info_.tier == trace::Tier::kFull) output_weight = source_.output_weight(data.shape.layer);
+    layer_judge.emplace(data, std::move(output_weight));
+    std::vector<Measures> measures = layer_judge->judge(held);
+    for (std::size_t i = 0; i < prefixes.size(); ++i) prefixes[i]->layers[layer].measures = std::move(measures[i]);
+  }
   core::parallel_for(judged.size(), [&](std::size_t i) {
     Run& run = *judged[i];
     LayerOutcome& outcome = run.layers[layer];
     const HeldLayer& own = run.eviction->held(layer);
-    if (run.policy->decoding) outcome.measures = layer_judge.judge_decoding(*run.policy, own.positions());
-    outcome.count(own, run.policy->granularity, want_positions_, info_.spans);
+    if (layer_judge) {
+      if (run.policy->decoding) outcome.measures = layer_judge->judge_decoding(*run.policy, own.positions());
+      outcome.count(own, run.policy->granularity, want_positions_, info_.spans);
+    }
     if (keep_retention_) run.retention.layers.push_back(own.positions());
     if (!revising) run.eviction->release(layer);
   });

@@ -28,7 +28,7 @@ class PromptReplay {
   void work(const std::function<void()>& layer_done);
 
   /// Adds the rows and notes, and calls options.retention.
-  void report(ReplayResult& result, const ReplayOptions& options) const;
+  void report(ReplayResult& result, PositionMeans& positions, const ReplayOptions& options) const;
 
  private:
   struct Run {
@@ -92,6 +92,7 @@ class PromptReplay {
   Index index_;
   const trace::PromptInfo& info_;
   bool keep_retention_;
+  bool want_tables_;
   bool want_positions_;
   bool want_headroom_;
   trace::Fields fields_;

@@ -66,6 +66,7 @@ ReplayResult replay(const trace::Source& source, std::span<const Policy> policie
   }
 
   ReplayResult result = empty_result();
+  PositionMeans positions;
   std::mutex mutex;
   double done = 0.0;
   // Prompts end in any order and are reported in theirs; a finished one waits for those before it.
@@ -81,13 +82,15 @@ ReplayResult replay(const trace::Source& source, std::span<const Policy> policie
     const std::lock_guard lock(mutex);
     if (options.finished) {
       ReplayResult alone = empty_result();
-      own->report(alone, options);
+      PositionMeans own_positions;
+      own->report(alone, own_positions, options);
+      alone.positions = own_positions.table();
       options.finished(prompts[i], std::move(alone));
       return;
     }
     finished[i] = std::move(own);
     for (; reported < prompts.size() && finished[reported]; ++reported) {
-      finished[reported]->report(result, options);
+      finished[reported]->report(result, positions, options);
       finished[reported].reset();
     }
   };
@@ -97,6 +100,7 @@ ReplayResult replay(const trace::Source& source, std::span<const Policy> policie
   } else {
     core::parallel_for(prompts.size(), work);
   }
+  if (!options.finished) result.positions = positions.table();
   return result;
 }
 

@@ -38,6 +38,8 @@ struct ReplayOptions {
   std::function<void(const RetentionRecord&)> retention;
   /// Which prompts of the source, by index; empty: all.
   std::vector<Index> prompts = {};
+  /// Whether there are rows. Without them nothing is judged, and `retention`, which must be set, is all that is told.
+  bool tables = true;
   /// Where in the prompt positions are kept: the tables `positions` and `spans`, which cost a glance at every kept
   /// position.
   bool positions = true;
@@ -57,8 +59,8 @@ struct ReplayResult {
   results::Table replay;
   /// Positions held per kept set.
   results::Table budgets;
-  /// Where in the prompt they are: of a layer's kept slots, the share in each of 20 equal ranges of the
-  /// prompt.
+  /// Where in the prompts they are: of a layer's kept slots, the share in each of 20 equal ranges of the prompt, mean
+  /// over the prompts.
   results::Table positions;
   /// Of the prompt's named spans, the share of positions kept, mean over kept sets; of spans of one name (distractors)
   /// the mean. depth: where the first of them begins, 0 = at the prompt's beginning, 1 = at its end. A row per layer

@@ -94,19 +94,12 @@ void add_replay_row(const RowContext& context, const Held& held, Cell layer, con
   result.replay.add_row(std::move(row));
 }
 
-void add_budget_and_position_rows(const RowContext& context, const LayerOutcome& outcome, ReplayResult& result) {
+void add_budget_rows(const RowContext& context, const LayerOutcome& outcome, ReplayResult& result) {
   const Row budget_row = run_row(context, result.budgets);
   for (std::size_t set = 0; set < outcome.set_counts.size(); ++set) {
     Row row = budget_row;
     row.set("layer", outcome.layer).set("head", set).set("slots", outcome.set_counts[set]);
     result.budgets.add_row(std::move(row));
-  }
-  if (!outcome.depth_shares) return;
-  const Row position_row = run_row(context, result.positions);
-  for (std::size_t bin = 0; bin < kDepthBins; ++bin) {
-    Row row = position_row;
-    row.set("layer", outcome.layer).set("depth_bin", bin).set("share", (*outcome.depth_shares)[bin]);
-    result.positions.add_row(std::move(row));
   }
 }
 
@@ -242,7 +235,7 @@ void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers
     if (context.by_layer) {
       add_replay_row(context, {layer.slots_held, layer_bytes}, layer.layer, values[i], status(layer.nothing_evicted),
                      result);
-      add_budget_and_position_rows(context, layer, result);
+      add_budget_rows(context, layer, result);
     }
     slots += layer.slots_held;
     bytes += layer_bytes;
@@ -251,6 +244,37 @@ void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers
   add_replay_row(context, {slots / static_cast<double>(layers.size()), bytes}, all_layers(), mean_over_layers(values),
                  status(all_kept), result);
   add_span_rows(context, layers, result);
+}
+
+void PositionMeans::add(const RowContext& context, const std::vector<LayerOutcome>& layers) {
+  if (!context.by_layer) return;
+  const results::PolicyKey key = {context.policy.name, context.policy.parameters};
+  for (const LayerOutcome& layer : layers) {
+    if (!layer.depth_shares) continue;
+    const auto [place, is_new] = by_run_.emplace(std::tuple(key, context.budget.text(), layer.layer), entries_.size());
+    if (is_new) {
+      entries_.push_back({key, context.policy.role, requested(context.budget, context.model), layer.layer});
+    }
+    Entry& entry = entries_[place->second];
+    for (std::size_t bin = 0; bin < kDepthBins; ++bin) entry.sums[bin] += (*layer.depth_shares)[bin];
+    ++entry.prompts;
+  }
+}
+
+results::Table PositionMeans::table() const {
+  results::Table table = results::new_table("positions");
+  for (const Entry& entry : entries_) {
+    for (std::size_t bin = 0; bin < kDepthBins; ++bin) {
+      Row row(table);
+      set_run(row, entry.key, entry.role, entry.budget);
+      row.set("layer", entry.layer)
+          .set("depth_bin", bin)
+          .set("prompts", entry.prompts)
+          .set("share", entry.sums[bin] / static_cast<double>(entry.prompts));
+      table.add_row(std::move(row));
+    }
+  }
+  return table;
 }
 
 void add_trajectory(const RowContext& context, const std::vector<TrajectoryPoint>& trajectory, ReplayResult& result) {

@@ -1,8 +1,11 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <optional>
 #include <span>
+#include <string>
+#include <tuple>
 #include <vector>
 
 #include "results/run_table.hpp"
@@ -55,6 +58,26 @@ struct RowContext {
 
 /// A budget as tables have it, and as a reader of the CSV gets it back: slots and ratios are numbers, bytes are text.
 results::Cell requested(const Budget& budget, const trace::ModelInfo& model);
+
+/// Where in the prompts runs keep positions: collects what runs keep in each layer, and makes the table `positions`,
+/// means over the prompts.
+class PositionMeans {
+ public:
+  void add(const RowContext& context, const std::vector<LayerOutcome>& layers);
+  results::Table table() const;
+
+ private:
+  struct Entry {
+    results::PolicyKey key;
+    results::Role role;
+    results::Cell budget;
+    Index layer;
+    std::array<double, kDepthBins> sums = {};
+    std::size_t prompts = 0;
+  };
+  std::vector<Entry> entries_;                                                        // in the order in which they came
+  std::map<std::tuple<results::PolicyKey, std::string, Index>, std::size_t> by_run_;  // ... budget, layer -> entry
+};
 
 /// Tables with columns and no rows.
 ReplayResult empty_result();

@@ -262,6 +262,7 @@ def rows_of(work):
         "needle-depths": Row(("--needle-depths", 0), base=needle,
                              refused=((("--needle-depths", 0), "needs --needle"),)),
         "limit": Row(("--limit", 1)),
+        "only": Row(("--only", "p1"), refused=((("--only", "p1,p8"), "--only p8: there is no prompt of this id; known: p0, p1"),)),
         "future": Row(("--future", 2)),
         "max-positions": Row(("--max-positions", 40)),
         "evict-at": Row(("--evict-at", "context"), refused=((("--evict-at", "end"), "takes one of"),)),
@@ -284,6 +285,7 @@ def rows_of(work):
         "needle-lengths": Row(refused=((("--needle-lengths", 80), "needs --needle"),)),
         "needle-depths": Row(refused=((("--needle-depths", 1), "needs --needle"),)),
         "limit": Row(("--limit", 1)),
+        "only": Row(("--only", "p1")),
         "future": Row(("--future", 2)),
         "max-positions": Row(("--max-positions", 40)),
         "evict-at": Row(("--evict-at", "context")),
@@ -412,7 +414,9 @@ def rows_of(work):
             "window": Row(("--window", 4)),  # too few for snapkv(window=8), which is left out
             "dtype": Row(("--dtype", "float16"), beside=("--policy", "knorm,keydiff"), refused=(
                 (("--dtype", "bfloat16"), "--dtype takes one of"),)),
-            "max-tokens": Row(("--max-tokens", 1)),
+            "max-tokens": Row(("--max-tokens", 1), refused=(
+                (("--max-tokens", 1, "--teacher-forced"), "--teacher-forced has none"),)),
+            "teacher-forced": Row(("--teacher-forced",)),
             "replay": Row(("--replay", work.live_replay), says(
                 "has no rows of h2o(window=8): the calibration leaves it out"), refused=(
                 (("--replay", work.live_replay, "--policy", "tova"), "has no rows of any policy and budget asked for"),)),
@@ -451,8 +455,10 @@ def rows_of(work):
             "threads": Row(("--threads", 1), same),
             "force": FORCE,
         },
-        # The demo takes its time; tests/cli/whole_way_test.py runs it.
+        # The demo takes its time; tests/cli/demo_test.py runs it.
         "demo": {"model": Row(refused=((("--model", work.directory / "none", "--out", "OUT/d"), "none"),)),
+                 "prompts": Row(refused=((("--prompts", work.directory / "none.jsonl", "--out", "OUT/d"), "none.jsonl"),)),
+                 "no-keep-trace": Row(refused=((("--no-keep-trace", "--out", work.prompts), "cannot make the directory"),)),
                  "out": Row(refused=((("--out", work.prompts), "cannot make the directory"),)),
                  "prompts-per-task": Row(refused=((("--out", "OUT/d", "--prompts-per-task", "0"), "whole number, 1 to"),)),
                  "force": Row(refused=((("--force", "--out", work.prompts), "cannot make the directory"),))},

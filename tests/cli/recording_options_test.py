@@ -220,7 +220,7 @@ def test_errors_name_options_that_the_command_has(evictlab, refused, small_trace
     (tmp_path / "trace.h5").write_text("mine")
     done = evictlab("demo", "--model", model, "--out", tmp_path)
     assert done.code == 2 and "exists already; replace it (--force)" in done.err and "--append" not in done.err
-    refused("demo", "--model", tmp_path, "--out", tmp_path / "out", saying=f"demo: {tmp_path}/prompts is missing")
+    refused("demo", "--model", tmp_path, "--out", tmp_path / "out", saying=f"{tmp_path}/config.json")
     assert not (tmp_path / "out").exists()
 
 

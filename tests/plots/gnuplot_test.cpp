@@ -116,6 +116,17 @@ TEST(Gnuplot, PercentSignsOfATicAreNoFormat) {
   EXPECT_THAT(draw_svg(figure("set xtics (" + gnuplot_tic("20%s") + " 0)\nplot x notitle\n")), HasSubstr("20%s"));
 }
 
+TEST(Gnuplot, CellsAreShortPathsAndOtherShapesStayAsTheyAre) {
+  const std::string cell =
+      "set xrange [0:1]\nset yrange [0:1]\nplot '-' using 1:2:(.1):(.1) with boxxyerror fs solid noborder lc rgb "
+      "'#3366cc' notitle\n.5 .5\ne\n";
+  const std::string svg = draw_svg(figure(cell));
+  EXPECT_THAT(svg, ::testing::ContainsRegex("<path fill='#3366cc' d='M[0-9.]+ [0-9.]+H[0-9.]+V[0-9.]+H[0-9.]+z'/>"));
+  EXPECT_THAT(svg, ::testing::Not(HasSubstr("polygon")));
+  const std::string triangle = "plot '-' with filledcurves closed fc rgb '#3366cc' notitle\n0 0\n1 1\n2 0\ne\n";
+  EXPECT_THAT(draw_svg(figure(triangle)), HasSubstr("<polygon fill = 'rgb( 51, 102, 204)'"));
+}
+
 TEST(Gnuplot, LongLabelsEndInAnEllipsisBetweenCharacters) {
   EXPECT_EQ(label_text(std::string(61, 'a'), 60), std::string(57, 'a') + "…");
   EXPECT_EQ(label_text(std::string(60, 'a'), 60), std::string(60, 'a'));

@@ -72,6 +72,26 @@ TEST(RunTable, NamesEveryPromptOnceInOrder) {
   EXPECT_THAT(prompts_of(runs_over_layers(small_table())), ElementsAre("b", "a"));
 }
 
+TEST(RunTable, HalvesAreEvenWithinEveryTaskAndInAll) {
+  std::vector<Run> runs;
+  const auto prompt = [&runs](const char* id, const char* task) {
+    Run run;
+    run.prompt = id;
+    run.task = task;
+    runs.push_back(run);
+    runs.push_back(run);  // of another policy
+  };
+  // One prompt each of four tasks, three of a fifth: 2 + 2, then one more than the other half.
+  prompt("a", "needle");
+  prompt("b", "code");
+  prompt("c", "summary");
+  prompt("d", "dialogue");
+  prompt("e", "copy");
+  prompt("f", "copy");
+  prompt("g", "copy");
+  EXPECT_THAT(first_half(runs), ElementsAre("a", "c", "e", "g"));
+}
+
 TEST(RunTable, InfersRolesOnlyWhereATableHasNoneOfItsOwn) {
   Table old({"prompt", "policy", "parameters", "budget_requested"});
   for (const auto& [policy, parameters] :

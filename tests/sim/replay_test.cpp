@@ -249,7 +249,7 @@ TEST(Replay, BudgetsAndPositionsAddUp) {
   }
   EXPECT_EQ(compared, slots.size());
   const Rows positions(everything().positions);
-  ASSERT_EQ(positions.size(), slots.size() * 20);
+  ASSERT_EQ(positions.size(), slots.size() / 3 * 20);  // means over the three prompts
   for (std::size_t first = 0; first < positions.size(); first += 20) {
     double sum = 0.0;
     for (std::size_t bin = 0; bin < 20; ++bin) sum += positions.number(first + bin, "share").value();
@@ -257,6 +257,27 @@ TEST(Replay, BudgetsAndPositionsAddUp) {
   }
   // `full` holds 100 positions: 5 in each of 20 bins.
   EXPECT_EQ(positions.number(7, "share"), 0.05);
+  EXPECT_EQ(positions.number(7, "prompts"), 3);
+}
+
+TEST(Replay, WherePositionsLieIsTheMeanOverThePrompts) {
+  const auto of_prompts = [](std::vector<Index> prompts) {
+    ReplayOptions options;
+    options.prompts = std::move(prompts);
+    return replay(small_trace(), make_policies("snapkv"), parse_budgets("40"), options).positions;
+  };
+  const Table first = of_prompts({0});
+  const Table second = of_prompts({2});
+  const Table both = of_prompts({0, 2});
+  ASSERT_EQ(both.rows(), 3U * 20U);
+  bool differ = false;
+  for (std::size_t row = 0; row < both.rows(); ++row) {
+    const double a = Rows(first).number(row, "share").value();
+    const double b = Rows(second).number(row, "share").value();
+    EXPECT_DOUBLE_EQ(Rows(both).number(row, "share").value(), (a + b) / 2);
+    differ = differ || a != b;
+  }
+  EXPECT_TRUE(differ);
 }
 
 /// The small trace, with other spans.
@@ -489,6 +510,28 @@ TEST(Replay, RetentionsComeInTheOrderOfTheRows) {
   EXPECT_EQ(seen[0], "synth-000 random 20");
   EXPECT_EQ(seen[2], "synth-000 snapkv 40");
   EXPECT_EQ(seen[8], "synth-002 snapkv 40");
+}
+
+TEST(Replay, WithoutTablesItKeepsTheSameAndReadsNoMoreThanPoliciesDo) {
+  constexpr const char* kOfEveryKind = "random,snapkv,oracle,cake,h2o(decode=yes)";
+  std::map<std::string, std::vector<std::vector<std::int32_t>>> kept;
+  const auto keep = [&kept](const char* run) {
+    return [&kept, run](const RetentionRecord& record) {
+      auto& own = kept[run];
+      for (const LayerRetention& layer : record.retention.layers) own.push_back(layer.positions);
+    };
+  };
+  ReplayOptions options;
+  options.retention = keep("judged");
+  replay(small_trace(), make_policies(kOfEveryKind), parse_budgets("40,64"), options);
+  options.retention = keep("alone");
+  options.tables = false;
+  const ReplayResult alone = replay(small_trace(), make_policies(kOfEveryKind), parse_budgets("40,64"), options);
+  EXPECT_EQ(kept["judged"], kept["alone"]);
+  EXPECT_FALSE(kept["alone"].empty());
+  for (const Table* table : {&alone.replay, &alone.budgets, &alone.positions, &alone.spans, &alone.trajectory}) {
+    EXPECT_EQ(table->rows(), 0U);
+  }
 }
 
 TEST(Replay, PoliciesThatReadMoreQueriesThanAPromptHasSayThatItIsTooShort) {

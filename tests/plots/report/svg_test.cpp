@@ -12,5 +12,11 @@ TEST(InlineSvg, DropsThePrologAndPrefixesIdsAndWhatRefersToThem) {
       "<svg><g id=\"loss-p\"/><use xlink:href='#loss-p'/><g clip-path=\"url(#loss-c)\"/></svg>");
 }
 
+TEST(InlineSvg, TellsTheStylesheetTheWidthItWasDrawnWith) {
+  EXPECT_EQ(inline_svg("<svg\n width=\"1455\" height=\"598\"><rect width=\"9\"/></svg>", ""),
+            "<svg\n width=\"1455\" style=\"--drawn:1455px\" height=\"598\"><rect width=\"9\"/></svg>");
+  EXPECT_EQ(inline_svg("<svg><rect width=\"9\"/></svg>", ""), "<svg><rect width=\"9\"/></svg>");
+}
+
 }  // namespace
 }  // namespace evictlab::plots

@@ -20,6 +20,28 @@ TEST(NextToken, DivergenceIsTheSumOfProbabilityTimesLogRatio) {
   EXPECT_NEAR(kl_divergence(kOneTwoFive, even), expected, 1e-6);
 }
 
+TEST(NextToken, AreThoseOfTheStandardLibrarysExponentialToRounding) {
+  std::vector<float> reference;
+  std::vector<float> logits;
+  for (int i = 0; i < 1003; ++i) {  // no multiple of a vector's length
+    reference.push_back(static_cast<float>((i * 37) % 211) / 5.0F - 30.0F);
+    logits.push_back(reference.back() + static_cast<float>((i * 53) % 97) / 20.0F);
+  }
+  reference[7] = -2000.0F;  // a probability that no double can hold
+  const auto log_sum = [](const std::vector<float>& of) {
+    double sum = 0.0;
+    for (const float logit : of) sum += std::exp(static_cast<double>(logit));
+    return std::log(sum);
+  };
+  EXPECT_NEAR(log_probability(logits, 5), static_cast<double>(logits[5]) - log_sum(logits), 1e-12);
+  double expected = 0.0;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    const double p = static_cast<double>(reference[i]) - log_sum(reference);
+    expected += std::exp(p) * (p - (static_cast<double>(logits[i]) - log_sum(logits)));
+  }
+  EXPECT_NEAR(kl_divergence(reference, logits), expected, 1e-12);
+}
+
 TEST(NextToken, DivergenceFromItselfIsZeroExactly) { EXPECT_EQ(kl_divergence(kOneTwoFive, kOneTwoFive), 0.0); }
 
 TEST(NextToken, AShiftOfAllLogitsChangesNothing) {

@@ -55,25 +55,35 @@ File File::open_for_change(const std::filesystem::path& path) {
 File::~File() {
   if (id_ < 0) return;
   const Lock lock(path_);
+  forget_last();
   H5Fclose(id_);
 }
 
-File::File(File&& other) noexcept : id_(std::exchange(other.id_, -1)), path_(std::move(other.path_)) {}
+File::File(File&& other) noexcept
+    : id_(std::exchange(other.id_, -1)), path_(std::move(other.path_)), last_(std::exchange(other.last_, {})) {}
 
 File& File::operator=(File&& other) noexcept {
   std::swap(id_, other.id_);
   std::swap(path_, other.path_);
+  std::swap(last_, other.last_);
   return *this;
+}
+
+void File::forget_last() const {
+  if (last_.id >= 0) H5Oclose(last_.id);
+  last_ = {};
 }
 
 void File::close() {
   if (id_ < 0) return;
   const Lock lock(path_);
+  forget_last();
   check(H5Fclose(std::exchange(id_, -1)), *this, "/", "close the file");
 }
 
 bool File::exists(const std::string& object) const {
   const Lock lock(path_);
+  if (last_.id >= 0 && last_.object == object) return true;
   // Level by level, because only hard links count: a trace is one file, and a link out of it could name
   // any file of the machine.
   for (std::size_t end = object.find('/', 1); object.size() > 1; end = object.find('/', end + 1)) {

@@ -18,6 +18,8 @@
 
 namespace evictlab::trace::hdf5 {
 
+class Handle;
+
 /// Element types of datasets. Floats are IEEE 754's.
 enum class Type {
   kFloat16,
@@ -115,8 +117,18 @@ class File {
                       const std::string& destination);
   File(std::int64_t id, std::filesystem::path path) : id_(id), path_(std::move(path)) {}
 
+  /// The object that was opened last, which stays open: an object's attributes are asked for one after the other, and
+  /// each would be looked for from the root again.
+  struct LastOpened {
+    std::string object;
+    std::int64_t id = -1;
+  };
+  void forget_last() const;
+  friend Handle open_object(const File& file, const std::string& object);
+
   std::int64_t id_ = -1;
   std::filesystem::path path_;
+  mutable LastOpened last_;
 };
 
 /// Throws TraceError "<file>: <object>: <problem>".

@@ -82,8 +82,14 @@ Handle creation_properties(hid_t list_class) {
 }
 
 Handle open_object(const File& file, const std::string& object) {
-  if (!file.exists(object)) fail(file, object, "is missing");
-  return {check(H5Oopen(file.id(), object.c_str(), H5P_DEFAULT), file, object, "open"), H5Oclose};
+  if (file.last_.id < 0 || file.last_.object != object) {
+    if (!file.exists(object)) fail(file, object, "is missing");
+    const hid_t opened = check(H5Oopen(file.id(), object.c_str(), H5P_DEFAULT), file, object, "open");
+    file.forget_last();
+    file.last_ = {object, opened};
+  }
+  check(H5Iinc_ref(file.last_.id), file, object, "open");
+  return {file.last_.id, H5Oclose};
 }
 
 std::string parent_of(const std::string& object) {
