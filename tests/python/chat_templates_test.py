@@ -113,6 +113,10 @@ def test_white_space_is_trimmed_where_jinja2_trims_it():
         ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}", "steps"),
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "calls nest"),
         ("{% for a in range(99999) %}{{ 'x' * 9 }}{% endfor %}", "computes a text * a number"),
+        ("{% break %}", "'break' outside of a loop"),
+        ("{% for a in messages %}{% macro f() %}{% continue %}{% endmacro %}{% endfor %}", "'continue' outside of a loop"),
+        ("{{ 1" + "0" * 400 + ".5 }}", "is too large a number"),
+        ("{{ ('-9223372036854775808' | int) - 5 }}", "computes with numbers beyond 2^31"),
     ],
 )
 def test_what_is_outside_of_the_subset_is_refused_in_one_line(template, says):
@@ -121,6 +125,79 @@ def test_what_is_outside_of_the_subset_is_refused_in_one_line(template, says):
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "python3 -m evictlab.chat" in str(caught.value)
+
+
+def grown(step, start="'a'", rounds=99):
+    return f"{{% set ns = namespace(x={start}) %}}{{% for i in range({rounds}) %}}{{% set ns.x = {step} %}}{{% endfor %}}{{{{ ns.x | length }}}}"
+
+
+def repeated(what):
+    return f"{{% set all = range(99999) %}}{{% for a in all %}}{{% for b in all %}}{{% set x = {what} %}}{{% endfor %}}{{% endfor %}}"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        # Texts and lists that double, by whatever makes them longer.
+        grown("ns.x ~ ns.x"),
+        grown("ns.x + ns.x", "[1]"),
+        grown("ns.x.replace('a', 'aaaaaaaaaa')"),
+        grown("ns.x | replace('a', 'aaaaaaaaaa')"),
+        grown("[ns.x, ns.x] | join(ns.x)"),
+        grown("ns.x | list | join(ns.x)", "'aa'"),
+        grown("ns.x.split('a') | join('aa')", "'aaa'"),
+        grown("ns.x | tojson | tojson"),
+        # Values that hold themselves twice, and deep ones.
+        grown("[ns.x, ns.x]"),
+        grown("[ns.x]", rounds=99999),
+        grown("{'a': ns.x}", rounds=99999),
+        "{% set ns = namespace() %}{% set ns.x = ns %}",
+        "{% set ns = namespace() %}{% set ns.x = [ns] %}",
+        # Steps that cost as much as what they go through.
+        repeated("range(99999)"),
+        repeated("all + all"),
+        repeated("-1 in all"),
+        repeated("all == all"),
+        repeated("all | reverse"),
+        repeated("all | map('string')"),
+        # Many operators, one on the other.
+        *("{{ messages" + operator * 100_000 + " }}" for operator in (
+            ".a", "[0]", "()", "|trim", " + 1", " ~ 1", " * 1", " and 1", " or 1", " if 1", " is defined", " is not defined")),
+        # Calls inside arguments inside calls.
+        "{% macro f(x) %}{{ x" + " ~ 'a'" * 300 + " ~ f(x) }}{% endmacro %}{{ f(1) }}",
+    ],
+    ids=lambda template: template[:60],
+)
+def test_a_template_cannot_take_all_time_or_memory_or_crash(template):
+    with pytest.raises(evictlab.Error) as caught:
+        _core.render_chat(template, [{"role": "user", "content": "x"}])
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "template, text",
+    [
+        ("{{ 'abcdefgh'[5::9223372036854775807] }}", "f"),
+        ("{{ 'abcdefgh'[1:9223372036854775807:3] }}", "beh"),
+        ("{{ range(1, 9223372036854775807, 9223372036854775807) | length }}", "1"),
+        ("{{ {'a': 1, 'b': 2, 'a': 3} | tojson }}", '{"a": 3, "b": 2}'),
+        ("{{ -0.0 }} {{ -(1.5) }}", "-0.0 -1.5"),
+        ("{{ 'aaa'.split('aa') | tojson }} {{ 'aaa'.rsplit('aa') | tojson }} {{ 'a-b-c'.rsplit('-', 1) | tojson }}",
+         '["", "a"] ["a", ""] ["a-b", "c"]'),
+        ("{{ '\u00e9a\u00e9b'.strip('\u00e9') }}{{ 'xx'.strip('x') }}", "aéb"),
+        ("{% for x in 'aé字' %}{{ x }},{% endfor %}{{ 'aé字' | length }}", "a,é,字,3"),
+        ("{% for x in [1, 2, 3, 4] if x is even %}{{ x }}{{ loop.last }}{% else %}none{% endfor %}", "2False4True"),
+        ("{{ 'a'" + " ~ 'b'" * 300 + " }}", "a" + "b" * 300),
+    ],
+)  # fmt: skip
+def test_values_are_what_python_makes_of_them(template, text):
+    assert ours(template, []) == jinja2(template, []) == text
+
+
+def test_a_long_conversation_is_rendered():
+    source = (TEMPLATES[0].parent / "thinking.jinja").read_text(encoding="utf-8")
+    messages = [{"role": ("user", "assistant")[i % 2], "content": "some words " * 200} for i in range(501)]
+    assert ours(source, messages) == jinja2(source, messages)
 
 
 def test_spans_follow_the_words_of_their_message():
@@ -190,6 +267,8 @@ def test_conversations_are_recorded_as_python_renders_them(evictlab_program, cha
     [
         ({"messages": []}, [], "messages: is empty"),
         ({"messages": [{"role": "user"}]}, [], "messages[0]"),
+        ({"messages": [{"role": "user", "content": "x", "tool_calls": [{}]}]}, [], "messages[0].tool_calls: is not supported"),
+        ({"messages": [{"role": "user", "content": "x"}], "tools": [{}]}, [], "tools: is not supported"),
         ({"messages": [{"role": "assistant", "content": "x"}]}, [], 'must end with one of role "user"'),
         ({"messages": [{"role": "user", "content": "x"}, {"role": "user", "content": "x"}]}, [], "Roles must alternate"),
         ({"messages": [{"role": "user", "content": "x"}], "prompt": "x"}, [], "must have one of"),
@@ -206,6 +285,13 @@ def test_a_conversation_that_cannot_be_written_is_refused(evictlab_program, chat
     done = record(evictlab_program, chat_model, prompts, tmp_path / "t.h5", *options)
     assert done.code == 2 and says in done.err and done.err.count("\n") == 1, done.err
     assert not (tmp_path / "t.h5").exists()
+
+
+def test_a_model_that_is_not_there_is_not_said_to_lack_a_template(evictlab_program, tmp_path):
+    prompts = tmp_path / "p.jsonl"
+    prompts.write_text(json.dumps(LINES[0]) + "\n")
+    done = record(evictlab_program, tmp_path / "none", prompts, tmp_path / "t.h5")
+    assert done.code == 2 and "none: no such model" in done.err, done.err
 
 
 def test_a_model_without_a_template_says_so(evictlab_program, model, tmp_path):

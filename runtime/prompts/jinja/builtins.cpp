@@ -1,12 +1,15 @@
 #include "runtime/prompts/jinja/builtins.hpp"
 
+#include <string.h>
+
 #include <algorithm>
 #include <cmath>
-#include <map>
+#include <set>
 
 #include "core/message.hpp"
 #include "core/text.hpp"
 #include "runtime/prompts/jinja/lexer.hpp"
+#include "runtime/prompts/prompt_template.hpp"
 #include "runtime/tokenizer/utf8.hpp"
 
 // Python's and Jinja's built-in names, as far as chat templates use them. What is not here is refused by name, so that
@@ -35,6 +38,15 @@ std::int64_t whole_number(const Value& value, std::string_view user) {
   return number;
 }
 
+/// As std::string_view::find, but linear whatever the texts are.
+std::size_t find_text(std::string_view text, std::string_view wanted) {
+  const void* found = memmem(text.data(), text.size(), wanted.data(), wanted.size());
+  return found == nullptr ? std::string_view::npos
+                          : static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
+}
+
+std::size_t characters_of(std::string_view text) { return static_cast<std::size_t>(code_points(text)); }
+
 enum class Ends { kStart, kEnd, kBoth };
 
 /// str.strip, lstrip, rstrip.
@@ -45,54 +57,63 @@ std::string stripped(std::string_view text, Ends ends, const Value* characters) 
     return std::string(text);
   }
   const std::string& all = text_of(*characters, "strip");
-  const auto listed = [&all](std::string_view one) {
-    for (std::size_t at = 0; at < all.size(); at += code_point_at(all, at).size) {
-      if (all.compare(at, code_point_at(all, at).size, one) == 0) return true;
-    }
-    return false;
-  };
-  while (ends != Ends::kEnd && !text.empty() && listed(text.substr(0, code_point_at(text, 0).size))) {
+  std::set<char32_t> listed;
+  for (std::size_t at = 0; at < all.size(); at += code_point_at(all, at).size) {
+    listed.insert(code_point_at(all, at).value);
+  }
+  while (ends != Ends::kEnd && !text.empty() && listed.contains(code_point_at(text, 0).value)) {
     text.remove_prefix(code_point_at(text, 0).size);
   }
   while (ends != Ends::kStart && !text.empty()) {
-    const std::size_t size = code_point_before(text, text.size()).size;
-    if (!listed(text.substr(text.size() - size))) break;
-    text.remove_suffix(size);
+    const CodePoint last = code_point_before(text, text.size());
+    if (!listed.contains(last.value)) break;
+    text.remove_suffix(last.size);
   }
   return std::string(text);
 }
 
-/// str.split and rsplit.
+void add_part(List& parts, std::string_view part) {
+  if (parts.size() >= kMostElements) throw JinjaError("splits a text into more than {} parts", kMostElements);
+  parts.emplace_back(std::string(part));
+}
+
+List split_at_space(const std::string& text) {
+  List parts;
+  for (std::string_view rest = strip_start(text); !rest.empty();) {
+    std::size_t size = 0;
+    while (size < rest.size() && !is_python_space(code_point_at(rest, size).value)) {
+      size += code_point_at(rest, size).size;
+    }
+    add_part(parts, rest.substr(0, size));
+    rest = strip_start(rest.substr(size));
+  }
+  return parts;
+}
+
+/// str.split and rsplit, which is split of what is turned round.
 List split(const std::string& text, const CallArguments& arguments, bool from_end) {
   const Value* separator = arguments.find(0, "sep");
   const Value* limit = arguments.find(1, "maxsplit");
   std::int64_t most = limit == nullptr ? -1 : whole_number(*limit, "split");
-  List parts;
   if (separator == nullptr || separator->is_none()) {
     if (most >= 0) throw JinjaError("'split' at white space takes no limit here");
-    std::string_view rest = strip_start(text);
-    while (!rest.empty()) {
-      std::size_t size = 0;
-      while (size < rest.size() && !is_python_space(code_point_at(rest, size).value)) {
-        size += code_point_at(rest, size).size;
-      }
-      parts.emplace_back(std::string(rest.substr(0, size)));
-      rest = strip_start(rest.substr(size));
-    }
-    return parts;
+    return split_at_space(text);
   }
-  const std::string& at = text_of(*separator, "split");
+  const auto turned = [from_end](std::string_view part) {
+    return from_end ? std::string(part.rbegin(), part.rend()) : std::string(part);
+  };
+  const std::string at = turned(text_of(*separator, "split"));
   if (at.empty()) throw JinjaError("'split' at an empty text");
-  std::string_view rest = text;
-  for (; most != 0; --most) {
-    const std::size_t place = from_end ? rest.rfind(at) : rest.find(at);
+  const std::string whole = turned(text);
+  List parts;
+  std::string_view rest = whole;
+  for (; most != 0; most -= most > 0 ? 1 : 0) {
+    const std::size_t place = find_text(rest, at);
     if (place == std::string_view::npos) break;
-    const std::string_view before = rest.substr(0, place);
-    const std::string_view after = rest.substr(place + at.size());
-    parts.emplace_back(std::string(from_end ? after : before));
-    rest = from_end ? before : after;
+    add_part(parts, turned(rest.substr(0, place)));
+    rest.remove_prefix(place + at.size());
   }
-  parts.emplace_back(std::string(rest));
+  add_part(parts, turned(rest));
   if (from_end) std::ranges::reverse(parts);
   return parts;
 }
@@ -108,11 +129,20 @@ bool has_end(const std::string& text, const CallArguments& arguments, bool start
   return wanted->list() != nullptr ? std::ranges::any_of(*wanted->list(), has) : has(*wanted);
 }
 
+/// Keeps a text that grows within what a value may be.
+void append_bounded(std::string& text, std::string_view more) {
+  if (text.size() + more.size() > kLargestValue) {
+    throw JinjaError("makes a value of more than {} MiB", kLargestValue >> 20U);
+  }
+  text += more;
+}
+
 std::string replaced(std::string_view text, const std::string& old, const std::string& with) {
   if (old.empty()) throw JinjaError("'replace' of an empty text");
   std::string result;
-  for (std::size_t at = text.find(old); at != std::string_view::npos; at = text.find(old)) {
-    result.append(text.substr(0, at)).append(with);
+  for (std::size_t at = find_text(text, old); at != std::string_view::npos; at = find_text(text, old)) {
+    append_bounded(result, text.substr(0, at));
+    append_bounded(result, with);
     text.remove_prefix(at + old.size());
   }
   return result.append(text);
@@ -132,9 +162,9 @@ std::string recased(const std::string& text, std::string_view how) {
   return result;
 }
 
-std::size_t length_of(const Value& value) {
-  if (const std::string* text = value.string()) return code_point_offsets(*text).size() - 1;
-  return elements_of(value).size();
+std::size_t length_of(const Value& value, Work& work) {
+  if (const std::string* text = value.string()) return characters_of(*text);
+  return elements_of(value, work)->size();
 }
 
 List items_of(const Value& value) {
@@ -144,21 +174,23 @@ List items_of(const Value& value) {
   return items;
 }
 
-std::string joined(const Value& value, const CallArguments& arguments) {
+std::string joined(const Value& value, const CallArguments& arguments, Work& work) {
   const Value* between = arguments.find(0, "d");
   if (arguments.find(1, "attribute") != nullptr) throw JinjaError("'join' takes no attribute here");
   std::string all;
   bool first = true;
-  for (const Value& item : elements_of(value)) {
-    if (!first && between != nullptr) all += text_of(*between, "join");
-    all += item.text();
+  work.spend(value.reading_all());
+  const Elements items = elements_of(value, work);
+  for (const Value& item : *items) {
+    if (!first && between != nullptr) append_bounded(all, text_of(*between, "join"));
+    append_bounded(all, item.text());
     first = false;
   }
   return all;
 }
 
 /// selectattr and rejectattr: members of the list whose attribute passes a test.
-List selected(const Value& value, const CallArguments& arguments, bool wanted) {
+List selected(const Value& value, const CallArguments& arguments, bool wanted, Work& work) {
   const std::string attribute = text_argument(arguments, 0, "", "selectattr");
   CallArguments rest;
   std::string test;
@@ -167,24 +199,29 @@ List selected(const Value& value, const CallArguments& arguments, bool wanted) {
     rest.positional.assign(arguments.positional.begin() + 2, arguments.positional.end());
   }
   List found;
-  for (const Value& item : elements_of(value)) {
+  const Elements items = elements_of(value, work);
+  for (const Value& item : *items) {
+    work.spend(1);
     const Value member = item.member(attribute);
-    if ((test.empty() ? member.truth() : apply_test(test, member, rest)) == wanted) found.push_back(item);
+    if ((test.empty() ? member.truth() : apply_test(test, member, rest, work)) == wanted) found.push_back(item);
   }
   return found;
 }
 
 /// map(attribute=...) and map(filter, ...).
-List mapped(const Value& value, const CallArguments& arguments) {
+List mapped(const Value& value, const CallArguments& arguments, Work& work) {
   List results;
   const Value* attribute = find_member(arguments.named, "attribute");
   CallArguments rest;
   if (arguments.positional.size() > 1) {
     rest.positional.assign(arguments.positional.begin() + 1, arguments.positional.end());
   }
-  for (const Value& item : elements_of(value)) {
+  const Elements items = elements_of(value, work);
+  for (const Value& item : *items) {
+    work.spend(1);
     results.push_back(attribute != nullptr ? item.member(text_of(*attribute, "map"))
-                                           : apply_filter(text_argument(arguments, 0, "", "map"), item, rest));
+                                           : apply_filter(text_argument(arguments, 0, "", "map"), item, rest, work));
+    work.spend(results.back().reading());
   }
   return results;
 }
@@ -196,10 +233,11 @@ Value converted_to_integer(const Value& value) {
   return whole.value_or(0);
 }
 
-bool is_in(const Value& a, const Value& b) {
-  if (const std::string* text = b.string()) return text->find(text_of(a, "in")) != std::string::npos;
+bool is_in(const Value& a, const Value& b, Work& work) {
+  if (const std::string* text = b.string()) return find_text(*text, text_of(a, "in")) != std::string::npos;
   if (b.list() == nullptr && b.dict() == nullptr) throw JinjaError("looks for something in {}", b.kind());
-  return std::ranges::any_of(elements_of(b), [&a](const Value& item) { return item == a; });
+  work.spend(b.reading_all());
+  return std::ranges::any_of(*elements_of(b, work), [&a](const Value& item) { return item == a; });
 }
 
 Value make_range(const CallArguments& arguments) {
@@ -213,9 +251,10 @@ Value make_range(const CallArguments& arguments) {
   const std::int64_t step = numbers.size() == 3 ? numbers[2] : 1;
   if (step == 0) throw JinjaError("'range' with a step of 0");
   List all;
-  for (std::int64_t i = begin; step > 0 ? i < end : i > end; i += step) {
+  for (std::int64_t i = begin; step > 0 ? i < end : i > end;) {
     all.emplace_back(i);
     if (std::ssize(all) > kLongestRange) throw JinjaError("a range of more than {} numbers", kLongestRange);
+    if (__builtin_add_overflow(i, step, &i)) break;
   }
   return all;
 }
@@ -229,29 +268,31 @@ Value remainder(std::int64_t a, std::int64_t b, bool quotient) {
 
 }  // namespace
 
-List elements_of(const Value& value) {
-  if (const List* items = value.list()) return *items;
+Elements elements_of(const Value& value, Work& work) {
+  if (Elements items = value.shared_list()) return items;
   List all;
   if (const Dict* members = value.dict()) {
     for (const auto& member : *members) all.emplace_back(member.first);
-    return all;
-  }
-  if (const std::string* text = value.string()) {
-    const std::vector<std::size_t> offsets = code_point_offsets(*text);
-    for (std::size_t i = 0; i + 1 < offsets.size(); ++i) {
-      all.emplace_back(text->substr(offsets[i], offsets[i + 1] - offsets[i]));
+  } else if (const std::string* text = value.string()) {
+    const std::size_t count = characters_of(*text);
+    if (count > kMostElements) throw JinjaError("goes through more than {} characters", kMostElements);
+    work.spend(count / 4);
+    for (std::string_view rest = *text; !rest.empty(); rest.remove_prefix(code_point_at(rest, 0).size)) {
+      all.emplace_back(std::string(rest.substr(0, code_point_at(rest, 0).size)));
     }
-    return all;
+  } else if (!value.is_undefined()) {
+    throw JinjaError("goes through the elements of {}", value.kind());
   }
-  if (value.is_undefined()) return all;
-  throw JinjaError("goes through the elements of {}", value.kind());
+  return std::make_shared<const List>(std::move(all));
 }
 
-bool compare(const std::string& word, const Value& a, const Value& b) {
-  if (word == "==") return a == b;
-  if (word == "!=") return !(a == b);
-  if (word == "in") return is_in(a, b);
-  if (word == "not in") return !is_in(a, b);
+bool compare(const std::string& word, const Value& a, const Value& b, Work& work) {
+  if (word == "==" || word == "!=") {
+    work.spend(std::min(a.reading_all(), b.reading_all()));
+    return (a == b) == (word == "==");
+  }
+  if (word == "in") return is_in(a, b, work);
+  if (word == "not in") return !is_in(a, b, work);
   double x = 0;
   double y = 0;
   int order = 0;
@@ -277,7 +318,7 @@ Value combine(const std::string& word, const Value& a, const Value& b) {
   std::int64_t j = 0;
   constexpr std::int64_t kLargest = std::int64_t{1} << 31;
   if (word != "/" && a.as_integer(i) && b.as_integer(j)) {
-    if (std::abs(i) > kLargest || std::abs(j) > kLargest) throw JinjaError("computes with numbers beyond 2^31");
+    if (std::max(i, j) > kLargest || std::min(i, j) < -kLargest) throw JinjaError("computes with numbers beyond 2^31");
     if (word == "+") return i + j;
     if (word == "-") return i - j;
     if (word == "*") return i * j;
@@ -294,7 +335,7 @@ Value combine(const std::string& word, const Value& a, const Value& b) {
   return word == "//" ? std::floor(x / y) : x - y * std::floor(x / y);
 }
 
-Value apply_filter(const std::string& name, const Value& value, const CallArguments& arguments) {
+Value apply_filter(const std::string& name, const Value& value, const CallArguments& arguments, Work& work) {
   if (name == "default" || name == "d") {
     const Value* fallback = arguments.find(0, "default_value");
     const Value* also_false = arguments.find(1, "boolean");
@@ -307,36 +348,34 @@ Value apply_filter(const std::string& name, const Value& value, const CallArgume
     throw JinjaError("the filter '{}' takes {}", name, value.kind());
   }
   if (name == "trim") return stripped(value.text(), Ends::kBoth, arguments.find(0, "chars"));
-  if (name == "length" || name == "count") return static_cast<std::int64_t>(length_of(value));
+  if (name == "length" || name == "count") return static_cast<std::int64_t>(length_of(value, work));
   if (name == "upper" || name == "lower" || name == "title" || name == "capitalize") return recased(value.text(), name);
   if (name == "string") return value.text();
   if (name == "safe") return value;
   if (name == "int") return converted_to_integer(value);
-  if (name == "list") return elements_of(value);
+  if (name == "list") return *elements_of(value, work);
   if (name == "items") return items_of(value);
-  if (name == "join") return joined(value, arguments);
-  if (name == "selectattr" || name == "rejectattr") return selected(value, arguments, name == "selectattr");
-  if (name == "map") return mapped(value, arguments);
+  if (name == "join") return joined(value, arguments, work);
+  if (name == "selectattr" || name == "rejectattr") return selected(value, arguments, name == "selectattr", work);
+  if (name == "map") return mapped(value, arguments, work);
   if (name == "replace") {
     return replaced(value.text(), text_argument(arguments, 0, "old", name), text_argument(arguments, 1, "new", name));
   }
   if (name == "tojson") {
     if (!arguments.positional.empty() || !arguments.named.empty()) throw JinjaError("'tojson' takes no arguments here");
+    work.spend(value.reading_all());
     return json_text(value);
   }
   if (name == "first" || name == "last" || name == "reverse") {
-    List items = elements_of(value);
-    if (name == "reverse") {
-      std::ranges::reverse(items);
-      return items;
-    }
-    if (items.empty()) return Value::undefined(name);
-    return name == "first" ? items.front() : items.back();
+    const Elements items = elements_of(value, work);
+    if (name == "reverse") return List(items->rbegin(), items->rend());
+    if (items->empty()) return Value::undefined(name);
+    return name == "first" ? items->front() : items->back();
   }
   throw JinjaError("the filter {} is not supported", core::quote(name));
 }
 
-bool apply_test(const std::string& name, const Value& value, const CallArguments& arguments) {
+bool apply_test(const std::string& name, const Value& value, const CallArguments& arguments, Work& work) {
   if (name == "defined") return !value.is_undefined();
   if (name == "undefined") return value.is_undefined();
   if (name == "none") return value.is_none();
@@ -353,15 +392,15 @@ bool apply_test(const std::string& name, const Value& value, const CallArguments
   if (name == "odd" || name == "even") return (whole_number(value, name) & 1) == (name == "odd" ? 1 : 0);
   const Value* other = arguments.find(0, "other");
   if (other != nullptr) {
-    if (name == "equalto" || name == "eq") return value == *other;
-    if (name == "ne") return !(value == *other);
-    if (name == "in") return is_in(value, *other);
+    if (name == "equalto" || name == "eq") return compare("==", value, *other, work);
+    if (name == "ne") return compare("!=", value, *other, work);
+    if (name == "in") return is_in(value, *other, work);
     if (name == "divisibleby") return whole_number(combine("%", value, *other), name) == 0;
   }
   throw JinjaError("the test {} is not supported", core::quote(name));
 }
 
-Value call_method(const std::string& name, const Value& value, const CallArguments& arguments) {
+Value call_method(const std::string& name, const Value& value, const CallArguments& arguments, Work& work) {
   if (const std::string* text = value.string()) {
     if (name == "strip") return stripped(*text, Ends::kBoth, arguments.find(0, ""));
     if (name == "lstrip") return stripped(*text, Ends::kStart, arguments.find(0, ""));
@@ -373,15 +412,16 @@ Value call_method(const std::string& name, const Value& value, const CallArgumen
       return replaced(*text, text_argument(arguments, 0, "", name), text_argument(arguments, 1, "", name));
     }
     if (name == "find") {
-      const std::size_t at = text->find(text_argument(arguments, 0, "", name));
+      const std::size_t at = find_text(*text, text_argument(arguments, 0, "", name));
       if (at == std::string::npos) return std::int64_t{-1};
-      return static_cast<std::int64_t>(code_point_offsets(std::string_view(*text).substr(0, at)).size()) - 1;
+      return static_cast<std::int64_t>(characters_of(std::string_view(*text).substr(0, at)));
     }
-    if (name == "join" && !arguments.positional.empty()) return joined(arguments.positional.front(), {{value}, {}});
+    if (name == "join" && !arguments.positional.empty())
+      return joined(arguments.positional.front(), {{value}, {}}, work);
   }
   if (const Dict* members = value.dict()) {
     if (name == "items") return items_of(value);
-    if (name == "keys") return elements_of(value);
+    if (name == "keys") return *elements_of(value, work);
     if (name == "values") {
       List all;
       for (const auto& member : *members) all.push_back(member.second);
@@ -402,7 +442,7 @@ const Dict& global_functions() {
       {"dict", Function([](const CallArguments& arguments) { return Value(arguments.named); })},
       {"namespace", Function([](const CallArguments& arguments) {
          if (!arguments.positional.empty()) throw JinjaError("'namespace' takes names with values");
-         return Value(std::make_shared<Value::Namespace>(Value::Namespace{arguments.named}));
+         return Value::make_namespace(arguments.named);
        })},
       {"raise_exception", Function([](const CallArguments& arguments) -> Value {
          throw JinjaError("refuses the conversation: {}", text_argument(arguments, 0, "message", "raise_exception"));

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <span>
+#include <utility>
 
 #include "core/message.hpp"
 #include "core/text.hpp"
@@ -14,6 +15,8 @@ using Kind = Token::Kind;
 
 /// Deeper nesting than this is no chat template's; it would exhaust the stack.
 constexpr int kDeepest = 100;
+/// So many operators may be applied one on the other, as in a.b.c or a + b + c.
+constexpr int kLongestChain = 400;
 
 /// Reads expressions (Jinja's grammar, from the loosest binding to the tightest) out of a stream of tokens.
 class TokenReader {
@@ -52,8 +55,7 @@ class TokenReader {
     const Nesting nesting(*this);
     ExpressionPointer value = logical("or");
     while (take_word("if")) {
-      ExpressionPointer choice = make(Expression::Kind::kConditional);
-      choice->operands.push_back(std::move(value));
+      ExpressionPointer choice = with_operands(Expression::Kind::kConditional, {}, std::move(value));
       choice->operands.push_back(logical("or"));
       choice->operands.push_back(take_word("else") ? expression() : nullptr);
       value = std::move(choice);
@@ -87,6 +89,8 @@ class TokenReader {
   ExpressionPointer with_operands(Expression::Kind kind, std::string name, ExpressionPointer left,
                                   ExpressionPointer right = nullptr) const {
     ExpressionPointer node = make(kind, std::move(name));
+    node->operators = left->operators + 1;
+    if (node->operators > kLongestChain) fail_at("more than {} operators in a row", kLongestChain);
     node->operands.push_back(std::move(left));
     if (right) node->operands.push_back(std::move(right));
     return node;
@@ -157,11 +161,14 @@ class TokenReader {
   }
 
   ExpressionPointer number() {
+    const int line = peek().line;
     const std::string text = next().text;
-    if (text.find('.') != std::string::npos) return literal(*core::parse_number(text));
-    const auto whole = core::parse_integer(text);
-    if (!whole) fail_at("{} is too large a number", text);
-    return literal(*whole);
+    if (text.find('.') != std::string::npos) {
+      if (const auto real = core::parse_number(text)) return literal(*real);
+    } else if (const auto whole = core::parse_integer(text)) {
+      return literal(*whole);
+    }
+    throw JinjaError("line {}: {} is too large a number", line, core::quote(text));
   }
 
   ExpressionPointer primary() {
@@ -346,6 +353,7 @@ class Parser : private TokenReader {
       return {.kind = Statement::Kind::kGeneration, .line = line, .body = body_until("endgeneration")};
     }
     if (word == "break" || word == "continue") {
+      if (loops_ == 0) throw JinjaError("line {}: {} outside of a loop", line, core::quote(word));
       expect(Kind::kBlockEnd, {});
       return {.kind = word == "break" ? Statement::Kind::kBreak : Statement::Kind::kContinue, .line = line};
     }
@@ -378,7 +386,9 @@ class Parser : private TokenReader {
     if (take_word("if")) result.condition = expression();
     if (peek().is(Kind::kName, "recursive")) fail_at("recursive loops are not supported");
     expect(Kind::kBlockEnd, {});
+    ++loops_;
     result.body = body(kEnds);
+    --loops_;
     if (next().text == "else") {
       result.otherwise = body_until("endfor");
     } else {
@@ -415,9 +425,13 @@ class Parser : private TokenReader {
       result.parameters.emplace_back(std::move(name), take_operator("=") ? expression() : nullptr);
       if (!peek().is(Kind::kOperator, ")")) expect(Kind::kOperator, ",");
     }
+    const int loops = std::exchange(loops_, 0);
     result.body = body_until("endmacro");
+    loops_ = loops;
     return result;
   }
+
+  int loops_ = 0;  // around what is read
 };
 
 }  // namespace

@@ -34,6 +34,7 @@ struct Expression {
   };
   Kind kind;
   int line = 1;
+  int operators = 0;  // applied one on the other: a.b.c, a + b + c
   std::string name = {};
   Value value = {};
   std::vector<ExpressionPointer> operands = {};

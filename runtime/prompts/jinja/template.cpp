@@ -1,8 +1,8 @@
 #include "runtime/prompts/jinja/template.hpp"
 
+#include <algorithm>
 #include <map>
 
-#include "core/interrupt.hpp"
 #include "core/message.hpp"
 #include "runtime/prompts/jinja/builtins.hpp"
 
@@ -10,8 +10,10 @@ namespace evictlab::runtime::jinja {
 namespace {
 
 constexpr std::size_t kLongestOutput = std::size_t{64} << 20;
-constexpr std::int64_t kMostSteps = 10'000'000;
+constexpr std::size_t kRound = 4;  // work of a loop's round besides its body's
 constexpr int kDeepestCalls = 50;
+/// Statements and expressions inside each other, macros' too; deeper ones would exhaust the stack.
+constexpr int kDeepest = 600;
 
 /// What a statement tells the loop around it.
 enum class Flow { kOn, kBreak, kContinue };
@@ -36,8 +38,9 @@ class Renderer {
   /// Gives a message its line; the innermost wins.
   template <typename Action>
   auto at_line(int line, const Action& action) {
+    const Level level(*this);
     try {
-      count_step();
+      work_.spend(1);
       return action();
     } catch (const JinjaError& error) {
       if (std::string_view(error.what()).starts_with("line ")) throw;
@@ -45,9 +48,20 @@ class Renderer {
     }
   }
 
-  void count_step() {
-    if (++steps_ > kMostSteps) throw JinjaError("takes more than {} steps", kMostSteps);
-  }
+  /// Bounds recursion.
+  class Level {
+   public:
+    explicit Level(Renderer& renderer) : renderer_(renderer) {
+      if (renderer_.depth_ >= kDeepest) throw JinjaError("nests more than {} levels deep", kDeepest);
+      ++renderer_.depth_;
+    }
+    ~Level() { --renderer_.depth_; }
+    Level(const Level&) = delete;
+    Level& operator=(const Level&) = delete;
+
+   private:
+    Renderer& renderer_;
+  };
 
   Flow run(const Body& body, std::string& out) {
     for (const Statement& statement : body) {
@@ -110,11 +124,11 @@ class Renderer {
       scopes_.back().insert_or_assign(targets.front(), value);
       return;
     }
-    const List parts = elements_of(value);
-    if (parts.size() != targets.size()) {
-      throw JinjaError("gives {} values to {} names", parts.size(), targets.size());
+    const Elements parts = elements_of(value, work_);
+    if (parts->size() != targets.size()) {
+      throw JinjaError("gives {} values to {} names", parts->size(), targets.size());
     }
-    for (std::size_t i = 0; i < parts.size(); ++i) scopes_.back().insert_or_assign(targets[i], parts[i]);
+    for (std::size_t i = 0; i < targets.size(); ++i) scopes_.back().insert_or_assign(targets[i], (*parts)[i]);
   }
 
   void assign(const Statement& statement) {
@@ -125,32 +139,28 @@ class Renderer {
     }
     const Value target = look_up(statement.targets.front());
     if (target.name_space() == nullptr) throw JinjaError("sets an attribute of {}, not of a namespace", target.kind());
-    for (auto& [name, member] : target.name_space()->members) {
-      if (name != statement.attribute) continue;
-      member = value;
-      return;
-    }
-    target.name_space()->members.emplace_back(statement.attribute, value);
+    target.set_member(statement.attribute, value);
   }
 
   void run_loop(const Statement& statement, std::string& out) {
-    List items = elements_of(value_of(*statement.expression));
+    Elements items = elements_of(value_of(*statement.expression), work_);
     if (statement.condition) {
-      std::erase_if(items, [&](const Value& item) {
+      List wanted;
+      for (const Value& item : *items) {
+        work_.spend(kRound);
         scopes_.emplace_back();
         set_targets(statement.targets, item);
-        const bool wanted = value_of(*statement.condition).truth();
+        if (value_of(*statement.condition).truth()) wanted.push_back(item);
         scopes_.pop_back();
-        return !wanted;
-      });
+      }
+      items = std::make_shared<const List>(std::move(wanted));
     }
-    if (items.empty()) run(statement.otherwise, out);
-    const auto count = static_cast<std::int64_t>(items.size());
+    if (items->empty()) run(statement.otherwise, out);
+    const auto count = static_cast<std::int64_t>(items->size());
     for (std::int64_t i = 0; i < count; ++i) {
-      core::throw_if_interrupted();
-      count_step();
+      work_.spend(kRound);
       const auto neighbour = [&](std::int64_t place) {
-        return place < 0 || place >= count ? Value::undefined("") : items[static_cast<std::size_t>(place)];
+        return place < 0 || place >= count ? Value::undefined("") : (*items)[static_cast<std::size_t>(place)];
       };
       scopes_.emplace_back();
       set_targets(statement.targets, neighbour(i));
@@ -204,7 +214,11 @@ class Renderer {
   }
 
   Value value_of(const Expression& expression) {
-    return at_line(expression.line, [&] { return evaluate(expression); });
+    return at_line(expression.line, [&] {
+      Value value = evaluate(expression);
+      work_.spend(value.reading());
+      return value;
+    });
   }
   Value operand(const Expression& expression, std::size_t place) { return value_of(*expression.operands[place]); }
   Value operand_or_none(const Expression& expression, std::size_t place) {
@@ -232,7 +246,11 @@ class Renderer {
       case Expression::Kind::kDict: {
         Dict members;
         for (std::size_t i = 0; i < expression.operands.size(); i += 2) {
-          members.emplace_back(operand(expression, i).text(), operand(expression, i + 1));
+          const std::string name = operand(expression, i).text();
+          work_.spend(members.size() / 16);
+          const auto known = std::ranges::find(members, name, &Dict::value_type::first);
+          Value& member = known == members.end() ? members.emplace_back(name, Value()).second : known->second;
+          member = operand(expression, i + 1);
         }
         return members;
       }
@@ -247,11 +265,11 @@ class Renderer {
         return call(expression);
       case Expression::Kind::kFilter: {
         const Value value = operand(expression, 0);
-        return apply_filter(expression.name, value, arguments_of(expression));
+        return apply_filter(expression.name, value, arguments_of(expression), work_);
       }
       case Expression::Kind::kTest: {
         const Value value = operand(expression, 0);
-        return apply_test(expression.name, value, arguments_of(expression));
+        return apply_test(expression.name, value, arguments_of(expression), work_);
       }
       case Expression::Kind::kUnary:
         return unary(expression.name, operand(expression, 0));
@@ -261,7 +279,7 @@ class Renderer {
       }
       case Expression::Kind::kComparison: {
         const Value left = operand(expression, 0);
-        return compare(expression.name, left, operand(expression, 1));
+        return compare(expression.name, left, operand(expression, 1), work_);
       }
       case Expression::Kind::kLogical: {
         Value left = operand(expression, 0);
@@ -276,19 +294,20 @@ class Renderer {
 
   static Value unary(const std::string& sign, const Value& value) {
     if (sign == "not") return !value.truth();
+    if (value.real() != nullptr) return sign == "-" ? -*value.real() : *value.real();
     return combine(sign, std::int64_t{0}, value);
   }
 
-  static Value item(const Value& value, const Value& place) {
+  Value item(const Value& value, const Value& place) {
     std::int64_t index = 0;
     if (place.string() != nullptr) return value.member(*place.string());
     if (!place.as_integer(index)) throw JinjaError("asks for the element {} of {}", place.kind(), value.kind());
     if (value.is_undefined()) throw JinjaError("asks {} for its element {}", value.kind(), index);
-    const List items = elements_of(value);
-    const auto count = static_cast<std::int64_t>(items.size());
+    const Elements items = elements_of(value, work_);
+    const auto count = static_cast<std::int64_t>(items->size());
     if (index < 0) index += count;
     if (index < 0 || index >= count) return Value::undefined(fmt::format("element {}", index));
-    return items[static_cast<std::size_t>(index)];
+    return (*items)[static_cast<std::size_t>(index)];
   }
 
   Value call(const Expression& expression) {
@@ -298,7 +317,7 @@ class Renderer {
       if (object.is_undefined()) throw JinjaError("calls '{}' of {}", callee.name, object.kind());
       const Value member =
           object.dict() != nullptr || object.name_space() != nullptr ? object.member(callee.name) : Value();
-      if (member.function() == nullptr) return call_method(callee.name, object, arguments_of(expression));
+      if (member.function() == nullptr) return call_method(callee.name, object, arguments_of(expression), work_);
       return (*member.function())(arguments_of(expression));
     }
     const Value function = value_of(callee);
@@ -307,8 +326,9 @@ class Renderer {
   }
 
   std::vector<Scope> scopes_;  // the template's own first
-  std::int64_t steps_ = 0;
+  Work work_;
   int calls_ = 0;
+  int depth_ = 0;
 };
 
 }  // namespace

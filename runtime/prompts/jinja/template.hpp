@@ -19,7 +19,8 @@ class Template {
   explicit Template(std::string_view source) : body_(parse(source)) {}
 
   /// What the template writes with these variables. Throws JinjaError, naming the line, for what the subset lacks, what
-  /// Python would refuse, more than 64 MiB of text and more than ten million steps.
+  /// Python would refuse, values of more than 32 MiB, more than 64 MiB of text and more than five million steps of
+  /// work.
   std::string render(const Dict& variables) const;
 
  private:

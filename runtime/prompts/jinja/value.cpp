@@ -6,10 +6,13 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "core/interrupt.hpp"
 #include "runtime/tokenizer/utf8.hpp"
 
 namespace evictlab::runtime::jinja {
 namespace {
+
+constexpr int kDeepestValue = 100;
 
 /// As Python's repr: 1.0, not 1.
 std::string real_text(double value) {
@@ -27,7 +30,8 @@ std::vector<std::size_t> slice_places(std::int64_t length, const Value& begin, c
     }
     return number;
   };
-  const std::int64_t stride = whole(step, 1);
+  // A longer step than the whole leads outside as well, and cannot overflow.
+  const std::int64_t stride = std::clamp(whole(step, 1), -length - 1, length + 1);
   if (stride == 0) throw JinjaError("slices with a step of 0");
   const std::int64_t lowest = stride < 0 ? -1 : 0;
   const std::int64_t highest = stride < 0 ? length - 1 : length;
@@ -48,6 +52,77 @@ std::vector<std::size_t> slice_places(std::int64_t length, const Value& begin, c
 
 const Value* CallArguments::find(std::size_t place, std::string_view name) const {
   return place < positional.size() ? &positional[place] : find_member(named, name);
+}
+
+void Work::spend(std::size_t units) {
+  core::throw_if_interrupted();
+  spent_ += units;
+  if (spent_ > kMost) throw JinjaError("takes more than {} steps", kMost);
+}
+
+Value::Value(std::string value) {
+  extent_.bytes = value.size();
+  check_extent();
+  data_ = std::make_shared<const std::string>(std::move(value));
+}
+
+Value::Value(List value) {
+  for (const Value& item : value) include(item);
+  check_extent();
+  data_ = std::make_shared<const List>(std::move(value));
+}
+
+Value::Value(Dict value) {
+  for (const auto& [name, member] : value) {
+    include(member);
+    extent_.bytes += sizeof(std::string) + name.size();
+  }
+  check_extent();
+  data_ = std::make_shared<const Dict>(std::move(value));
+}
+
+Value Value::make_namespace(Dict members) {
+  auto space = std::make_shared<Namespace>();
+  Value value;
+  value.data_ = space;
+  value.extent_.has_namespace = true;
+  for (const auto& [name, member] : members) value.set_member(name, member);
+  return value;
+}
+
+void Value::include(const Value& member) {
+  extent_.bytes += sizeof(Value) + member.extent_.bytes;
+  extent_.depth = std::max(extent_.depth, member.extent_.depth + 1);
+  extent_.has_namespace |= member.extent_.has_namespace;
+}
+
+void Value::check_extent() const {
+  if (extent_.bytes > kLargestValue) throw JinjaError("makes a value of more than {} MiB", kLargestValue >> 20U);
+  if (extent_.depth > kDeepestValue) throw JinjaError("makes values nested more than {} deep", kDeepestValue);
+}
+
+std::shared_ptr<const List> Value::shared_list() const {
+  const auto* pointer = std::get_if<std::shared_ptr<const List>>(&data_);
+  return pointer == nullptr ? nullptr : *pointer;
+}
+
+void Value::set_member(const std::string& name, const Value& value) const {
+  // One that holds itself would never be freed.
+  if (value.extent_.has_namespace) throw JinjaError("keeps a namespace in a namespace, which is not supported");
+  Dict& members = shared<Namespace>()->members;
+  const auto known = std::ranges::find(members, name, &Dict::value_type::first);
+  if (known == members.end()) {
+    members.emplace_back(name, value);
+  } else {
+    known->second = value;
+  }
+}
+
+std::size_t Value::reading() const {
+  if (const std::string* text = string()) return text->size() / 256;
+  if (const List* items = list()) return items->size() / 4;
+  const Dict* members = dict();
+  return members == nullptr ? 0 : members->size() / 4;
 }
 
 bool Value::as_integer(std::int64_t& value) const {

@@ -34,8 +34,25 @@ struct CallArguments {
 };
 using Function = std::function<Value(const CallArguments&)>;
 
-/// A value of a template, with Python's meaning of truth, equality and text. Lists, dicts and functions are shared by
-/// copies; only the attributes of a namespace() ever change.
+/// How much a rendering may do before it is refused. Templates come with models, from strangers: loops and texts that
+/// double are short to write. A unit is about a microsecond.
+class Work {
+ public:
+  /// Throws JinjaError when that is more than is left, and core::Interrupted when a signal has come.
+  void spend(std::size_t units);
+
+ private:
+  static constexpr std::size_t kMost = 5'000'000;
+  std::size_t spent_ = 0;
+};
+
+/// No text and no list of a template's own making is larger, so that none takes all memory.
+inline constexpr std::size_t kLargestValue = std::size_t{32} << 20;
+
+/// A value of a template, with Python's meaning of truth, equality and text. Texts, lists, dicts and functions are
+/// shared by copies; only the attributes of a namespace() ever change. Making one throws JinjaError where it would take
+/// more than kLargestValue bytes (what lists share counts as often as it is there), nest more than 100 deep, or hold a
+/// namespace in a namespace.
 class Value {
  public:
   struct Undefined {
@@ -51,12 +68,13 @@ class Value {
   Value(bool value) : data_(value) {}
   Value(std::int64_t value) : data_(value) {}
   Value(double value) : data_(value) {}
-  Value(std::string value) : data_(std::move(value)) {}
-  Value(const char* value) : data_(std::string(value)) {}
-  Value(List value) : data_(std::make_shared<const List>(std::move(value))) {}
-  Value(Dict value) : data_(std::make_shared<const Dict>(std::move(value))) {}
+  Value(std::string value);
+  Value(const char* value) : Value(std::string(value)) {}
+  Value(List value);
+  Value(Dict value);
   Value(Function value) : data_(std::make_shared<const Function>(std::move(value))) {}
-  Value(std::shared_ptr<Namespace> value) : data_(std::move(value)) {}
+  /// A namespace() with these members.
+  static Value make_namespace(Dict members);
   static Value undefined(std::string name) { return Value(Undefined{std::move(name)}); }
 
   bool is_undefined() const { return std::holds_alternative<Undefined>(data_); }
@@ -64,11 +82,14 @@ class Value {
   const bool* boolean() const { return std::get_if<bool>(&data_); }
   const std::int64_t* integer() const { return std::get_if<std::int64_t>(&data_); }
   const double* real() const { return std::get_if<double>(&data_); }
-  const std::string* string() const { return std::get_if<std::string>(&data_); }
+  const std::string* string() const { return shared<const std::string>(); }
   const List* list() const { return shared<const List>(); }
+  std::shared_ptr<const List> shared_list() const;
   const Dict* dict() const { return shared<const Dict>(); }
   const Function* function() const { return shared<const Function>(); }
-  Namespace* name_space() const { return shared<Namespace>(); }
+  const Namespace* name_space() const { return shared<Namespace>(); }
+  /// Sets an attribute of a namespace.
+  void set_member(const std::string& name, const Value& value) const;
 
   /// An integer, or a boolean as Python's 0 or 1; or nothing.
   bool as_integer(std::int64_t& value) const;
@@ -83,18 +104,36 @@ class Value {
   /// The member or attribute, or an undefined value. Throws JinjaError when this is undefined.
   Value member(const std::string& name) const;
 
+  /// Work that going through it once is: its members, not theirs.
+  std::size_t reading() const;
+  /// Work that going through all that it holds is.
+  std::size_t reading_all() const { return extent_.bytes / 256; }
+
  private:
+  struct Extent {
+    std::size_t bytes = 0;  // besides the Value itself
+    int depth = 0;
+    bool has_namespace = false;
+  };
+
   explicit Value(Undefined undefined) : data_(std::move(undefined)) {}
+  void include(const Value& member);
+  void check_extent() const;
   template <typename T>
   T* shared() const {
     const auto* pointer = std::get_if<std::shared_ptr<T>>(&data_);
     return pointer == nullptr ? nullptr : pointer->get();
   }
 
-  std::variant<Undefined, None, bool, std::int64_t, double, std::string, std::shared_ptr<const List>,
-               std::shared_ptr<const Dict>, std::shared_ptr<const Function>, std::shared_ptr<Namespace>>
+  std::variant<Undefined, None, bool, std::int64_t, double, std::shared_ptr<const std::string>,
+               std::shared_ptr<const List>, std::shared_ptr<const Dict>, std::shared_ptr<const Function>,
+               std::shared_ptr<Namespace>>
       data_;
+  Extent extent_;
 };
+
+/// As many values as kLargestValue has room for.
+inline constexpr std::size_t kMostElements = kLargestValue / sizeof(Value);
 
 /// Null where there is none.
 const Value* find_member(const Dict& dict, std::string_view name);
