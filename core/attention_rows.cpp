@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <limits>
-#include <memory>
 #include <stdexcept>
 #include <type_traits>
 #include <vector>
 
+#include "core/aligned_floats.hpp"
 #include "core/attention_kernels.hpp"
 
 namespace evictlab::core {
@@ -24,24 +24,6 @@ static_assert(kBlock % kSumLanes == 0 && kKeyTile % kSumLanes == 0);
 constexpr std::size_t round_up(std::size_t count, std::size_t multiple) {
   return (count + multiple - 1) / multiple * multiple;
 }
-
-// Room for floats that starts at a cache line: vectors that straddle two take twice the time to load.
-class AlignedFloats {
- public:
-  explicit AlignedFloats(std::size_t count, float value = 0.0F) : room_(count + kLine / sizeof(float), value) {
-    void* start = room_.data();
-    std::size_t space = room_.size() * sizeof(float);
-    data_ = static_cast<float*>(std::align(kLine, count * sizeof(float), start, space));
-  }
-  AlignedFloats(const AlignedFloats&) = delete;
-  AlignedFloats& operator=(const AlignedFloats&) = delete;
-  float* data() { return data_; }
-
- private:
-  static constexpr std::size_t kLine = 64;
-  std::vector<float> room_;
-  float* data_ = nullptr;
-};
 
 template <typename Key>
 class AttentionRows {
@@ -169,12 +151,6 @@ void require_sizes(std::size_t queries, std::size_t keys, std::size_t dim, float
   }
 }
 
-const AttentionKernels& fastest_attention() {
-  static const AttentionKernels& chosen =
-      *std::ranges::find_if(attention_kernels(), [](const AttentionKernels& kernels) { return kernels.supported; });
-  return chosen;
-}
-
 template <typename Key>
 void compute(const AttentionKernels& kernels, std::span<const float> queries, std::span<const Key> keys,
              std::size_t dim, float scale, std::span<const VisibleKeys> visible, std::span<float> rows) {
@@ -196,12 +172,12 @@ void attention_rows(const AttentionKernels& kernels, std::span<const float> quer
 
 void attention_rows(std::span<const float> queries, std::span<const float> keys, std::size_t dim, float scale,
                     std::span<const VisibleKeys> visible, std::span<float> rows) {
-  compute(fastest_attention(), queries, keys, dim, scale, visible, rows);
+  compute(fastest_attention_kernels(), queries, keys, dim, scale, visible, rows);
 }
 
 void attention_rows(std::span<const float> queries, std::span<const Half> keys, std::size_t dim, float scale,
                     std::span<const VisibleKeys> visible, std::span<float> rows) {
-  compute(fastest_attention(), queries, keys, dim, scale, visible, rows);
+  compute(fastest_attention_kernels(), queries, keys, dim, scale, visible, rows);
 }
 
 }  // namespace evictlab::core

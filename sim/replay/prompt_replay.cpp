@@ -269,9 +269,8 @@ void PromptReplay::judge(const trace::LayerData& data, std::size_t layer, bool r
     held.push_back({run.policy->granularity, &run.eviction->held(layer)});
   }
   if (judged.empty()) return;
-  std::optional<trace::RowMatrix> output_weight;
-  if (info_.tier == trace::Tier::kFull) output_weight = source_.output_weight(data.shape.layer);
-  const LayerJudge layer_judge(data, std::move(output_weight));
+  const LayerJudge layer_judge(
+      data, info_.tier == trace::Tier::kFull ? std::optional(source_.output_weight(data.shape.layer)) : std::nullopt);
   std::vector<Measures> measures = layer_judge.judge(held);
   for (std::size_t i = 0; i < prefixes.size(); ++i) prefixes[i]->layers[layer].measures = std::move(measures[i]);
   core::parallel_for(judged.size(), [&](std::size_t i) {
