@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
+#include <optional>
 #include <stdexcept>
 
 #include "analysis/future_attention.hpp"
@@ -63,17 +65,6 @@ class FloatRow {
   std::vector<float> copy_;
   std::span<const float> row_;
 };
-
-// Calls held(j) or evicted(j) for every prompt position, in order.
-template <typename Held, typename Evicted>
-void partition_prompt(Positions kept, Index prompt_length, const Held& held, const Evicted& evicted) {
-  Index next = 0;
-  for (const std::int32_t position : kept) {
-    for (; next < position; ++next) evicted(next);
-    held(next++);
-  }
-  for (; next < prompt_length; ++next) evicted(next);
-}
 
 }  // namespace
 
@@ -256,8 +247,75 @@ void SummaryReference::sums_in_order(Index head, Positions always, Positions ran
   }
 }
 
+// Adds positions to S = sum of A_j v'_j along a head's ranking, for counts in any order.
+class OutputReference::Walk {
+ public:
+  Walk(const OutputReference& reference, Index head) : reference_(reference), head_(head) {
+    const Index width = reference.shape_.head_dim + 2;
+    attention_.resize(reference.padded(), kBlock);
+    values_.resize(kBlock, width);
+  }
+
+  /// Adds the sums over `positions` to `sums`.
+  void add(Positions positions, Eigen::MatrixXd& sums) {
+    const Head& head = reference_.heads_[static_cast<std::size_t>(head_)];
+    const RowMatrix& values = reference_.values_[static_cast<std::size_t>(reference_.shape_.kv_head_of(head_))];
+    const Index d = reference_.shape_.head_dim;
+    for (std::size_t begin = 0; begin < positions.size(); begin += kBlock) {
+      const Index size = static_cast<Index>(std::min<std::size_t>(kBlock, positions.size() - begin));
+      for (Index i = 0; i < size; ++i) {
+        const Index column = positions[begin + static_cast<std::size_t>(i)] - reference_.first_;
+        attention_.col(i) = head.attention.col(column).cast<double>();
+        values_.row(i).head(d) = values.row(column).cast<double>();
+        values_(i, d) = 1.0;
+        values_(i, d + 1) = head.output_norms[column];
+      }
+      sums.noalias() += attention_.leftCols(size) * values_.topRows(size);
+    }
+  }
+
+  /// Where to start from, with nothing of the ranking.
+  void start(Positions always) {
+    origin_ = reference_.heads_[static_cast<std::size_t>(head_)].future;
+    add(always, origin_);
+    restart();
+  }
+
+  /// The sums with the first `count` of `ranked`. Blocks counted from the ranking's start are added whole and kept;
+  /// what a count has beyond them is not, so that its sums are the same whichever other counts are asked for.
+  Eigen::MatrixXd advance(Positions ranked, Index count) {
+    if (count < whole_) restart();
+    const Index whole = count - count % kBlock;
+    add(ranked.subspan(static_cast<std::size_t>(whole_), static_cast<std::size_t>(whole - whole_)), sums_);
+    whole_ = whole;
+    Eigen::MatrixXd sums = sums_;
+    add(ranked.subspan(static_cast<std::size_t>(whole), static_cast<std::size_t>(count - whole)), sums);
+    return sums;
+  }
+
+ private:
+  static constexpr Index kBlock = 64;  // positions gathered at a time: both factors stay in the L2 cache
+
+  void restart() {
+    sums_ = origin_;
+    whole_ = 0;
+  }
+
+  const OutputReference& reference_;
+  Index head_;
+  Eigen::MatrixXd attention_;                                                      // [T padded, kBlock]
+  Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> values_;  // [kBlock, d+2]
+  Eigen::MatrixXd origin_;
+  Eigen::MatrixXd sums_;
+  Index whole_ = 0;  // positions of the ranking in sums_
+};
+
 OutputReference::OutputReference(const LayerShape& shape, const FutureView& future, const RowMatrix& output_weight)
-    : shape_(shape), output_weight_(&output_weight) {
+    : shape_(shape),
+      first_(shape.first_visible()),
+      heads_(static_cast<std::size_t>(shape.query_heads)),
+      values_(static_cast<std::size_t>(shape.kv_heads)),
+      projection_(output_weight) {
   core::use_fixed_blocking();
   const Index positions = shape.prompt_length + shape.future_length;
   const Index d = shape.head_dim;
@@ -269,142 +327,163 @@ OutputReference::OutputReference(const LayerShape& shape, const FutureView& futu
     throw std::invalid_argument(
         fmt::format("W_O has {} rows for {} heads of {}", output_weight.rows(), shape.query_heads, d));
   }
-  first_ = shape.first_visible();
   const Index visible = positions - first_;
+  std::vector<std::int32_t> all(static_cast<std::size_t>(visible));
+  std::iota(all.begin(), all.end(), static_cast<std::int32_t>(first_));
+  const Positions prompt = Positions(all).first(static_cast<std::size_t>(shape.prompt_length - first_));
+  const Positions generated = Positions(all).subspan(prompt.size());
 
-  Eigen::MatrixXf y = Eigen::MatrixXf::Zero(shape.future_length, output_weight.cols());
-  for (Index g = 0; g < shape.kv_heads; ++g) {
+  std::vector<TiledRows> output;
+  TiledRows& rows = output.emplace_back(shape.future_length, output_weight.rows());
+  core::parallel_for(values_.size(), [&](std::size_t kv_head) {
+    const auto g = static_cast<Index>(kv_head);
     const RowMatrix attention = future_attention(shape, future, g, first_);
-    values_.push_back(future.values.row_range(first_, visible).copy_head(g));
+    values_[kv_head] = future.values.row_range(first_, visible).copy_head(g);
     for (Index h = g * shape.group_size(); h < (g + 1) * shape.group_size(); ++h) {
-      Head head;
-      head.attention = attention.middleRows(h % shape.group_size() * shape.future_length, shape.future_length);
+      Head& head = heads_[static_cast<std::size_t>(h)];
+      head.attention = Eigen::MatrixXf::Zero(padded(), visible);
+      head.attention.topRows(shape.future_length) =
+          attention.middleRows(h % shape.group_size() * shape.future_length, shape.future_length);
       const FloatRow norms(future.output_norms, h);
       head.output_norms.resize(visible);
       for (Index j = 0; j < visible; ++j) head.output_norms[j] = norms[first_ + j];
-      head.output = head.attention.cast<double>() * values_.back().cast<double>();
-      head.total = head.attention.cast<double>().rowwise().sum();
-      head.weighted_total = head.attention.cast<double>() * head.output_norms;
-      y.noalias() += head.output.cast<float>() * output_weight.middleRows(h * d, d);
-      heads_.push_back(std::move(head));
+      Walk walk(*this, h);
+      head.future = Eigen::MatrixXd::Zero(padded(), d + 2);
+      walk.add(generated, head.future);
+      head.all = head.future;
+      walk.add(prompt, head.all);
+      write_difference(h, head.all, Eigen::MatrixXd::Zero(padded(), d + 2), rows);
     }
-  }
-  output_norm_ = y.cast<double>().lpNorm<1>();
+  });
+  output_norm_ = projection_.norms(output).front().absolute;
 }
 
 RowMatrix OutputReference::attention(Index first, Index count) const {
   RowMatrix sum = RowMatrix::Zero(shape_.future_length, shape_.prompt_length + shape_.future_length);
   for (Index h = first; h < first + count; ++h) {
     const Eigen::MatrixXf& head = heads_[static_cast<std::size_t>(h)].attention;
-    sum.rightCols(head.cols()) += head;
+    sum.rightCols(head.cols()) += head.topRows(shape_.future_length);
   }
   return sum;
 }
 
-OutputReference::Partial OutputReference::sum_over(Index h, Positions positions) const {
-  constexpr Index kBlock = 256;  // positions gathered at a time: both factors stay in the L2 cache
-  const Head& head = heads_[static_cast<std::size_t>(h)];
-  const RowMatrix& values = values_[static_cast<std::size_t>(shape_.kv_head_of(h))];
-  const Index queries = head.attention.rows();
-  Partial sum{Eigen::MatrixXd::Zero(queries, shape_.head_dim), Eigen::VectorXd::Zero(queries),
-              Eigen::VectorXd::Zero(queries)};
-  Eigen::MatrixXd attention(queries, kBlock);
-  Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> block(kBlock, shape_.head_dim);
-  const Index count = static_cast<Index>(positions.size());
-  for (Index begin = 0; begin < count; begin += kBlock) {
-    const Index size = std::min(kBlock, count - begin);
-    for (Index i = 0; i < size; ++i) {
-      const Index column = positions[static_cast<std::size_t>(begin + i)] - first_;
-      attention.col(i) = head.attention.col(column).cast<double>();
-      block.row(i) = values.row(column).cast<double>();
-      sum.mass += attention.col(i);
-      sum.weighted += head.output_norms[column] * attention.col(i);
+double OutputReference::write_difference(Index h, const Eigen::MatrixXd& lost, const Eigen::MatrixXd& held,
+                                         TiledRows& rows) const {
+  constexpr Index kRows = TiledRows::kRows;
+  const Index d = shape_.head_dim;
+  double value_bound = 0;
+  for (Index tile = 0; tile < rows.tiles(); ++tile) {
+    const Index first = tile * kRows;
+    std::array<double, kRows> ratio;
+    for (Index r = 0; r < kRows; ++r) {
+      // A query that holds nothing (its own weight underflows) gets y^ = 0.
+      const double mass = held(first + r, d);
+      const auto i = static_cast<std::size_t>(r);
+      ratio[i] = mass > 0 ? std::max(0.0, lost(first + r, d)) / mass : 0.0;
+      value_bound += std::max(0.0, lost(first + r, d + 1)) + ratio[i] * held(first + r, d + 1);
     }
-    sum.output.noalias() += attention.leftCols(size) * block.topRows(size);
+    for (Index column = 0; column < d; ++column) {
+      const double* from = lost.col(column).data() + first;
+      const double* kept = held.col(column).data() + first;
+      float* to = rows.tile(tile, h * d + column);
+      for (std::size_t r = 0; r < kRows; ++r) to[r] = static_cast<float>(from[r] - ratio[r] * kept[r]);
+    }
   }
-  return sum;
+  return value_bound;
 }
 
-std::pair<OutputReference::Partial, OutputReference::Partial> OutputReference::split(Index h, Positions evicted,
-                                                                                     Positions held) const {
-  // Below this, the held mass is summed itself: a difference would leave only rounding.
-  constexpr double kSmallMass = 1e-6;
-  const Head& head = heads_[static_cast<std::size_t>(h)];
-  const auto rest = [&head](const Partial& sum) {
-    return Partial{head.output - sum.output, head.total - sum.mass, head.weighted_total - sum.weighted};
-  };
-  if (evicted.size() <= held.size()) {
-    Partial lost = sum_over(h, evicted);
-    if ((head.total - lost.mass).minCoeff() > kSmallMass) {
-      Partial left = rest(lost);
-      return {std::move(lost), std::move(left)};
-    }
-  }
-  Partial left = sum_over(h, held);
-  Partial lost = rest(left);
-  return {std::move(lost), std::move(left)};
+OutputLosses OutputReference::output_losses(double value_bound, const MatrixNorms& difference) const {
+  const auto queries = static_cast<double>(shape_.future_length);
+  return {.value_bound = value_bound / queries,
+          .exact_loss = difference.absolute / queries,
+          .relative_loss = output_norm_ > 0 ? difference.absolute / output_norm_ : 0.0,
+          .squared_error = difference.squared / queries};
 }
 
 OutputLosses OutputReference::losses(const KeptSets& kept) const {
   require_kept_sets(shape_, kept);
-  const Index d = shape_.head_dim;
-  const Index n = shape_.prompt_length;
-  OutputLosses losses;
+  const Index nothing = 0;
+  std::vector<NestedSets> heads;
+  for (const Positions positions : kept) {
+    const auto visible = std::ranges::lower_bound(positions, static_cast<std::int32_t>(first_));
+    heads.push_back({.always = {visible, positions.end()}, .ranked = {}, .counts = {&nothing, 1}});
+  }
+  return losses(heads).front();
+}
+
+std::vector<OutputLosses> OutputReference::losses(std::span<const NestedSets> heads) const {
+  if (heads.size() != heads_.size()) {
+    throw std::invalid_argument(fmt::format("sets of {} heads for {} query heads", heads.size(), heads_.size()));
+  }
+  const std::size_t runs = heads.front().counts.size();
+  std::vector<Index> totals(runs, 0);  // positions held by all heads
+  for (const NestedSets& sets : heads) {
+    if (sets.counts.size() != runs) {
+      throw std::invalid_argument(fmt::format("{} counts where another head has {}", sets.counts.size(), runs));
+    }
+    for (std::size_t run = 0; run < runs; ++run) {
+      if (sets.counts[run] > static_cast<Index>(sets.ranked.size())) {
+        throw std::invalid_argument(fmt::format("{} of {} ranked positions", sets.counts[run], sets.ranked.size()));
+      }
+      totals[run] += sets.counts[run];
+    }
+  }
+  std::vector<OutputLosses> losses(runs);
   if (shape_.future_length == 0) return losses;
 
-  Eigen::MatrixXf difference = Eigen::MatrixXf::Zero(shape_.future_length, output_weight_->cols());  // y - y^
-  std::vector<std::int32_t> held;
-  std::vector<std::int32_t> evicted;
-  for (Index h = 0; h < shape_.query_heads; ++h) {
-    held.clear();
-    evicted.clear();
-    partition_prompt(
-        kept[static_cast<std::size_t>(h)], n,
-        [&](Index j) {
-          if (j >= first_) held.push_back(static_cast<std::int32_t>(j));
-        },
-        [&](Index j) {
-          if (j >= first_) evicted.push_back(static_cast<std::int32_t>(j));
-        });
-    if (evicted.empty()) continue;
-    for (Index j = n; j < n + shape_.future_length; ++j) held.push_back(static_cast<std::int32_t>(j));
-
-    // y - y^ = S_E - (e/m) S_K before W_O, where S_X = sum over X of A_j v_j, e and m the masses of E and K.
-    const auto [lost, left] = split(h, evicted, held);
-    Eigen::MatrixXd delta = lost.output;
-    for (Index t = 0; t < shape_.future_length; ++t) {
-      // A query that holds nothing (its own weight underflows) gets y^ = 0.
-      const double ratio = left.mass[t] > 0 ? std::max(0.0, lost.mass[t]) / left.mass[t] : 0.0;
-      delta.row(t) -= ratio * left.output.row(t);
-      losses.value_bound += std::max(0.0, lost.weighted[t]) + ratio * left.weighted[t];
+  // As many at once as fit into a third-level cache. The walks go on from one batch to the next.
+  constexpr std::size_t kBatchBytes = 16 << 20;
+  const Index columns = shape_.query_heads * shape_.head_dim;
+  const std::size_t batch =
+      std::max<std::size_t>(1, kBatchBytes / sizeof(float) / static_cast<std::size_t>(padded() * columns));
+  std::vector<std::size_t> order(runs);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, {}, [&](std::size_t run) { return totals[run]; });
+  std::vector<std::optional<Walk>> walks(heads.size());
+  std::vector<double> bounds(heads.size() * runs, 0.0);  // [heads][runs]
+  for (std::size_t begin = 0; begin < runs; begin += batch) {
+    const std::span members = std::span(order).subspan(begin, std::min(batch, runs - begin));
+    std::vector<TiledRows> differences;
+    for (std::size_t i = 0; i < members.size(); ++i) differences.emplace_back(shape_.future_length, columns);
+    core::parallel_for(heads.size(), [&](std::size_t h) {
+      const NestedSets& sets = heads[h];
+      const Head& head = heads_[h];
+      for (std::size_t i = 0; i < members.size(); ++i) {
+        const Index count = sets.counts[members[i]];
+        if (static_cast<Index>(sets.always.size()) + count == shape_.prompt_length - first_) continue;  // all is held
+        if (!walks[h]) walks[h].emplace(*this, static_cast<Index>(h)).start(sets.always);
+        const Eigen::MatrixXd held = walks[h]->advance(sets.ranked, count);
+        bounds[h * runs + members[i]] = write_difference(static_cast<Index>(h), head.all - held, held, differences[i]);
+      }
+    });
+    const std::vector<MatrixNorms> norms = projection_.norms(differences);
+    for (std::size_t i = 0; i < members.size(); ++i) {
+      double value_bound = 0;
+      for (std::size_t h = 0; h < heads.size(); ++h) value_bound += bounds[h * runs + members[i]];
+      losses[members[i]] = output_losses(value_bound, norms[i]);
     }
-    difference.noalias() += delta.cast<float>() * output_weight_->middleRows(h * d, d);
   }
-  const double difference_norm = difference.cast<double>().lpNorm<1>();
-  losses.value_bound /= static_cast<double>(shape_.future_length);
-  losses.exact_loss = difference_norm / static_cast<double>(shape_.future_length);
-  losses.relative_loss = output_norm_ > 0 ? difference_norm / output_norm_ : 0.0;
   return losses;
 }
 
 // Sums over the positions that the queries of one head still find; columns of `attention` are positions from `first`
 // on.
 struct OutputReference::Held {
-  Eigen::MatrixXd attention;     // [T, visible], 0 where a query no longer finds a position
+  Eigen::MatrixXd attention;     // [T padded, visible], 0 where a query no longer finds a position
   Eigen::VectorXd largest_norm;  // [T], over what is found
   double kept_prompt_mass = 0;   // of the prompt's positions, all queries
   double prompt_mass = 0;
 };
 
 OutputReference::Held OutputReference::held(const Head& head, std::span<const std::int32_t> until) const {
-  const Index queries = head.attention.rows();
+  const Index queries = shape_.future_length;
   const Index in_prompt = shape_.prompt_length - first_;
   Held result{head.attention.cast<double>(), Eigen::VectorXd::Zero(queries)};
   result.prompt_mass = result.attention.leftCols(in_prompt).sum();
   for (Index column = 0; column < result.attention.cols(); ++column) {
     const Index gone = std::clamp<Index>(until[static_cast<std::size_t>(first_ + column)], 0, queries);
     const Index appears = std::max<Index>(0, column - in_prompt);
-    result.attention.col(column).tail(queries - gone).setZero();
+    result.attention.col(column).tail(result.attention.rows() - gone).setZero();
     for (Index t = appears; t < gone; ++t) {
       result.largest_norm[t] = std::max(result.largest_norm[t], head.output_norms[column]);
     }
@@ -427,7 +506,9 @@ DecodingLosses OutputReference::losses(const HoldingTimes& times) const {
   if (queries == 0) return losses;
 
   const auto count = static_cast<double>(queries);
-  Eigen::MatrixXf difference = Eigen::MatrixXf::Zero(queries, output_weight_->cols());  // y - y^
+  std::vector<TiledRows> difference;
+  difference.emplace_back(queries, shape_.query_heads * d);
+  double value_bound = 0;
   double lost_mass = 0;     // sum over heads of mean 1 - m_h
   double largest_norm = 0;  // C
   double kept_prompt_mass = 0;
@@ -440,23 +521,17 @@ DecodingLosses OutputReference::losses(const HoldingTimes& times) const {
     const Head& head = heads_[static_cast<std::size_t>(h)];
     const Held found = held(head, until);
     const Eigen::MatrixXd missed = head.attention.cast<double>() - found.attention;
-    const Eigen::MatrixXd values = values_[static_cast<std::size_t>(shape_.kv_head_of(h))].cast<double>();
-    const Eigen::MatrixXd held_output = found.attention * values;
-    const Eigen::VectorXd held_mass = found.attention.rowwise().sum();
-    const Eigen::VectorXd held_weighted = found.attention * head.output_norms;
-    const Eigen::VectorXd missed_mass = missed.rowwise().sum();
-    const Eigen::VectorXd missed_weighted = missed * head.output_norms;
-    Eigen::MatrixXd delta = missed * values;
+    Eigen::MatrixXd values(missed.cols(), d + 2);
+    values << values_[static_cast<std::size_t>(shape_.kv_head_of(h))].cast<double>(),
+        Eigen::VectorXd::Ones(missed.cols()), head.output_norms;
+    const Eigen::MatrixXd lost = missed * values;
+    value_bound += write_difference(h, lost, found.attention * values, difference.front());
     double head_lost = 0;
     for (Index t = 0; t < queries; ++t) {
-      const double ratio = held_mass[t] > 0 ? missed_mass[t] / held_mass[t] : 0.0;
-      const double lost = head.total[t] > 0 ? missed_mass[t] / head.total[t] : 0.0;
-      delta.row(t) -= ratio * held_output.row(t);
-      losses.output.value_bound += missed_weighted[t] + ratio * held_weighted[t];
-      bounds.keptmax += missed_weighted[t] + missed_mass[t] * found.largest_norm[t];
-      head_lost += lost / count;
+      const double total = head.all(t, d);
+      head_lost += (total > 0 ? lost(t, d) / total : 0.0) / count;
+      bounds.keptmax += lost(t, d + 1) + lost(t, d) * found.largest_norm[t];
     }
-    difference.noalias() += delta.cast<float>() * output_weight_->middleRows(h * d, d);
     const double head_norm = head.output_norms.maxCoeff();
     bounds.head += 2 * head_norm * head_lost;
     largest_norm = std::max(largest_norm, head_norm);
@@ -468,10 +543,7 @@ DecodingLosses OutputReference::losses(const HoldingTimes& times) const {
   losses.summary.prompt_retained_mass = prompt_mass > 0 ? kept_prompt_mass / prompt_mass : 1.0;
   bounds.ada = 2 * largest_norm * lost_mass;
   bounds.keptmax /= count;
-  losses.output.value_bound /= count;
-  const double difference_norm = difference.cast<double>().lpNorm<1>();
-  losses.output.exact_loss = difference_norm / count;
-  losses.output.relative_loss = output_norm_ > 0 ? difference_norm / output_norm_ : 0.0;
+  losses.output = output_losses(value_bound, projection_.norms(difference).front());
   return losses;
 }
 

@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <utility>
 #include <vector>
 
+#include "analysis/output_projection.hpp"
 #include "trace/layer.hpp"
 
 // Losses of a layer whose cache holds only some prompt positions. One future query q, attention A_h
@@ -26,7 +26,9 @@
 //   <= per-head       sum_h 2 C_h (1-m_h),   C_h = max_j ||u_hj||_1 over positions 0..n+T-1
 //   <= Ada-KV         2 C sum_h (1-m_h),     C = max_h C_h
 //
-// The last three are linear in A, so the recorded mass (a sum over the future queries) is all they need.
+// The squared error is ||y - y^||_2^2, averaged alike.
+//
+// The last three bounds are linear in A, so the recorded mass (a sum over the future queries) is all they need.
 // The order holds to rounding for float32 traces (1e-4 of the larger one). In float16 traces A is recomputed
 // from rounded queries and keys while the mass was recorded before rounding: there it holds to 2 % of the
 // larger one.
@@ -103,6 +105,15 @@ struct OutputLosses {
   double value_bound = 0;    // L1, mean over the future queries
   double exact_loss = 0;     // L1, mean over the future queries
   double relative_loss = 0;  // sum over queries ||y - y^||_1 / sum ||y||_1; 0 if y is 0 throughout
+  double squared_error = 0;  // squared L2, mean over the future queries
+};
+
+/// What one head holds in each of several runs: `always`, and of `ranked` the first counts[r] in run r. All are
+/// different visible prompt positions; counts are at most ranked.size(), in any order.
+struct NestedSets {
+  std::span<const std::int32_t> always;
+  std::span<const std::int32_t> ranked;
+  std::span<const trace::Index> counts;  // [runs]
 };
 
 /// The time for which every query head holds each position: H spans of [n + T]. Query t finds position j while
@@ -120,19 +131,37 @@ struct DecodingLosses {
 };
 
 /// Compares one layer's attention outputs of any number of kept sets with those of the full cache, which it recomputes
-/// once from the recorded queries, keys and values (full tier).
+/// once from the recorded queries, keys and values (full tier). All policies and budgets share the rows A_h and what
+/// follows from them.
+///
+/// Per head and query, with v'_j = (v_j, 1, ||u_j||_1) in R^(d+2), S_X = sum over X of A_j v'_j is numerator, mass and
+/// weighted sum at once. What y^ misses is, before W_O, with E the evicted positions and e, m the masses of E and K,
+///
+///   delta_h = S_E - (e/m) S_K,   S_E = S_all - S_K,   y - y^ = sum_h delta_h W_O^(h)
+///
+/// What that costs at T queries, N = n + T positions, hidden size D:
+///
+///   once a layer             2 H T N d (rows) + 2 H T N (d+2) (S_all) + 2 T H d D (y) operations, 4 H T N bytes
+///   a ranking                2 H T c (d+2) for a walk to its largest count c, S_K being a running sum in double;
+///                            and half a block (32 positions) more for each of its counts
+///   a run of its own         2 T H d D in float: exact loss and squared error, the Gram matrix of W_O would save half
+///                            of the latter alone; and 4 T H d bytes
+///
+/// The value-aware bound needs the masses alone. Per run the projection is all that is left: an L1 norm after W_O is
+/// not linear in anything that runs share, and the runs' delta_h have full rank.
 class OutputReference {
  public:
   /// Reads future.queries [H, T, d], keys, values [G, n+T, d] and output_norms [H, n+T]; the stored norms
   /// serve the value-aware bound, since recomputing them costs more than all else. `output_weight` is
-  /// W_O [H*d, hidden] and must outlive this. Throws std::invalid_argument when shapes contradict.
+  /// W_O [H*d, hidden], of which it keeps a copy. Throws std::invalid_argument when shapes contradict.
   OutputReference(const trace::LayerShape& shape, const trace::FutureView& future,
                   const trace::RowMatrix& output_weight);
-  OutputReference(const trace::LayerShape& shape, const trace::FutureView& future,
-                  trace::RowMatrix&& output_weight) = delete;
 
-  /// Costs about 2 T d (min(kept, evicted) + hidden) operations a head. Thread-safe.
+  /// Thread-safe. Throws std::invalid_argument when `kept` is no set of H such spans.
   OutputLosses losses(const KeptSets& kept) const;
+  /// Of every run, in the order of the counts; `heads` [H] have as many counts each. A run's result does not depend on
+  /// which others are asked for. Thread-safe. Throws std::invalid_argument when they do not fit together.
+  std::vector<OutputLosses> losses(std::span<const NestedSets> heads) const;
   /// The same where positions leave between queries. Costs about 4 T (n + T) d operations a head. Thread-safe. Throws
   /// std::invalid_argument when `until` is no H such spans.
   DecodingLosses losses(const HoldingTimes& until) const;
@@ -140,32 +169,29 @@ class OutputReference {
   trace::RowMatrix attention(trace::Index first, trace::Index count) const;
 
  private:
+  // Rows that fill the last tile up are zero: they hold nothing and lose nothing.
   struct Head {
-    Eigen::MatrixXf attention;       // [T, visible], softmax rows; column-major: a position is contiguous
-    Eigen::VectorXd output_norms;    // [visible]
-    Eigen::MatrixXd output;          // [T, d] = attention * values, before W_O
-    Eigen::VectorXd total;           // [T] row sums of attention: 1 to float rounding
-    Eigen::VectorXd weighted_total;  // [T] = attention * output_norms
+    Eigen::MatrixXf attention;     // [T padded, visible], softmax rows; column-major: a position is contiguous
+    Eigen::VectorXd output_norms;  // [visible]
+    Eigen::MatrixXd future;        // [T padded, d+2]: S of the future positions
+    Eigen::MatrixXd all;           // the same of all positions
   };
-  struct Partial {             // sums over a set of positions
-    Eigen::MatrixXd output;    // [T, d]
-    Eigen::VectorXd mass;      // [T]
-    Eigen::VectorXd weighted;  // [T], by output norm
-  };
-
+  class Walk;
   struct Held;
+
+  trace::Index padded() const { return TiledRows::padded(shape_.future_length); }
   Held held(const Head& head, std::span<const std::int32_t> until) const;
-  Partial sum_over(trace::Index head, std::span<const std::int32_t> positions) const;
-  /// The sums over both sets; only the smaller one is summed, the other is what the full cache's sums leave.
-  std::pair<Partial, Partial> split(trace::Index head, std::span<const std::int32_t> evicted,
-                                    std::span<const std::int32_t> held) const;
+  /// Writes a head's delta; returns its value-aware bound, summed over the queries.
+  double write_difference(trace::Index head, const Eigen::MatrixXd& lost, const Eigen::MatrixXd& held,
+                          TiledRows& rows) const;
+  OutputLosses output_losses(double value_bound, const MatrixNorms& difference) const;
 
   trace::LayerShape shape_;
-  trace::Index first_ = 0;                 // the first visible position: column 0 of `attention`
-  std::vector<Head> heads_;                // [H]
-  std::vector<trace::RowMatrix> values_;   // [G] of [visible, d]
-  const trace::RowMatrix* output_weight_;  // [H*d, hidden]
-  double output_norm_ = 0;                 // sum over queries ||y||_1
+  trace::Index first_ = 0;                // the first visible position: column 0 of `attention`
+  std::vector<Head> heads_;               // [H]
+  std::vector<trace::RowMatrix> values_;  // [G] of [visible, d]
+  OutputProjection projection_;
+  double output_norm_ = 0;  // sum over queries ||y||_1
 };
 
 }  // namespace evictlab::analysis

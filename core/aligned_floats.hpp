@@ -16,6 +16,9 @@ class AlignedFloats {
   }
   AlignedFloats(const AlignedFloats&) = delete;
   AlignedFloats& operator=(const AlignedFloats&) = delete;
+  AlignedFloats(AlignedFloats&&) = default;  // a vector's elements stay where they are
+  AlignedFloats& operator=(AlignedFloats&&) = default;
+  ~AlignedFloats() = default;
   float* data() { return data_; }
   const float* data() const { return data_; }
 

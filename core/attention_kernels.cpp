@@ -307,4 +307,10 @@ std::span<const AttentionKernels> attention_kernels() {
   return kAll;
 }
 
+const AttentionKernels& fastest_attention_kernels() {
+  static const AttentionKernels& chosen =
+      *std::ranges::find_if(attention_kernels(), [](const AttentionKernels& kernels) { return kernels.supported; });
+  return chosen;
+}
+
 }  // namespace evictlab::core

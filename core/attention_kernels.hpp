@@ -35,6 +35,8 @@ struct AttentionKernels {
 
 /// Every implementation, the fastest first; the last one is portable and always supported.
 std::span<const AttentionKernels> attention_kernels();
+/// The fastest that this machine supports.
+const AttentionKernels& fastest_attention_kernels();
 
 /// attention_rows by one of them.
 void attention_rows(const AttentionKernels& kernels, std::span<const float> queries, std::span<const float> keys,

@@ -151,12 +151,6 @@ void require_sizes(std::size_t queries, std::size_t keys, std::size_t dim, float
   }
 }
 
-const AttentionKernels& fastest_attention() {
-  static const AttentionKernels& chosen =
-      *std::ranges::find_if(attention_kernels(), [](const AttentionKernels& kernels) { return kernels.supported; });
-  return chosen;
-}
-
 template <typename Key>
 void compute(const AttentionKernels& kernels, std::span<const float> queries, std::span<const Key> keys,
              std::size_t dim, float scale, std::span<const VisibleKeys> visible, std::span<float> rows) {
@@ -178,12 +172,12 @@ void attention_rows(const AttentionKernels& kernels, std::span<const float> quer
 
 void attention_rows(std::span<const float> queries, std::span<const float> keys, std::size_t dim, float scale,
                     std::span<const VisibleKeys> visible, std::span<float> rows) {
-  compute(fastest_attention(), queries, keys, dim, scale, visible, rows);
+  compute(fastest_attention_kernels(), queries, keys, dim, scale, visible, rows);
 }
 
 void attention_rows(std::span<const float> queries, std::span<const Half> keys, std::size_t dim, float scale,
                     std::span<const VisibleKeys> visible, std::span<float> rows) {
-  compute(fastest_attention(), queries, keys, dim, scale, visible, rows);
+  compute(fastest_attention_kernels(), queries, keys, dim, scale, visible, rows);
 }
 
 }  // namespace evictlab::core

@@ -7,8 +7,8 @@ namespace evictlab::results {
 namespace {
 
 constexpr std::array kMeasureInfos = {
-#define EVICTLAB_MEASURE(id, column, label, unit, better, tier, definition) \
-  MeasureInfo{Measure::id, column, label, unit, Better::better, MeasureTier::tier, definition},
+#define EVICTLAB_MEASURE(id, column, label, unit, better, layers, tier, definition) \
+  MeasureInfo{Measure::id, column, label, unit, Better::better, OverLayers::layers, MeasureTier::tier, definition},
 #include "results/measures.def"
 #undef EVICTLAB_MEASURE
 };

@@ -9,18 +9,21 @@ namespace evictlab::results {
 
 /// What eviction costs: the columns of replay.csv that results/measures.def lists, in its order.
 enum class Measure : std::size_t {
-#define EVICTLAB_MEASURE(id, column, label, unit, better, tier, definition) id,
+#define EVICTLAB_MEASURE(id, column, label, unit, better, layers, tier, definition) id,
 #include "results/measures.def"
 #undef EVICTLAB_MEASURE
 };
 
 inline constexpr std::size_t kMeasureCount = 0
-#define EVICTLAB_MEASURE(id, column, label, unit, better, tier, definition) +1
+#define EVICTLAB_MEASURE(id, column, label, unit, better, layers, tier, definition) +1
 #include "results/measures.def"
 #undef EVICTLAB_MEASURE
     ;
 
 enum class Better { kLower, kHigher };
+
+/// What a run's value is of those of its layers.
+enum class OverLayers { kMean, kSum };
 
 /// What a trace must hold for a measure to be computed.
 enum class MeasureTier { kSummary, kFull };
@@ -31,6 +34,7 @@ struct MeasureInfo {
   std::string_view label;
   std::string_view unit;
   Better better;
+  OverLayers layers;
   MeasureTier tier;
   std::string_view definition;
 };

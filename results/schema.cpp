@@ -90,6 +90,7 @@ Columns measure_columns() {
     columns.push_back(measure_column(own.id));
     columns.back().meaning += fmt::format("; {} is better{}", own.better == Better::kHigher ? "higher" : "lower",
                                           own.tier == MeasureTier::kFull ? "; full tier" : "");
+    if (own.layers == OverLayers::kSum) columns.back().meaning += "; `all` is the sum over the layers";
   }
   return columns;
 }
@@ -112,7 +113,8 @@ void add_replay_tables(std::vector<TableSchema>& all) {
               text("granularity", "who shares a kept set: each query head, each kv head, all heads of a layer"),
               budget(), slots_held("stored slots of the layer, divided by kv heads; for `all` the mean"),
               integer("bytes", "bytes", "held by the layer in the trace's data type; for `all` the sum"),
-              layer_or_all("the layer's index, or `all`: means over the layers"), measure_columns(), status())});
+              layer_or_all("the layer's index, or `all`: means over the layers, or sums where a measure says so"),
+              measure_columns(), status())});
   all.push_back(
       {"budgets", "replay, sweep", "a prompt, policy, budget, layer and kept set",
        joined(layer_of_run, integer("head", "", "the kept set's index in its layer: a query head, kv head, or 0"),

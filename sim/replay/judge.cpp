@@ -85,6 +85,31 @@ void add_up(const SetTask& task, std::span<const JudgedLayer> runs, const analys
   }
 }
 
+// Judges the outputs of the runs of a prefix key. Runs of equal counts hold the same and are judged once.
+void add_output_losses(std::span<const JudgedLayer> runs, const std::vector<std::size_t>& members,
+                       const analysis::OutputReference& reference, const trace::LayerShape& shape,
+                       std::vector<Measures>& measures) {
+  std::map<std::vector<Index>, std::vector<std::size_t>> by_counts;
+  for (const std::size_t run : members) by_counts[runs[run].held->counts].push_back(run);
+  const JudgedLayer& first = runs[members.front()];
+  const auto always = protected_positions(first.held->ranges);
+  std::vector<std::vector<Index>> counts(static_cast<std::size_t>(first.held->sets()));  // [sets][distinct runs]
+  for (const auto& [of_sets, same] : by_counts) {
+    for (std::size_t set = 0; set < counts.size(); ++set) counts[set].push_back(of_sets[set]);
+  }
+  std::vector<analysis::NestedSets> heads;
+  for (Index head = 0; head < shape.query_heads; ++head) {
+    const auto set = static_cast<std::size_t>(set_of(first.granularity, shape, head));
+    heads.push_back({.always = always, .ranked = first.held->ranking->order[set], .counts = counts[set]});
+  }
+  const std::vector<analysis::OutputLosses> losses = reference.losses(heads);
+  std::size_t next = 0;
+  for (const auto& [of_sets, same] : by_counts) {
+    for (const std::size_t run : same) measures[run].output = losses[next];
+    ++next;
+  }
+}
+
 }  // namespace
 
 OracleCurve::OracleCurve(const trace::RowMatrix& shares, const PositionRanges& ranges, Index depth) {
@@ -105,11 +130,8 @@ double OracleCurve::best(Index set, Index count) const {
   return best_[static_cast<std::size_t>(set)].at(static_cast<std::size_t>(count));
 }
 
-LayerJudge::LayerJudge(const trace::LayerData& data, std::optional<trace::RowMatrix> output_weight)
-    : data_(data),
-      future_(trace::future_view(data)),
-      output_weight_(std::move(output_weight)),
-      summary_(data.shape, future_) {
+LayerJudge::LayerJudge(const trace::LayerData& data, const std::optional<trace::RowMatrix>& output_weight)
+    : data_(data), future_(trace::future_view(data)), summary_(data.shape, future_) {
   for (const trace::TensorView& view : {future_.mass, future_.output_norms}) {
     for (Index head = 0; head < view.heads(); ++head) {
       if (all_masses(view.float_row(head, 0))) continue;
@@ -119,8 +141,8 @@ LayerJudge::LayerJudge(const trace::LayerData& data, std::optional<trace::RowMat
           data.shape.layer);
     }
   }
-  if (output_weight_) {
-    reference_ = std::make_unique<const analysis::OutputReference>(data.shape, future_, *output_weight_);
+  if (output_weight) {
+    reference_ = std::make_unique<const analysis::OutputReference>(data.shape, future_, *output_weight);
   }
 }
 
@@ -157,20 +179,10 @@ std::vector<Measures> LayerJudge::judge(std::span<const JudgedLayer> runs) const
     double regret = 0.0;
     for (const double set : sums[run].missed) regret += set;
     measures[run].regret = regret / static_cast<double>(heads);
-    if (reference_) measures[run].output = output_losses(runs[run]);
   });
+  if (!reference_) return measures;
+  for (const auto& [key, members] : prefixes) add_output_losses(runs, members, *reference_, data_.shape, measures);
   return measures;
-}
-
-analysis::OutputLosses LayerJudge::output_losses(const JudgedLayer& run) const {
-  const LayerRetention kept = run.held->positions();
-  std::vector<std::vector<std::int32_t>> sets;
-  for (Index set = 0; set < kept.sets(); ++set) sets.push_back(kept.kept_ascending(set));
-  analysis::KeptSets by_head;
-  for (Index head = 0; head < data_.shape.query_heads; ++head) {
-    by_head.emplace_back(sets[static_cast<std::size_t>(set_of(run.granularity, data_.shape, head))]);
-  }
-  return reference_->losses(by_head);
 }
 
 Measures LayerJudge::judge_decoding(const Policy& policy, const LayerRetention& kept) const {

@@ -44,12 +44,12 @@ class LayerJudge {
  public:
   /// Needs future_mass and output_norms; with an output weight [H*d, hidden] also queries, keys and
   /// values. `data` must outlive it.
-  LayerJudge(const trace::LayerData& data, std::optional<trace::RowMatrix> output_weight);
+  LayerJudge(const trace::LayerData& data, const std::optional<trace::RowMatrix>& output_weight);
   LayerJudge(const LayerJudge&) = delete;
   LayerJudge& operator=(const LayerJudge&) = delete;
 
-  /// Judges many runs at once: those of one ranking share its running sums, whatever their counts. A run's result does
-  /// not depend on which others there are. Thread-safe.
+  /// Judges many runs at once: those of one ranking share its running sums, whatever their counts, and those that hold
+  /// the same share the result. A run's result does not depend on which others there are. Thread-safe.
   std::vector<Measures> judge(std::span<const JudgedLayer> runs) const;
   /// The same for a policy that goes on evicting while the future is generated: full tier, with what its rule reads.
   /// Its regret is against the best choice of what leaves when, as many leaving each time as do under the policy
@@ -58,12 +58,10 @@ class LayerJudge {
   Measures judge_decoding(const Policy& policy, const LayerRetention& kept) const;
 
  private:
-  analysis::OutputLosses output_losses(const JudgedLayer& run) const;
   double decoding_regret(const Policy& policy, const DecodedLayer& decoded) const;
 
   const trace::LayerData& data_;
   trace::FutureView future_;
-  std::optional<trace::RowMatrix> output_weight_;
   analysis::SummaryReference summary_;
   std::unique_ptr<const analysis::OutputReference> reference_;
 };

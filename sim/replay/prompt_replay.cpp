@@ -278,9 +278,8 @@ void PromptReplay::judge(const trace::LayerData& data, std::size_t layer, bool r
   if (judged.empty()) return;
   std::optional<LayerJudge> layer_judge;
   if (want_tables_) {
-    std::optional<trace::RowMatrix> output_weight;
-    if (info_.tier == trace::Tier::kFull) output_weight = source_.output_weight(data.shape.layer);
-    layer_judge.emplace(data, std::move(output_weight));
+    layer_judge.emplace(
+        data, info_.tier == trace::Tier::kFull ? std::optional(source_.output_weight(data.shape.layer)) : std::nullopt);
     std::vector<Measures> measures = layer_judge->judge(held);
     for (std::size_t i = 0; i < prefixes.size(); ++i) prefixes[i]->layers[layer].measures = std::move(measures[i]);
   }

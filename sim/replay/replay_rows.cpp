@@ -17,7 +17,7 @@ using results::Row;
 using results::RunStatus;
 using MeasureValues = std::array<std::optional<double>, results::kMeasureCount>;  // none: not measured
 
-// The bounds need output norms; value_bound, exact_loss, relative_loss are measured in the full tier alone.
+// The bounds need output norms; those of the output itself are measured in the full tier alone.
 MeasureValues measure_values(const Measures& losses) {
   MeasureValues values;
   const auto at = [&values](Measure measure) -> std::optional<double>& { return values[results::index_of(measure)]; };
@@ -32,6 +32,7 @@ MeasureValues measure_values(const Measures& losses) {
     at(Measure::kValueBound) = losses.output->value_bound;
     at(Measure::kExactLoss) = losses.output->exact_loss;
     at(Measure::kRelativeLoss) = losses.output->relative_loss;
+    at(Measure::kSquaredError) = losses.output->squared_error;
   }
   at(Measure::kRegret) = losses.regret;
   return values;
@@ -43,19 +44,21 @@ std::vector<MeasureValues> values_by_layer(const std::vector<LayerOutcome>& laye
   return values;
 }
 
-// Empty where a layer's is: a mean over some of the layers is another measure.
-MeasureValues mean_over_layers(const std::vector<MeasureValues>& layers) {
-  MeasureValues mean;
-  for (std::size_t m = 0; m < mean.size(); ++m) {
+// Each measure's mean or sum. Empty where a layer's is: one over some of the layers is another measure.
+MeasureValues over_layers(const std::vector<MeasureValues>& layers) {
+  MeasureValues over;
+  for (const results::MeasureInfo& measure : results::measures()) {
+    const std::size_t m = results::index_of(measure.id);
     double sum = 0.0;
     bool complete = !layers.empty();
     for (const MeasureValues& layer : layers) {
       complete = complete && layer[m].has_value();
       sum += layer[m].value_or(0.0);
     }
-    if (complete) mean[m] = sum / static_cast<double>(layers.size());
+    if (!complete) continue;
+    over[m] = measure.layers == results::OverLayers::kSum ? sum : sum / static_cast<double>(layers.size());
   }
-  return mean;
+  return over;
 }
 
 Cell all_layers() { return results::cell_of(results::kAllLayers); }
@@ -241,7 +244,7 @@ void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers
     bytes += layer_bytes;
     all_kept = all_kept && layer.nothing_evicted;
   }
-  add_replay_row(context, {slots / static_cast<double>(layers.size()), bytes}, all_layers(), mean_over_layers(values),
+  add_replay_row(context, {slots / static_cast<double>(layers.size()), bytes}, all_layers(), over_layers(values),
                  status(all_kept), result);
   add_span_rows(context, layers, result);
 }
@@ -292,7 +295,7 @@ void add_headroom(const RowContext& context, const std::vector<LayerOutcome>& la
                   const std::optional<Headroom>& headroom, ReplayResult& result) {
   double slots = 0.0;
   for (const LayerOutcome& layer : layers) slots += layer.slots_held;
-  const MeasureValues mean = mean_over_layers(values_by_layer(layers));
+  const MeasureValues mean = over_layers(values_by_layer(layers));
   Row row = run_row(context, result.headroom);
   row.set("task", context.prompt.task)
       .set("slots_held", slots / static_cast<double>(layers.size()))

@@ -71,6 +71,7 @@ Expected by_definition(const RandomLayer& layer, const Sets& kept) {
   double kept_prompt = 0;
   double prompt = 0;
   double loss_sum = 0;
+  double squares = 0;
   double output_sum = 0;
   std::vector<double> head_norm(static_cast<std::size_t>(shape.query_heads));
   const auto norm = [&](Index h, Index j) {
@@ -124,6 +125,7 @@ Expected by_definition(const RandomLayer& layer, const Sets& kept) {
     for (std::size_t c = 0; c < y.size(); ++c) {
       output_sum += std::abs(y[c]);
       loss_sum += std::abs(y[c] - held_y[c]);
+      squares += (y[c] - held_y[c]) * (y[c] - held_y[c]);
     }
   }
   const double queries = static_cast<double>(shape.future_length);
@@ -135,6 +137,7 @@ Expected by_definition(const RandomLayer& layer, const Sets& kept) {
   expected.output.value_bound /= queries;
   expected.output.exact_loss = loss_sum / queries;
   expected.output.relative_loss = loss_sum / output_sum;
+  expected.output.squared_error = squares / queries;
   return expected;
 }
 
@@ -166,6 +169,7 @@ TEST(Losses, EqualTheirDefinitionsOnRandomLayers) {
           expect_close(output.value_bound, expected.output.value_bound, scale, "value-aware bound");
           expect_close(output.exact_loss, expected.output.exact_loss, scale, "exact loss");
           expect_close(output.relative_loss, expected.output.relative_loss, 1, "relative loss");
+          expect_close(output.squared_error, expected.output.squared_error, scale * scale, "squared error");
         }
       }
     }
@@ -270,6 +274,7 @@ TEST(Losses, BoundsDifferAsTheirDefinitionsSay) {
   EXPECT_NEAR(summary.prompt_retained_mass, .5, 1e-6);
   EXPECT_NEAR(output.exact_loss, .771429, 1e-5);
   EXPECT_NEAR(output.relative_loss, .771429 / 2.2, 1e-5);
+  EXPECT_NEAR(output.squared_error, .771429 * .771429, 1e-5);
   EXPECT_NEAR(output.value_bound, 2.142857, 1e-5);
   EXPECT_NEAR(summary.bounds->keptmax, 2.4, 1e-5);
   EXPECT_NEAR(summary.bounds->head, 6, 1e-5);
@@ -308,6 +313,7 @@ TEST(Losses, AFullCacheLosesExactlyNothing) {
     EXPECT_EQ(output.value_bound, 0);
     EXPECT_EQ(output.exact_loss, 0);
     EXPECT_EQ(output.relative_loss, 0);
+    EXPECT_EQ(output.squared_error, 0);
   }
 }
 

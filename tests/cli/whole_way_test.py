@@ -39,7 +39,7 @@ def test_the_table_has_exactly_the_columns_of_its_contract(results):
         assert file.readline().strip() == (
             "prompt,task,T,policy,parameters,variant,role,protection,granularity,budget_requested,slots_held,bytes,layer,"
             "retained_mass,prompt_retained_mass,ada_bound,head_bound,keptmax_bound,value_bound,exact_loss,relative_loss,"
-            "regret,status")
+            "regret,squared_error,status")
     with open(results / "budgets.csv") as file:
         assert file.readline().strip() == "prompt,policy,parameters,role,budget_requested,layer,head,slots"
 

@@ -193,6 +193,7 @@ TEST(Decoding, NeverEvictingAnythingLosesWhatThePromptsEvictionAloneLoses) {
     EXPECT_NEAR(decoding.output.value_bound, output.value_bound, 1e-4 * output.value_bound);
     EXPECT_NEAR(decoding.output.exact_loss, output.exact_loss, 1e-4 * output.exact_loss);
     EXPECT_NEAR(decoding.output.relative_loss, output.relative_loss, 1e-4 * output.relative_loss);
+    EXPECT_NEAR(decoding.output.squared_error, output.squared_error, 1e-4 * output.squared_error);
   }
 }
 

@@ -116,8 +116,8 @@ TEST(Replay, FullRetainsEverythingAndLosesNothing) {
     if (rows.text(row, "policy") != "full") continue;
     EXPECT_EQ(rows.number(row, "retained_mass"), 1.0);
     EXPECT_EQ(rows.number(row, "prompt_retained_mass"), 1.0);
-    for (const char* loss :
-         {"ada_bound", "head_bound", "keptmax_bound", "value_bound", "exact_loss", "relative_loss", "regret"}) {
+    for (const char* loss : {"ada_bound", "head_bound", "keptmax_bound", "value_bound", "exact_loss", "relative_loss",
+                             "regret", "squared_error"}) {
       EXPECT_EQ(rows.number(row, loss), 0.0) << loss;
     }
     EXPECT_EQ(rows.number(row, "slots_held"), 100.0);
@@ -220,7 +220,7 @@ TEST(Replay, NothingEvictedIsDegenerateUnlessThePolicyIsFull) {
   }
 }
 
-TEST(Replay, TheRowForAllLayersIsTheirMean) {
+TEST(Replay, TheRowForAllLayersIsTheirMeanAndOfTheSquaredErrorTheirSum) {
   const Rows rows(everything().replay);
   for (std::size_t first = 0; first < rows.size(); first += 4) {
     if (!rows.judged(first)) continue;
@@ -229,6 +229,9 @@ TEST(Replay, TheRowForAllLayersIsTheirMean) {
       for (std::size_t layer = 0; layer < 3; ++layer) sum += rows.number(first + layer, measure).value();
       ASSERT_NEAR(rows.number(first + 3, measure).value(), sum / 3, 1e-12) << measure;
     }
+    double sum = 0.0;
+    for (std::size_t layer = 0; layer < 3; ++layer) sum += rows.number(first + layer, "squared_error").value();
+    ASSERT_NEAR(rows.number(first + 3, "squared_error").value(), sum, 1e-12 * sum);
   }
 }
 
@@ -429,7 +432,8 @@ TEST(Replay, TheSummaryTierLeavesWhatItCannotMeasureEmpty) {
   const ReplayResult result = run(synthesize(options), "snapkv", "40");
   const Rows rows(result.replay);
   for (std::size_t row = 0; row < rows.size(); ++row) {
-    for (const char* empty : {"value_bound", "exact_loss", "relative_loss"}) EXPECT_EQ(rows.text(row, empty), "");
+    for (const char* empty : {"value_bound", "exact_loss", "relative_loss", "squared_error"})
+      EXPECT_EQ(rows.text(row, empty), "");
     EXPECT_TRUE(rows.number(row, "keptmax_bound").has_value());
   }
 }

@@ -1,0 +1,226 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <random>
+
+#include "analysis/losses.hpp"
+#include "core/parallel.hpp"
+#include "random_layer.hpp"
+
+namespace evictlab::analysis {
+namespace {
+
+using trace::Index;
+using trace::LayerShape;
+using Sets = std::vector<std::vector<std::int32_t>>;
+
+LayerShape layer_shape(Index n, Index future, Index sliding_window) {
+  LayerShape shape;
+  shape.layers = 1;
+  shape.query_heads = 4;
+  shape.kv_heads = 2;
+  shape.head_dim = 8;
+  shape.prompt_length = n;
+  shape.future_length = future;
+  shape.window = 1;
+  shape.sliding_window = sliding_window;
+  shape.attention_scale = 1 / std::sqrt(8.0);
+  return shape;
+}
+
+// What the future queries lose, by plain loops in double over the very rows that the reference has.
+OutputLosses by_rows(const RandomLayer& layer, const OutputReference& reference, const Sets& kept) {
+  const LayerShape& shape = layer.data.shape;
+  const Index n = shape.prompt_length;
+  const Index hidden = layer.output_weight.cols();
+  Eigen::MatrixXd y = Eigen::MatrixXd::Zero(shape.future_length, hidden);
+  Eigen::MatrixXd change = y;
+  OutputLosses losses;
+  for (Index h = 0; h < shape.query_heads; ++h) {
+    const Eigen::MatrixXd rows = reference.attention(h, 1).cast<double>();
+    Eigen::MatrixXd held = rows;
+    const auto& own = kept[static_cast<std::size_t>(h)];
+    for (Index j = 0; j < n; ++j) {
+      if (!std::ranges::binary_search(own, static_cast<std::int32_t>(j))) held.col(j).setZero();
+    }
+    Eigen::MatrixXd values(rows.cols(), shape.head_dim);
+    Eigen::VectorXd norms(rows.cols());
+    for (Index j = 0; j < rows.cols(); ++j) {
+      norms[j] = layer.data.output_norms.view().float_row(h, 0)[static_cast<std::size_t>(j)];
+      for (Index i = 0; i < shape.head_dim; ++i) values(j, i) = layer.value(h, j, i);
+    }
+    const Eigen::VectorXd lost_mass = (rows - held).rowwise().sum();
+    const Eigen::VectorXd ratio = lost_mass.cwiseQuotient(held.rowwise().sum());
+    const Eigen::MatrixXd delta = (rows - held) * values - ratio.asDiagonal() * (held * values);
+    losses.value_bound += ((rows - held) * norms + ratio.cwiseProduct(held * norms)).sum();
+    const Eigen::MatrixXd weight = layer.output_weight.middleRows(h * shape.head_dim, shape.head_dim).cast<double>();
+    y += rows * values * weight;
+    change += delta * weight;
+  }
+  const auto queries = static_cast<double>(shape.future_length);
+  losses.value_bound /= queries;
+  losses.exact_loss = change.lpNorm<1>() / queries;
+  losses.relative_loss = change.lpNorm<1>() / y.lpNorm<1>();
+  losses.squared_error = change.squaredNorm() / queries;
+  return losses;
+}
+
+void expect_equal_to_rounding(const OutputLosses& found, const OutputLosses& expected) {
+  EXPECT_NEAR(found.value_bound, expected.value_bound, 1e-6 * expected.value_bound + 1e-12);
+  EXPECT_NEAR(found.exact_loss, expected.exact_loss, 1e-6 * expected.exact_loss + 1e-12);
+  EXPECT_NEAR(found.relative_loss, expected.relative_loss, 1e-6 * expected.relative_loss + 1e-12);
+  EXPECT_NEAR(found.squared_error, expected.squared_error, 1e-6 * expected.squared_error + 1e-12);
+}
+
+void expect_same_bits(const OutputLosses& found, const OutputLosses& expected) {
+  EXPECT_EQ(found.value_bound, expected.value_bound);
+  EXPECT_EQ(found.exact_loss, expected.exact_loss);
+  EXPECT_EQ(found.relative_loss, expected.relative_loss);
+  EXPECT_EQ(found.squared_error, expected.squared_error);
+}
+
+// A ranking for each query head, kv head or the whole layer, and for each of them a count in every run.
+struct Runs {
+  std::vector<std::int32_t> always;
+  Sets ranked;                             // [sets]
+  std::vector<std::vector<Index>> counts;  // [sets][runs]
+  Index sharing = 1;
+
+  std::vector<NestedSets> heads() const {
+    std::vector<NestedSets> heads;
+    for (std::size_t set = 0; set < ranked.size(); ++set) {
+      for (Index i = 0; i < sharing; ++i) heads.push_back({always, ranked[set], counts[set]});
+    }
+    return heads;
+  }
+  Sets kept(std::size_t run) const {
+    Sets sets;
+    for (std::size_t set = 0; set < ranked.size(); ++set) {
+      std::vector<std::int32_t> own = always;
+      own.insert(own.end(), ranked[set].begin(), ranked[set].begin() + counts[set][run]);
+      std::ranges::sort(own);
+      for (Index i = 0; i < sharing; ++i) sets.push_back(own);
+    }
+    return sets;
+  }
+  Runs only(std::size_t run) const {
+    Runs one = *this;
+    for (auto& of_set : one.counts) of_set = {of_set[run]};
+    return one;
+  }
+};
+
+Runs random_runs(std::mt19937_64& random, const LayerShape& shape, Index sharing, std::size_t runs) {
+  std::vector<std::int32_t> visible(static_cast<std::size_t>(shape.prompt_length - shape.first_visible()));
+  std::iota(visible.begin(), visible.end(), static_cast<std::int32_t>(shape.first_visible()));
+  Runs result{.always = {visible.end() - 4, visible.end()}, .ranked = {}, .counts = {}, .sharing = sharing};
+  visible.resize(visible.size() - 4);
+  for (Index set = 0; set < shape.query_heads / sharing; ++set) {
+    std::shuffle(visible.begin(), visible.end(), random);
+    result.ranked.push_back(visible);
+    std::vector<Index>& counts = result.counts.emplace_back();
+    for (std::size_t run = 0; run < runs; ++run) counts.push_back(static_cast<Index>(random() % (visible.size() + 1)));
+  }
+  return result;
+}
+
+TEST(OutputLosses, OfRunsThatShareRankingsAreThoseOfEachRunsOwnSets) {
+  std::mt19937_64 random(3);
+  for (const Index sliding_window : {Index{0}, Index{90}}) {
+    for (const Index sharing : {1, 2, 4}) {  // each query head, each kv head, the layer
+      for (const float peak : {0.3F, 4.0F}) {
+        const LayerShape shape = layer_shape(300, 11, sliding_window);
+        const RandomLayer layer = random_layer(random, shape, 50, peak);
+        const OutputReference reference(shape, future_view(layer.data), layer.output_weight);
+        Runs runs = random_runs(random, shape, sharing, 8);
+        for (std::size_t set = 0; set < runs.counts.size(); ++set) {
+          runs.counts[set][0] = 0;
+          runs.counts[set][1] = static_cast<Index>(runs.ranked[set].size()) - 1;  // one evicted
+        }
+        const std::vector<OutputLosses> found = reference.losses(runs.heads());
+        for (std::size_t run = 0; run < 8; ++run) {
+          SCOPED_TRACE(run);
+          expect_equal_to_rounding(found[run], by_rows(layer, reference, runs.kept(run)));
+          const Sets kept = runs.kept(run);
+          expect_equal_to_rounding(found[run], reference.losses(KeptSets(kept.begin(), kept.end())));
+        }
+      }
+    }
+  }
+}
+
+TEST(OutputLosses, DependNeitherOnWhichOtherRunsAreAskedForNorOnThreads) {
+  std::mt19937_64 random(29);
+  const LayerShape shape = layer_shape(400, 5, 0);
+  const RandomLayer layer = random_layer(random, shape, 100, 1.0F);
+  const Runs runs = random_runs(random, shape, 2, 20);
+  const std::size_t threads = core::threads();
+  core::set_threads(1);
+  const std::vector<OutputLosses> together =
+      OutputReference(shape, future_view(layer.data), layer.output_weight).losses(runs.heads());
+  core::set_threads(4);
+  const OutputReference reference(shape, future_view(layer.data), layer.output_weight);
+  for (std::size_t run = 0; run < 20; ++run) {
+    SCOPED_TRACE(run);
+    expect_same_bits(reference.losses(runs.only(run).heads()).front(), together[run]);
+  }
+  core::set_threads(threads);
+}
+
+TEST(OutputLosses, AreExactlyNothingForRunsThatHoldAll) {
+  std::mt19937_64 random(31);
+  const LayerShape shape = layer_shape(150, 3, 0);
+  const RandomLayer layer = random_layer(random, shape, 10, 1.0F);
+  const OutputReference reference(shape, future_view(layer.data), layer.output_weight);
+  Runs runs = random_runs(random, shape, 1, 2);
+  for (std::size_t set = 0; set < 4; ++set) runs.counts[set] = {3, static_cast<Index>(runs.ranked[set].size())};
+  const std::vector<OutputLosses> found = reference.losses(runs.heads());
+  EXPECT_GT(found[0].squared_error, 0);
+  expect_same_bits(found[1], OutputLosses{});
+}
+
+TEST(OutputLosses, RefuseCountsThatDoNotFitTheRankings) {
+  std::mt19937_64 random(37);
+  const LayerShape shape = layer_shape(20, 2, 0);
+  const RandomLayer layer = random_layer(random, shape, 10, 1.0F);
+  const OutputReference reference(shape, future_view(layer.data), layer.output_weight);
+  const Runs runs = random_runs(random, shape, 1, 2);
+  std::vector<NestedSets> heads = runs.heads();
+  EXPECT_THROW(reference.losses(std::span(heads).first(3)), std::invalid_argument);
+  heads[2].counts = heads[2].counts.first(1);
+  EXPECT_THROW(reference.losses(heads), std::invalid_argument);
+  Runs too_many = runs;
+  too_many.counts[1][0] = 17;
+  EXPECT_THROW(reference.losses(too_many.heads()), std::invalid_argument);
+}
+
+TEST(OutputProjection, GivesTheNormsOfTheProductsWhateverTheirShape) {
+  std::mt19937_64 random(41);
+  std::normal_distribution<float> normal;
+  for (const auto& [rows, columns, hidden] : {std::array<Index, 3>{1, 1, 1}, {13, 700, 50}, {16, 512, 96}}) {
+    trace::RowMatrix weight(columns, hidden);
+    for (Index i = 0; i < weight.size(); ++i) weight.data()[i] = normal(random);
+    std::vector<TiledRows> tiled;
+    Eigen::MatrixXd product[2];
+    for (auto& expected : product) {
+      TiledRows& own = tiled.emplace_back(rows, columns);
+      Eigen::MatrixXd matrix(rows, columns);
+      for (Index r = 0; r < rows; ++r) {
+        for (Index c = 0; c < columns; ++c) {
+          matrix(r, c) = own.tile(r / TiledRows::kRows, c)[r % TiledRows::kRows] = normal(random);
+        }
+      }
+      expected = matrix * weight.cast<double>();
+    }
+    const std::vector<MatrixNorms> norms = OutputProjection(weight).norms(tiled);
+    for (std::size_t m = 0; m < 2; ++m) {
+      EXPECT_NEAR(norms[m].absolute, product[m].lpNorm<1>(), 1e-6 * product[m].lpNorm<1>());
+      EXPECT_NEAR(norms[m].squared, product[m].squaredNorm(), 1e-6 * product[m].squaredNorm());
+    }
+  }
+}
+
+}  // namespace
+}  // namespace evictlab::analysis
