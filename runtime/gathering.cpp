@@ -1,11 +1,13 @@
 #include "runtime/gathering.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "core/parallel.hpp"
 #include "core/row_kernels.hpp"
 #include "runtime/attention.hpp"
+#include "runtime/fixed_order_sum.hpp"
 
 namespace evictlab::runtime {
 namespace {
@@ -40,6 +42,25 @@ Tensor stored(const trace::TensorView& states, ElementType dtype) {
     }
   }
   return result;
+}
+
+/// L2 norms of the rows of both matrices and of their sum, added up in double: [3, rows].
+Tensor residual_norms(const RowMatrix& residual, const RowMatrix& output) {
+  Tensor norms(ElementType::kFloat32, 3, 1, residual.rows());
+  std::vector<float> row(static_cast<std::size_t>(residual.rows()));
+  const auto set = [&](Index stream, const auto& vector_of) {
+    for (Index t = 0; t < residual.rows(); ++t) {
+      const auto vector = vector_of(t);
+      const double squares = fixed_order_sum(residual.cols(), [&](Index i) { return vector(i) * vector(i); });
+      row[static_cast<std::size_t>(t)] = static_cast<float>(std::sqrt(squares));
+    }
+    norms.set_row(stream, 0, row);
+  };
+  const auto at = [](const RowMatrix& matrix, Index t, Index i) { return static_cast<double>(matrix(t, i)); };
+  set(0, [&](Index t) { return [&, t](Index i) { return at(residual, t, i); }; });
+  set(1, [&](Index t) { return [&, t](Index i) { return at(output, t, i); }; });
+  set(2, [&](Index t) { return [&, t](Index i) { return at(residual, t, i) + at(output, t, i); }; });
+  return norms;
 }
 
 bool is_wanted(const trace::PromptInfo& prompt, Index layer) {
@@ -176,6 +197,13 @@ void FutureGathering::on_layer_states(Index layer, const LayerStates& states) {
 void FutureGathering::on_attention(Index /*layer*/, Index head, Index /*first_query*/,
                                    const trace::RowMatrixView& rows) {
   if (wanted_) mass_.add(head, rows);
+}
+
+void FutureGathering::on_attention_output(Index /*layer*/, Index /*first_query*/, const RowMatrix& residual,
+                                          const RowMatrix& output) {
+  if (wanted_ && options_.fields.contains(Field::kResidualNorms)) {
+    data_.residual_norms = residual_norms(residual, output);
+  }
 }
 
 void FutureGathering::on_layer_end(Index /*layer*/) {

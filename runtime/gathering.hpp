@@ -26,6 +26,11 @@ class MassSums {
   std::vector<Eigen::VectorXd> sums_;  // [H] of [positions]
 };
 
+/// What is gathered once the future is known; the pass over the prompt gathers the rest, and the window's queries.
+inline constexpr trace::Fields kFutureFields = trace::Field::kFutureMass | trace::Field::kOutputNorms |
+                                               trace::Fields(trace::Field::kKeys) | trace::Field::kValues |
+                                               trace::Field::kQueries | trace::Field::kResidualNorms;
+
 /// Given each layer when it is done, on the calling thread.
 using TakeLayer = std::function<void(trace::LayerData&& layer)>;
 
@@ -62,8 +67,8 @@ class PromptGathering : public ForwardObserver {
   MassSums mass_;
 };
 
-/// The pass over the future that follows, read as one chunk: future mass, output norms [H, n+T], and queries, keys and
-/// values.
+/// The pass over the future that follows, read as one chunk: future mass, output norms [H, n+T], queries, keys and
+/// values, and residual norms.
 class FutureGathering : public ForwardObserver {
  public:
   /// `prompt` with its future's length. `window_queries`, where queries are asked for: what PromptGathering gave, of
@@ -73,6 +78,7 @@ class FutureGathering : public ForwardObserver {
 
   void on_layer_states(Index layer, const LayerStates& states) override;
   void on_attention(Index layer, Index head, Index first_query, const trace::RowMatrixView& rows) override;
+  void on_attention_output(Index layer, Index first_query, const RowMatrix& residual, const RowMatrix& output) override;
   void on_layer_end(Index layer) override;
 
  private:

@@ -29,7 +29,12 @@ class ForwardObserver {
   virtual void on_attention(Index /*layer*/, Index /*query_head*/, Index /*first_position*/,
                             const RowMatrixView& /*probabilities*/) {}
 
-  /// On the calling thread, when `layer` is done.
+  /// On the calling thread, before the attention output of `layer` is added to the residual stream: both [m, hidden],
+  /// of the queries at first_position, first_position + 1, ... Valid during the call.
+  virtual void on_attention_output(Index /*layer*/, Index /*first_position*/, const RowMatrix& /*residual*/,
+                                   const RowMatrix& /*output*/) {}
+
+  /// On the calling thread, when the attention of `layer` is done.
   virtual void on_layer_end(Index /*layer*/) {}
 };
 

@@ -26,10 +26,6 @@ std::vector<Index> recorded_layers(const ModelConfig& model, const RecordOptions
   return all;
 }
 
-/// What is recorded once the future is known; the pass over the prompt gathers the rest.
-constexpr trace::Fields kFutureFields =
-    Field::kFutureMass | Field::kOutputNorms | trace::Fields(Field::kKeys) | Field::kValues | Field::kQueries;
-
 void write_fields(trace::PromptWriter& writer, const trace::LayerData& layer) {
   for (const Field field : trace::kAllFields) {
     if (!layer[field].empty()) writer.write(layer.shape.layer, field, layer[field]);
@@ -166,7 +162,8 @@ RecordEstimate estimate_recording(const std::vector<TokenizedPrompt>& prompts, c
     const double summary = heads * (2 * window * n + 4 * n + 8 * all);
     const double states = state_bytes * (heads * (window + all - n) * dimension + 2 * kv_heads * all * dimension) +
                           4 * heads * dimension * (dimension + 1);
-    estimate.trace_bytes += layers * (full ? summary + states : summary) + 4 * all;
+    const double residual = 3 * 4 * (all - n);
+    estimate.trace_bytes += layers * (full ? summary + states + residual : summary) + 4 * all;
 
     // The model's float cache, one layer's hidden states and rows, and the window's queries of every layer.
     const double cache = static_cast<double>(model.layers) * 2 * kv_heads * all * dimension * 4;

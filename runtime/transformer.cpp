@@ -162,6 +162,7 @@ void Transformer::Impl::attend(Index index, RowMatrix& hidden, const RopeTable& 
   cached_attention(queries.tensor(), cache, index, scale, config.sliding_windows[static_cast<std::size_t>(index)],
                    mixed, sink);
   apply(layer.attention_output, mixed, normed);
+  if (observer != nullptr) observer->on_attention_output(index, first_position, hidden, normed);
   hidden += normed;
   if (observer != nullptr) observer->on_layer_end(index);
 }

@@ -98,7 +98,8 @@ FutureView future_view(const LayerData& layer) {
           .output_norms = all_of(layer.output_norms),
           .queries = rows_of(layer.queries, layer.shape.window, layer.shape.future_length),
           .keys = all_of(layer.keys),
-          .values = all_of(layer.values)};
+          .values = all_of(layer.values),
+          .residual_norms = all_of(layer.residual_norms)};
 }
 
 LayerView layer_view(const LayerData& layer) {

@@ -80,6 +80,10 @@ constexpr Fields tier_fields(Tier tier) {
 }
 inline constexpr Fields kSummaryFields = tier_fields(Tier::kSummary);
 inline constexpr Fields kFullFields = tier_fields(Tier::kFull);
+/// What a prompt may lack: some cannot be had of every import or model, and traces of version 1 have no residual norms.
+inline constexpr Fields kOptionalFields = Field::kAttentionMass | Field::kOutputNorms | Fields(Field::kResidualNorms);
+/// Of them, those that the measures and methods of a tier cannot do without.
+inline constexpr Fields kNeededInFullTier = Field::kAttentionMass | Field::kOutputNorms;
 
 /// "float16", "float32" or "float16 or float32".
 std::string_view elements_name(FieldElements elements);
@@ -136,11 +140,12 @@ FieldShape field_shape(Field field, const LayerShape& shape);
 
 /// Shows what comes after the eviction, by which retention is judged. Policies never see it, the oracle does.
 struct FutureView {
-  TensorView mass;          // [H, n+T]
-  TensorView output_norms;  // [H, n+T]
-  TensorView queries;       // [H, T, d]; empty in the summary tier, as keys and values
-  TensorView keys;          // [G, n+T, d]
-  TensorView values;        // [G, n+T, d]
+  TensorView mass;            // [H, n+T]
+  TensorView output_norms;    // [H, n+T]
+  TensorView queries;         // [H, T, d]; empty in the summary tier, as keys and values
+  TensorView keys;            // [G, n+T, d]
+  TensorView values;          // [G, n+T, d]
+  TensorView residual_norms;  // [3, T]: of the stream before attention, of what is added, of the sum; may be empty
 };
 
 /// Shows a policy one layer: the prompt's part of the arrays, as fields.def lists them. Filled from a trace or by the

@@ -54,7 +54,7 @@ struct PromptInfo {
   Index window = 0;           // w
   std::vector<Index> layers;  // those recorded, ascending
   std::vector<Span> spans;
-  /// Fields of the tier that were not recorded: an imported prompt may lack output_norms and attention_mass.
+  /// Fields of the tier that were not recorded, of kOptionalFields.
   Fields missing = {};
 
   Fields recorded() const;

@@ -20,6 +20,11 @@
 namespace evictlab::trace {
 namespace {
 
+// There is no stream that attention outputs are added to.
+constexpr Fields kMissing = Field::kResidualNorms;
+
+Fields recorded_fields(const SyntheticOptions& options) { return tier_fields(options.tier).without(kMissing); }
+
 // Bytes of one layer in memory, W_O included.
 double layer_bytes(const SyntheticOptions& options) {
   LayerShape shape;
@@ -32,7 +37,7 @@ double layer_bytes(const SyntheticOptions& options) {
   double elements =
       static_cast<double>(options.query_heads * options.head_dim) * static_cast<double>(synthetic_hidden_size(options));
   for (const Field field : kAllFields) {
-    if (!tier_fields(options.tier).contains(field)) continue;
+    if (!recorded_fields(options).contains(field)) continue;
     const FieldShape size = field_shape(field, shape);
     elements += static_cast<double>(size.heads) * static_cast<double>(size.rows) * static_cast<double>(size.columns);
   }
@@ -140,6 +145,7 @@ PromptInfo synthetic_prompt_info(const SyntheticOptions& options, Index prompt) 
   info.future_kind = "teacher-forced";
   info.tier = options.tier;
   info.window = options.window;
+  if (tier_fields(options.tier).contains(kMissing)) info.missing = kMissing;
   info.spans = {{"context", 0, question_begin(options)},
                 needle_span(options, prompt),
                 {"question", question_begin(options), options.length}};
@@ -261,7 +267,7 @@ LayerData empty_layer(const SyntheticOptions& options, const LayerShape& shape) 
   LayerData out;
   out.shape = shape;
   for (const Field field : kAllFields) {
-    if (!tier_fields(options.tier).contains(field)) continue;
+    if (!recorded_fields(options).contains(field)) continue;
     const FieldShape size = field_shape(field, shape);
     const FieldElements elements = field_info(field).elements;
     const bool half = elements == FieldElements::kHalf;

@@ -58,7 +58,7 @@ void check(const SyntheticOptions& options);
 
 /// The whole trace: architecture "synthetic", prompts "synth-000", "synth-001", ... with spans
 /// "context", "needle" (inside the context, its depth spread over the prompts) and "question" (the
-/// prompt's end); W_O in the full tier.
+/// prompt's end); W_O in the full tier, which lacks residual_norms: no stream is simulated.
 MemoryTrace synthesize(const SyntheticOptions& options);
 
 /// The parts of that trace one by one, for traces and prompts larger than memory. Time and memory of a layer grow with

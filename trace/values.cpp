@@ -144,6 +144,24 @@ std::string norms_problem(const Tensor& tensor, Index head) {
   return core::row_sum(tensor.view().float_row(head, 0)).regular ? "" : number_problem(tensor, head, true);
 }
 
+/// Norms of two vectors and of their sum, [3, T].
+std::string triangle_problem(const Tensor& norms) {
+  for (Index stream = 0; stream < norms.heads(); ++stream) {
+    if (const std::string problem = norms_problem(norms, stream); !problem.empty()) {
+      return fmt::format("stream {}: {}", stream, problem);
+    }
+  }
+  for (std::size_t t = 0; t < static_cast<std::size_t>(norms.columns()); ++t) {
+    const auto norm = [&](Index stream) { return static_cast<double>(norms.view().float_row(stream, 0)[t]); };
+    const double longest = norm(0) + norm(1);
+    const double shortest = std::abs(norm(0) - norm(1));
+    if (norm(2) <= longest + kNormTolerance * longest && norm(2) >= shortest - kNormTolerance * longest) continue;
+    return fmt::format("future query {}: vectors of norms {:.6g} and {:.6g} have no sum of norm {:.6g}", t, norm(0),
+                       norm(1), norm(2));
+  }
+  return "";
+}
+
 std::string row_problem(Field field, const Tensor& tensor, Index head, Index row, const LayerShape& shape,
                         bool learned_sink) {
   switch (field) {
@@ -218,6 +236,7 @@ std::string value_problem(Field field, const Tensor& tensor, const LayerShape& s
   if (kSummaryFields.contains(field)) return rows_problem(field, tensor, shape, check);
   std::string problem = elements_problem(tensor, check.visit);
   if (problem.empty() && field == Field::kQueryCovariance) problem = variance_problem(tensor);
+  if (problem.empty() && field == Field::kResidualNorms) problem = triangle_problem(tensor);
   return problem;
 }
 

@@ -22,6 +22,10 @@ double row_tolerance(Index terms, double scale);
 /// queries that see the position.
 inline constexpr double kMassTolerance = 1e-4;
 
+/// How far, relative to the sum of the norms of two vectors, their sum's norm may be beyond what the triangle
+/// inequality allows: norms are stored as floats, and models that add in half precision round the sum.
+inline constexpr double kNormTolerance = 0.01;
+
 /// A softmax row, as the query at position `last` pays it: to positions `first` to `last`.
 struct RowLimits {
   Index first = 0;
@@ -41,10 +45,11 @@ struct ValueCheck {
   BytesVisitor visit = {};
 };
 
-/// Says what is wrong with the first bad value of a field, beginning with "head <h>"; empty = nothing. All values are
-/// finite. Window attention: rows as row_problem() wants them, within the layer's sliding window. Masses: no position
-/// has more than the queries that see it, and together they have as much as there are queries (or less, beside a
-/// learned sink). Norms and variances: not negative. The tensor has the shape of field_shape().
+/// Says what is wrong with the first bad value of a field, beginning with "head <h>" where it is one head's; empty =
+/// nothing. All values are finite. Window attention: rows as row_problem() wants them, within the layer's sliding
+/// window. Masses: no position has more than the queries that see it, and together they have as much as there are
+/// queries (or less, beside a learned sink). Norms and variances: not negative; residual norms: as the triangle
+/// inequality wants them. The tensor has the shape of field_shape().
 std::string value_problem(Field field, const Tensor& tensor, const LayerShape& shape, const ValueCheck& check = {});
 
 /// The same of an output weight [H*d, hidden], and of token ids.

@@ -50,6 +50,8 @@ class LayerPass:
     arguments: tuple[Any, ...]
     options: dict[str, Any]
     calls: list[AttentionCall] = dataclasses.field(default_factory=list)
+    stream: torch.Tensor | None = None  # [B, m, hidden]: what the decoder layer around the module was given
+    output: torch.Tensor | None = None  # [B, m, hidden]: what the module gave, once it is left
 
     @property
     def cache(self) -> Cache | None:
@@ -68,6 +70,18 @@ def _is_rotation(value: Any) -> bool:
         return value.is_complex()
     pair = isinstance(value, tuple) and len(value) == 2 and all(isinstance(one, torch.Tensor) for one in value)
     return pair and value[0].shape == value[1].shape
+
+
+def given_states(arguments: tuple[Any, ...], options: dict[str, Any]) -> torch.Tensor | None:
+    """The hidden states [B, m, hidden] among what a module was given."""
+    given = [*arguments, *options.values()]
+    return next((one.detach() for one in given if isinstance(one, torch.Tensor) and one.is_floating_point() and one.ndim == 3), None)
+
+
+def decoder_layers(model: torch.nn.Module, modules: Sequence[torch.nn.Module]) -> list[torch.nn.Module]:
+    """The module around each attention module."""
+    around = {id(child): parent for parent in model.modules() for child in parent.children()}
+    return [around[id(module)] for module in modules]
 
 
 class _Taken(Exception):
@@ -93,6 +107,7 @@ class AttentionTap:
         self._model, self._modules, self._before, self._after = model, modules, before, after
         self._layer_of = {id(module): layer for layer, module in enumerate(modules)}
         self._pass: LayerPass | None = None  # of the attention module that is running
+        self._stream: torch.Tensor | None = None  # what its decoder layer was given
         self._taking = False  # whether only queries are wanted
 
     def unrotated_queries(self, reading: LayerPass) -> torch.Tensor | None:
@@ -122,12 +137,16 @@ class AttentionTap:
             self._taking = False
         return None
 
+    def _enter_layer(self, module, arguments, options) -> None:
+        self._stream = given_states(arguments, options)
+
     def _enter_module(self, module, arguments, options) -> None:
-        self._pass = LayerPass(module, arguments, options)
+        self._pass = LayerPass(module, arguments, options, stream=self._stream)
         self._before(self._layer_of[id(module)], self._pass)
 
     def _leave_module(self, module, arguments, options, output) -> None:
         reading, self._pass = self._pass, None
+        reading.output = (output[0] if isinstance(output, tuple) else output).detach()
         with torch.no_grad():
             self._after(self._layer_of[id(module)], reading)
 
@@ -161,6 +180,8 @@ class AttentionTap:
 
     def __enter__(self) -> AttentionTap:
         with contextlib.ExitStack() as stack:
+            for layer in decoder_layers(self._model, self._modules):
+                stack.callback(layer.register_forward_pre_hook(self._enter_layer, with_kwargs=True).remove)
             for module in self._modules:
                 stack.callback(module.register_forward_pre_hook(self._enter_module, with_kwargs=True).remove)
                 stack.callback(module.register_forward_hook(self._leave_module, with_kwargs=True).remove)
@@ -170,4 +191,4 @@ class AttentionTap:
 
     def __exit__(self, *_: object) -> None:
         self._undo.close()
-        self._pass = None
+        self._pass = self._stream = None

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ._attention import MergedStatistics, masses_and_window
-from ._attention_tap import AttentionCall
+from ._attention_tap import AttentionCall, LayerPass
 
 
 @dataclasses.dataclass
@@ -59,6 +59,7 @@ class LayerRecording:
         self.prompts = [PromptArrays() for _ in range(prompts)]
         self.scale, self.seen = 0.0, {"window": 0, "softcap": 0.0}
         self.future_queries: list[torch.Tensor] = []  # a pass each: [B, H, m, d]
+        self._residual_norms: list[torch.Tensor] = []  # a pass each: [3, B, m]; full tier
         self._whole: tuple[torch.Tensor, torch.Tensor] | None = None
         self._parts: list[tuple[torch.Tensor, torch.Tensor]] = []  # after it
 
@@ -130,6 +131,15 @@ class LayerRecording:
     def future(self, item: int, count: int) -> torch.Tensor:
         """The first queries after the prompt [H, count, d]."""
         return torch.cat([part[item] for part in self.future_queries], dim=1)[:, :count]
+
+    def read_residual(self, reading: LayerPass) -> None:
+        """Adds a pass over the future: what its attention output is added to, and what becomes of it."""
+        stream, output = reading.stream.float(), reading.output.float()
+        self._residual_norms.append(torch.stack([part.norm(dim=-1) for part in (stream, output, stream + output)]))
+
+    def residual_norms(self, item: int, count: int) -> torch.Tensor:
+        """[3, T]"""
+        return torch.cat([part[:, item] for part in self._residual_norms], dim=1)[:, :count]
 
     def future_mass(self, item: int, columns: torch.Tensor, count: int) -> torch.Tensor:
         """Attention mass [H, n+T] over the future queries."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ._attention_tap import AttentionTap, LayerPass
+from ._attention_tap import AttentionTap, LayerPass, decoder_layers, given_states
 from ._core import Error
 from ._model import architecture, fingerprint, position_encoding, sliding_window, text_config
 
@@ -30,6 +31,7 @@ class LayerFacts:
     same_rows: bool  # all calls with the same queries and keys, so the same attention
     encoding: str  # of positions: "plain" rotation, "other" rotation, "none", "unknown"
     element_bytes: int  # of a key
+    is_added: bool  # its output to the residual stream as it is: neither normalised nor scaled before
 
 
 def _encoding(tap: AttentionTap, reading: LayerPass) -> str:
@@ -47,6 +49,14 @@ def _encoding(tap: AttentionTap, reading: LayerPass) -> str:
     return "plain" if torch.allclose(plain, query.float(), rtol=0.02, atol=0.02 * float(query.abs().max())) else "other"
 
 
+def _is_added(reading: LayerPass, read_after: Sequence[torch.Tensor]) -> bool:
+    """`read_after`: what the decoder layer's other modules were given."""
+    if reading.stream is None or reading.stream.shape != reading.output.shape:
+        return False
+    total = reading.stream + reading.output
+    return any(given.shape == total.shape and torch.equal(given, total) for given in read_after)
+
+
 def _facts(tap: AttentionTap, reading: LayerPass) -> LayerFacts:
     first = reading.calls[0]
     return LayerFacts(
@@ -62,6 +72,7 @@ def _facts(tap: AttentionTap, reading: LayerPass) -> LayerFacts:
         same_rows=all(torch.equal(call.query, first.query) and torch.equal(call.key, first.key) for call in reading.calls),
         encoding=_encoding(tap, reading),
         element_bytes=first.key.element_size(),
+        is_added=False,  # not known before the layer's end
     )
 
 
@@ -69,18 +80,31 @@ def find_facts(model, modules: Sequence[torch.nn.Module]) -> list[LayerFacts]:
     """By layer. Raises Error where a layer cannot be recorded in any tier."""
     name = type(model).__name__
     found: dict[int, LayerFacts] = {}
+    passes: dict[int, LayerPass] = {}
+    read_after: dict[int, list[torch.Tensor]] = {}  # by layer: what modules beside its attention were given
 
     def look(layer: int, reading: LayerPass) -> None:
         if reading.calls:
-            found[layer] = _facts(tap, reading)
+            found[layer], passes[layer] = _facts(tap, reading), reading
+
+    def see(layer: int, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+        if (states := given_states(arguments, options)) is not None:
+            read_after.setdefault(layer, []).append(states)
 
     tap = AttentionTap(model, modules, lambda layer, reading: None, look)
     tokens = torch.arange(READ_TOKENS, device=model.device)[None] % text_config(model).vocab_size
-    with torch.no_grad(), tap:
+    with torch.no_grad(), contextlib.ExitStack() as stack:
+        stack.enter_context(tap)
+        for layer, around in enumerate(decoder_layers(model, modules)):
+            for module in around.children():
+                hook = lambda _, arguments, options, layer=layer: see(layer, arguments, options)  # noqa: E731
+                stack.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
         model(input_ids=tokens, use_cache=False)
     if len(found) < len(modules):
         raise Error(f"{name}: its attention did not go through transformers' attention interface")
-    facts = [found[layer] for layer in range(len(modules))]
+    facts = [
+        dataclasses.replace(found[layer], is_added=_is_added(passes[layer], read_after.get(layer, []))) for layer in range(len(modules))
+    ]
     for layer, one in enumerate(facts):
         configured = sliding_window(model, layer, modules[layer])
         if one.has_sinks:

@@ -121,6 +121,8 @@ class Recorder:
             check_full_tier(model, facts, self._weights)
         several = any(one.attends > 1 for one in facts)  # values that no one weight moves to the output
         self._missing = ["output_norms"] if several or any(weight is None for weight in self._weights) else []
+        if self._tier == "full" and not all(one.is_added for one in facts):
+            self._missing.append("residual_norms")
         self._facts = facts
         self._writer = _core.TraceWriter(
             os.fspath(self._path),
@@ -149,6 +151,10 @@ class Recorder:
             "spans": [span for span in described.spans if span[2] <= length + len(given)] if described else [],
             "missing": self._missing,
         }
+
+    def _records(self, field: str) -> bool:
+        """One of those that not every model has."""
+        return field not in self._missing and (self._tier == "full" or field != "residual_norms")
 
     # ---- what happens while the model runs ----------------------------------------------------------------------
 
@@ -257,6 +263,8 @@ class Recorder:
         state.add(call, self._new, self._read, bool(getattr(self._cache, "is_compileable", False)))
         if not self._in_prompt:
             state.future_queries.append(call.query)
+            if self._records("residual_norms"):
+                state.read_residual(reading)
             return
         chunk = Chunk(self._valid, self._new, self._prompt - self._read, self._window)
         state.read_prompt(call.query, chunk)
@@ -322,13 +330,15 @@ class Recorder:
                 raise Error(f"prompt '{sink.info['id']}', layer {layer}: attention of the future that is not finite")
             sink.write(layer, "future_mass", mass)
             values = state.values(item, columns)
-            if not self._missing:
+            if self._records("output_norms"):
                 sink.write(layer, "output_norms", output_norms(values, self._weights[layer].to(values.device)))
             if self._tier == "full":
                 arrays = state.prompts[item]
                 sink.write(layer, "queries", torch.cat([*arrays.queries, state.future(item, count)], dim=1), self._half)
                 sink.write(layer, "keys", state.keys(item, columns), self._half)
                 sink.write(layer, "values", values, self._half)
+                if self._records("residual_norms"):
+                    sink.write(layer, "residual_norms", state.residual_norms(item, count))
                 sink.file.set_query_count(layer, arrays.statistics.count)
         sink.file.finish()
 

@@ -9,9 +9,6 @@ namespace {
 
 using trace::Field;
 
-constexpr trace::Fields kFutureFields =
-    Field::kFutureMass | Field::kOutputNorms | trace::Fields(Field::kKeys) | Field::kValues;
-
 /// Puts the fields of a layer beside those that are there.
 void add_fields(trace::LayerData&& from, trace::LayerData& to) {
   to.shape = from.shape;
@@ -44,7 +41,7 @@ Reference read_reference(const Transformer& model, const trace::ModelInfo& info,
   std::vector<trace::LayerData>& layers = reference.recorded.layers;
   std::vector<trace::Tensor> window_queries;
   PromptGathering reading(
-      model, info, recorded, {trace::kFullFields.without(kFutureFields)},
+      model, info, recorded, {trace::kFullFields.without(kFutureFields) | Field::kQueries},
       [&](trace::LayerData&& layer) {
         window_queries.push_back(std::exchange(layer.queries, {}));
         layers.push_back(std::move(layer));
@@ -57,8 +54,7 @@ Reference read_reference(const Transformer& model, const trace::ModelInfo& info,
   reference.cache.truncate(n);
   recorded.future_length = static_cast<Index>(future.size());
   std::size_t next_layer = 0;
-  FutureGathering after(model, info, recorded, {kFutureFields | Field::kQueries, options.dtype},
-                        std::move(window_queries),
+  FutureGathering after(model, info, recorded, {kFutureFields, options.dtype}, std::move(window_queries),
                         [&](trace::LayerData&& layer) { add_fields(std::move(layer), layers[next_layer++]); });
   reference.logits.push_back(model.forward_all(future, reference.cache, &after));
   reference.recorded.tokens = prompt.tokens;

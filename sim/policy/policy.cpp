@@ -83,7 +83,7 @@ void check_needs(const Policy& policy, const trace::PromptInfo& prompt) {
   for (const trace::Field field : trace::kAllFields) {
     if (!needs.fields.contains(field) || recorded.contains(field)) continue;
     if (prompt.missing.contains(field)) {
-      throw PolicyError("policy '{}' reads {}; prompt '{}' was imported without it", policy.name,
+      throw PolicyError("policy '{}' reads {}; prompt '{}' was recorded without it", policy.name,
                         trace::field_name(field), prompt.id);
     }
     throw PolicyError(

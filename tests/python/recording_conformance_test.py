@@ -58,6 +58,24 @@ def test_both_recorders_agree(tmp_path, checkpoint, implementation):
     assert ours.prompts[0].future_length == theirs.prompts[0].future_length == 7
 
 
+def test_residual_norms_are_of_the_hidden_states_where_the_attention_output_is_added_to_them(tmp_path):
+    prompt, answer = tokens(60), tokens(6, 1)
+    for name, added in (("Mixtral", True), ("Phi3", True), ("Gemma2", False), ("Gemma3Text", False)):
+        model = random_model(name)
+        recording.record(model, None, [{"tokens": prompt, "answer_tokens": answer}], tmp_path / f"{name}.h5", window=16, tier="full",
+                         dtype="float32", progress=False)
+        trace = evictlab.Trace(tmp_path / f"{name}.h5")
+        assert evictlab.verify(trace.path) == []
+        assert ("residual_norms" in trace.prompts[0].arrays) == added, name
+        if not added:
+            continue
+        with torch.no_grad():
+            states = model(torch.tensor([prompt + answer]), output_hidden_states=True).hidden_states
+        for layer in trace.prompts[0].layers:
+            expected = states[layer][0, len(prompt) :].float().norm(dim=-1).numpy()
+            assert worst(trace.array(0, layer, "residual_norms")[0], expected) <= 1e-4
+
+
 def test_text_answers_and_generated_futures_of_the_shipped_model_agree(tmp_path):
     directory = ROOT / "models" / "demo"
     model = transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)

@@ -157,6 +157,29 @@ TEST(Recorder, OutputNormsAreThoseOfValuesTimesTheOutputWeight) {
   }
 }
 
+TEST(Recorder, ResidualNormsAreOfTheStreamTheAttentionOutputAndTheirSum) {
+  const Recorded recorded({some_prompt(60, 3)}, kFullFloat);
+  const trace::LayerData layer = recorded.trace->layer(0, 3, trace::kFullFields);
+  const RowMatrix weight = recorded.trace->output_weight(3);
+  const auto norm = [&](Index stream, Index t) {
+    return static_cast<double>(layer.residual_norms.view().float_row(stream, 0)[static_cast<std::size_t>(t)]);
+  };
+  for (Index t = 0; t < 3; ++t) {
+    Eigen::RowVectorXd output = Eigen::RowVectorXd::Zero(weight.cols());
+    for (Index head = 0; head < kHeads; ++head) {
+      const std::vector<double> row = attention_row(layer, head, 16 + t, 60 + t);
+      const RowMatrix values = layer.values.view().copy_head(layer.shape.kv_head_of(head));
+      const Eigen::Map<const Eigen::RowVectorXd> attention(row.data(), static_cast<Index>(row.size()));
+      const Eigen::RowVectorXd mixed = attention * values.topRows(attention.size()).cast<double>();
+      output += mixed * weight.middleRows(head * 32, 32).cast<double>();
+    }
+    EXPECT_NEAR(norm(1, t), output.norm(), 1e-3 * output.norm()) << t;
+    EXPECT_GT(norm(0, t), 0.0);
+    EXPECT_LE(norm(2, t), (norm(0, t) + norm(1, t)) * 1.00001);
+    EXPECT_GE(norm(2, t), std::abs(norm(0, t) - norm(1, t)) * 0.99999);
+  }
+}
+
 /// Keeps one layer's queries before position encoding, [m, d] of every head.
 class RawQueries : public ForwardObserver {
  public:

@@ -32,7 +32,8 @@ class Prompt {
     options.window = kWindow;
     options.sliding_window = kSlidingWindow;
     const trace::MemoryTrace trace = synthesize(options);
-    for (Index layer = 0; layer < kLayers; ++layer) data_.push_back(trace.layer(0, layer, trace::kFullFields));
+    for (Index layer = 0; layer < kLayers; ++layer)
+      data_.push_back(trace.layer(0, layer, trace.prompts()[0].recorded()));
     for (const trace::LayerData& data : data_) futures_.push_back(trace::future_view(data));
     for (std::size_t layer = 0; layer < data_.size(); ++layer) {
       views_.push_back(trace::layer_view(data_[layer]));

@@ -132,7 +132,7 @@ TEST(Decoding, SetsStayAtTheirBudgetAndOneLeavesPerStepNeverAProtectedOne) {
   for (const std::string& text : decoding_policies()) {
     const Policy policy = make_policy(text);
     for (Index l = 0; l < 3; ++l) {
-      const trace::LayerData layer = trace.layer(0, l, trace::kFullFields);
+      const trace::LayerData layer = trace.layer(0, l, trace.prompts()[0].recorded());
       const std::vector<trace::LayerView> view = {trace::layer_view(layer)};
       const LayerRetention kept = evict(policy, view, 24).layers.front();
       const PositionRanges ranges = policy.ranges(layer.shape);
@@ -163,7 +163,7 @@ TEST(Decoding, SetsStayAtTheirBudgetAndOneLeavesPerStepNeverAProtectedOne) {
 TEST(Decoding, NeverEvictingAnythingLosesWhatThePromptsEvictionAloneLoses) {
   const trace::MemoryTrace trace = synthetic();
   for (Index l = 0; l < 3; ++l) {
-    const trace::LayerData layer = trace.layer(1, l, trace::kFullFields);
+    const trace::LayerData layer = trace.layer(1, l, trace.prompts()[0].recorded());
     const trace::FutureView future = trace::future_view(layer);
     const trace::RowMatrix weight = trace.output_weight(l);
     const analysis::OutputReference reference(layer.shape, future, weight);

@@ -37,7 +37,7 @@ std::vector<std::vector<double>> curves(const trace::MemoryTrace& trace, const s
   const Policy policy = make_policy(policy_text);
   std::vector<std::vector<double>> all;
   for (Index l = 0; l < trace.model().layers; ++l) {
-    const trace::LayerData data = trace.layer(0, l, trace::kFullFields);
+    const trace::LayerData data = trace.layer(0, l, trace.prompts()[0].recorded());
     trace::LayerView view = trace::layer_view(data);
     const trace::FutureView future = trace::future_view(data);
     view.future = &future;

@@ -91,7 +91,7 @@ TEST_P(ManyBudgets, AreJudgedAsTheirKeptPositionsAre) {
   const std::vector<Policy> all = all_policies();
   const Table rows = replay(trace, all, many_budgets()).replay;
   std::vector<trace::LayerData> data;
-  for (Index l = 0; l < trace.model().layers; ++l) data.push_back(trace.layer(0, l, trace::kFullFields));
+  for (Index l = 0; l < trace.model().layers; ++l) data.push_back(trace.layer(0, l, trace.prompts()[0].recorded()));
   std::vector<trace::FutureView> futures;
   for (const trace::LayerData& layer : data) futures.push_back(trace::future_view(layer));
   std::size_t row = 0;

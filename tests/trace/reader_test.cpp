@@ -121,7 +121,7 @@ TEST_F(TraceReaderTest, ArraysOfAtLeast4KiBAreUsedInTheFileOthersWhereTheyFit) {
     EXPECT_GE(here, 3 * 7);  // all but query_mean [6, 5] and query_covariance [6, 5, 5]
     in_place += here;
   }
-  EXPECT_LE(in_place, 4 * 3 * 9);
+  EXPECT_LE(in_place, 4 * 3 * std::ssize(kAllFields));
 }
 
 TEST_F(TraceReaderTest, DamageToAnArrayUsedInTheFileIsFoundWhenItIsRead) {
@@ -141,7 +141,7 @@ TEST_F(TraceReaderTest, DamageToAnArrayUsedInTheFileIsFoundWhenItIsRead) {
 
 TEST_F(TraceReaderTest, ListsEveryDatasetWithItsMeaning) {
   const std::vector<TraceReader::DatasetInfo> datasets = TraceReader(path_).datasets();
-  EXPECT_EQ(datasets.size(), 3U + 3 * (2 + 3 * 9));
+  EXPECT_EQ(datasets.size(), 3U + 3 * (2 + 3 * std::size(kAllFields)));
   const auto found =
       std::ranges::find(datasets, "/prompts/p1/layers/0/window_attention", &TraceReader::DatasetInfo::path);
   ASSERT_NE(found, datasets.end());

@@ -86,6 +86,14 @@ LayerData sample_layer(const LayerShape& shape, const Sample& sample, Numbers& n
     layer.query_covariance = random_tensor(ElementType::kFloat32, like(Field::kQueryCovariance), numbers);
     for (float& value : layer.query_covariance.floats()) value = std::abs(value);
     layer.query_count = n - 4;
+    layer.residual_norms = random_tensor(ElementType::kFloat32, like(Field::kResidualNorms), numbers);
+    for (Index t = 0; t < shape.future_length; ++t) {
+      const auto norm = [&](Index stream) -> float& {
+        return layer.residual_norms.floats()[static_cast<std::size_t>(stream * shape.future_length + t)];
+      };
+      for (const Index stream : {0, 1}) norm(stream) = std::abs(norm(stream));
+      norm(2) = std::max(norm(0), norm(1));
+    }
   }
   return layer;
 }

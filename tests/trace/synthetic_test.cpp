@@ -64,7 +64,7 @@ void expect_consistent(const SyntheticOptions& options) {
   const MemoryTrace trace = synthesize(options);
   const Index n = options.length;
   for (Index l = 0; l < options.layers; ++l) {
-    const LayerData layer = trace.layer(0, l, kFullFields);
+    const LayerData layer = trace.layer(0, l, trace.prompts()[0].recorded());
     const RowMatrix weight = trace.output_weight(l);
     for (Index h = 0; h < options.query_heads; ++h) {
       SCOPED_TRACE(::testing::Message() << "layer " << l << " head " << h << " "
@@ -138,7 +138,7 @@ TEST(Synthetic, LayersWithASlidingWindowSeeNothingBeforeIt) {
 
 TEST(Synthetic, UniformHeadsPayEveryPositionTheSame) {
   const SyntheticOptions options = only(HeadKind::kUniform);
-  const LayerData layer = synthesize(options).layer(0, 0, kFullFields);
+  const LayerData layer = synthesize(options).layer(0, 0, kFullFields.without(Field::kResidualNorms));
   for (Index t = 60; t < 80; ++t) EXPECT_NEAR(window_value(layer, 0, t, t / 2), 1.0 / static_cast<double>(t + 1), 1e-5);
   const Eigen::RowVectorXd mass = mass_row(layer.attention_mass, 0);
   for (const Index j : {0, 1, 40, 79}) EXPECT_NEAR(mass[j], uniform_mass(80, j), 1e-6 * mass[j]);
@@ -149,7 +149,7 @@ TEST(Synthetic, UniformHeadsPayEveryPositionTheSame) {
 
 TEST(Synthetic, SinkHeadsPayTheFirstPosition) {
   const SyntheticOptions options = only(HeadKind::kSink);
-  const LayerData layer = synthesize(options).layer(0, 0, kFullFields);
+  const LayerData layer = synthesize(options).layer(0, 0, kFullFields.without(Field::kResidualNorms));
   for (Index t = 60; t < 80; ++t) {
     EXPECT_NEAR(window_value(layer, 0, t, 0), sink_attention(options.sink_logit, t), 3e-4);
     EXPECT_NEAR(window_value(layer, 0, t, 30), other_attention(options.sink_logit, 1, t), 2e-6);
@@ -163,7 +163,7 @@ TEST(Synthetic, LocalHeadsDecayGeometrically) {
   SyntheticOptions options = only(HeadKind::kLocal);
   for (const double ratio : {0.5, 0.9, 0.99}) {
     options.local_ratio = ratio;
-    const LayerData layer = synthesize(options).layer(0, 0, kFullFields);
+    const LayerData layer = synthesize(options).layer(0, 0, kFullFields.without(Field::kResidualNorms));
     const Eigen::RowVectorXd mass = mass_row(layer.attention_mass, 0);
     for (const Index j : {0, 10, 79}) {
       double expected = 0.0;
@@ -176,7 +176,7 @@ TEST(Synthetic, LocalHeadsDecayGeometrically) {
 
 TEST(Synthetic, HeavyHitterHeadsPayTheirPositionsInPromptAndFuture) {
   const SyntheticOptions options = only(HeadKind::kHeavyHitter);
-  const LayerData layer = synthesize(options).layer(0, 0, kFullFields);
+  const LayerData layer = synthesize(options).layer(0, 0, kFullFields.without(Field::kResidualNorms));
   const std::vector<Index> heavy = synthetic_heavy_hitters(options, 0, 0, 0, 0);
   ASSERT_EQ(heavy.size(), 5U);
   double expected = 0.0;  // all of them lie in the prompt, so every future query sees all five
@@ -195,7 +195,7 @@ TEST(Synthetic, HeavyHitterHeadsPayTheirPositionsInPromptAndFuture) {
 TEST(Synthetic, RetrievalHeadsFindTheNeedleFromTheQuestionOn) {
   const SyntheticOptions options = only(HeadKind::kRetrieval);
   const MemoryTrace trace = synthesize(options);
-  const LayerData layer = trace.layer(0, 0, kFullFields);
+  const LayerData layer = trace.layer(0, 0, trace.prompts()[0].recorded());
   const std::vector<Span>& spans = trace.prompts()[0].spans;
   ASSERT_EQ(spans.size(), 3U);
   const Span& needle = spans[1];
@@ -212,7 +212,7 @@ TEST(Synthetic, RetrievalHeadsFindTheNeedleFromTheQuestionOn) {
 
 TEST(Synthetic, DriftHeadsMoveOnInTheFuture) {
   const SyntheticOptions options = only(HeadKind::kDrift);
-  const LayerData layer = synthesize(options).layer(0, 0, kFullFields);
+  const LayerData layer = synthesize(options).layer(0, 0, kFullFields.without(Field::kResidualNorms));
   ASSERT_EQ(drift_sets(options), 4);
   EXPECT_EQ(drift_set_at(options, 79), 1);
   EXPECT_EQ(drift_set_at(options, 80), 1);
@@ -238,7 +238,7 @@ TEST(Synthetic, QueryStatisticsAreThoseOfThePromptFromPositionFourOn) {
   // A window as long as the prompt stores every query, so that they can be averaged again.
   SyntheticOptions options = only(HeadKind::kRetrieval);
   options.window = options.length;
-  const LayerData layer = synthesize(options).layer(0, 0, kFullFields);
+  const LayerData layer = synthesize(options).layer(0, 0, kFullFields.without(Field::kResidualNorms));
   const Eigen::MatrixXd queries = layer.queries.view().copy_head(0).middleRows(4, 76).cast<double>();
   EXPECT_EQ(layer.query_count, 76);
   const Eigen::RowVectorXd mean = queries.colwise().mean();
@@ -265,9 +265,9 @@ TEST(Synthetic, TheSameOptionsGiveTheSameTraceOnAnyNumberOfThreads) {
   EXPECT_EQ(a.tokens(1), b.tokens(1));
   EXPECT_NE(a.tokens(1), c.tokens(1));
   for (Index l = 0; l < options.layers; ++l) {
-    const LayerData x = a.layer(1, l, kFullFields);
-    const LayerData y = b.layer(1, l, kFullFields);
-    const LayerData z = c.layer(1, l, kFullFields);
+    const LayerData x = a.layer(1, l, a.prompts()[0].recorded());
+    const LayerData y = b.layer(1, l, b.prompts()[0].recorded());
+    const LayerData z = c.layer(1, l, c.prompts()[0].recorded());
     for (const Field field : kAllFields) {
       EXPECT_TRUE(std::ranges::equal(x[field].bytes(), y[field].bytes())) << field_name(field);
     }
@@ -281,7 +281,7 @@ TEST(Synthetic, ALayerAloneIsTheLayerOfTheWholeTrace) {
   options.length = 300;  // more than one block of values
   options.sliding_window = 70;
   const MemoryTrace trace = synthesize(options);
-  const LayerData whole = trace.layer(1, 3, kFullFields);
+  const LayerData whole = trace.layer(1, 3, trace.prompts()[0].recorded());
   const LayerData alone = synthetic_layer(options, 1, 3);
   for (const Field field : kAllFields) {
     EXPECT_TRUE(std::ranges::equal(std::as_const(alone)[field].bytes(), whole[field].bytes())) << field_name(field);
@@ -314,7 +314,7 @@ TEST(Synthetic, MassesAreThoseOfTheStoredRowsWithAndWithoutSlidingWindows) {
 TEST(Synthetic, TheHiddenSizeIsOfTheOutputWeightAlone) {
   SyntheticOptions options = only(HeadKind::kRetrieval);
   const std::string as_always = synthetic_model(options).fingerprint;
-  const LayerData wide = synthesize(options).layer(0, 0, kFullFields);
+  const LayerData wide = synthesize(options).layer(0, 0, kFullFields.without(Field::kResidualNorms));
   options.hidden_size = 16;  // as without it: H * d
   EXPECT_EQ(synthetic_model(options).fingerprint, as_always);
   options.hidden_size = 21;  // a tile of 16 outputs, and 5
@@ -322,7 +322,7 @@ TEST(Synthetic, TheHiddenSizeIsOfTheOutputWeightAlone) {
   EXPECT_EQ(synthetic_model(options).hidden_size, 21);
   EXPECT_EQ(synthetic_output_weight(options, 0).cols(), 21);
   expect_consistent(options);
-  const LayerData narrow = synthesize(options).layer(0, 0, kFullFields);
+  const LayerData narrow = synthesize(options).layer(0, 0, kFullFields.without(Field::kResidualNorms));
   for (const Field field : kAllFields) {
     EXPECT_EQ(std::ranges::equal(narrow[field].bytes(), wide[field].bytes()), field != Field::kOutputNorms);
   }

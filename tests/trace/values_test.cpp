@@ -46,6 +46,22 @@ TEST_F(Values, AttentionAsRecordedIsSound) {
   }
 }
 
+TEST_F(Values, ResidualNormsAreThoseOfTwoVectorsAndTheirSum) {
+  const auto with = [&](float stream, float output, float sum) {
+    Tensor& norms = layer(0).residual_norms;
+    for (const auto& [row, value] :
+         {std::pair{Index{0}, stream}, std::pair{Index{1}, output}, std::pair{Index{2}, sum}}) {
+      norms.set_row(row, 0, std::vector<float>{1.0F, value, 1.0F, 1.0F});
+    }
+    return problem(Field::kResidualNorms);
+  };
+  for (const float sum : {1.0F, 4.0F, 7.0F, 0.97F, 7.03F}) EXPECT_THAT(with(3.0F, 4.0F, sum), IsEmpty()) << sum;
+  EXPECT_THAT(with(3.0F, 4.0F, 7.1F), HasSubstr("future query 1: vectors of norms 3 and 4 have no sum of norm 7.1"));
+  EXPECT_THAT(with(3.0F, 4.0F, 0.9F), HasSubstr("have no sum of norm 0.9"));
+  EXPECT_THAT(with(-3.0F, 4.0F, 1.0F), HasSubstr("stream 0: -3 at [0, 1]"));
+  EXPECT_THAT(with(3.0F, kNan, 4.0F), HasSubstr("nan"));
+}
+
 // A row of 37 positions may be off by 2^-11 + 37 * 2^-25 / 2^15 + 1e-5 = 0.00049828. Halves just below 2^-6 are
 // multiples of 2^-17 of the scale, so that this sum is as it is said, to within 4e-6.
 TEST_F(Values, RowsJustInsideTheToleranceAreSoundAndJustOutsideAreNot) {

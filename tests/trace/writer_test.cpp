@@ -344,7 +344,9 @@ TEST(TraceWriter, ATraceOfVersion1IsAppendedTo) {
   const ModelInfo model = before.model();
   MemoryTrace::Prompt prompt{.info = before.prompts()[0], .tokens = before.tokens(0), .layers = {}};
   prompt.info.id = "more";
-  for (const Index layer : prompt.info.layers) prompt.layers.push_back(before.layer(0, layer, kFullFields));
+  const Fields recorded = prompt.info.recorded();
+  EXPECT_EQ(prompt.info.missing, Fields(Field::kResidualNorms));
+  for (const Index layer : prompt.info.layers) prompt.layers.push_back(before.layer(0, layer, recorded));
   {
     TraceWriter writer(appending(directory / "t.h5"), model);
     writer.write_prompt(prompt);
@@ -354,7 +356,8 @@ TEST(TraceWriter, ATraceOfVersion1IsAppendedTo) {
   const TraceReader reader(directory / "t.h5");
   EXPECT_EQ(reader.provenance().format_version, 2);
   EXPECT_THAT(ids(reader), ElementsAre("synth-000", "synth-001", "more"));
-  expect_equal(reader.layer(0, 1, kFullFields), reader.layer(2, 1, kFullFields));
+  for (const PromptInfo& info : reader.prompts()) EXPECT_EQ(info.recorded(), recorded);
+  expect_equal(reader.layer(0, 1, recorded), reader.layer(2, 1, recorded));
   flip_bit(directory / "t.h5", "synthetic(");  // the source of a prompt
   EXPECT_THAT([&] { TraceReader(directory / "t.h5"); }, ThrowsMessage<TraceError>(HasSubstr("synth-000: damaged")));
 }
@@ -386,7 +389,7 @@ TEST(TraceWriter, KeptPartsAreATrace) {
   expect_equal(reader.layer(1, 0, kFullFields), sample_prompt("a", 2).layers[0]);
   EXPECT_EQ(reader.output_weight(1), sample_output_weight(1));
   EXPECT_EQ(reader.tokens(1), sample_prompt("a", 2).tokens);
-  EXPECT_EQ(reader.datasets().size(), 3U + 2 * (2 + 3 * 9));
+  EXPECT_EQ(reader.datasets().size(), 3U + 2 * (2 + 3 * std::size(kAllFields)));
   EXPECT_THAT(verify_trace(directory / "t.h5.parts"), IsEmpty());
 }
 

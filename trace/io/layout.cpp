@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "core/text.hpp"
 #include "core/version.hpp"
@@ -188,13 +189,41 @@ std::string model_difference(const ModelInfo& have, const ModelInfo& given) {
 
 // ---- prompts --------------------------------------------------------------------------------------
 
+namespace {
+
+std::string fields_text(Fields fields) {
+  std::string text;
+  for (const Field field : kAllFields) {
+    if (fields.contains(field)) text += fmt::format("{}{}", text.empty() ? "" : " ", field_name(field));
+  }
+  return text;
+}
+
+// Only what a prompt can lack: all else is what makes the tier.
+Fields parse_missing(const std::string& text, const std::string& where) {
+  Fields fields;
+  for (const std::string& name : core::split(text, ' ')) {
+    const auto* const named = std::ranges::find(kAllFields, name, field_name);
+    if (named == std::end(kAllFields) || !kOptionalFields.contains(*named)) {
+      throw TraceError("{}: missing is '{}', may name {}", where, text, fields_text(kOptionalFields));
+    }
+    fields |= *named;
+  }
+  return fields;
+}
+
+}  // namespace
+
 void check_prompt(const PromptInfo& prompt, const ModelInfo& model, const std::string& where) {
   check_range(where, "prompt_length", prompt.prompt_length, 1, kMaxPositions - 1);
   check_range(where, "future_length", prompt.future_length, 1, kMaxPositions - 1 - prompt.prompt_length);
   check_range(where, "window", prompt.window, 1, prompt.prompt_length);
   if (prompt.layers.empty()) throw TraceError("{}: no layers", where);
-  if (prompt.tier == Tier::kFull && !prompt.missing.empty()) {
-    throw TraceError("{}: of the full tier nothing may be missing", where);
+  const bool full = prompt.tier == Tier::kFull;
+  const Fields dispensable = full ? kOptionalFields.without(kNeededInFullTier) : kOptionalFields;
+  if (!dispensable.contains(prompt.missing)) {
+    throw TraceError("{}: of the {} tier only {} may be missing", where, tier_name(prompt.tier),
+                     fields_text(dispensable));
   }
   Index previous = -1;
   for (const Index layer : prompt.layers) {
@@ -213,32 +242,10 @@ void check_prompt(const PromptInfo& prompt, const ModelInfo& model, const std::s
   }
 }
 
-namespace {
-
-std::string fields_text(Fields fields) {
-  std::string text;
-  for (const Field field : kAllFields) {
-    if (fields.contains(field)) text += fmt::format("{}{}", text.empty() ? "" : " ", field_name(field));
-  }
-  return text;
+void write_missing(hdf5::File& file, const PromptInfo& prompt) {
+  if (prompt.missing.empty()) return;
+  file.set_text(prompt_path(prompt.id), "missing", fields_text(prompt.missing));
 }
-
-// Only what an import can lack: all else is what makes the tier.
-Fields parse_missing(const std::string& text, const std::string& where) {
-  Fields fields;
-  for (const std::string& name : core::split(text, ' ')) {
-    if (name == field_name(Field::kAttentionMass)) {
-      fields |= Field::kAttentionMass;
-    } else if (name == field_name(Field::kOutputNorms)) {
-      fields |= Field::kOutputNorms;
-    } else {
-      throw TraceError("{}: missing is '{}', may name attention_mass and output_norms", where, text);
-    }
-  }
-  return fields;
-}
-
-}  // namespace
 
 void write_prompt(hdf5::File& file, const PromptInfo& prompt, Index index) {
   const std::string group = prompt_path(prompt.id);
@@ -252,13 +259,13 @@ void write_prompt(hdf5::File& file, const PromptInfo& prompt, Index index) {
   file.set_text(group, "future_kind", prompt.future_kind);
   file.set_text(group, "tier", tier_name(prompt.tier));
   file.set_integer(group, "window", prompt.window);
-  if (!prompt.missing.empty()) file.set_text(group, "missing", fields_text(prompt.missing));
+  write_missing(file, prompt);
   const std::vector<std::int64_t> layers(prompt.layers.begin(), prompt.layers.end());
   file.set_integers(group, "layers", layers);
   file.set_integer(group, "complete", 0);
 }
 
-PromptInfo read_prompt(const hdf5::File& file, const std::string& id, const ModelInfo& model) {
+PromptInfo read_prompt(const hdf5::File& file, const std::string& id, const ModelInfo& model, int format_version) {
   const std::string group = prompt_path(id);
   const std::string where = file.path().string() + ": " + group;
   PromptInfo prompt;
@@ -274,6 +281,9 @@ PromptInfo read_prompt(const hdf5::File& file, const std::string& id, const Mode
   prompt.tier = tier == "full" ? Tier::kFull : Tier::kSummary;
   prompt.window = file.integer(group, "window");
   if (file.has_attribute(group, "missing")) prompt.missing = parse_missing(file.text(group, "missing"), where);
+  if (format_version < kFirstVersionWithResidualNorms && prompt.tier == Tier::kFull) {
+    prompt.missing |= Field::kResidualNorms;
+  }
   const std::vector<std::int64_t> layers = file.integers(group, "layers");
   prompt.layers.assign(layers.begin(), layers.end());
   hdf5::StoredRanges spans = hdf5::read_ranges(file, group + "/spans");

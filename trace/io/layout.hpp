@@ -17,6 +17,7 @@ inline constexpr std::string_view kFormat = "evictlab-trace";
 inline constexpr int kFormatVersion = 2;
 inline constexpr int kOldestFormatVersion = 1;  // of those that are read
 inline constexpr int kFirstVersionWithDigests = 2;
+inline constexpr int kFirstVersionWithResidualNorms = 2;
 
 /// Says what is wrong with a prompt's id; empty = nothing. An id is a link's name and, escaped, a file's.
 std::string id_problem(std::string_view id);
@@ -53,9 +54,12 @@ void write_root(hdf5::File& file, const std::string& command, const ModelInfo& m
 Provenance read_root(const hdf5::File& file);
 ModelInfo read_model(const hdf5::File& file);
 
-/// The attributes of a prompt's group. `index` orders the prompts of a trace.
+/// The attributes of a prompt's group. `index` orders the prompts of a trace. What its version of the format does not
+/// have counts as missing.
 void write_prompt(hdf5::File& file, const PromptInfo& prompt, Index index);
-PromptInfo read_prompt(const hdf5::File& file, const std::string& id, const ModelInfo& model);
+PromptInfo read_prompt(const hdf5::File& file, const std::string& id, const ModelInfo& model, int format_version);
+/// Writes the attribute alone that names what a prompt lacks, of a prompt that is there.
+void write_missing(hdf5::File& file, const PromptInfo& prompt);
 /// Throws TraceError when a prompt's sizes make no sense for the model; `where` begins the message.
 void check_prompt(const PromptInfo& prompt, const ModelInfo& model, const std::string& where);
 void check_model(const ModelInfo& model, const std::string& where);

@@ -113,7 +113,7 @@ LayerData TraceReader::layer(Index prompt, Index layer, Fields fields) const {
   for (const Field field : kAllFields) {
     if (fields.contains(field) && !info.recorded().contains(field)) {
       throw TraceError("prompt '{}': {} was not recorded: its tier is {}{}", info.id, field_name(field),
-                       tier_name(info.tier), info.missing.contains(field) ? ", imported without it" : "");
+                       tier_name(info.tier), info.missing.contains(field) ? ", recorded without it" : "");
     }
   }
   return impl_->with_file_of(recorded, [&](const TraceFile& file) {

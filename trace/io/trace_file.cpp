@@ -55,7 +55,8 @@ TraceFile::TraceFile(const std::filesystem::path& path)
       continue;
     }
     if (has_digests()) require_digest(file_, group + "/layers");
-    prompts_.push_back({layout::read_prompt(file_, id, model_), file_.integer(group, "index")});
+    prompts_.push_back(
+        {layout::read_prompt(file_, id, model_, provenance_.format_version), file_.integer(group, "index")});
   }
   std::ranges::sort(prompts_, {}, [](const Entry& entry) { return std::tie(entry.index, entry.info.id); });
 }

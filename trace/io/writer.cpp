@@ -368,11 +368,12 @@ void TraceWriter::Impl::merge(const fs::path& target) const {
   // not depend on the order of a directory, nor on how often the recording was stopped and taken up.
   merged.create_group("/prompts");
   Index index = 0;
-  const auto copy = [&merged, &index](const TraceFile& file, const std::string& id) {
-    const std::string group = layout::prompt_path(id);
+  const auto copy = [&merged, &index](const TraceFile& file, const PromptInfo& prompt) {
+    const std::string group = layout::prompt_path(prompt.id);
     file.check_all_in(group);
     copy_sound(file.file(), group, merged);
     merged.set_integer(group, "index", index++);
+    layout::write_missing(merged, prompt);  // what the version that it was written in did not have
     if (file.has_digests()) {
       seal_group(merged, group);
     } else {
@@ -382,20 +383,19 @@ void TraceWriter::Impl::merge(const fs::path& target) const {
   std::set<std::string> copied;
   if (base) {
     for (const TraceFile::Entry& prompt : base->prompts()) {
-      copy(*base, prompt.info.id);
+      copy(*base, prompt.info);
       copied.insert(prompt.info.id);
     }
   }
-  std::vector<std::tuple<Index, std::string, fs::path>> order;
+  std::vector<std::pair<TraceFile::Entry, fs::path>> order;
   for (const fs::path& part : list_parts(parts)) {
     const TraceFile file(part);
-    for (const TraceFile::Entry& prompt : file.prompts()) {
-      order.emplace_back(prompt.index, prompt.info.id, part);
-    }
+    for (const TraceFile::Entry& prompt : file.prompts()) order.emplace_back(prompt, part);
   }
-  std::ranges::sort(order);
-  for (const auto& [begun, id, part] : order) {
-    if (copied.insert(id).second) copy(TraceFile(part), id);
+  std::ranges::sort(order, {},
+                    [](const auto& entry) { return std::tie(entry.first.index, entry.first.info.id, entry.second); });
+  for (const auto& [prompt, part] : order) {
+    if (copied.insert(prompt.info.id).second) copy(TraceFile(part), prompt.info);
   }
   if (merged.exists("/model")) seal_groups(merged, "/model");
   seal_group(merged, "/prompts");
