@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <functional>
 #include <numeric>
 #include <optional>
 #include <stdexcept>
@@ -355,7 +357,13 @@ OutputReference::OutputReference(const LayerShape& shape, const FutureView& futu
       write_difference(h, head.all, Eigen::MatrixXd::Zero(padded(), d + 2), rows);
     }
   });
-  output_norm_ = projection_.norms(output).front().absolute;
+  MatrixNorms norms = std::move(projection_.norms(output).front());
+  output_norm_ = norms.absolute;
+  output_squares_ = std::move(norms.squared);
+  if (future.residual_norms.empty()) return;
+  require_shape("residual norms", future.residual_norms, 3, 1, shape.future_length);
+  const FloatRow sums(future.residual_norms, 2);
+  for (Index t = 0; t < shape.future_length; ++t) stream_squares_.push_back(sums[t] * sums[t]);
 }
 
 RowMatrix OutputReference::attention(Index first, Index count) const {
@@ -394,10 +402,33 @@ double OutputReference::write_difference(Index h, const Eigen::MatrixXd& lost, c
 
 OutputLosses OutputReference::output_losses(double value_bound, const MatrixNorms& difference) const {
   const auto queries = static_cast<double>(shape_.future_length);
-  return {.value_bound = value_bound / queries,
-          .exact_loss = difference.absolute / queries,
-          .relative_loss = output_norm_ > 0 ? difference.absolute / output_norm_ : 0.0,
-          .squared_error = difference.squared / queries};
+  OutputLosses losses{.value_bound = value_bound / queries,
+                      .exact_loss = difference.absolute / queries,
+                      .relative_loss = output_norm_ > 0 ? difference.absolute / output_norm_ : 0.0};
+  const auto ratio = [](double lost, double whole) { return whole > 0 ? lost / whole : 0.0; };
+  for (std::size_t t = 0; t < static_cast<std::size_t>(shape_.future_length); ++t) {
+    const double lost = difference.squared[t];
+    losses.squared_error += lost / queries;
+    losses.output_relative_squared_error += ratio(lost, output_squares_[t]) / queries;
+    if (stream_squares_.empty()) continue;
+    losses.stream_relative_errors.push_back(static_cast<float>(std::sqrt(ratio(lost, stream_squares_[t]))));
+  }
+  return losses;
+}
+
+std::optional<double> OutputLosses::stream_relative_squared_error() const {
+  if (stream_relative_errors.empty()) return {};
+  double sum = 0;
+  for (const float error : stream_relative_errors) sum += double{error} * double{error};
+  return sum / static_cast<double>(stream_relative_errors.size());
+}
+
+double mean_of_largest_tenth(std::vector<float> values) {
+  if (values.empty()) return 0.0;
+  const auto tenth = static_cast<std::ptrdiff_t>((values.size() + 9) / 10);
+  std::ranges::nth_element(values, values.begin() + tenth - 1, std::greater<>());
+  std::ranges::sort(values.begin(), values.begin() + tenth, std::greater<>());  // or the sum's order would be chance's
+  return std::accumulate(values.begin(), values.begin() + tenth, 0.0) / static_cast<double>(tenth);
 }
 
 OutputLosses OutputReference::losses(const KeptSets& kept) const {

@@ -106,7 +106,18 @@ struct OutputLosses {
   double exact_loss = 0;     // L1, mean over the future queries
   double relative_loss = 0;  // sum over queries ||y - y^||_1 / sum ||y||_1; 0 if y is 0 throughout
   double squared_error = 0;  // squared L2, mean over the future queries
+  /// The same with each query's divided by ||y||_2^2; queries whose y is 0 lose 0.
+  double output_relative_squared_error = 0;
+  /// [T] ||y - y^||_2 / ||h + y||_2 of each future query, h being the residual stream that y is added to. Empty where
+  /// its norms are not recorded.
+  std::vector<float> stream_relative_errors;
+
+  /// Mean of their squares; none without them.
+  std::optional<double> stream_relative_squared_error() const;
 };
+
+/// Mean of the largest tenth of the values, of one at least; 0 of none.
+double mean_of_largest_tenth(std::vector<float> values);
 
 /// What one head holds in each of several runs: `always`, and of `ranked` the first counts[r] in run r. All are
 /// different visible prompt positions; counts are at most ranked.size(), in any order.
@@ -191,7 +202,9 @@ class OutputReference {
   std::vector<Head> heads_;               // [H]
   std::vector<trace::RowMatrix> values_;  // [G] of [visible, d]
   OutputProjection projection_;
-  double output_norm_ = 0;  // sum over queries ||y||_1
+  double output_norm_ = 0;              // sum over queries ||y||_1
+  std::vector<double> output_squares_;  // [T] ||y||_2^2
+  std::vector<double> stream_squares_;  // [T] ||h + y||_2^2; empty where it is not recorded
 };
 
 }  // namespace evictlab::analysis

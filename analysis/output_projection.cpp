@@ -17,11 +17,10 @@ constexpr std::size_t kTileSize = core::kQueryTile * core::kKeyTile;
 // Element i is added to lane i % kNormLanes: sums in a fixed order that a compiler can make vectors of.
 constexpr std::size_t kNormLanes = 16;
 
-void add_tile_norms(const float* products, std::array<double, kNormLanes>& absolute,
-                    std::array<double, kNormLanes>& squared) {
-  for (std::size_t i = 0; i < kTileSize; i += kNormLanes) {
+void add_norms(const float* values, std::array<double, kNormLanes>& absolute, std::array<double, kNormLanes>& squared) {
+  for (std::size_t i = 0; i < core::kKeyTile; i += kNormLanes) {
     for (std::size_t lane = 0; lane < kNormLanes; ++lane) {
-      const double value = products[i + lane];
+      const double value = values[i + lane];
       absolute[lane] += std::abs(value);
       squared[lane] += value * value;
     }
@@ -64,11 +63,15 @@ MatrixNorms OutputProjection::panel_norms(Index panel, const TiledRows& matrix, 
     }
   }
   std::array<double, kNormLanes> absolute{};
-  std::array<double, kNormLanes> squared{};
-  for (Index tile = 0; tile < matrix.tiles(); ++tile) {
-    add_tile_norms(products.data() + static_cast<std::size_t>(tile) * kTileSize, absolute, squared);
+  MatrixNorms norms;
+  const auto rows = static_cast<std::size_t>(matrix.tiles() * TiledRows::kRows);
+  for (std::size_t row = 0; row < rows; ++row) {
+    std::array<double, kNormLanes> squared{};
+    add_norms(products.data() + row * core::kKeyTile, absolute, squared);
+    norms.squared.push_back(sum_of(squared));
   }
-  return {sum_of(absolute), sum_of(squared)};
+  norms.absolute = sum_of(absolute);
+  return norms;
 }
 
 std::vector<MatrixNorms> OutputProjection::norms(std::span<const TiledRows> matrices) const {
@@ -83,8 +86,10 @@ std::vector<MatrixNorms> OutputProjection::norms(std::span<const TiledRows> matr
     }
   });
   for (std::size_t i = 0; i < parts.size(); ++i) {
-    norms[i % matrices.size()].absolute += parts[i].absolute;
-    norms[i % matrices.size()].squared += parts[i].squared;
+    MatrixNorms& sum = norms[i % matrices.size()];
+    sum.absolute += parts[i].absolute;
+    sum.squared.resize(parts[i].squared.size(), 0.0);
+    for (std::size_t row = 0; row < sum.squared.size(); ++row) sum.squared[row] += parts[i].squared[row];
   }
   return norms;
 }

@@ -37,10 +37,10 @@ class TiledRows {
   core::AlignedFloats data_;
 };
 
-/// Sums over all elements of a matrix.
+/// Sums over the elements of a matrix.
 struct MatrixNorms {
-  double absolute = 0;  // of their absolute values
-  double squared = 0;
+  double absolute = 0;          // of all their absolute values
+  std::vector<double> squared;  // of each row's squares; rows that fill up the last tile included
 };
 
 /// Multiplies by W_O in float, at the speed of the machine's fused multiply-adds; the result does not depend on its
@@ -59,6 +59,7 @@ class OutputProjection {
       512;  // rows of W_O: with a panel's columns they take an eighth of the L2 cache
   static constexpr trace::Index kColumns = core::kKeyTile;
 
+  /// Of one panel's columns.
   MatrixNorms panel_norms(trace::Index panel, const TiledRows& matrix, std::span<float> products) const;
 
   trace::Index rows_;

@@ -22,8 +22,8 @@ inline constexpr std::size_t kMeasureCount = 0
 
 enum class Better { kLower, kHigher };
 
-/// What a run's value is of those of its layers.
-enum class OverLayers { kMean, kSum };
+/// What a run's value is of those of its layers; kPooled: the measure of all layers' queries together.
+enum class OverLayers { kMean, kSum, kPooled };
 
 /// What a trace must hold for a measure to be computed.
 enum class MeasureTier { kSummary, kFull };

@@ -91,6 +91,7 @@ Columns measure_columns() {
     columns.back().meaning += fmt::format("; {} is better{}", own.better == Better::kHigher ? "higher" : "lower",
                                           own.tier == MeasureTier::kFull ? "; full tier" : "");
     if (own.layers == OverLayers::kSum) columns.back().meaning += "; `all` is the sum over the layers";
+    if (own.layers == OverLayers::kPooled) columns.back().meaning += "; `all` is over all layers' queries together";
   }
   return columns;
 }

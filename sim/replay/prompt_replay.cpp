@@ -137,10 +137,14 @@ void PromptReplay::add_run(const Policy& policy, const Budget& budget) {
 
 trace::Fields PromptReplay::judged_fields() const {
   if (!want_tables_) return trace::Field::kFutureMass;  // which policies may look at
-  trace::Fields summary = decoding_fields_ | trace::Field::kFutureMass;
-  if (info_.recorded().contains(trace::Field::kOutputNorms)) summary |= trace::Field::kOutputNorms;
-  if (info_.tier != trace::Tier::kFull) return summary;
-  return summary | trace::Field::kQueries | trace::Field::kKeys | trace::Field::kValues;
+  trace::Fields fields = decoding_fields_ | trace::Field::kFutureMass;
+  if (info_.tier == trace::Tier::kFull) {
+    fields |= trace::Field::kQueries | trace::Fields(trace::Field::kKeys) | trace::Field::kValues;
+  }
+  for (const trace::Field optional : {trace::Field::kOutputNorms, trace::Field::kResidualNorms}) {
+    if (info_.recorded().contains(optional)) fields |= optional;
+  }
+  return fields;
 }
 
 KnownScores PromptReplay::score(const trace::LayerView& layer, const trace::LayerView& with_future) const {

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
+#include "analysis/losses.hpp"
 #include "results/measures.hpp"
 #include "results/run_table.hpp"
 #include "results/schema.hpp"
@@ -33,6 +35,11 @@ MeasureValues measure_values(const Measures& losses) {
     at(Measure::kExactLoss) = losses.output->exact_loss;
     at(Measure::kRelativeLoss) = losses.output->relative_loss;
     at(Measure::kSquaredError) = losses.output->squared_error;
+    at(Measure::kOutputRelativeSquaredError) = losses.output->output_relative_squared_error;
+    if (const auto relative = losses.output->stream_relative_squared_error()) {
+      at(Measure::kRelativeSquaredError) = relative;
+      at(Measure::kTailLoss) = analysis::mean_of_largest_tenth(losses.output->stream_relative_errors);
+    }
   }
   at(Measure::kRegret) = losses.regret;
   return values;
@@ -44,14 +51,28 @@ std::vector<MeasureValues> values_by_layer(const std::vector<LayerOutcome>& laye
   return values;
 }
 
+// Empty where a layer has none.
+std::optional<double> tail_loss(const std::vector<LayerOutcome>& layers) {
+  std::vector<float> errors;
+  for (const LayerOutcome& layer : layers) {
+    if (!layer.measures.output || layer.measures.output->stream_relative_errors.empty()) return {};
+    const std::vector<float>& own = layer.measures.output->stream_relative_errors;
+    errors.insert(errors.end(), own.begin(), own.end());
+  }
+  return analysis::mean_of_largest_tenth(std::move(errors));
+}
+
 // Each measure's mean or sum. Empty where a layer's is: one over some of the layers is another measure.
-MeasureValues over_layers(const std::vector<MeasureValues>& layers) {
+MeasureValues over_layers(const std::vector<LayerOutcome>& layers, const std::vector<MeasureValues>& values) {
   MeasureValues over;
+  if (layers.empty()) return over;
+  over[results::index_of(Measure::kTailLoss)] = tail_loss(layers);
   for (const results::MeasureInfo& measure : results::measures()) {
+    if (measure.layers == results::OverLayers::kPooled) continue;
     const std::size_t m = results::index_of(measure.id);
     double sum = 0.0;
-    bool complete = !layers.empty();
-    for (const MeasureValues& layer : layers) {
+    bool complete = true;
+    for (const MeasureValues& layer : values) {
       complete = complete && layer[m].has_value();
       sum += layer[m].value_or(0.0);
     }
@@ -244,8 +265,8 @@ void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers
     bytes += layer_bytes;
     all_kept = all_kept && layer.nothing_evicted;
   }
-  add_replay_row(context, {slots / static_cast<double>(layers.size()), bytes}, all_layers(), over_layers(values),
-                 status(all_kept), result);
+  add_replay_row(context, {slots / static_cast<double>(layers.size()), bytes}, all_layers(),
+                 over_layers(layers, values), status(all_kept), result);
   add_span_rows(context, layers, result);
 }
 
@@ -295,7 +316,7 @@ void add_headroom(const RowContext& context, const std::vector<LayerOutcome>& la
                   const std::optional<Headroom>& headroom, ReplayResult& result) {
   double slots = 0.0;
   for (const LayerOutcome& layer : layers) slots += layer.slots_held;
-  const MeasureValues mean = over_layers(values_by_layer(layers));
+  const MeasureValues mean = over_layers(layers, values_by_layer(layers));
   Row row = run_row(context, result.headroom);
   row.set("task", context.prompt.task)
       .set("slots_held", slots / static_cast<double>(layers.size()))

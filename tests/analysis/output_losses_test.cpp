@@ -64,6 +64,11 @@ OutputLosses by_rows(const RandomLayer& layer, const OutputReference& reference,
   losses.exact_loss = change.lpNorm<1>() / queries;
   losses.relative_loss = change.lpNorm<1>() / y.lpNorm<1>();
   losses.squared_error = change.squaredNorm() / queries;
+  for (Index t = 0; t < shape.future_length; ++t) {
+    losses.output_relative_squared_error += change.row(t).squaredNorm() / y.row(t).squaredNorm() / queries;
+    const double stream = layer.data.residual_norms.view().float_row(2, 0)[static_cast<std::size_t>(t)];
+    losses.stream_relative_errors.push_back(static_cast<float>(change.row(t).norm() / stream));
+  }
   return losses;
 }
 
@@ -72,6 +77,16 @@ void expect_equal_to_rounding(const OutputLosses& found, const OutputLosses& exp
   EXPECT_NEAR(found.exact_loss, expected.exact_loss, 1e-6 * expected.exact_loss + 1e-12);
   EXPECT_NEAR(found.relative_loss, expected.relative_loss, 1e-6 * expected.relative_loss + 1e-12);
   EXPECT_NEAR(found.squared_error, expected.squared_error, 1e-6 * expected.squared_error + 1e-12);
+  EXPECT_NEAR(found.output_relative_squared_error, expected.output_relative_squared_error,
+              1e-6 * expected.output_relative_squared_error + 1e-12);
+  ASSERT_EQ(found.stream_relative_errors.size(), expected.stream_relative_errors.size());
+  double sum = 0;
+  for (std::size_t t = 0; t < expected.stream_relative_errors.size(); ++t) {
+    const double error = expected.stream_relative_errors[t];
+    EXPECT_NEAR(found.stream_relative_errors[t], error, 1e-6 * error + 1e-9);
+    sum += error * error / static_cast<double>(expected.stream_relative_errors.size());
+  }
+  EXPECT_NEAR(found.stream_relative_squared_error().value(), sum, 1e-5 * sum + 1e-12);
 }
 
 void expect_same_bits(const OutputLosses& found, const OutputLosses& expected) {
@@ -217,9 +232,23 @@ TEST(OutputProjection, GivesTheNormsOfTheProductsWhateverTheirShape) {
     const std::vector<MatrixNorms> norms = OutputProjection(weight).norms(tiled);
     for (std::size_t m = 0; m < 2; ++m) {
       EXPECT_NEAR(norms[m].absolute, product[m].lpNorm<1>(), 1e-6 * product[m].lpNorm<1>());
-      EXPECT_NEAR(norms[m].squared, product[m].squaredNorm(), 1e-6 * product[m].squaredNorm());
+      for (Index row = 0; row < rows; ++row) {
+        const double expected = product[m].row(row).squaredNorm();
+        EXPECT_NEAR(norms[m].squared[static_cast<std::size_t>(row)], expected, 1e-6 * product[m].squaredNorm());
+      }
     }
   }
+}
+
+TEST(MeanOfLargestTenth, IsOfAtLeastOneValue) {
+  EXPECT_EQ(mean_of_largest_tenth({}), 0.0);
+  EXPECT_EQ(mean_of_largest_tenth({3.0F, 5.0F, 4.0F}), 5.0);
+  std::vector<float> values(20);
+  std::iota(values.begin(), values.end(), 0.0F);
+  std::ranges::reverse(values);
+  EXPECT_EQ(mean_of_largest_tenth(values), 18.5);
+  values.push_back(100.0F);  // the tenth of 21 are three
+  EXPECT_EQ(mean_of_largest_tenth(values), (100.0 + 19.0 + 18.0) / 3.0);
 }
 
 }  // namespace

@@ -49,6 +49,8 @@ inline RandomLayer random_layer(std::mt19937_64& random, const trace::LayerShape
       random_tensor(random, type, shape.query_heads, shape.window + shape.future_length, shape.head_dim, 1);
   layer.data.keys = random_tensor(random, type, shape.kv_heads, positions, shape.head_dim, peak);
   layer.data.values = random_tensor(random, type, shape.kv_heads, positions, shape.head_dim, 1);
+  layer.data.residual_norms = random_tensor(random, trace::ElementType::kFloat32, 3, 1, shape.future_length, 1);
+  for (float& norm : layer.data.residual_norms.floats()) norm = 1.0F + std::abs(norm);
   layer.output_weight = trace::RowMatrix(shape.query_heads * shape.head_dim, hidden);
   std::normal_distribution<float> normal;
   for (Index i = 0; i < layer.output_weight.size(); ++i) layer.output_weight.data()[i] = normal(random);

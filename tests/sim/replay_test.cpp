@@ -117,7 +117,7 @@ TEST(Replay, FullRetainsEverythingAndLosesNothing) {
     EXPECT_EQ(rows.number(row, "retained_mass"), 1.0);
     EXPECT_EQ(rows.number(row, "prompt_retained_mass"), 1.0);
     for (const char* loss : {"ada_bound", "head_bound", "keptmax_bound", "value_bound", "exact_loss", "relative_loss",
-                             "regret", "squared_error"}) {
+                             "regret", "squared_error", "output_relative_squared_error"}) {
       EXPECT_EQ(rows.number(row, loss), 0.0) << loss;
     }
     EXPECT_EQ(rows.number(row, "slots_held"), 100.0);
@@ -232,6 +232,47 @@ TEST(Replay, TheRowForAllLayersIsTheirMeanAndOfTheSquaredErrorTheirSum) {
     double sum = 0.0;
     for (std::size_t layer = 0; layer < 3; ++layer) sum += rows.number(first + layer, "squared_error").value();
     ASSERT_NEAR(rows.number(first + 3, "squared_error").value(), sum, 1e-12 * sum);
+  }
+}
+
+TEST(Replay, ErrorsRelativeToTheResidualStreamNeedItsNorms) {
+  const trace::SyntheticOptions options = small_options();
+  const trace::MemoryTrace without = synthesize(options);
+  trace::MemoryTrace with(without.model());
+  std::vector<trace::RowMatrix> weights;
+  for (trace::Index l = 0; l < options.layers; ++l) weights.push_back(without.output_weight(l));
+  with.set_output_weights(std::move(weights));
+  for (trace::Index i = 0; i < options.prompts; ++i) {
+    trace::MemoryTrace::Prompt prompt = synthetic_prompt(options, i);
+    prompt.info.missing = {};
+    for (trace::LayerData& layer : prompt.layers) {
+      layer.residual_norms = trace::Tensor(trace::ElementType::kFloat32, 3, 1, options.future);
+      for (float& norm : layer.residual_norms.floats()) norm = 2.0F;
+    }
+    with.add_prompt(std::move(prompt));
+  }
+  const ReplayResult full = run(with, "snapkv,h2o", "40");
+  const Rows rows(full.replay);
+  for (std::size_t row = 0; row < rows.size(); ++row) {
+    const double error = rows.number(row, "squared_error").value();
+    EXPECT_NEAR(rows.number(row, "relative_squared_error").value(), error / 4.0, 1e-5 * error);
+    const double tail = rows.number(row, "tail_loss").value();
+    if (rows.text(row, "layer") != "all") {
+      EXPECT_GE(tail * tail, error / 4.0 * (1 - 1e-5));  // the worst queries lose at least what the mean query does
+      continue;
+    }
+    double largest = 0.0;
+    for (std::size_t layer = 1; layer <= static_cast<std::size_t>(options.layers); ++layer) {
+      largest = std::max(largest, rows.number(row - layer, "tail_loss").value());
+    }
+    EXPECT_LE(tail, largest * (1 + 1e-6));
+    EXPECT_GE(tail * tail, error / 4.0 / static_cast<double>(options.layers) * (1 - 1e-5));
+  }
+  const ReplayResult plain = run(without, "snapkv,h2o", "40");
+  const Rows empty(plain.replay);
+  for (std::size_t row = 0; row < empty.size(); ++row) {
+    for (const char* measure : {"relative_squared_error", "tail_loss"}) EXPECT_EQ(empty.text(row, measure), "");
+    EXPECT_EQ(empty.text(row, "squared_error"), rows.text(row, "squared_error"));
   }
 }
 
@@ -432,7 +473,8 @@ TEST(Replay, TheSummaryTierLeavesWhatItCannotMeasureEmpty) {
   const ReplayResult result = run(synthesize(options), "snapkv", "40");
   const Rows rows(result.replay);
   for (std::size_t row = 0; row < rows.size(); ++row) {
-    for (const char* empty : {"value_bound", "exact_loss", "relative_loss", "squared_error"})
+    for (const char* empty : {"value_bound", "exact_loss", "relative_loss", "squared_error", "relative_squared_error",
+                              "output_relative_squared_error", "tail_loss"})
       EXPECT_EQ(rows.text(row, empty), "");
     EXPECT_TRUE(rows.number(row, "keptmax_bound").has_value());
   }
