@@ -402,10 +402,11 @@ double OutputReference::write_difference(Index h, const Eigen::MatrixXd& lost, c
 
 OutputLosses OutputReference::output_losses(double value_bound, const MatrixNorms& difference) const {
   const auto queries = static_cast<double>(shape_.future_length);
-  OutputLosses losses{.value_bound = value_bound / queries,
-                      .exact_loss = difference.absolute / queries,
-                      .relative_loss = output_norm_ > 0 ? difference.absolute / output_norm_ : 0.0};
   const auto ratio = [](double lost, double whole) { return whole > 0 ? lost / whole : 0.0; };
+  OutputLosses losses;
+  losses.value_bound = value_bound / queries;
+  losses.exact_loss = difference.absolute / queries;
+  losses.relative_loss = ratio(difference.absolute, output_norm_);
   for (std::size_t t = 0; t < static_cast<std::size_t>(shape_.future_length); ++t) {
     const double lost = difference.squared[t];
     losses.squared_error += lost / queries;
