@@ -13,6 +13,7 @@
 #include "analysis/future_attention.hpp"
 #include "core/fixed_blocking.hpp"
 #include "core/parallel.hpp"
+#include "core/weighted_sums.hpp"
 
 namespace evictlab::analysis {
 namespace {
@@ -249,67 +250,44 @@ void SummaryReference::sums_in_order(Index head, Positions always, Positions ran
   }
 }
 
-// Adds positions to S = sum of A_j v'_j along a head's ranking, for counts in any order.
+// Adds positions to S = sum of A_j v'_j along a head's ranking.
 class OutputReference::Walk {
  public:
-  Walk(const OutputReference& reference, Index head) : reference_(reference), head_(head) {
-    const Index width = reference.shape_.head_dim + 2;
-    attention_.resize(reference.padded(), kBlock);
-    values_.resize(kBlock, width);
-  }
+  Walk(const OutputReference& reference, Index head, const Eigen::MatrixXd& origin)
+      : reference_(reference), head_(head), sums_(origin) {}
 
-  /// Adds the sums over `positions` to `sums`.
-  void add(Positions positions, Eigen::MatrixXd& sums) {
+  /// The sums with the next positions; adding them in parts changes no bit.
+  const Eigen::MatrixXd& add(Positions positions) {
+    constexpr std::size_t kBlock = 64;
     const Head& head = reference_.heads_[static_cast<std::size_t>(head_)];
     const RowMatrix& values = reference_.values_[static_cast<std::size_t>(reference_.shape_.kv_head_of(head_))];
     const Index d = reference_.shape_.head_dim;
+    const Index width = sums_.cols();
+    std::array<const float*, kBlock> attention;
+    values_.resize(kBlock * static_cast<std::size_t>(width), 0.0);
     for (std::size_t begin = 0; begin < positions.size(); begin += kBlock) {
-      const Index size = static_cast<Index>(std::min<std::size_t>(kBlock, positions.size() - begin));
-      for (Index i = 0; i < size; ++i) {
-        const Index column = positions[begin + static_cast<std::size_t>(i)] - reference_.first_;
-        attention_.col(i) = head.attention.col(column).cast<double>();
-        values_.row(i).head(d) = values.row(column).cast<double>();
-        values_(i, d) = 1.0;
-        values_(i, d + 1) = head.output_norms[column];
+      const std::size_t size = std::min(kBlock, positions.size() - begin);
+      for (std::size_t i = 0; i < size; ++i) {
+        const Index column = positions[begin + i] - reference_.first_;
+        attention[i] = head.attention.col(column).data();
+        double* row = values_.data() + i * static_cast<std::size_t>(width);
+        std::copy_n(values.row(column).data(), d, row);
+        row[d] = 1.0;
+        row[d + 1] = head.output_norms[column];
       }
-      sums.noalias() += attention_.leftCols(size) * values_.topRows(size);
+      core::add_weighted_values(std::span(attention).first(size),
+                                std::span(values_).first(size * static_cast<std::size_t>(width)),
+                                static_cast<std::size_t>(sums_.rows()), static_cast<std::size_t>(width),
+                                {sums_.data(), static_cast<std::size_t>(sums_.size())});
     }
-  }
-
-  /// Where to start from, with nothing of the ranking.
-  void start(Positions always) {
-    origin_ = reference_.heads_[static_cast<std::size_t>(head_)].future;
-    add(always, origin_);
-    restart();
-  }
-
-  /// The sums with the first `count` of `ranked`. Blocks counted from the ranking's start are added whole and kept;
-  /// what a count has beyond them is not, so that its sums are the same whichever other counts are asked for.
-  Eigen::MatrixXd advance(Positions ranked, Index count) {
-    if (count < whole_) restart();
-    const Index whole = count - count % kBlock;
-    add(ranked.subspan(static_cast<std::size_t>(whole_), static_cast<std::size_t>(whole - whole_)), sums_);
-    whole_ = whole;
-    Eigen::MatrixXd sums = sums_;
-    add(ranked.subspan(static_cast<std::size_t>(whole), static_cast<std::size_t>(count - whole)), sums);
-    return sums;
+    return sums_;
   }
 
  private:
-  static constexpr Index kBlock = 64;  // positions gathered at a time: both factors stay in the L2 cache
-
-  void restart() {
-    sums_ = origin_;
-    whole_ = 0;
-  }
-
   const OutputReference& reference_;
   Index head_;
-  Eigen::MatrixXd attention_;                                                      // [T padded, kBlock]
-  Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> values_;  // [kBlock, d+2]
-  Eigen::MatrixXd origin_;
-  Eigen::MatrixXd sums_;
-  Index whole_ = 0;  // positions of the ranking in sums_
+  Eigen::MatrixXd sums_;        // [T padded, d+2 padded]
+  std::vector<double> values_;  // [kBlock, d+2 padded]: v'_j, zeros behind it
 };
 
 OutputReference::OutputReference(const LayerShape& shape, const FutureView& future, const RowMatrix& output_weight)
@@ -318,6 +296,7 @@ OutputReference::OutputReference(const LayerShape& shape, const FutureView& futu
       heads_(static_cast<std::size_t>(shape.query_heads)),
       values_(static_cast<std::size_t>(shape.kv_heads)),
       projection_(output_weight) {
+  static_assert(TiledRows::kRows % core::kWeightTile == 0);
   core::use_fixed_blocking();
   const Index positions = shape.prompt_length + shape.future_length;
   const Index d = shape.head_dim;
@@ -343,18 +322,18 @@ OutputReference::OutputReference(const LayerShape& shape, const FutureView& futu
     values_[kv_head] = future.values.row_range(first_, visible).copy_head(g);
     for (Index h = g * shape.group_size(); h < (g + 1) * shape.group_size(); ++h) {
       Head& head = heads_[static_cast<std::size_t>(h)];
-      head.attention = Eigen::MatrixXf::Zero(padded(), visible);
+      head.attention.resize(padded(), visible);
+      head.attention.bottomRows(padded() - shape.future_length).setZero();
       head.attention.topRows(shape.future_length) =
           attention.middleRows(h % shape.group_size() * shape.future_length, shape.future_length);
       const FloatRow norms(future.output_norms, h);
       head.output_norms.resize(visible);
       for (Index j = 0; j < visible; ++j) head.output_norms[j] = norms[first_ + j];
-      Walk walk(*this, h);
-      head.future = Eigen::MatrixXd::Zero(padded(), d + 2);
-      walk.add(generated, head.future);
-      head.all = head.future;
-      walk.add(prompt, head.all);
-      write_difference(h, head.all, Eigen::MatrixXd::Zero(padded(), d + 2), rows);
+      const Eigen::MatrixXd nothing = Eigen::MatrixXd::Zero(padded(), padded_width());
+      Walk walk(*this, h, nothing);
+      head.future = walk.add(generated);
+      head.all = walk.add(prompt);
+      write_difference(h, head.all, nothing, rows);
     }
   });
   MatrixNorms norms = std::move(projection_.norms(output).front());
@@ -364,6 +343,11 @@ OutputReference::OutputReference(const LayerShape& shape, const FutureView& futu
   require_shape("residual norms", future.residual_norms, 3, 1, shape.future_length);
   const FloatRow sums(future.residual_norms, 2);
   for (Index t = 0; t < shape.future_length; ++t) stream_squares_.push_back(sums[t] * sums[t]);
+}
+
+Index OutputReference::padded_width() const {
+  constexpr Index kTile = core::kValueTile;
+  return (shape_.head_dim + 2 + kTile - 1) / kTile * kTile;
 }
 
 RowMatrix OutputReference::attention(Index first, Index count) const {
@@ -471,7 +455,11 @@ std::vector<OutputLosses> OutputReference::losses(std::span<const NestedSets> he
   std::vector<std::size_t> order(runs);
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::ranges::stable_sort(order, {}, [&](std::size_t run) { return totals[run]; });
-  std::vector<std::optional<Walk>> walks(heads.size());
+  struct Progress {
+    std::optional<Walk> walk;
+    Index count = 0;
+  };
+  std::vector<Progress> progress(heads.size());
   std::vector<double> bounds(heads.size() * runs, 0.0);  // [heads][runs]
   for (std::size_t begin = 0; begin < runs; begin += batch) {
     const std::span members = std::span(order).subspan(begin, std::min(batch, runs - begin));
@@ -480,11 +468,18 @@ std::vector<OutputLosses> OutputReference::losses(std::span<const NestedSets> he
     core::parallel_for(heads.size(), [&](std::size_t h) {
       const NestedSets& sets = heads[h];
       const Head& head = heads_[h];
+      auto& [walk, walked] = progress[h];
       for (std::size_t i = 0; i < members.size(); ++i) {
         const Index count = sets.counts[members[i]];
         if (static_cast<Index>(sets.always.size()) + count == shape_.prompt_length - first_) continue;  // all is held
-        if (!walks[h]) walks[h].emplace(*this, static_cast<Index>(h)).start(sets.always);
-        const Eigen::MatrixXd held = walks[h]->advance(sets.ranked, count);
+        // Runs that hold more in all may hold less in one head.
+        if (!walk || count < walked) {
+          walk.emplace(*this, static_cast<Index>(h), head.future).add(sets.always);
+          walked = 0;
+        }
+        const Eigen::MatrixXd& held =
+            walk->add(sets.ranked.subspan(static_cast<std::size_t>(walked), static_cast<std::size_t>(count - walked)));
+        walked = count;
         bounds[h * runs + members[i]] = write_difference(static_cast<Index>(h), head.all - held, held, differences[i]);
       }
     });

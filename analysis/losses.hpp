@@ -153,8 +153,7 @@ struct DecodingLosses {
 /// What that costs at T queries, N = n + T positions, hidden size D:
 ///
 ///   once a layer             2 H T N d (rows) + 2 H T N (d+2) (S_all) + 2 T H d D (y) operations, 4 H T N bytes
-///   a ranking                2 H T c (d+2) for a walk to its largest count c, S_K being a running sum in double;
-///                            and half a block (32 positions) more for each of its counts
+///   a ranking                2 H T c (d+2) in double for a walk to its largest count c, S_K being a running sum
 ///   a run of its own         2 T H d D in float: exact loss and squared error, the Gram matrix of W_O would save half
 ///                            of the latter alone; and 4 T H d bytes
 ///
@@ -184,12 +183,13 @@ class OutputReference {
   struct Head {
     Eigen::MatrixXf attention;     // [T padded, visible], softmax rows; column-major: a position is contiguous
     Eigen::VectorXd output_norms;  // [visible]
-    Eigen::MatrixXd future;        // [T padded, d+2]: S of the future positions
+    Eigen::MatrixXd future;        // [T padded, d+2 padded]: S of the future positions
     Eigen::MatrixXd all;           // the same of all positions
   };
   class Walk;
   struct Held;
 
+  trace::Index padded_width() const;
   trace::Index padded() const { return TiledRows::padded(shape_.future_length); }
   Held held(const Head& head, std::span<const std::int32_t> until) const;
   /// Writes a head's delta; returns its value-aware bound, summed over the queries.

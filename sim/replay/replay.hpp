@@ -55,7 +55,7 @@ struct ReplayOptions {
 
 struct ReplayResult {
   /// One row per (prompt, policy, budget, layer), layers before layer = "all": the mean over the layers,
-  /// of bytes the sum. Columns of this and the other tables: results/schema.hpp.
+  /// of bytes and squared errors the sum. Columns of this and the other tables: results/schema.hpp.
   results::Table replay;
   /// Positions held per kept set.
   results::Table budgets;
