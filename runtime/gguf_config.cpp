@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/json.hpp"
@@ -13,11 +14,10 @@
 #include "core/safetensors.hpp"
 #include "runtime/model_config.hpp"
 #include "runtime/model_error.hpp"
+#include "runtime/model_limits.hpp"
 
 namespace evictlab::runtime {
 namespace {
-
-constexpr std::int64_t kLargest = (std::int64_t{1} << 31U) - 1;
 
 /// The keys of a file's architecture: "llama.block_count".
 class ArchitectureKeys {
@@ -28,9 +28,9 @@ class ArchitectureKeys {
   std::string name(std::string_view key) const { return prefix_ + std::string(key); }
   const core::GgufValue* find(std::string_view key) const { return metadata_.find(name(key)); }
   const core::GgufValue& at(std::string_view key) const { return metadata_.at(name(key)); }
-  std::int64_t size(std::string_view key) const { return at(key).integer(1, kLargest); }
-  std::optional<std::int64_t> find_size(std::string_view key) const {
-    return metadata_.find_integer(name(key), 1, kLargest);
+  std::int64_t size(std::string_view key, std::int64_t most = kLargestSize) const { return at(key).integer(1, most); }
+  std::optional<std::int64_t> find_size(std::string_view key, std::int64_t most = kLargestSize) const {
+    return metadata_.find_integer(name(key), 1, most);
   }
   std::optional<double> find_positive(std::string_view key) const { return metadata_.find_positive(name(key)); }
 
@@ -75,9 +75,19 @@ std::optional<std::int64_t> read_head_dim(const ArchitectureKeys& keys) {
     const std::optional<std::int64_t> size = keys.find_size(key);
     if (!size) continue;
     if (head_dim && *size != *head_dim) keys.at(key).fail("is {}, but the heads have {} elements", *size, *head_dim);
+    if (*size % 2 != 0) keys.at(key).fail("is {}, expected an even number", *size);
     head_dim = size;
   }
   return head_dim;
+}
+
+/// attention.head_count_kv, which divides attention.head_count.
+std::optional<std::int64_t> read_kv_heads(const ArchitectureKeys& keys, std::int64_t heads) {
+  const std::optional<std::int64_t> kv_heads = keys.find_size("attention.head_count_kv");
+  if (kv_heads && heads % *kv_heads != 0) {
+    keys.at("attention.head_count_kv").fail("is {}, but the {} query heads are no multiple of it", *kv_heads, heads);
+  }
+  return kv_heads;
 }
 
 /// The rotary keys in the notation of config.json. A type that is not given is "linear", a factor that is not given 1.
@@ -95,7 +105,7 @@ nlohmann::json read_rope(const ArchitectureKeys& keys) {
   rope["rope_type"] = name;
   rope["factor"] = times;
   if (name == "linear") return rope;
-  if (const auto positions = keys.find_size("rope.scaling.original_context_length")) {
+  if (const auto positions = keys.find_size("rope.scaling.original_context_length", trace::kMaxPositions)) {
     rope["original_max_position_embeddings"] = *positions;
   }
   if (const auto beta = keys.find_positive("rope.scaling.yarn_beta_fast")) rope["beta_fast"] = *beta;
@@ -111,7 +121,11 @@ std::int64_t read_vocabulary_size(const core::GgufFile& file, std::string_view e
   if (tensor == nullptr || tensor->shape.size() != 2) {
     file.metadata().fail("no tensor '{}.weight' of two dimensions: the file holds no language model", embedding);
   }
-  return static_cast<std::int64_t>(std::min<std::uint64_t>(tensor->shape.front(), kLargest));
+  const std::uint64_t rows = tensor->shape.front();
+  if (rows < 1 || std::cmp_greater(rows, kLargestSize)) {
+    file.metadata().fail("tensor '{}' has {} rows, expected 1 to {} tokens", tensor->name, rows, kLargestSize);
+  }
+  return static_cast<std::int64_t>(rows);
 }
 
 std::string_view dtype_of(core::StorageType type) {
@@ -137,11 +151,11 @@ nlohmann::json as_config_json(const core::GgufFile& file, const Architecture& ar
   const core::GgufTensor& embedding = *file.find_tensor(std::string(gguf_modules(architecture).embedding) + ".weight");
   nlohmann::json config = {
       {"architectures", {architecture.name}},
-      {"num_hidden_layers", keys.size("block_count")},
+      {"num_hidden_layers", keys.size("block_count", kMostLayers)},
       {"hidden_size", keys.size("embedding_length")},
       {"num_attention_heads", keys.size("attention.head_count")},
       {"intermediate_size", keys.size("feed_forward_length")},
-      {"max_position_embeddings", keys.size("context_length")},
+      {"max_position_embeddings", keys.size("context_length", trace::kMaxPositions)},
       {"rms_norm_eps", keys.at("attention.layer_norm_rms_epsilon").positive()},
       {"vocab_size", vocab_size},
       {"rope_parameters", read_rope(keys)},
@@ -149,14 +163,17 @@ nlohmann::json as_config_json(const core::GgufFile& file, const Architecture& ar
       {"dtype", dtype_of(embedding.type)},
       {"eos_token_id", read_ends(file.metadata(), vocab_size)},
   };
-  if (const auto kv_heads = keys.find_size("attention.head_count_kv")) config["num_key_value_heads"] = *kv_heads;
+  const std::int64_t heads = keys.size("attention.head_count");
+  if (const auto kv_heads = read_kv_heads(keys, heads)) config["num_key_value_heads"] = *kv_heads;
   // An architecture's own default is not GGUF's, which is always hidden_size / num_attention_heads.
   const std::int64_t hidden = keys.size("embedding_length");
-  const std::int64_t heads = keys.size("attention.head_count");
   if (const auto head_dim = read_head_dim(keys)) {
     config["head_dim"] = *head_dim;
   } else if (hidden % heads == 0) {
     config["head_dim"] = hidden / heads;
+  } else {
+    keys.at("embedding_length")
+        .fail("is {}, no multiple of {} attention heads, and attention.key_length is missing", hidden, heads);
   }
   return config;
 }
@@ -165,7 +182,7 @@ nlohmann::json as_config_json(const core::GgufFile& file, const Architecture& ar
 /// of which the last layer sees everything.
 std::vector<Index> read_windows(const ArchitectureKeys& keys, std::size_t layers) {
   const core::GgufValue* size = keys.find("attention.sliding_window");
-  const Index window = size == nullptr ? 0 : static_cast<Index>(size->integer(0, trace::kMaxPositions));
+  const Index window = size == nullptr ? 0 : static_cast<Index>(size->integer(0, trace::kMaxPositions - 1));
   std::vector<Index> windows(layers, window);
   const core::GgufValue* pattern = keys.find("attention.sliding_window_pattern");
   if (window == 0 || pattern == nullptr) return windows;
@@ -175,7 +192,7 @@ std::vector<Index> read_windows(const ArchitectureKeys& keys, std::size_t layers
     for (std::size_t layer = 0; layer < layers; ++layer) windows[layer] = slides[layer] ? window : 0;
     return windows;
   }
-  const auto period = static_cast<std::size_t>(pattern->integer(0, kLargest));
+  const auto period = static_cast<std::size_t>(pattern->integer(0, kMostLayers));
   for (std::size_t layer = 0; period > 0 && layer < layers; ++layer) {
     if (layer % period == period - 1) windows[layer] = 0;
   }

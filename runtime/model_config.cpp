@@ -7,6 +7,7 @@
 #include "core/json.hpp"
 #include "core/message.hpp"
 #include "runtime/model_error.hpp"
+#include "runtime/model_limits.hpp"
 
 namespace evictlab::runtime {
 namespace {
@@ -14,10 +15,6 @@ namespace {
 // What transformers' configurations of Mistral and Qwen2 take when config.json does not say.
 constexpr Index kDefaultSlidingWindow = 4096;
 constexpr Index kDefaultMaxWindowLayers = 28;
-
-// Far beyond any model, small enough that no product of two sizes overflows.
-constexpr Index kMostLayers = 10'000;
-constexpr Index kLargestSize = 1 << 24;
 
 const Architecture& read_architecture(const core::JsonNode& keys) {
   const core::JsonNode list = keys.at("architectures");
@@ -66,7 +63,7 @@ Index read_head_dim(const core::JsonNode& keys, const ModelConfig& config) {
 /// null means none (0), but a configuration that does not mention it has the default.
 Index read_window(const core::JsonNode& keys) {
   const Index otherwise = keys.contains("sliding_window") ? 0 : kDefaultSlidingWindow;
-  return keys.find_integer("sliding_window", 1, trace::kMaxPositions).value_or(otherwise);
+  return keys.find_integer("sliding_window", 1, trace::kMaxPositions - 1).value_or(otherwise);
 }
 
 /// One window per layer, as transformers takes it from layer_types or from max_window_layers (the first layers

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <string_view>
 #include <utility>
 
 #include "core/fixed_blocking.hpp"
@@ -77,7 +78,7 @@ struct Transformer::Impl {
   void normalize_heads(const std::vector<float>& weight, RowMatrix& heads) const;
   void feed_forward(const LayerWeights& layer, RowMatrix& hidden) const;
   RowMatrix logits(const Eigen::Ref<const RowMatrix>& hidden) const;
-  void require_finite(const RowMatrix& logits) const;
+  void require_finite(const RowMatrix& numbers, std::string_view what) const;
 
   std::vector<std::string> unused;
   std::filesystem::path path;
@@ -164,7 +165,9 @@ void Transformer::Impl::attend(Index index, RowMatrix& hidden, const RopeTable& 
   apply(layer.attention_output, mixed, normed);
   if (observer != nullptr) observer->on_attention_output(index, first_position, hidden, normed);
   hidden += normed;
-  if (observer != nullptr) observer->on_layer_end(index);
+  if (observer == nullptr) return;
+  require_finite(hidden, "hidden states");  // what is observed is kept
+  observer->on_layer_end(index);
 }
 
 /// Root mean square normalisation of every head of `heads` [m, heads * d] on its own, where the model has one.
@@ -212,10 +215,10 @@ RowMatrix Transformer::Impl::logits(const Eigen::Ref<const RowMatrix>& hidden) c
   return result;
 }
 
-void Transformer::Impl::require_finite(const RowMatrix& logits) const {
-  if (logits.array().isFinite().all()) return;
-  throw ModelError("{}: the model's logits are not finite; its weights hold NaN or infinity, or overflow",
-                   path.string());
+void Transformer::Impl::require_finite(const RowMatrix& numbers, std::string_view what) const {
+  if (numbers.array().isFinite().all()) return;
+  throw ModelError("{}: the model's {} are not finite; its weights hold NaN or infinity, or overflow", path.string(),
+                   what);
 }
 
 Transformer::Transformer(const std::filesystem::path& model) : impl_(std::make_unique<Impl>(model)) {}
@@ -235,14 +238,14 @@ KvCache Transformer::make_cache(Index capacity) const {
 std::vector<float> Transformer::forward(std::span<const std::int32_t> tokens, KvCache& cache,
                                         ForwardObserver* observer) const {
   const RowMatrix last = impl_->logits(impl_->hidden_states(tokens, cache, observer).bottomRows(1));
-  impl_->require_finite(last);
+  impl_->require_finite(last, "logits");
   return {last.data(), last.data() + last.size()};
 }
 
 trace::RowMatrix Transformer::forward_all(std::span<const std::int32_t> tokens, KvCache& cache,
                                           ForwardObserver* observer) const {
   RowMatrix all = impl_->logits(impl_->hidden_states(tokens, cache, observer));
-  impl_->require_finite(all);
+  impl_->require_finite(all, "logits");
   return all;
 }
 

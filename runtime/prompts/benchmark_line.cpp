@@ -23,6 +23,8 @@ void read_longbench(const PromptLine& line, const PromptTemplate* form, Prompt& 
     prompt.from_template = true;
   } else if (task != nullptr) {
     PromptTemplate(std::string(task->prompt), dataset).fill(context, question, prompt);
+  } else if (dataset.empty()) {
+    line.fail("has a context, but no \"dataset\" of LongBench whose prompt it would get; give --template FILE");
   } else {
     line.fail("dataset '{}' has no prompt of its own, give --template FILE; known: {}", dataset, longbench_datasets());
   }

@@ -3,17 +3,22 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <utility>
 
 #include "core/message.hpp"
+#include "core/text.hpp"
 #include "runtime/prompts/jinja/lexer.hpp"
 #include "runtime/prompts/prompt_template.hpp"
 
 namespace evictlab::runtime {
 namespace {
 
+constexpr std::string_view kBegin = "\uE0A0";
+constexpr std::string_view kEnd = "\uE0A1";
+
 /// What stands for the words of a message while its place in the rendered text is found: two private-use characters
 /// around a number, which no template looks for.
-std::string placeholder(std::size_t message) { return fmt::format("\uE0A0{}\uE0A1", message); }
+std::string placeholder(std::size_t message) { return fmt::format("{}{}{}", kBegin, message, kEnd); }
 
 /// Where a message's words are in the rendered text, in bytes, and how many of the first the template left out.
 struct Place {
@@ -54,12 +59,17 @@ class MovedWords {
     }
   }
 
+  /// Where the next placeholder begins and its message; the skeleton's size where there is none.
   std::pair<std::size_t, std::size_t> next_placeholder(std::string_view skeleton) const {
-    std::pair<std::size_t, std::size_t> first{skeleton.size(), 0};
-    for (std::size_t i = 0; i < messages_.size(); ++i) {
-      if (const std::size_t at = skeleton.find(placeholder(i)); at < first.first) first = {at, i};
+    for (std::size_t at = skeleton.find(kBegin); at != std::string_view::npos; at = skeleton.find(kBegin, at + 1)) {
+      const std::string_view number = skeleton.substr(at + kBegin.size());
+      const auto message = core::parse_integer(number.substr(0, number.find(kEnd)));
+      if (message && *message >= 0 && std::cmp_less(*message, messages_.size()) &&
+          skeleton.substr(at).starts_with(placeholder(static_cast<std::size_t>(*message)))) {
+        return {at, static_cast<std::size_t>(*message)};
+      }
     }
-    return first;
+    return {skeleton.size(), 0};
   }
 
   /// The message's words at `at`, with or without the space at their ends, if `after` follows them.
@@ -109,8 +119,8 @@ void move_spans(const ChatRenderer& render, const std::string& text, Prompt& pro
     const std::string& words = prompt.messages[span.message].content;
     const std::int64_t length = code_points(words);
     if (span.start < 0 || span.end < span.start || span.end > length) {
-      throw PromptError("prompt '{}': span '{}' is {}..{}, outside the {} characters of message {}", prompt.id,
-                        span.name, span.start, span.end, length, span.message);
+      throw PromptError("prompt '{}' ({}): span '{}' is {}..{}, outside the {} characters of message {}", prompt.id,
+                        prompt.source, span.name, span.start, span.end, length, span.message);
     }
     const std::optional<Place> place = moved.of(span.message);
     if (!place) {

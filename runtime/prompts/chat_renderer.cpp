@@ -7,6 +7,7 @@
 #include "core/message.hpp"
 #include "runtime/prompts/chat.hpp"
 #include "runtime/prompts/jinja/template.hpp"
+#include "runtime/tokenizer/utf8.hpp"
 
 namespace evictlab::runtime {
 namespace {
@@ -39,7 +40,10 @@ std::string gguf_token(const core::GgufMetadata& metadata, std::string_view key)
   const core::GgufValue* const tokens = metadata.find("tokenizer.ggml.tokens");
   if (tokens == nullptr || tokens->size() == 0) return {};
   const auto id = metadata.find_integer(key, 0, static_cast<std::int64_t>(tokens->size()) - 1);
-  return id ? std::string(tokens->strings()[static_cast<std::size_t>(*id)]) : std::string();
+  if (!id) return {};
+  const std::string_view text = tokens->strings()[static_cast<std::size_t>(*id)];
+  if (find_invalid_utf8(text)) tokens->fail("token {} is not UTF-8: {}", *id, core::quote(text));
+  return std::string(text);
 }
 
 ChatSource read_gguf_source(const fs::path& model) {
@@ -75,6 +79,8 @@ jinja::Dict variables_of(const ChatSource& source, bool thinking, const std::vec
 
 ChatSource read_chat_source(const fs::path& model) {
   if (core::is_gguf_path(model)) return read_gguf_source(model);
+  if (!fs::is_directory(model))
+    throw PromptError("{}: no such model; expected a directory or a .gguf file", model.string());
   const fs::path config_path = model / "tokenizer_config.json";
   const fs::path jinja_path = model / "chat_template.jinja";
   const auto config = fs::exists(config_path) ? core::JsonDocument::read<PromptError>(config_path)

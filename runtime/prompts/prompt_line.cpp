@@ -1,10 +1,23 @@
 #include "runtime/prompts/prompt_line.hpp"
 
+#include <initializer_list>
 #include <limits>
 
 #include "core/message.hpp"
 
 namespace evictlab::runtime {
+namespace {
+
+/// Templates write these as well: leaving them out would ask the model something else.
+void refuse_unread(const core::JsonNode& node, std::initializer_list<std::string_view> keys) {
+  for (const std::string_view key : keys) {
+    const auto value = node.find(key);
+    if (!value || (value->is_array() && value->size() == 0)) continue;
+    value->fail("is not supported; of a conversation the role and the content of its messages are read");
+  }
+}
+
+}  // namespace
 
 std::string PromptLine::text(std::string_view key) const {
   const auto value = line_.find(key);
@@ -42,8 +55,10 @@ std::vector<ChatMessage> PromptLine::messages() const {
   std::vector<ChatMessage> messages;
   const auto list = line_.find("messages");
   if (!list) return messages;
+  refuse_unread(line_, {"tools", "documents"});
   for (const core::JsonNode& entry : list->items()) {
     messages.push_back({entry.at("role").string(), entry.at("content").string()});
+    refuse_unread(entry, {"tool_calls", "tool_call_id", "reasoning_content", "thinking"});
   }
   if (messages.empty()) list->fail("is empty");
   return messages;

@@ -61,8 +61,9 @@ Prompt parse_line(std::string_view text, const std::filesystem::path& path, std:
   prompt.has_special_tokens = !reader.flag("add_special_tokens", true);
   if (reader.has("prompt") + reader.has("tokens") + reader.has("messages") != 1) {
     reader.fail(
-        "must have one of \"prompt\" (text), \"tokens\" (token ids) and \"messages\" (a conversation), or be a line of "
-        "LongBench or RULER");
+        "must have one of \"prompt\" (text), \"tokens\" (token ids) and \"messages\" (a conversation), and only one, "
+        "or be a "
+        "line of LongBench, RULER or InfiniteBench");
   }
   check_names(prompt, reader);
   return prompt;

@@ -174,6 +174,17 @@ def test_a_template_cannot_take_all_time_or_memory_or_crash(template):
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
 
 
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+def test_a_template_that_is_cut_short_is_rendered_or_refused(path):
+    template = path.read_text(encoding="utf-8")
+    source = random.Random(path.stem)
+    for end in [*range(10), *source.choices(range(len(template)), k=90)]:
+        try:
+            _core.render_chat(template[:end], [{"role": "user", "content": "x"}])
+        except evictlab.Error as error:
+            assert "\n" not in str(error)
+
+
 @pytest.mark.parametrize(
     "template, text",
     [

@@ -1,10 +1,14 @@
 // Models in GGUF files against the same models in Hugging Face layout. Against transformers: conformance_test.cpp.
 
+#include <random>
 #include <utility>
 
+#include "core/file.hpp"
+#include "core/message.hpp"
 #include "gguf_conversion.hpp"
 #include "random_model.hpp"
 #include "runtime/model_error.hpp"
+#include "runtime/tokenizer/tokenizer.hpp"
 #include "runtime/transformer.hpp"
 #include "testing/temporary_directory.hpp"
 
@@ -159,7 +163,7 @@ TEST_F(GgufRefusal, WhatIsMissingOrContradictsIsNamed) {
               HasSubstr("the metadata has no 'llama.attention.layer_norm_rms_epsilon'"));
   EXPECT_THAT(refusal(llama()), HasSubstr("tensor 'blk.0.attn_norm.weight' is missing, expected shape [4]"));
   EXPECT_THAT(refusal(llama().u32("llama.attention.head_count_kv", 3)),
-              HasSubstr("metadata as config.json: num_attention_heads 2 is not a multiple of num_key_value_heads 3"));
+              HasSubstr("llama.attention.head_count_kv: is 3, but the 2 query heads are no multiple of it"));
   EXPECT_THAT(refusal(llama().tensor("blk.0.attn_norm.weight", {5}, 0, std::string(20, '\0'))),
               HasSubstr("has shape [5], but the metadata asks for [4]"));
   EXPECT_THAT(refusal(sound().tensor("blk.0.ffn_gate_inp.weight", {1}, 0, "1234")),
@@ -172,6 +176,75 @@ TEST_F(GgufRefusal, WhatIsMissingOrContradictsIsNamed) {
                           .u32("llama.attention.sliding_window", 4)
                           .array("llama.attention.sliding_window_pattern", testing::GgufTag::kBool, 1, "\1")),
               HasSubstr("sliding_window_pattern: expected one for each of"));
+}
+
+TEST_F(GgufRefusal, SizesAreRefusedByTheKeysOfTheFile) {
+  const std::vector<std::pair<std::string, std::uint32_t>> sound = {{"block_count", 1},
+                                                                    {"embedding_length", 4},
+                                                                    {"attention.head_count", 2},
+                                                                    {"feed_forward_length", 4},
+                                                                    {"context_length", 8}};
+  const auto refusal_with = [&](std::string_view changed, std::uint32_t value) {
+    GgufBuilder builder;
+    builder.text("general.architecture", "llama").f32("llama.attention.layer_norm_rms_epsilon", 1e-5F);
+    for (const auto& [key, usual] : sound) builder.u32("llama." + key, key == changed ? value : usual);
+    return refusal(builder.tensor("token_embd.weight", {4, 3}, 0, std::string(48, '\0')));
+  };
+  for (const auto& [key, usual] : sound) {
+    const auto names_the_key = HasSubstr(path_.string() + ": llama." + key + ": expected a whole number from 1");
+    EXPECT_THAT(refusal_with(key, 0), names_the_key);
+    EXPECT_THAT(refusal_with(key, UINT32_MAX), names_the_key);
+  }
+  EXPECT_THAT(refusal_with("attention.head_count", 3),
+              HasSubstr("llama.embedding_length: is 4, no multiple of 3 attention heads"));
+  EXPECT_THAT(refusal(llama().u32("llama.attention.key_length", 3)),
+              HasSubstr("llama.attention.key_length: is 3, expected an even number"));
+  EXPECT_THAT(refusal(llama().u32("llama.attention.sliding_window", 1U << 31U)),
+              HasSubstr("llama.attention.sliding_window: expected a whole number from 0 to 2147483647"));
+}
+
+// What stands in a header is a stranger's: whatever it says, reading it ends, in one line where it is not sound.
+TEST_F(GgufRefusal, ADamagedHeaderIsReadOrRefusedInOneLine) {
+  std::mt19937 random(1);
+  const auto below = [&](std::size_t limit) { return static_cast<std::size_t>(random() % limit); };
+  const std::vector<std::uint64_t> numbers = {
+      0, 1, 8, 255, 1U << 31U, std::uint64_t{1} << 32U, std::uint64_t{1} << 61U, std::uint64_t{1} << 63U, UINT64_MAX};
+  for (const char* kind : {"smollm", "llama"}) {
+    const std::string sound =
+        core::read_text(std::filesystem::path(EVICTLAB_TEST_DATA) / "gguf/tokenizers" / (std::string(kind) + ".gguf"));
+    for (int round = 0; round < 300; ++round) {
+      std::string damaged = sound;
+      const std::string number = testing::number_bytes(numbers[below(numbers.size())]);
+      const std::size_t at = below(damaged.size() - 8);
+      switch (below(3)) {
+        case 0:
+          damaged[at] = static_cast<char>(damaged[at] ^ (1 << below(8)));
+          break;
+        case 1:
+          damaged.replace(at, below(2) == 0 ? 8 : 4, number, 0, std::string::npos);
+          break;
+        default:
+          damaged.resize(at);
+      }
+      testing::write_file(path_, damaged);
+      try {
+        const core::GgufFile file(path_);
+        Tokenizer::from_gguf(file).encode("The code of x3 is 28371.\n", true);
+      } catch (const core::InputError& error) {
+        EXPECT_THAT(core::one_line(error.what()), HasSubstr(path_.string()));
+      }
+    }
+  }
+}
+
+TEST_F(GgufRefusal, ObservedNumbersThatAreNotFiniteAreRefusedByTheNameOfTheFile) {
+  GgufBuilder builder = sound().text("llama.rope.scaling.type", "yarn").f32("llama.rope.scaling.factor", 4.0F);
+  const Transformer model(write(builder.f32("llama.rope.scaling.attn_factor", 3e38F)));
+  const std::vector<std::int32_t> tokens = testing::random_tokens(40, static_cast<int>(model.config().vocab_size));
+  KvCache cache = model.make_cache(40);
+  ForwardObserver observer;
+  EXPECT_THAT(testing::refusal<core::InputError>([&] { model.forward(tokens, cache, &observer); }),
+              AllOf(HasSubstr(path_.string()), HasSubstr("hidden states are not finite")));
 }
 
 TEST_F(GgufRefusal, ADirectoryOrAnotherFileIsNoGguf) {

@@ -13,7 +13,7 @@ constexpr std::size_t kLongestOutput = std::size_t{64} << 20;
 constexpr std::size_t kRound = 4;  // work of a loop's round besides its body's
 constexpr int kDeepestCalls = 50;
 /// Statements and expressions inside each other, macros' too; deeper ones would exhaust the stack.
-constexpr int kDeepest = 600;
+constexpr int kDeepestLevels = 600;
 
 /// What a statement tells the loop around it.
 enum class Flow { kOn, kBreak, kContinue };
@@ -52,7 +52,7 @@ class Renderer {
   class Level {
    public:
     explicit Level(Renderer& renderer) : renderer_(renderer) {
-      if (renderer_.depth_ >= kDeepest) throw JinjaError("nests more than {} levels deep", kDeepest);
+      if (renderer_.depth_ >= kDeepestLevels) throw JinjaError("nests more than {} levels deep", kDeepestLevels);
       ++renderer_.depth_;
     }
     ~Level() { --renderer_.depth_; }
