@@ -20,7 +20,9 @@ fs::path shipped(const fs::path& name) {
   for (const fs::path& models : {beside / "../../models", beside / "../share/evictlab/models"}) {
     if (fs::exists(models / name, error)) return fs::weakly_canonical(models / name, error);
   }
-  throw core::InputError("demo: the shipped {} was not found beside {}", name.string(), beside.string());
+  throw core::InputError(
+      "demo: models/{}, which is shipped, was not found beside {}; name a model and prompts of your own", name.string(),
+      beside.string());
 }
 
 /// The prompts of the shipped model that are short enough to look at quickly.
