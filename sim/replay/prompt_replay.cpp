@@ -139,7 +139,7 @@ trace::Fields PromptReplay::judged_fields() const {
   if (!want_tables_) return trace::Field::kFutureMass;  // which policies may look at
   trace::Fields fields = decoding_fields_ | trace::Field::kFutureMass;
   if (info_.tier == trace::Tier::kFull) {
-    fields |= trace::Field::kQueries | trace::Fields(trace::Field::kKeys) | trace::Field::kValues;
+    fields |= trace::Field::kQueries | trace::Field::kKeys | trace::Field::kValues;
   }
   for (const trace::Field optional : {trace::Field::kOutputNorms, trace::Field::kResidualNorms}) {
     if (info_.recorded().contains(optional)) fields |= optional;
