@@ -29,8 +29,6 @@ std::span<const std::byte> WeightMatrix::stored_rows(Index first, Index count) c
   return bytes_.subspan(static_cast<std::size_t>(first) * row_bytes_, static_cast<std::size_t>(count) * row_bytes_);
 }
 
-std::span<const std::byte> WeightMatrix::row(Index row) const { return stored_rows(order_.stored_row(row), 1); }
-
 void WeightMatrix::find_rows(Index first, std::span<const std::byte*> starts) const {
   // Divisions are made once for all rows of an innermost digit.
   Index left = 0;
