@@ -39,6 +39,20 @@ double sum_of_lanes(double (&lanes)[kSumLanes]) {
 
 // ---- Any processor. std::fma rounds once everywhere, in hardware or not.
 
+/// a b + c, rounded once, without the call and the changes of rounding mode of std::fma in software: the sum in double
+/// is rounded to odd, after which rounding it to float is exact (Boldo and Melquiond 2008).
+float fused(float a, float b, float c) {
+  const double product = double{a} * double{b};
+  const double sum = product + double{c};
+  const double of_c = sum - product;
+  const double rest = (product - (sum - of_c)) + (double{c} - of_c);
+  auto bits = std::bit_cast<std::uint64_t>(sum);
+  const bool inexact = rest < 0 || rest > 0;
+  const std::uint64_t towards_rest = (rest > 0) == (sum > 0) ? 1 : ~std::uint64_t{0};
+  bits += inexact && bits % 2 == 0 ? towards_rest : 0;
+  return static_cast<float>(std::bit_cast<double>(bits));
+}
+
 void transpose_portable(const float* keys, std::size_t count, std::size_t dim, float* tile) {
   for (std::size_t i = 0; i < dim; ++i) {
     for (std::size_t j = 0; j < count; ++j) tile[i * count + j] = keys[j * dim + i];
@@ -51,7 +65,7 @@ void multiply_portable(const float* queries, const float* keys, std::size_t dim,
     for (std::size_t i = part; i < std::min(part + kSumSteps, dim); ++i) {
       for (std::size_t r = 0; r < kQueryTile; ++r) {
         const float query = queries[i * kQueryTile + r];
-        for (std::size_t j = 0; j < kKeyTile; ++j) sums[r][j] = std::fma(query, keys[i * kKeyTile + j], sums[r][j]);
+        for (std::size_t j = 0; j < kKeyTile; ++j) sums[r][j] = fused(query, keys[i * kKeyTile + j], sums[r][j]);
       }
     }
     for (std::size_t r = 0; r < kQueryTile; ++r) {
