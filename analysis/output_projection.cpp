@@ -52,14 +52,12 @@ OutputProjection::OutputProjection(const trace::RowMatrix& output_weight)
 MatrixNorms OutputProjection::panel_norms(Index panel, const TiledRows& matrix, std::span<float> products) const {
   const core::AttentionKernels& kernels = core::fastest_attention_kernels();
   std::ranges::fill(products, 0.0F);
-  std::array<float, kTileSize> part;
   for (Index row = 0; row < rows_; row += kDepth) {
     const float* weights = weights_.data() + (panel * rows_ + row) * kColumns;
     const auto depth = static_cast<std::size_t>(std::min(kDepth, rows_ - row));
     for (Index tile = 0; tile < matrix.tiles(); ++tile) {
-      kernels.multiply(matrix.tile(tile, row), weights, depth, part.data(), core::kKeyTile);
       float* sums = products.data() + static_cast<std::size_t>(tile) * kTileSize;
-      for (std::size_t i = 0; i < kTileSize; ++i) sums[i] += part[i];
+      kernels.multiply(matrix.tile(tile, row), weights, depth, sums, core::kKeyTile);
     }
   }
   std::array<double, kNormLanes> absolute{};

@@ -39,20 +39,33 @@ double sum_of_lanes(double (&lanes)[kSumLanes]) {
 
 // ---- Any processor. std::fma rounds once everywhere, in hardware or not.
 
-void transpose_portable(const float* keys, std::size_t dim, float* tile) {
+/// a b + c, rounded once, without the call and the changes of rounding mode of std::fma in software: the sum in double
+/// is rounded to odd, after which rounding it to float is exact (Boldo and Melquiond 2008).
+float fused(float a, float b, float c) {
+  const double product = double{a} * double{b};
+  const double sum = product + double{c};
+  const double of_c = sum - product;
+  const double rest = (product - (sum - of_c)) + (double{c} - of_c);
+  auto bits = std::bit_cast<std::uint64_t>(sum);
+  const bool inexact = rest < 0 || rest > 0;
+  const std::uint64_t towards_rest = (rest > 0) == (sum > 0) ? 1 : ~std::uint64_t{0};
+  bits += inexact && bits % 2 == 0 ? towards_rest : 0;
+  return static_cast<float>(std::bit_cast<double>(bits));
+}
+
+void transpose_portable(const float* keys, std::size_t count, std::size_t dim, float* tile) {
   for (std::size_t i = 0; i < dim; ++i) {
-    for (std::size_t j = 0; j < kKeyTile; ++j) tile[i * kKeyTile + j] = keys[j * dim + i];
+    for (std::size_t j = 0; j < count; ++j) tile[i * count + j] = keys[j * dim + i];
   }
 }
 
 void multiply_portable(const float* queries, const float* keys, std::size_t dim, float* products, std::size_t stride) {
-  for (std::size_t r = 0; r < kQueryTile; ++r) std::fill_n(products + r * stride, kKeyTile, 0.0F);
   for (std::size_t part = 0; part < dim; part += kSumSteps) {
     float sums[kQueryTile][kKeyTile] = {};
     for (std::size_t i = part; i < std::min(part + kSumSteps, dim); ++i) {
       for (std::size_t r = 0; r < kQueryTile; ++r) {
         const float query = queries[i * kQueryTile + r];
-        for (std::size_t j = 0; j < kKeyTile; ++j) sums[r][j] = std::fma(query, keys[i * kKeyTile + j], sums[r][j]);
+        for (std::size_t j = 0; j < kKeyTile; ++j) sums[r][j] = fused(query, keys[i * kKeyTile + j], sums[r][j]);
       }
     }
     for (std::size_t r = 0; r < kQueryTile; ++r) {
@@ -116,20 +129,19 @@ EVICTLAB_AVX2 void transpose_eight(const float* from, std::size_t from_stride, f
   }
 }
 
-EVICTLAB_AVX2 void transpose_avx2(const float* keys, std::size_t dim, float* tile) {
-  for (std::size_t j = 0; j < kKeyTile; j += 8) {
+EVICTLAB_AVX2 void transpose_avx2(const float* keys, std::size_t count, std::size_t dim, float* tile) {
+  for (std::size_t j = 0; j < count; j += 8) {
     std::size_t i = 0;
-    for (; i + 8 <= dim; i += 8) transpose_eight(keys + j * dim + i, dim, tile + i * kKeyTile + j, kKeyTile);
+    for (; i + 8 <= dim; i += 8) transpose_eight(keys + j * dim + i, dim, tile + i * count + j, count);
     for (; i < dim; ++i) {
-      for (std::size_t k = j; k < j + 8; ++k) tile[i * kKeyTile + k] = keys[k * dim + i];
+      for (std::size_t k = j; k < j + 8; ++k) tile[i * count + k] = keys[k * dim + i];
     }
   }
 }
 
-// A tile's part: `kRows` queries, `kVectors` * 8 keys, `steps` components. Added to the products unless it is the
-// first.
+// A tile's part: `kRows` queries, `kVectors` * 8 keys, `steps` components.
 EVICTLAB_AVX2 void multiply_part_avx2(const float* queries, const float* keys, std::size_t steps, float* products,
-                                      std::size_t stride, bool first) {
+                                      std::size_t stride) {
   constexpr std::size_t kRows = 4;
   constexpr std::size_t kVectors = 3;
   __m256 sums[kRows][kVectors];
@@ -154,8 +166,7 @@ EVICTLAB_AVX2 void multiply_part_avx2(const float* queries, const float* keys, s
     EVICTLAB_UNROLL
     for (std::size_t v = 0; v < kVectors; ++v) {
       float* place = products + r * stride + 8 * v;
-      const __m256 before = first ? _mm256_setzero_ps() : _mm256_loadu_ps(place);
-      _mm256_storeu_ps(place, _mm256_add_ps(before, sums[r][v]));
+      _mm256_storeu_ps(place, _mm256_add_ps(_mm256_loadu_ps(place), sums[r][v]));
     }
   }
 }
@@ -166,7 +177,7 @@ EVICTLAB_AVX2 void multiply_avx2(const float* queries, const float* keys, std::s
     for (std::size_t row = 0; row < kQueryTile; row += kQueryTile / 2) {
       for (std::size_t key = 0; key < kKeyTile; key += kKeyTile / 2) {
         multiply_part_avx2(queries + part * kQueryTile + row, keys + part * kKeyTile + key,
-                           std::min(kSumSteps, dim - part), products + row * stride + key, stride, part == 0);
+                           std::min(kSumSteps, dim - part), products + row * stride + key, stride);
       }
     }
   }
@@ -244,8 +255,7 @@ EVICTLAB_AVX512 void multiply_avx512(const float* queries, const float* keys, st
       EVICTLAB_UNROLL
       for (std::size_t v = 0; v < kVectors; ++v) {
         float* place = products + r * stride + 16 * v;
-        const __m512 before = part == 0 ? _mm512_setzero_ps() : _mm512_loadu_ps(place);
-        _mm512_storeu_ps(place, _mm512_add_ps(before, sums[r][v]));
+        _mm512_storeu_ps(place, _mm512_add_ps(_mm512_loadu_ps(place), sums[r][v]));
       }
     }
   }

@@ -22,9 +22,9 @@ struct AttentionKernels {
   const char* name;
   bool supported;  // by this machine: calling one that is not is an illegal instruction
 
-  /// tile[i][j] = keys[j][i]; keys [kKeyTile, dim], tile [dim, kKeyTile].
-  void (*transpose)(const float* keys, std::size_t dim, float* tile);
-  /// products[r * stride + j] = sum over i of queries[i][r] * keys[i][j]: from i = 0 up, every step fused, started
+  /// tile[i][j] = keys[j][i]; keys [count, dim], tile [dim, count], `count` a multiple of 8.
+  void (*transpose)(const float* keys, std::size_t count, std::size_t dim, float* tile);
+  /// products[r * stride + j] += sum over i of queries[i][r] * keys[i][j]: from i = 0 up, every step fused, started
   /// again every kSumSteps, these sums added in order.
   /// queries [dim, kQueryTile]; keys [dim, kKeyTile].
   void (*multiply)(const float* queries, const float* keys, std::size_t dim, float* products, std::size_t stride);

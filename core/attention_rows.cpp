@@ -63,6 +63,7 @@ class AttentionRows {
  private:
   // logits [R, kBlock] of the keys first .. first+size-1, without the scale.
   void multiply_block(std::size_t first, std::size_t size) {
+    std::fill_n(logits_.data(), query_tiles_ * kQueryTile * kBlock, 0.0F);
     for (std::size_t j = 0; j < size; j += kKeyTile) {
       load_tile(first + j, std::min(kKeyTile, size - j));
       for (std::size_t tile = 0; tile < query_tiles_; ++tile) {
@@ -81,7 +82,7 @@ class AttentionRows {
       std::ranges::copy(stored, floats);
     }
     std::fill(floats + stored.size(), floats + kKeyTile * dim_, 0.0F);
-    kernels_.transpose(floats, dim_, key_tile_.data());
+    kernels_.transpose(floats, kKeyTile, dim_, key_tile_.data());
   }
 
   // The row's weights in the block, relative to the block's largest.

@@ -205,7 +205,7 @@ TARGET inline Floats operator-(Floats a, Floats b) { return {a.low - b.low, a.hi
 TARGET inline Floats operator*(Floats a, Floats b) { return {a.low * b.low, a.high * b.high}; }
 TARGET inline Floats all(float value) { return {_mm256_set1_ps(value), _mm256_set1_ps(value)}; }
 TARGET inline Floats all(Half value) {
-  const __m256 values = _mm256_broadcastss_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(value.bits)));
+  const __m256 values = _mm256_cvtph_ps(_mm_set1_epi16(static_cast<short>(value.bits)));
   return {values, values};
 }
 template <typename Number>
@@ -255,7 +255,7 @@ using Floats = __m512;
 constexpr __mmask16 kAll = 0xFFFF;
 TARGET inline Floats all(float value) { return _mm512_set1_ps(value); }
 TARGET inline Floats all(Half value) {
-  return _mm512_maskz_broadcastss_ps(kAll, _mm_cvtph_ps(_mm_cvtsi32_si128(value.bits)));
+  return _mm512_maskz_cvtph_ps(kAll, _mm256_set1_epi16(static_cast<short>(value.bits)));
 }
 template <typename Number>
 TARGET inline Floats load(const std::byte* from) {

@@ -16,14 +16,17 @@ namespace {
 // Rows of W that one task multiplies with few rows of x.
 constexpr Index kOutputBlock = 64;
 
-// Larger products are made of tiles, kQueryTile rows of W by kKeyTile rows of x. One task expands kTileOutputs rows of
-// W and multiplies them with up to kTokenBlock rows of x: enough arithmetic to pay for expanding, few enough outputs to
-// give every thread something. What is multiplied of kTileColumns columns stays in a core's second cache.
+// Larger products are made of tiles, kOutputTile rows of W by kTokenTile rows of x, whose sums run over kTileColumns
+// columns at a time: so much of x stays in a core's first cache. Weights are expanded kExpandedColumns columns at a
+// time, the largest block, of up to kTileOutputs rows of W for up to kTokenBlock rows of x: enough arithmetic to pay
+// for expanding and for reading x, few enough sums for the second cache.
 constexpr Index kOutputTile = core::kQueryTile;
 constexpr Index kTokenTile = core::kKeyTile;
-constexpr Index kTileOutputs = 4 * kOutputTile;
+constexpr Index kTileSize = kOutputTile * kTokenTile;
+constexpr Index kTileColumns = 128;
+constexpr Index kExpandedColumns = 256;
+constexpr Index kTileOutputs = 16 * kOutputTile;
 constexpr Index kTokenBlock = 22 * kTokenTile;
-constexpr Index kTileColumns = 1024;
 
 // So few rows of x are multiplied by the stored rows of W: a block of W as floats would be written and read again for
 // little arithmetic.
@@ -37,14 +40,12 @@ void apply_to_few(const Linear& linear, const Eigen::Ref<const RowMatrix>& x, Ei
   core::parallel_for(static_cast<std::size_t>(blocks(weight.rows(), kOutputBlock)), [&](std::size_t task) {
     const Index first = static_cast<Index>(task) * kOutputBlock;
     const Index outputs = std::min(kOutputBlock, weight.rows() - first);
-    std::array<const std::byte*, kOutputBlock> rows;
-    for (Index row = 0; row < outputs; ++row) {
-      rows[static_cast<std::size_t>(row)] = weight.row(first + row).data();
-    }
+    std::array<const std::byte*, kOutputBlock> room;
+    const std::span rows = std::span(room).first(static_cast<std::size_t>(outputs));
+    weight.find_rows(first, rows);
     for (Index token = 0; token < x.rows(); ++token) {
       const std::span<float> out(y.row(token).data() + first, static_cast<std::size_t>(outputs));
-      core::multiply_rows(weight.type(), std::span(rows).first(out.size()),
-                          {x.row(token).data(), static_cast<std::size_t>(x.cols())}, out);
+      core::multiply_rows(weight.type(), rows, {x.row(token).data(), static_cast<std::size_t>(x.cols())}, out);
       if (linear.bias.empty()) continue;
       for (std::size_t i = 0; i < out.size(); ++i) out[i] += linear.bias[static_cast<std::size_t>(first) + i];
     }
@@ -67,13 +68,13 @@ class TransposedTokens {
       const Index rows = std::min(kTokenTile, x.rows() - first);
       RowMatrix tile = RowMatrix::Zero(kTokenTile, x.cols());
       tile.topRows(rows) = x.middleRows(first, rows);
-      tile_kernels().transpose(tile.data(), sizes(x.cols()), columns_.data() + sizes(first * x.cols()));
+      tile_kernels().transpose(tile.data(), core::kKeyTile, sizes(x.cols()), columns_.data() + first * x.cols());
     });
   }
   Index tiles() const { return tiles_; }
   /// Column `column` of the rows of a tile.
   const float* column(Index tile, Index column) const {
-    return columns_.data() + sizes(tile * tile_size_ + column * kTokenTile);
+    return columns_.data() + tile * tile_size_ + column * kTokenTile;
   }
 
  private:
@@ -84,58 +85,97 @@ class TransposedTokens {
   core::AlignedFloats columns_;
 };
 
-/// Columns `column` to `column + size` of kOutputTile rows of W from `first` on, column after column:
-/// `out` [size, kOutputTile], zeros behind the last row.
-void expand_tile(const WeightMatrix& weight, Index first, Index column, Index size, RowMatrix& scratch, float* out) {
-  const Index rows = std::min(kOutputTile, weight.rows() - first);
-  for (Index row = 0; row < rows; ++row) {
-    const std::size_t begin = core::stored_bytes(weight.type(), static_cast<std::size_t>(column));
-    core::expand(weight.type(), weight.row(first + row).subspan(begin),
-                 {scratch.row(row).data(), static_cast<std::size_t>(size)});
+/// Rows of W from `first` on by rows of x: the sums and what they need.
+class OutputTiles {
+ public:
+  OutputTiles(const WeightMatrix& weight, Index first, Index outputs, const TransposedTokens& x)
+      : weight_(weight),
+        first_(first),
+        outputs_(outputs),
+        x_(x),
+        tiles_(blocks(outputs, kOutputTile)),
+        stored_(size(outputs)),
+        rows_(size(kOutputTile * kExpandedColumns)),
+        expanded_(size(tiles_ * kOutputTile * kExpandedColumns)),
+        sums_(size(tiles_ * x.tiles() * kTileSize)) {
+    weight.find_rows(first, stored_);
   }
-  scratch.bottomRows(kOutputTile - rows).setZero();
-  Eigen::Map<RowMatrix>(out, size, kOutputTile) = scratch.leftCols(size).transpose();
-}
 
-/// apply() for the `outputs` rows of W from `first` on. A sum runs over kTileColumns columns at a time, these sums are
-/// added in order: the same bits for any number of tokens, threads and on any machine.
-void apply_to_tiles(const Linear& linear, Index first, Index outputs, const TransposedTokens& x,
-                    Eigen::Ref<RowMatrix> y) {
-  const WeightMatrix& weight = linear.weight;
-  const Index output_tiles = blocks(outputs, kOutputTile);
-  constexpr auto kTileSize = static_cast<std::size_t>(kOutputTile * kTokenTile);
-  RowMatrix scratch(kOutputTile, kTileColumns);
-  core::AlignedFloats expanded(static_cast<std::size_t>(kTileOutputs * kTileColumns));
-  core::AlignedFloats sums(kTileSize * static_cast<std::size_t>(output_tiles * x.tiles()));
-  core::AlignedFloats part(kTileSize);
-  for (Index column = 0; column < weight.columns(); column += kTileColumns) {
-    const Index size = std::min(kTileColumns, weight.columns() - column);
-    for (Index tile = 0; tile < output_tiles; ++tile) {
-      expand_tile(weight, first + tile * kOutputTile, column, size, scratch,
-                  expanded.data() + tile * kOutputTile * kTileColumns);
-    }
-    float* sum = sums.data();
-    for (Index tokens = 0; tokens < x.tiles(); ++tokens) {
-      for (Index tile = 0; tile < output_tiles; ++tile, sum += kTileSize) {
-        tile_kernels().multiply(expanded.data() + tile * kOutputTile * kTileColumns, x.column(tokens, column),
-                                static_cast<std::size_t>(size), part.data(), kTokenTile);
-        for (std::size_t i = 0; i < kTileSize; ++i) sum[i] += part.data()[i];
+  void multiply() {
+    for (Index column = 0; column < weight_.columns(); column += kExpandedColumns) {
+      const Index columns = std::min(kExpandedColumns, weight_.columns() - column);
+      for (Index tile = 0; tile < tiles_; ++tile) expand_tile(tile, column, columns);
+      for (Index begin = 0; begin < columns; begin += kTileColumns) {
+        add_products(begin, std::min(kTileColumns, columns - begin), column);
       }
     }
   }
-  const float* sum = sums.data();
-  for (Index tokens = 0; tokens < x.tiles(); ++tokens) {
-    const Index token = tokens * kTokenTile;
-    for (Index tile = 0; tile < output_tiles; ++tile, sum += kTileSize) {
-      const Index output = tile * kOutputTile;
-      const Eigen::Map<const RowMatrix> tile_sums(sum, kOutputTile, kTokenTile);
-      auto target = y.block(token, first + output, std::min(kTokenTile, y.rows() - token),
-                            std::min(kOutputTile, outputs - output));
-      target = tile_sums.topLeftCorner(target.cols(), target.rows()).transpose();
-      if (linear.bias.empty()) continue;
-      target.rowwise() += Eigen::Map<const Eigen::RowVectorXf>(linear.bias.data() + first + output, target.cols());
+
+  /// Writes the sums to columns first to first + outputs of `y`.
+  void store(Eigen::Ref<RowMatrix> y, const std::vector<float>& bias) {
+    core::AlignedFloats transposed(size(kTileSize));
+    float* const by_token = transposed.data();  // [kTokenTile, kOutputTile]
+    for (Index tokens = 0; tokens < x_.tiles(); ++tokens) {
+      const Index token = tokens * kTokenTile;
+      for (Index tile = 0; tile < tiles_; ++tile) {
+        tile_kernels().transpose(sums(tokens, tile), core::kQueryTile, core::kKeyTile, by_token);
+        const Index output = first_ + tile * kOutputTile;
+        const Index count = std::min(kOutputTile, first_ + outputs_ - output);
+        for (Index row = token; row < std::min(token + kTokenTile, y.rows()); ++row) {
+          float* const out = y.row(row).data() + output;
+          const float* const from = by_token + (row - token) * kOutputTile;
+          for (Index i = 0; i < count; ++i) {
+            out[i] = bias.empty() ? from[i] : from[i] + bias[size(output + i)];
+          }
+        }
+      }
     }
   }
+
+ private:
+  static std::size_t size(Index count) { return static_cast<std::size_t>(count); }
+  float* sums(Index tokens, Index tile) { return sums_.data() + (tokens * tiles_ + tile) * kTileSize; }
+  float* expanded(Index tile) { return expanded_.data() + tile * kOutputTile * kExpandedColumns; }
+
+  /// `columns` columns of a tile's rows of W from `column` on, column after column: zeros behind the last row.
+  void expand_tile(Index tile, Index column, Index columns) {
+    const std::size_t offset = core::stored_bytes(weight_.type(), size(column));
+    const Index rows = std::min(kOutputTile, outputs_ - tile * kOutputTile);
+    for (Index row = 0; row < rows; ++row) {
+      core::expand(
+          weight_.type(),
+          {stored_[size(tile * kOutputTile + row)] + offset, core::stored_bytes(weight_.type(), size(columns))},
+          {rows_.data() + row * columns, size(columns)});
+    }
+    std::fill(rows_.data() + rows * columns, rows_.data() + kOutputTile * columns, 0.0F);
+    tile_kernels().transpose(rows_.data(), core::kQueryTile, size(columns), expanded(tile));
+  }
+
+  /// Adds the products over `columns` expanded columns from `begin` on, of which the first is W's column `column`.
+  void add_products(Index begin, Index columns, Index column) {
+    for (Index tokens = 0; tokens < x_.tiles(); ++tokens) {
+      for (Index tile = 0; tile < tiles_; ++tile) {
+        tile_kernels().multiply(expanded(tile) + begin * kOutputTile, x_.column(tokens, column + begin), size(columns),
+                                sums(tokens, tile), core::kKeyTile);
+      }
+    }
+  }
+
+  const WeightMatrix& weight_;
+  Index first_;
+  Index outputs_;
+  const TransposedTokens& x_;
+  Index tiles_;
+  std::vector<const std::byte*> stored_;  // [outputs]
+  core::AlignedFloats rows_;              // [kOutputTile, columns]
+  core::AlignedFloats expanded_;          // [tiles, kExpandedColumns, kOutputTile]
+  core::AlignedFloats sums_;              // [token tiles, tiles, kOutputTile, kTokenTile]
+};
+
+/// How many of `outputs` rows of W one task takes: a few tasks for every thread. Sums do not depend on it.
+Index outputs_of_a_task(Index outputs) {
+  const Index tasks = 4 * static_cast<Index>(core::threads());
+  return std::min(kTileOutputs, blocks(blocks(outputs, tasks), kOutputTile) * kOutputTile);
 }
 
 }  // namespace
@@ -146,13 +186,15 @@ void apply(const Linear& linear, const Eigen::Ref<const RowMatrix>& x, Eigen::Re
     return;
   }
   const Index outputs = linear.weight.rows();
+  const Index outputs_at_once = outputs_of_a_task(outputs);
   for (Index token = 0; token < x.rows(); token += kTokenBlock) {
     const Index tokens = std::min(kTokenBlock, x.rows() - token);
-    const TransposedTokens columns(x.middleRows(token, tokens));
-    auto target = y.middleRows(token, tokens);
-    core::parallel_for(static_cast<std::size_t>(blocks(outputs, kTileOutputs)), [&](std::size_t task) {
-      const Index first = static_cast<Index>(task) * kTileOutputs;
-      apply_to_tiles(linear, first, std::min(kTileOutputs, outputs - first), columns, target);
+    const TransposedTokens transposed(x.middleRows(token, tokens));
+    core::parallel_for(static_cast<std::size_t>(blocks(outputs, outputs_at_once)), [&](std::size_t task) {
+      const Index first = static_cast<Index>(task) * outputs_at_once;
+      OutputTiles tiles(linear.weight, first, std::min(outputs_at_once, outputs - first), transposed);
+      tiles.multiply();
+      tiles.store(y.middleRows(token, tokens), linear.bias);
     });
   }
 }

@@ -17,8 +17,9 @@ struct Linear {
 };
 
 /// Writes the rows of x [m, in] through `linear` to `y` [m, out], which must have that size already.
-/// Weights are converted to float block by block. Blocks are fixed and spread over threads, so the result
-/// does not depend on how many there are.
+/// Up to 8 rows of x are multiplied by the weights as they are stored (core::multiply_rows); for more, weights are
+/// expanded part by part and every sum runs over the columns in a fixed order. A row's result depends neither on the
+/// number of threads nor on the machine.
 void apply(const Linear& linear, const Eigen::Ref<const RowMatrix>& x, Eigen::Ref<RowMatrix> y);
 
 /// Root mean square normalisation (Zhang and Sennrich 2019, eq. 4), row by row:

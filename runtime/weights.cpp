@@ -29,7 +29,21 @@ std::span<const std::byte> WeightMatrix::stored_rows(Index first, Index count) c
   return bytes_.subspan(static_cast<std::size_t>(first) * row_bytes_, static_cast<std::size_t>(count) * row_bytes_);
 }
 
-std::span<const std::byte> WeightMatrix::row(Index row) const { return stored_rows(order_.stored_row(row), 1); }
+void WeightMatrix::find_rows(Index first, std::span<const std::byte*> starts) const {
+  // Divisions are made once for all rows of an innermost digit.
+  Index left = 0;
+  const std::byte* next = nullptr;
+  for (const std::byte*& start : starts) {
+    if (left == 0) {
+      const Index row = first + (&start - starts.data());
+      left = order_.sizes[2] - row % order_.sizes[2];
+      next = bytes_.data() + static_cast<std::size_t>(order_.stored_row(row)) * row_bytes_;
+    }
+    start = next;
+    next += order_.strides[2] * static_cast<Index>(row_bytes_);
+    --left;
+  }
+}
 
 void WeightMatrix::copy_rows(Index first, std::span<float> out) const {
   const Index end = first + static_cast<Index>(out.size()) / columns_;

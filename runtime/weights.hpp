@@ -52,8 +52,8 @@ class WeightMatrix {
   Index rows() const { return order_.rows(); }
   Index columns() const { return columns_; }
 
-  /// The bytes of one row.
-  std::span<const std::byte> row(Index row) const;
+  /// Where rows from `first` on begin, as many as `starts` has room for.
+  void find_rows(Index first, std::span<const std::byte*> starts) const;
   /// Rows from `first` on as floats, as many as `out` has room for: a multiple of columns() elements.
   void copy_rows(Index first, std::span<float> out) const;
 

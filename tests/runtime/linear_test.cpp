@@ -1,5 +1,6 @@
 #include "runtime/linear.hpp"
 
+#include <array>
 #include <cmath>
 #include <random>
 
@@ -40,6 +41,45 @@ TEST(Linear, EqualsTheProductByDefinitionForAllSizesAroundTheBlocks) {
           ASSERT_NEAR(y(row, column), expected, 1e-4) << m << " x " << out << " at " << row << ", " << column;
         }
       }
+    }
+  }
+}
+
+// Sizes around those of tiles, expanded columns and blocks of tokens.
+TEST(Linear, LargeProductsEqualTheirDefinitionToRoundingForAnyNumberOfThreads) {
+  for (const auto& [m, out, in] : {std::array<Index, 3>{9, 129, 300}, {48, 7, 256}, {49, 200, 513}, {1057, 9, 40}}) {
+    const RowMatrix weight = random_matrix(out, in, 5);
+    const RowMatrix x = random_matrix(m, in, 6);
+    const Linear linear{.weight = stored(weight), .bias = {}};
+    core::set_threads(1);
+    RowMatrix y(m, out);
+    apply(linear, x, y);
+    core::set_threads(3);
+    RowMatrix by_three(m, out);
+    apply(linear, x, by_three);
+    core::set_threads(0);
+    EXPECT_EQ(y, by_three);
+    const Eigen::MatrixXd expected = x.cast<double>() * weight.cast<double>().transpose();
+    const Eigen::MatrixXd bound = x.cast<double>().cwiseAbs() * weight.cast<double>().transpose().cwiseAbs() *
+                                  (static_cast<double>(in) * 0x1p-24);
+    EXPECT_TRUE(((y.cast<double>() - expected).cwiseAbs().array() <= bound.array()).all())
+        << m << " " << out << " " << in;
+  }
+}
+
+TEST(Linear, RowsInAnotherOrderGiveTheirOwnProducts) {
+  const RowMatrix weight = random_matrix(12, 70, 7);
+  const Linear pairs{.weight = stored(weight).reordered(rows_of_adjacent_pairs(2, 6)), .bias = {}};
+  const Linear plain{.weight = stored(weight), .bias = {}};
+  for (const Index m : {1, 20}) {
+    const RowMatrix x = random_matrix(m, 70, 8);
+    RowMatrix of_pairs(m, 12);
+    RowMatrix of_plain(m, 12);
+    apply(pairs, x, of_pairs);
+    apply(plain, x, of_plain);
+    const std::array<Index, 12> order = {0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11};
+    for (Index row = 0; row < 12; ++row) {
+      EXPECT_EQ(RowMatrix(of_pairs.col(row)), RowMatrix(of_plain.col(order[static_cast<std::size_t>(row)])));
     }
   }
 }

@@ -27,11 +27,13 @@ class Rows {
 std::vector<Index> stored(const WeightMatrix& matrix, Index first = 0) {
   std::vector<float> floats(static_cast<std::size_t>((matrix.rows() - first) * matrix.columns()));
   matrix.copy_rows(first, floats);
+  std::vector<const std::byte*> starts(floats.size() / 2);
+  matrix.find_rows(first, starts);
   std::vector<Index> rows;
   for (std::size_t i = 0; i < floats.size(); i += 2) {
     EXPECT_EQ(floats[i + 1], floats[i] + 0.5F);
     float in_place = 0.0F;
-    std::memcpy(&in_place, matrix.row(first + static_cast<Index>(i / 2)).data(), sizeof(float));
+    std::memcpy(&in_place, starts[i / 2], sizeof(float));
     EXPECT_EQ(in_place, floats[i]);
     rows.push_back(static_cast<Index>(floats[i]));
   }
@@ -68,7 +70,6 @@ TEST(WeightMatrix, ARowOfBlocksIsExpanded) {
     blocks[i].quants[31] = 2;
   }
   const WeightMatrix matrix(core::StorageType::kQ8_0, std::as_bytes(std::span(blocks)), 2, 64);
-  EXPECT_EQ(matrix.row(1).size(), 68U);
   std::vector<float> row(64);
   matrix.copy_rows(1, row);
   EXPECT_EQ(row[31], 4.0F);
