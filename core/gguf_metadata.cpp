@@ -50,10 +50,16 @@ Number load(std::span<const std::byte> bytes) {
   return number;
 }
 
+/// A key in a message. A damaged file's can be as long as the file.
+std::string shown(std::string_view key) {
+  constexpr std::size_t kLongest = 100;
+  return one_line(key.substr(0, kLongest)) + (key.size() > kLongest ? "..." : "");
+}
+
 GgufType read_type(GgufCursor& cursor, std::string_view key) {
   const std::uint32_t number = cursor.u32("a value's type");
   if (number >= std::size(kTypeNames)) {
-    throw InputError("{}: {}: a value of type {}, which GGUF does not have", cursor.name(), one_line(key), number);
+    throw InputError("{}: {}: a value of type {}, which GGUF does not have", cursor.name(), shown(key), number);
   }
   return static_cast<GgufType>(number);
 }
@@ -64,7 +70,7 @@ void skip_elements(GgufCursor& cursor, std::string_view key, GgufType type, std:
   if (const std::size_t bytes = fixed_bytes(type); bytes > 0) {
     if (count > cursor.remaining() / bytes) {
       throw InputError("{}: {}: truncated: an array of {} {} values needs more than the {} bytes left", cursor.name(),
-                       one_line(key), count, type_name(type), cursor.remaining());
+                       shown(key), count, type_name(type), cursor.remaining());
     }
     cursor.take(count * bytes, kWhat);
     return;
@@ -76,7 +82,7 @@ void skip_elements(GgufCursor& cursor, std::string_view key, GgufType type, std:
       continue;
     }
     if (depth == kDeepestArray) {
-      throw InputError("{}: {}: arrays nested more than {} deep", cursor.name(), one_line(key), kDeepestArray);
+      throw InputError("{}: {}: arrays nested more than {} deep", cursor.name(), shown(key), kDeepestArray);
     }
     const GgufType inner = read_type(cursor, key);
     const std::uint64_t inner_count = cursor.u64(kWhat);
@@ -126,7 +132,7 @@ GgufValue::GgufValue(const GgufValue& array, std::span<const std::byte> element)
     : file_(array.file_), key_(array.key_), type_(array.element_type_), bytes_(element) {}
 
 void GgufValue::refuse(const std::string& message) const {
-  throw InputError("{}: {}: {}", *file_, one_line(key_), message);
+  throw InputError("{}: {}: {}", *file_, shown(key_), message);
 }
 
 void GgufValue::refuse_type(std::string_view expected) const {

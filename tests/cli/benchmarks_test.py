@@ -147,7 +147,8 @@ def test_a_needle_is_hidden_at_every_depth_of_every_length(evictlab, model, tmp_
         ({"dataset": "qasper", "context": "x", "answers": "a"}, "answers: expected an array, got a string"),
         ({"dataset": "mmlu", "context": "x"}, ["dataset 'mmlu' has no prompt of its own", "known: narrativeqa, qasper"]),
         ({"input": "x", "outputs": "y"}, "outputs: expected an array, got a string"),
-        ({"input": "x"}, "be a line of LongBench or RULER"),
+        ({"input": "x"}, "line of LongBench, RULER or InfiniteBench"),
+        ({"context": "x", "question": "y"}, 'no "dataset" of LongBench'),
     ],
 )
 def test_what_a_benchmark_line_lacks_is_said(evictlab, model, tmp_path, line, saying):

@@ -198,6 +198,8 @@ def test_a_template_that_is_cut_short_is_rendered_or_refused(path):
         ("{{ '\u00e9a\u00e9b'.strip('\u00e9') }}{{ 'xx'.strip('x') }}", "aéb"),
         ("{% for x in 'aé字' %}{{ x }},{% endfor %}{{ 'aé字' | length }}", "a,é,字,3"),
         ("{% for x in [1, 2, 3, 4] if x is even %}{{ x }}{{ loop.last }}{% else %}none{% endfor %}", "2False4True"),
+        ("{% for x in [1, 2] %}{{ x }}{% break %}{% else %}none{% endfor %}", "1none"),
+        ("{% for x in [1, 2] %}{{ x }}{% if x == 2 %}{% continue %}{% endif %}{% else %}none{% endfor %}", "12"),
         ("{{ 'a'" + " ~ 'b'" * 300 + " }}", "a" + "b" * 300),
     ],
 )  # fmt: skip

@@ -232,6 +232,7 @@ TEST_F(GgufRefusal, ADamagedHeaderIsReadOrRefusedInOneLine) {
         Tokenizer::from_gguf(file).encode("The code of x3 is 28371.\n", true);
       } catch (const core::InputError& error) {
         EXPECT_THAT(core::one_line(error.what()), HasSubstr(path_.string()));
+        EXPECT_LT(std::string_view(error.what()).size(), 1500U);
       }
     }
   }

@@ -155,7 +155,7 @@ class Renderer {
       }
       items = std::make_shared<const List>(std::move(wanted));
     }
-    if (items->empty()) run(statement.otherwise, out);
+    bool completed = false;  // as in Jinja2, where a round that ends in break or continue does not count
     const auto count = static_cast<std::int64_t>(items->size());
     for (std::int64_t i = 0; i < count; ++i) {
       work_.spend(kRound);
@@ -175,8 +175,10 @@ class Renderer {
                                                    {"nextitem", neighbour(i + 1)}});
       const Flow flow = run(statement.body, out);
       scopes_.pop_back();
+      completed |= flow == Flow::kOn;
       if (flow == Flow::kBreak) break;
     }
+    if (!completed) run(statement.otherwise, out);
   }
 
   /// A macro sees the template's own variables and its arguments.
