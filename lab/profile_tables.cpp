@@ -163,8 +163,8 @@ void add_layer_rows(const trace::PromptInfo& prompt, const std::vector<LayerResu
   }
 }
 
-/// Six significant digits, of which a recorded row has four: the others would be half of the table.
-double shortened(double value) { return core::parse_number(fmt::format("{:.6g}", value)).value(); }
+/// Four significant digits, which is what a recorded row has: the others would be half of the table.
+double shortened(double value) { return core::parse_number(fmt::format("{:.4g}", value)).value(); }
 
 void add_map_rows(const trace::PromptInfo& prompt, Index layer, const analysis::AttentionMap& map, Table& table) {
   const Index window = std::min<Index>(prompt.window, prompt.prompt_length);

@@ -73,9 +73,9 @@ TEST(RunTable, NamesEveryPromptOnceInOrder) {
 }
 
 TEST(RunTable, HalvesAreEvenWithinEveryTaskAndInAll) {
-  std::vector<Run> runs;
+  std::vector<results::Run> runs;
   const auto prompt = [&runs](const char* id, const char* task) {
-    Run run;
+    results::Run run;
     run.prompt = id;
     run.task = task;
     runs.push_back(run);

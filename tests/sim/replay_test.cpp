@@ -300,7 +300,7 @@ TEST(Replay, BudgetsAndPositionsAddUp) {
     ASSERT_NEAR(sum, 1.0, 1e-12);
   }
   // `full` holds 100 positions: 5 in each of 20 bins.
-  EXPECT_EQ(positions.number(7, "share"), 0.05);
+  EXPECT_NEAR(positions.number(7, "share").value(), 0.05, 1e-12);
   EXPECT_EQ(positions.number(7, "prompts"), 3);
 }
 
