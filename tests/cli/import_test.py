@@ -72,7 +72,7 @@ def test_what_an_import_lacks_is_an_empty_cell_and_a_reason(evictlab, attention,
     assert evictlab("import", save(attention), "--out", out, "--future", FUTURE, "--kv-heads", 2).code == 0
     done = evictlab("replay", out, "--policy", "snapkv(window=4),h2o(window=4),oracle,criticalkv(window=4)", "--budget",
                     "12", "--out", tmp_path / "r.csv")
-    assert done.code == 0 and "criticalkv" in done.err and "imported without" in done.err, done.err
+    assert done.code == 0 and "criticalkv" in done.err and "recorded without" in done.err, done.err
     rows = rows_of(tmp_path / "r.csv")
     assert {row["policy"] for row in rows} == {"snapkv", "h2o", "oracle"}
     for row in rows:

@@ -345,7 +345,7 @@ def test_a_trace_in_two_files_is_swept_as_the_whole(swept, tmp_path, evictlab, t
 
 
 def test_every_second_prompt_is_of_its_task(tmp_path, evictlab, trace):
-    # Tasks a b b a a b: parameters are chosen on prompts 0 and 4 of a, 1 and 5 of b, and told on 3 and 2.
+    # Tasks a b b a a b: parameters are chosen on prompts 0 and 4 of a and 2 of b, and told on 3 of a, 1 and 5 of b.
     two_tasks = shutil.copy(trace, tmp_path / "tasks.h5")
     with h5py.File(two_tasks, "a") as file:
         for number, task in enumerate("abbaab"):
@@ -362,15 +362,15 @@ def test_every_second_prompt_is_of_its_task(tmp_path, evictlab, trace):
         for other in rows:
             if other["budget_requested"] == row["budget_requested"]:
                 mass.setdefault(other["parameters"], []).append(float(other["retained_mass"]))
-        chosen_on = {parameters: (own[0] + own[4] + own[1] + own[5]) / 4 for parameters, own in mass.items()}
+        chosen_on = {parameters: (own[0] + own[4] + own[2]) / 3 for parameters, own in mass.items()}
         assert len(mass) == 3 and chosen_on[row["parameters"]] == pytest.approx(max(chosen_on.values()), abs=1e-12)
         assert float(row["retained_mass_chosen_on"]) == pytest.approx(max(chosen_on.values()), abs=1e-12)
         given, = (own for parameters, own in mass.items() if "window=32" in parameters)
         own = mass[row["parameters"]]
-        assert float(row["retained_mass"]) == pytest.approx((own[3] + own[2]) / 2, abs=1e-12)
-        assert float(row["gain"]) == pytest.approx((own[3] + own[2] - given[3] - given[2]) / 2, abs=1e-12)
+        assert float(row["retained_mass"]) == pytest.approx((own[3] + own[1] + own[5]) / 3, abs=1e-12)
+        assert float(row["gain"]) == pytest.approx(sum(own[i] - given[i] for i in (1, 3, 5)) / 3, abs=1e-12)
         assert float(row["gain_low"]) - 1e-12 <= float(row["gain"]) <= float(row["gain_high"]) + 1e-12
-        assert (row["prompts_chosen_on"], row["prompts"], row["slots_held"]) == ("4", "2", row["budget_requested"])
+        assert (row["prompts_chosen_on"], row["prompts"], row["slots_held"]) == ("3", "3", row["budget_requested"])
     # The ranking is of the policies as given: what was tried is not in it.
     assert all("window=32" in row["parameters"] for row in rows_of(tmp_path / "out/summary.csv"))
 

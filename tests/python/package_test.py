@@ -301,7 +301,7 @@ def test_what_is_read_can_be_written_and_is_the_same(small_trace, trace, tmp_pat
     for layer in (0, 1):
         writer.write_output_weight(layer, trace.output_weight(layer))
     for prompt in trace:
-        info = {**vars(prompt), "layers": list(prompt.layers), "spans": list(prompt.spans), "missing": []}
+        info = {**vars(prompt), "layers": list(prompt.layers), "spans": list(prompt.spans), "missing": ["residual_norms"]}
         file = writer.begin_prompt(info, trace.tokens(prompt.id).tolist())
         for layer in prompt.layers:
             for name in prompt.arrays:
@@ -327,7 +327,7 @@ def test_a_writer_refuses_prompts_of_other_settings(trace, tmp_path):
 def test_numbers_that_are_not_finite_are_not_written(trace, tmp_path):
     writer = evictlab._core.TraceWriter(tmp_path / "t.h5", trace.model)
     prompt = trace.prompts[0]
-    info = {**vars(prompt), "layers": list(prompt.layers), "spans": [], "missing": []}
+    info = {**vars(prompt), "layers": list(prompt.layers), "spans": [], "missing": ["residual_norms"]}
     file = writer.begin_prompt(info, trace.tokens(0).tolist())
     with pytest.raises(evictlab.Error, match="attention_mass: head 0: nan at"):
         file.write(0, "attention_mass", numpy.full((4, 200), numpy.nan))
