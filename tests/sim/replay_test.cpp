@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "core/parallel.hpp"
+#include "replay_table.hpp"
 #include "results/schema.hpp"
 #include "results/summary.hpp"
 #include "sim/policy/registry.hpp"
@@ -51,21 +52,6 @@ const ReplayResult& everything() {
   static const ReplayResult result = run(small_trace(), kPolicies, "8,40,64,0.5,90,200");
   return result;
 }
-
-// Column access by name.
-class Rows {
- public:
-  explicit Rows(const Table& table) : table_(table) {}
-  std::size_t size() const { return table_.rows(); }
-  std::string text(std::size_t row, const char* column) const { return table_.text(row, table_.column(column)); }
-  std::optional<double> number(std::size_t row, const char* column) const {
-    return table_.number(row, table_.column(column));
-  }
-  bool judged(std::size_t row) const { return text(row, "status") != "infeasible"; }
-
- private:
-  const Table& table_;
-};
 
 TEST(Replay, TablesHaveTheColumnsOfTheirSchema) {
   EXPECT_EQ(everything().replay.columns(), results::new_table("replay").columns());
@@ -232,47 +218,6 @@ TEST(Replay, TheRowForAllLayersIsTheirMeanAndOfTheSquaredErrorTheirSum) {
     double sum = 0.0;
     for (std::size_t layer = 0; layer < 3; ++layer) sum += rows.number(first + layer, "squared_error").value();
     ASSERT_NEAR(rows.number(first + 3, "squared_error").value(), sum, 1e-12 * sum);
-  }
-}
-
-TEST(Replay, ErrorsRelativeToTheResidualStreamNeedItsNorms) {
-  const trace::SyntheticOptions options = small_options();
-  const trace::MemoryTrace without = synthesize(options);
-  trace::MemoryTrace with(without.model());
-  std::vector<trace::RowMatrix> weights;
-  for (trace::Index l = 0; l < options.layers; ++l) weights.push_back(without.output_weight(l));
-  with.set_output_weights(std::move(weights));
-  for (trace::Index i = 0; i < options.prompts; ++i) {
-    trace::MemoryTrace::Prompt prompt = synthetic_prompt(options, i);
-    prompt.info.missing = {};
-    for (trace::LayerData& layer : prompt.layers) {
-      layer.residual_norms = trace::Tensor(trace::ElementType::kFloat32, 3, 1, options.future);
-      for (float& norm : layer.residual_norms.floats()) norm = 2.0F;
-    }
-    with.add_prompt(std::move(prompt));
-  }
-  const ReplayResult full = run(with, "snapkv,h2o", "40");
-  const Rows rows(full.replay);
-  for (std::size_t row = 0; row < rows.size(); ++row) {
-    const double error = rows.number(row, "squared_error").value();
-    EXPECT_NEAR(rows.number(row, "relative_squared_error").value(), error / 4.0, 1e-5 * error);
-    const double tail = rows.number(row, "tail_loss").value();
-    if (rows.text(row, "layer") != "all") {
-      EXPECT_GE(tail * tail, error / 4.0 * (1 - 1e-5));  // the worst queries lose at least what the mean query does
-      continue;
-    }
-    double largest = 0.0;
-    for (std::size_t layer = 1; layer <= static_cast<std::size_t>(options.layers); ++layer) {
-      largest = std::max(largest, rows.number(row - layer, "tail_loss").value());
-    }
-    EXPECT_LE(tail, largest * (1 + 1e-6));
-    EXPECT_GE(tail * tail, error / 4.0 / static_cast<double>(options.layers) * (1 - 1e-5));
-  }
-  const ReplayResult plain = run(without, "snapkv,h2o", "40");
-  const Rows empty(plain.replay);
-  for (std::size_t row = 0; row < empty.size(); ++row) {
-    for (const char* measure : {"relative_squared_error", "tail_loss"}) EXPECT_EQ(empty.text(row, measure), "");
-    EXPECT_EQ(empty.text(row, "squared_error"), rows.text(row, "squared_error"));
   }
 }
 
