@@ -3,50 +3,17 @@
 #include <Eigen/Core>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <numbers>
 #include <numeric>
 
 #include "analysis/window_statistics.hpp"
+#include "core/elementary.hpp"
 
 namespace evictlab::analysis {
 
 using trace::Index;
-
-namespace {
-
-/// ln(x) to within 2^-50 max(1, |ln(x)|), for normal x > 0; ln(1) = 0 exactly. x = 2^n m with m in [sqrt(1/2),
-/// sqrt(2)), ln(m) = 2 atanh(s), s = (m - 1) / (m + 1), by its series up to s^21. Free of branches and calls, so that
-/// compilers turn a loop of it into vector code.
-inline double natural_logarithm(double x) {
-  constexpr std::uint64_t kMantissa = (std::uint64_t{1} << 52U) - 1;
-  constexpr auto kOne = std::bit_cast<std::uint64_t>(1.0);
-  constexpr auto kHalfRoot = std::bit_cast<std::uint64_t>(0.7071067811865476);
-  constexpr double kToNumber = 0x1p52;  // a double of this exponent has a whole number in its lowest bits
-  const std::uint64_t shifted = std::bit_cast<std::uint64_t>(x) + (kOne - kHalfRoot);
-  const std::uint64_t exponent = (shifted >> 52U) | std::bit_cast<std::uint64_t>(kToNumber);
-  const double n = std::bit_cast<double>(exponent) - (kToNumber + 1023.0);
-  const double m = std::bit_cast<double>((shifted & kMantissa) + kHalfRoot);
-  const double s = (m - 1.0) / (m + 1.0);
-  const double squared = s * s;
-  double series = 1.0 / 21.0;
-  series = series * squared + 1.0 / 19.0;
-  series = series * squared + 1.0 / 17.0;
-  series = series * squared + 1.0 / 15.0;
-  series = series * squared + 1.0 / 13.0;
-  series = series * squared + 1.0 / 11.0;
-  series = series * squared + 1.0 / 9.0;
-  series = series * squared + 1.0 / 7.0;
-  series = series * squared + 1.0 / 5.0;
-  series = series * squared + 1.0 / 3.0;
-  series = series * squared + 1.0;
-  return n * std::numbers::ln2 + 2.0 * s * series;
-}
-
-}  // namespace
 
 double entropy(std::span<const float> weights) {
   // With s = sum of w_j: H = -sum (w_j/s) ln(w_j/s) = ln s - (1/s) sum w_j ln w_j.
@@ -59,7 +26,7 @@ double entropy(std::span<const float> weights) {
     const auto count = static_cast<Index>(std::min(kBlock, weights.size() - begin));
     block.head(count) = Eigen::Map<const Eigen::ArrayXf>(weights.data() + begin, count).cast<double>().max(0.0);
     logarithms.head(count) = block.head(count).max(std::numeric_limits<double>::min());  // 0 ln 0 = 0
-    for (Index i = 0; i < count; ++i) logarithms[i] = natural_logarithm(logarithms[i]);
+    for (Index i = 0; i < count; ++i) logarithms[i] = core::natural_logarithm(logarithms[i]);
     for (Index i = 0; i < count; ++i) {
       sum += block[i];
       weighted_logs += block[i] * logarithms[i];

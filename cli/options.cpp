@@ -27,16 +27,16 @@ void Options::flag(const std::string& name, const std::string& help) {
   names_.push_back("--" + name);
 }
 
-void Options::value(const std::string& name, const std::string& placeholder, const std::string& default_value,
+void Options::value(const std::string& name, const std::string& value_name, const std::string& default_value,
                     const std::string& help) {
-  auto* semantic = po::value<std::string>()->value_name(placeholder);
+  auto* semantic = po::value<std::string>()->value_name(value_name);
   if (!default_value.empty()) semantic->default_value(default_value);
   visible_.add_options()(name.c_str(), semantic, help.c_str());
   names_.push_back("--" + name);
 }
 
-void Options::values(const std::string& name, const std::string& placeholder, const std::string& help) {
-  visible_.add_options()(name.c_str(), po::value<std::vector<std::string>>()->value_name(placeholder), help.c_str());
+void Options::values(const std::string& name, const std::string& value_name, const std::string& help) {
+  visible_.add_options()(name.c_str(), po::value<std::vector<std::string>>()->value_name(value_name), help.c_str());
   names_.push_back("--" + name);
 }
 

@@ -31,11 +31,11 @@ class Options {
   Options(std::string command, std::string synopsis, std::string description);
 
   void flag(const std::string& name, const std::string& help);
-  /// An option with a value; `default_value` empty = none. `placeholder` names the value in the help.
-  void value(const std::string& name, const std::string& placeholder, const std::string& default_value,
+  /// An option with a value; `default_value` empty = none. `value_name` names the value in the help.
+  void value(const std::string& name, const std::string& value_name, const std::string& default_value,
              const std::string& help);
   /// An option that may be given several times.
-  void values(const std::string& name, const std::string& placeholder, const std::string& help);
+  void values(const std::string& name, const std::string& value_name, const std::string& help);
   /// What is given without a dash. At most one such declaration.
   void positional(const std::string& name, const std::string& help, Count count);
 

@@ -318,8 +318,7 @@ std::span<const AttentionKernels> attention_kernels() {
 }
 
 const AttentionKernels& fastest_attention_kernels() {
-  static const AttentionKernels& chosen =
-      *std::ranges::find_if(attention_kernels(), [](const AttentionKernels& kernels) { return kernels.supported; });
+  static const AttentionKernels& chosen = fastest_supported(attention_kernels());
   return chosen;
 }
 

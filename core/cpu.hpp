@@ -13,4 +13,13 @@ bool has_avx512();
 /// Whether halves can be converted by the processor.
 bool has_f16c();
 
+/// The first of several implementations of the same that this machine supports. They are listed the fastest first, and
+/// the last one is always supported.
+template <typename Implementations>
+const auto& fastest_supported(const Implementations& implementations) {
+  auto found = implementations.begin();
+  while (!found->supported) ++found;
+  return *found;
+}
+
 }  // namespace evictlab::core

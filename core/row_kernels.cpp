@@ -144,8 +144,7 @@ TARGET inline __m512 look_up(const std::array<float, 16>& table, __m512 x) {
 
 template <typename Element>
 const RowKernels<Element>& fastest_rows() {
-  static const RowKernels<Element>& chosen = *std::ranges::find_if(
-      row_kernels<Element>(), [](const RowKernels<Element>& kernels) { return kernels.supported; });
+  static const RowKernels<Element>& chosen = fastest_supported(row_kernels<Element>());
   return chosen;
 }
 

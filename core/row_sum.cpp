@@ -187,10 +187,7 @@ RowSum sum_avx512(std::span<const Element> row) {
 
 template <typename Element>
 const RowSumKernels<Element>& fastest_row_sums() {
-  static const RowSumKernels<Element>& chosen = []() -> const RowSumKernels<Element>& {
-    const std::span<const RowSumKernels<Element>> all = row_sum_kernels<Element>();
-    return *std::ranges::find(all, true, &RowSumKernels<Element>::supported);
-  }();
+  static const RowSumKernels<Element>& chosen = fastest_supported(row_sum_kernels<Element>());
   return chosen;
 }
 

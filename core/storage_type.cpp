@@ -42,8 +42,7 @@ constexpr Storage kStorage[] = {
 static_assert(std::size(kStorage) == kStorageTypes);
 
 const WeightKernels& fastest_weights() {
-  static const WeightKernels& chosen =
-      *std::ranges::find_if(weight_kernels(), [](const WeightKernels& kernels) { return kernels.supported; });
+  static const WeightKernels& chosen = fastest_supported(weight_kernels());
   return chosen;
 }
 

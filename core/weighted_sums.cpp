@@ -157,8 +157,7 @@ std::span<const WeightedSumKernel> weighted_sum_kernels() {
 
 void add_weighted_values(std::span<const float* const> weights, std::span<const double> values, std::size_t rows,
                          std::size_t width, std::span<double> sums) {
-  static const WeightedSumKernel& fastest =
-      *std::ranges::find_if(weighted_sum_kernels(), [](const WeightedSumKernel& kernel) { return kernel.supported; });
+  static const WeightedSumKernel& fastest = fastest_supported(weighted_sum_kernels());
   if (rows % kWeightTile != 0 || width % kValueTile != 0 || values.size() != weights.size() * width ||
       sums.size() != rows * width) {
     throw std::invalid_argument(fmt::format("{} values of {} positions do not make {} sums of {} rows", values.size(),

@@ -163,7 +163,8 @@ void add_layer_rows(const trace::PromptInfo& prompt, const std::vector<LayerResu
   }
 }
 
-/// Four significant digits, which is what a recorded row has: the others would be half of the table.
+/// Four significant digits, for tables of many thousand cells: recorded rows have no more, and the others would be half
+/// of the table.
 double shortened(double value) { return core::parse_number(fmt::format("{:.4g}", value)).value(); }
 
 void add_map_rows(const trace::PromptInfo& prompt, Index layer, const analysis::AttentionMap& map, Table& table) {
@@ -191,7 +192,7 @@ void add_prompt(const trace::PromptInfo& prompt, const std::vector<LayerResult>&
     for (std::size_t head = 0; head < result.concentration.size(); ++head) {
       for (std::size_t f = 0; f < kFractions.size(); ++f) {
         Row row = layer_row(prompt, layer, tables.concentration);
-        row.set("head", head).set("fraction", kFractions[f]).set("mass", result.concentration[head][f]);
+        row.set("head", head).set("fraction", kFractions[f]).set("mass", shortened(result.concentration[head][f]));
         tables.concentration.add_row(std::move(row));
       }
     }
@@ -205,7 +206,9 @@ void add_prompt(const trace::PromptInfo& prompt, const std::vector<LayerResult>&
     if (!result.future) continue;
     for (std::size_t step = 0; step < result.future->drift.size(); ++step) {
       Row row = layer_row(prompt, layer, tables.future);
-      row.set("step", step).set("hit_rate", result.future->hit_rate[step]).set("drift", result.future->drift[step]);
+      row.set("step", step)
+          .set("hit_rate", shortened(result.future->hit_rate[step]))
+          .set("drift", shortened(result.future->drift[step]));
       tables.future.add_row(std::move(row));
     }
   }

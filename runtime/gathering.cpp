@@ -46,21 +46,20 @@ Tensor stored(const trace::TensorView& states, ElementType dtype) {
 
 /// L2 norms of the rows of both matrices and of their sum, added up in double: [3, rows].
 Tensor residual_norms(const RowMatrix& residual, const RowMatrix& output) {
-  Tensor norms(ElementType::kFloat32, 3, 1, residual.rows());
-  std::vector<float> row(static_cast<std::size_t>(residual.rows()));
-  const auto set = [&](Index stream, const auto& vector_of) {
-    for (Index t = 0; t < residual.rows(); ++t) {
-      const auto vector = vector_of(t);
-      const double squares = fixed_order_sum(residual.cols(), [&](Index i) { return vector(i) * vector(i); });
-      row[static_cast<std::size_t>(t)] = static_cast<float>(std::sqrt(squares));
-    }
-    norms.set_row(stream, 0, row);
+  const auto norm = [](const Eigen::RowVectorXd& vector) {
+    const double* const values = vector.data();
+    const auto squares = fixed_order_sum(vector.size(), [values](Index i) { return values[i] * values[i]; });
+    return static_cast<float>(std::sqrt(squares));
   };
-  const auto at = [](const RowMatrix& matrix, Index t, Index i) { return static_cast<double>(matrix(t, i)); };
-  set(0, [&](Index t) { return [&, t](Index i) { return at(residual, t, i); }; });
-  set(1, [&](Index t) { return [&, t](Index i) { return at(output, t, i); }; });
-  set(2, [&](Index t) { return [&, t](Index i) { return at(residual, t, i) + at(output, t, i); }; });
-  return norms;
+  Eigen::Matrix<float, 3, Eigen::Dynamic, Eigen::RowMajor> norms(3, residual.rows());
+  for (Index t = 0; t < residual.rows(); ++t) {
+    const Eigen::RowVectorXd stream = residual.row(t).cast<double>();
+    const Eigen::RowVectorXd added = output.row(t).cast<double>();
+    norms.col(t) << norm(stream), norm(added), norm(stream + added);
+  }
+  Tensor result(ElementType::kFloat32, 3, 1, residual.rows());
+  std::copy_n(norms.data(), norms.size(), result.floats().begin());
+  return result;
 }
 
 bool is_wanted(const trace::PromptInfo& prompt, Index layer) {

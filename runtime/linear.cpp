@@ -52,12 +52,6 @@ void apply_to_few(const Linear& linear, const Eigen::Ref<const RowMatrix>& x, Ei
   });
 }
 
-const core::AttentionKernels& tile_kernels() {
-  static const core::AttentionKernels& chosen = *std::ranges::find_if(
-      core::attention_kernels(), [](const core::AttentionKernels& kernels) { return kernels.supported; });
-  return chosen;
-}
-
 /// Rows of x tile by tile, column after column: [tiles, in, kTokenTile], zeros behind the last row.
 class TransposedTokens {
  public:
@@ -68,7 +62,8 @@ class TransposedTokens {
       const Index rows = std::min(kTokenTile, x.rows() - first);
       RowMatrix tile = RowMatrix::Zero(kTokenTile, x.cols());
       tile.topRows(rows) = x.middleRows(first, rows);
-      tile_kernels().transpose(tile.data(), core::kKeyTile, sizes(x.cols()), columns_.data() + first * x.cols());
+      core::fastest_attention_kernels().transpose(tile.data(), core::kKeyTile, sizes(x.cols()),
+                                                  columns_.data() + first * x.cols());
     });
   }
   Index tiles() const { return tiles_; }
@@ -118,7 +113,7 @@ class OutputTiles {
     for (Index tokens = 0; tokens < x_.tiles(); ++tokens) {
       const Index token = tokens * kTokenTile;
       for (Index tile = 0; tile < tiles_; ++tile) {
-        tile_kernels().transpose(sums(tokens, tile), core::kQueryTile, core::kKeyTile, by_token);
+        core::fastest_attention_kernels().transpose(sums(tokens, tile), core::kQueryTile, core::kKeyTile, by_token);
         const Index output = first_ + tile * kOutputTile;
         const Index count = std::min(kOutputTile, first_ + outputs_ - output);
         for (Index row = token; row < std::min(token + kTokenTile, y.rows()); ++row) {
@@ -148,15 +143,16 @@ class OutputTiles {
           {rows_.data() + row * columns, size(columns)});
     }
     std::fill(rows_.data() + rows * columns, rows_.data() + kOutputTile * columns, 0.0F);
-    tile_kernels().transpose(rows_.data(), core::kQueryTile, size(columns), expanded(tile));
+    core::fastest_attention_kernels().transpose(rows_.data(), core::kQueryTile, size(columns), expanded(tile));
   }
 
   /// Adds the products over `columns` expanded columns from `begin` on, of which the first is W's column `column`.
   void add_products(Index begin, Index columns, Index column) {
     for (Index tokens = 0; tokens < x_.tiles(); ++tokens) {
       for (Index tile = 0; tile < tiles_; ++tile) {
-        tile_kernels().multiply(expanded(tile) + begin * kOutputTile, x_.column(tokens, column + begin), size(columns),
-                                sums(tokens, tile), core::kKeyTile);
+        core::fastest_attention_kernels().multiply(expanded(tile) + begin * kOutputTile,
+                                                   x_.column(tokens, column + begin), size(columns), sums(tokens, tile),
+                                                   core::kKeyTile);
       }
     }
   }

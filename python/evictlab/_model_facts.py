@@ -57,7 +57,7 @@ def _is_added(reading: LayerPass, read_after: Sequence[torch.Tensor]) -> bool:
     return any(given.shape == total.shape and torch.equal(given, total) for given in read_after)
 
 
-def _facts(tap: AttentionTap, reading: LayerPass) -> LayerFacts:
+def _facts(tap: AttentionTap, reading: LayerPass, read_after: Sequence[torch.Tensor]) -> LayerFacts:
     first = reading.calls[0]
     return LayerFacts(
         query_heads=first.query.shape[1],
@@ -72,20 +72,19 @@ def _facts(tap: AttentionTap, reading: LayerPass) -> LayerFacts:
         same_rows=all(torch.equal(call.query, first.query) and torch.equal(call.key, first.key) for call in reading.calls),
         encoding=_encoding(tap, reading),
         element_bytes=first.key.element_size(),
-        is_added=False,  # not known before the layer's end
+        is_added=_is_added(reading, read_after),
     )
 
 
 def find_facts(model, modules: Sequence[torch.nn.Module]) -> list[LayerFacts]:
     """By layer. Raises Error where a layer cannot be recorded in any tier."""
     name = type(model).__name__
-    found: dict[int, LayerFacts] = {}
     passes: dict[int, LayerPass] = {}
     read_after: dict[int, list[torch.Tensor]] = {}  # by layer: what modules beside its attention were given
 
     def look(layer: int, reading: LayerPass) -> None:
         if reading.calls:
-            found[layer], passes[layer] = _facts(tap, reading), reading
+            passes[layer] = reading
 
     def see(layer: int, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         if (states := given_states(arguments, options)) is not None:
@@ -100,11 +99,9 @@ def find_facts(model, modules: Sequence[torch.nn.Module]) -> list[LayerFacts]:
                 hook = lambda _, arguments, options, layer=layer: see(layer, arguments, options)  # noqa: E731
                 stack.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
         model(input_ids=tokens, use_cache=False)
-    if len(found) < len(modules):
-        raise Error(f"{name}: its attention did not go through transformers' attention interface")
-    facts = [
-        dataclasses.replace(found[layer], is_added=_is_added(passes[layer], read_after.get(layer, []))) for layer in range(len(modules))
-    ]
+        if len(passes) < len(modules):
+            raise Error(f"{name}: its attention did not go through transformers' attention interface")
+        facts = [_facts(tap, passes[layer], read_after.get(layer, [])) for layer in range(len(modules))]
     for layer, one in enumerate(facts):
         configured = sliding_window(model, layer, modules[layer])
         if one.has_sinks:

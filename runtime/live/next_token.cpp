@@ -3,46 +3,14 @@
 #include <Eigen/Core>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <cstdint>
 #include <stdexcept>
 
+#include "core/elementary.hpp"
 #include "runtime/fixed_order_sum.hpp"
 
 namespace evictlab::runtime {
 namespace {
-
-constexpr double kSmallestExponent = -700.0;
-
-/// e^x to within 2^-50 of its value, for x in [-700, 0]: x = n ln 2 + r with |r| <= ln 2 / 2, e^r by its Taylor
-/// polynomial of degree 13, times 2^n by adding n to the exponent's bits. Free of branches and calls, so that compilers
-/// turn loops over a vocabulary into vector code, as softmax() has it in float.
-inline double exponential(double x) {
-  constexpr double kLog2E = 1.4426950408889634;
-  constexpr double kLn2High = 0x1.62e42fee00000p-1;  // few bits: n * kLn2High is exact
-  constexpr double kLn2Low = 1.9082149292705877e-10;
-  // Adding 1.5 * 2^52 rounds to a whole number and leaves it in the sum's lowest bits.
-  constexpr double kRound = 0x1.8p52;
-  const double shifted = x * kLog2E + kRound;
-  const double n = shifted - kRound;
-  const double r = (x - n * kLn2High) - n * kLn2Low;
-  double p = 1.0 / 6227020800.0;
-  p = p * r + 1.0 / 479001600.0;
-  p = p * r + 1.0 / 39916800.0;
-  p = p * r + 1.0 / 3628800.0;
-  p = p * r + 1.0 / 362880.0;
-  p = p * r + 1.0 / 40320.0;
-  p = p * r + 1.0 / 5040.0;
-  p = p * r + 1.0 / 720.0;
-  p = p * r + 1.0 / 120.0;
-  p = p * r + 1.0 / 24.0;
-  p = p * r + 1.0 / 6.0;
-  p = p * r + 0.5;
-  p = p * r + 1.0;
-  p = p * r + 1.0;
-  return std::bit_cast<double>(std::bit_cast<std::uint64_t>(p) + (std::bit_cast<std::uint64_t>(shifted) << 52U));
-}
 
 /// Sum over i of e^exponent(i) * factor(i), in a fixed order. Exponents above 0 are what rounding leaves, and count as
 /// 0.
@@ -55,8 +23,8 @@ double sum_of_exponentials(std::size_t size, Exponent exponent, Factor factor) {
   for (std::size_t begin = 0; begin < size; begin += kBlock) {
     const auto count = static_cast<Eigen::Index>(std::min(kBlock, size - begin));
     for (Eigen::Index i = 0; i < count; ++i) powers[i] = exponent(begin + static_cast<std::size_t>(i));
-    powers.head(count) = powers.head(count).max(kSmallestExponent).min(0.0);
-    for (Eigen::Index i = 0; i < count; ++i) powers[i] = exponential(powers[i]);
+    powers.head(count) = powers.head(count).max(core::kSmallestDoubleExponent).min(0.0);
+    for (Eigen::Index i = 0; i < count; ++i) powers[i] = core::exponential(powers[i]);
     sum +=
         fixed_order_sum(count, [&](Eigen::Index i) { return powers[i] * factor(begin + static_cast<std::size_t>(i)); });
   }

@@ -38,7 +38,7 @@ struct ReplayOptions {
   std::function<void(const RetentionRecord&)> retention;
   /// Which prompts of the source, by index; empty: all.
   std::vector<Index> prompts = {};
-  /// Whether there are rows. Without them nothing is judged, and `retention`, which must be set, is all that is told.
+  /// Whether there are rows. Without them nothing is judged, and only `retention`, which must be set, is called.
   bool tables = true;
   /// Where in the prompt positions are kept: the tables `positions` and `spans`, which cost a glance at every kept
   /// position.

@@ -62,24 +62,25 @@ std::optional<double> tail_loss(const std::vector<LayerOutcome>& layers) {
   return analysis::mean_of_largest_tenth(std::move(errors));
 }
 
-// Each measure's mean or sum. Empty where a layer's is: one over some of the layers is another measure.
-MeasureValues over_layers(const std::vector<LayerOutcome>& layers, const std::vector<MeasureValues>& values) {
-  MeasureValues over;
-  if (layers.empty()) return over;
-  over[results::index_of(Measure::kTailLoss)] = tail_loss(layers);
-  for (const results::MeasureInfo& measure : results::measures()) {
-    if (measure.layers == results::OverLayers::kPooled) continue;
-    const std::size_t m = results::index_of(measure.id);
-    double sum = 0.0;
-    bool complete = true;
-    for (const MeasureValues& layer : values) {
-      complete = complete && layer[m].has_value();
-      sum += layer[m].value_or(0.0);
-    }
-    if (!complete) continue;
-    over[m] = measure.layers == results::OverLayers::kSum ? sum : sum / static_cast<double>(layers.size());
+// The mean or sum. Empty where a layer's is: one over some of the layers is another measure.
+std::optional<double> over_layers(const results::MeasureInfo& measure, const std::vector<MeasureValues>& layers) {
+  if (layers.empty()) return {};
+  double sum = 0.0;
+  for (const MeasureValues& layer : layers) {
+    const std::optional<double>& value = layer[results::index_of(measure.id)];
+    if (!value) return {};
+    sum += *value;
   }
-  return over;
+  return measure.layers == results::OverLayers::kSum ? sum : sum / static_cast<double>(layers.size());
+}
+
+MeasureValues run_values(const std::vector<LayerOutcome>& layers, const std::vector<MeasureValues>& values) {
+  MeasureValues run;
+  for (const results::MeasureInfo& measure : results::measures()) {
+    const bool pooled = measure.layers == results::OverLayers::kPooled;
+    run[results::index_of(measure.id)] = pooled ? tail_loss(layers) : over_layers(measure, values);
+  }
+  return run;
 }
 
 Cell all_layers() { return results::cell_of(results::kAllLayers); }
@@ -265,8 +266,8 @@ void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers
     bytes += layer_bytes;
     all_kept = all_kept && layer.nothing_evicted;
   }
-  add_replay_row(context, {slots / static_cast<double>(layers.size()), bytes}, all_layers(),
-                 over_layers(layers, values), status(all_kept), result);
+  add_replay_row(context, {slots / static_cast<double>(layers.size()), bytes}, all_layers(), run_values(layers, values),
+                 status(all_kept), result);
   add_span_rows(context, layers, result);
 }
 
@@ -316,12 +317,13 @@ void add_headroom(const RowContext& context, const std::vector<LayerOutcome>& la
                   const std::optional<Headroom>& headroom, ReplayResult& result) {
   double slots = 0.0;
   for (const LayerOutcome& layer : layers) slots += layer.slots_held;
-  const MeasureValues mean = over_layers(layers, values_by_layer(layers));
+  const std::vector<MeasureValues> values = values_by_layer(layers);
+  const auto mean = [&](Measure measure) { return over_layers(results::info(measure), values); };
   Row row = run_row(context, result.headroom);
   row.set("task", context.prompt.task)
       .set("slots_held", slots / static_cast<double>(layers.size()))
-      .set("retained_mass", mean[results::index_of(Measure::kRetainedMass)])
-      .set("scoring", mean[results::index_of(Measure::kRegret)]);  // the oracle with the same counts
+      .set("retained_mass", mean(Measure::kRetainedMass))
+      .set("scoring", mean(Measure::kRegret));  // the oracle with the same counts
   if (headroom) {
     row.set("allocation", headroom->allocation)
         .set("allocation_bound", headroom->allocation_bound)

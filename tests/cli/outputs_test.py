@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import pathlib
 import resource
 import shutil
 import signal

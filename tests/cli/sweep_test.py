@@ -345,7 +345,7 @@ def test_a_trace_in_two_files_is_swept_as_the_whole(swept, tmp_path, evictlab, t
 
 
 def test_every_second_prompt_is_of_its_task(tmp_path, evictlab, trace):
-    # Tasks a b b a a b: parameters are chosen on prompts 0 and 4 of a and 2 of b, and told on 3 of a, 1 and 5 of b.
+    # Tasks a b b a a b: parameters are chosen on prompts 0 and 4 of a and 2 of b, and judged on 3 of a, 1 and 5 of b.
     two_tasks = shutil.copy(trace, tmp_path / "tasks.h5")
     with h5py.File(two_tasks, "a") as file:
         for number, task in enumerate("abbaab"):

@@ -14,22 +14,12 @@
 namespace evictlab::sim {
 namespace {
 
-trace::SyntheticOptions small_options() {
-  trace::SyntheticOptions options;
-  options.prompts = 2;
-  options.layers = 3;
-  options.length = 100;
-  options.future = 12;
-  options.window = 32;
-  return options;
-}
-
 ReplayResult replayed(const trace::Source& source) {
   return replay(source, make_policies("snapkv,h2o"), parse_budgets("40"));
 }
 
 TEST(ResidualErrors, NeedTheNormsOfTheStream) {
-  const trace::SyntheticOptions options = small_options();
+  const trace::SyntheticOptions options;
   const trace::MemoryTrace without = synthesize(options);
   trace::MemoryTrace with(without.model());
   std::vector<trace::RowMatrix> weights;
