@@ -57,8 +57,9 @@ std::size_t stored_bytes(StorageType type, std::size_t elements);
 void expand(StorageType type, std::span<const std::byte> stored, std::span<float> out);
 
 /// out[r] = sum over i of W[r, i] x[i] for rows of W that begin at rows[r], stored_bytes(type, x.size()) bytes each at
-/// any alignment. The products of the expanded numbers are added in float in 32 lanes, element i to lane i % 32, and
-/// the upper half of the lanes to the lower one until one is left: the same bits on every machine.
+/// any alignment. Products are added in float in 32 lanes, and the upper half of the lanes to the lower one until one
+/// is left: the same bits on every machine. Of numbers stored one by one, lane i % 32 adds up W[r, i] x[i]. Of blocks,
+/// whose numbers are scale q + minimum, lane i % 16 adds up scale (q x), and lane 16 + i % 16 adds up minimum x.
 void multiply_rows(StorageType type, std::span<const std::byte* const> rows, std::span<const float> x,
                    std::span<float> out);
 

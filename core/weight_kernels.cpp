@@ -23,6 +23,20 @@ constexpr std::size_t kRowsAtOnce = 2;
 // Integers of a byte, several to a word.
 constexpr std::uint64_t kEach = 0x0101010101010101U;
 
+/// What the sixteen values of four bits stand for.
+struct NibbleValues {
+  alignas(64) float floats[16];
+  std::array<std::int8_t, 16> codes;
+
+  constexpr explicit NibbleValues(const std::array<std::int8_t, 16>& values) : floats(), codes(values) {
+    for (std::size_t i = 0; i < 16; ++i) floats[i] = values[i];
+  }
+};
+constexpr NibbleValues kNibbles({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15});
+constexpr NibbleValues kNibblesLessEight({-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7});
+constexpr NibbleValues kIq4Nibbles(kIq4Values);
+constexpr NibbleValues kE2m1Nibbles(kE2m1Doubled);
+
 std::uint32_t word_at(const std::byte* from) {
   std::uint32_t word;
   std::memcpy(&word, from, sizeof(word));
@@ -137,14 +151,14 @@ inline Codes raised(const Codes& codes, int n) {
 inline Codes lowered(const Codes& codes, int n) {
   return each<Codes>([&](unsigned i) { return codes.of[i] - n; });
 }
-inline Codes looked_up(const std::array<std::int8_t, 16>& table, const Codes& codes) {
-  return each<Codes>([&](unsigned i) { return table[static_cast<std::size_t>(codes.of[i])]; });
-}
 inline Codes codes_of(std::uint16_t bits, int value) {
   return each<Codes>([&](unsigned i) { return (bits >> i & 1) * value; });
 }
-inline Floats numbers(const Codes& codes) {
+inline Floats as_floats(const Codes& codes) {
   return each<Floats>([&](unsigned i) { return codes.of[i]; });
+}
+inline Floats nibble_numbers(const NibbleValues& values, const Codes& codes, int first) {
+  return each<Floats>([&](unsigned i) { return values.floats[static_cast<std::uint8_t>(codes.of[i]) >> first & 15]; });
 }
 #include "core/weight_kernels.def"
 #undef TARGET
@@ -230,9 +244,12 @@ TARGET inline float sum_of(Floats a, Floats b) {
   const Floats lanes = a + b;
   return bytes::sum_of(lanes.low + lanes.high);
 }
-TARGET inline Floats numbers(Codes codes) {
+TARGET inline Floats as_floats(Codes codes) {
   return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes)),
           _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(codes, codes)))};
+}
+TARGET inline Floats nibble_numbers(const NibbleValues& values, Codes codes, int first) {
+  return as_floats(looked_up(values.codes, bits(codes, first, 4)));
 }
 #include "core/weight_kernels.def"
 #undef TARGET
@@ -247,7 +264,6 @@ using bytes::Codes;
 using bytes::codes_of;
 using bytes::joined;
 using bytes::load_codes;
-using bytes::looked_up;
 using bytes::lowered;
 using bytes::raised;
 using Floats = __m512;
@@ -273,8 +289,14 @@ TARGET inline float sum_of(Floats a, Floats b) {
   return bytes::sum_of(_mm256_castpd_ps(_mm512_maskz_extractf64x4_pd(0xFF, lanes, 0)) +
                        _mm256_castpd_ps(_mm512_maskz_extractf64x4_pd(0xFF, lanes, 1)));
 }
-TARGET inline Floats numbers(Codes codes) {
+TARGET inline Floats as_floats(Codes codes) {
   return _mm512_maskz_cvtepi32_ps(kAll, _mm512_maskz_cvtepi8_epi32(kAll, codes));
+}
+TARGET inline Floats nibble_numbers(const NibbleValues& values, Codes codes, int first) {
+  // The look-up heeds the lowest four bits of each index alone.
+  const __m512i wide = _mm512_maskz_cvtepu8_epi32(kAll, codes);
+  const __m512i indices = first == 0 ? wide : _mm512_maskz_srli_epi32(kAll, wide, static_cast<unsigned>(first));
+  return _mm512_maskz_permutexvar_ps(kAll, indices, _mm512_load_ps(values.floats));
 }
 #include "core/weight_kernels.def"
 #undef TARGET

@@ -8,9 +8,6 @@
 
 namespace evictlab::core {
 
-/// A product's sum runs in this many lanes: the product of element i is added to lane i % kProductLanes.
-inline constexpr std::size_t kProductLanes = 32;
-
 /// One implementation of what is computed from stored weights. All implementations give the same bits.
 struct WeightKernels {
   struct OfType {
