@@ -7,7 +7,6 @@
 
 #include "core/error.hpp"
 #include "lab/policy_sets.hpp"
-#include "runtime/model_config.hpp"
 
 namespace evictlab::lab {
 namespace {
@@ -80,8 +79,6 @@ DemoPlan plan_demo(const DemoOptions& options, Observer& observer) {
     throw core::InputError("{}: exists already; replace it (--force) or choose another place (--out)",
                            plan.trace.string());
   }
-  // First, or a model that is not there would be said to lack a chat template.
-  static_cast<void>(runtime::read_model_config(plan.model));
   RecordOptions record{.model = plan.model, .prompts = {.files = plan.prompts, .limit = plan.limit}, .dry_run = true};
   record.record.tier = trace::Tier::kFull;
   record.record.dtype = plan.dtype;

@@ -171,9 +171,10 @@ RecordOutcome record(const RecordOptions& options, Observer& observer) {
   }
   if (!options.dry_run) prompt_inputs(options.prompts).add_model(options.model).refuse_early(options.out);
   runtime::RecordOptions record = options.record;
+  // First, or a model that is not there would be said to lack a chat template.
+  const runtime::ModelConfig config = runtime::read_model_config(options.model);
   const ModelTokenizer tokenizer(options.model);
   const std::vector<runtime::Prompt> prompts = gather_prompts(options.prompts, tokenizer);
-  const runtime::ModelConfig config = runtime::read_model_config(options.model);
   if (!options.layers.empty()) record.layers = parse_layers(options.layers, config.layers);
   const std::vector<runtime::TokenizedPrompt> tokenized =
       tokenize_all(prompts, tokenizer, config, record, options.tokenization);

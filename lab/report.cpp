@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <memory>
 #include <set>
 
 #include "core/error.hpp"
@@ -12,7 +13,6 @@
 #include "core/json.hpp"
 #include "lab/analyze.hpp"
 #include "lab/prompt_look.hpp"
-#include "lab/prompt_sources.hpp"
 #include "lab/replay.hpp"
 #include "lab/result_folder.hpp"
 #include "lab/result_tables.hpp"
@@ -20,6 +20,7 @@
 #include "plots/report/document.hpp"
 #include "plots/series.hpp"
 #include "results/rows.hpp"
+#include "runtime/tokenizer/text_tokenizer.hpp"
 #include "sim/policy/imported.hpp"
 #include "trace/io/reader.hpp"
 
@@ -101,9 +102,8 @@ void add_tables(const trace::TraceReader& trace, const ReportOptions& options, p
 }
 
 /// A token's text, or its number where no tokenizer is at hand.
-std::function<std::string(std::int32_t)> token_text(const ReportOptions& options, const ModelTokenizer& tokenizer) {
-  if (!options.model) return [](std::int32_t token) { return fmt::format("{} ", token); };
-  const runtime::TextTokenizer* known = &tokenizer.get();
+std::function<std::string(std::int32_t)> token_text(const runtime::TextTokenizer* known) {
+  if (known == nullptr) return [](std::int32_t token) { return fmt::format("{} ", token); };
   return [known](std::int32_t token) { return known->decode(std::span(&token, 1), false); };
 }
 
@@ -125,7 +125,7 @@ std::optional<sim::Policy> policy_of_rows(const results::PolicyKey& key, const t
 
 /// Adds the look at single prompts: the policies and budgets of the replay table, at most so many that their kept
 /// positions stay small.
-void add_look(const trace::TraceReader& trace, const ReportOptions& options, plots::ReportContent& content,
+void add_look(const trace::TraceReader& trace, const runtime::TextTokenizer* tokenizer, plots::ReportContent& content,
               Observer& observer) {
   constexpr std::size_t kMostPolicies = 10;
   constexpr std::size_t kMostBudgets = 3;
@@ -155,8 +155,7 @@ void add_look(const trace::TraceReader& trace, const ReportOptions& options, plo
     budgets += (budgets.empty() ? "" : ",") + budget;
   }
   settings.budgets = sim::parse_budgets(budgets);
-  const ModelTokenizer tokenizer(options.model.value_or(fs::path()));
-  settings.text = token_text(options, tokenizer);
+  settings.text = token_text(tokenizer);
   const results::Table* const spans = plots::find_table(content.tables, "spans");
   content.look = make_look(trace, settings, spans != nullptr ? std::optional(*spans) : std::nullopt, observer);
 }
@@ -207,6 +206,8 @@ void refuse_replay_settings(const ReportOptions& options) {
 
 ReportOutcome report(const ReportOptions& options, Observer& observer) {
   if (!fs::exists(options.results)) throw core::InputError("{}: no such file or directory", options.results.string());
+  std::unique_ptr<const runtime::TextTokenizer> tokenizer;
+  if (options.model) tokenizer = runtime::load_tokenizer(*options.model);
   plots::ReportContent content{.title = "KV-cache eviction report"};
   const bool has_tables = holds_tables(options.results);
   if (has_tables) refuse_replay_settings(options);
@@ -224,7 +225,7 @@ ReportOutcome report(const ReportOptions& options, Observer& observer) {
       add_tables(trace, options, content, observer);
       content.commands.push_back(options.command);
     }
-    add_look(trace, options, content, observer);
+    add_look(trace, tokenizer.get(), content, observer);
   }
   if (options.model && !content.look) {
     observer.message(Topic::kNote,

@@ -229,12 +229,12 @@ ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
   record.tier = trace::Tier::kFull;
   record.window = options.window;
   record.dtype = options.dtype;
+  const runtime::Transformer model = open_model(options.model, observer);
   const ModelTokenizer tokenizer(options.model);
   const std::vector<runtime::Prompt> read = gather_prompts(options.prompts, tokenizer);
   const std::vector<sim::Policy> policies = live_policies(options.policies, observer);
   const std::vector<sim::Budget> budgets = sim::parse_budgets(options.budgets);
 
-  const runtime::Transformer model = open_model(options.model, observer);
   const trace::ModelInfo info = runtime::model_info(model);
   const std::vector<runtime::TokenizedPrompt> prompts =
       tokenize_all(read, tokenizer, model.config(), record, options.tokenization);

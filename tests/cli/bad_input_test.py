@@ -83,6 +83,13 @@ def test_missing_model(refused, prompts, tmp_path):
     refused(*record(tmp_path / "none", prompts({"prompt": LONG}), tmp_path / "t.h5"), saying="config.json")
 
 
+def test_a_model_that_is_missing_is_not_said_to_lack_a_chat_template(refused, prompts, tmp_path):
+    conversation = prompts({"messages": [{"role": "user", "content": LONG}]})
+    refused(*record(tmp_path / "none", conversation, tmp_path / "t.h5"), saying="config.json")
+    refused("validate", "--model", tmp_path / "none", "--prompts", conversation, "--policy", "h2o", "--budget", 64,
+            "--out", tmp_path / "v", saying="config.json")
+
+
 def test_unsupported_architecture_is_named(refused, broken_model, prompts, tmp_path):
     config = json.loads((broken_model / "config.json").read_text())
     config["architectures"] = ["FancyForCausalLM"]

@@ -151,6 +151,9 @@ def test_bad_input_is_refused_and_nothing_written(evictlab, small_trace, tmp_pat
         done = evictlab("report", tmp_path / what, "--out", out)
         assert done.code == 2 and done.err.startswith("evictlab: ") and done.err.count("\n") == 1, done.err
         assert not out.exists()
+    done = evictlab("report", small_trace, "--model", tmp_path / "none", "--out", out)
+    assert done.code == 2 and done.err.startswith("evictlab: ") and "none" in done.err, done.err  # before any work
+    assert done.err.count("\n") == 1 and not out.exists()
     out.write_text("mine")
     done = evictlab("report", small_trace, "--out", out)
     assert done.code == 2 and "--force" in done.err and out.read_text() == "mine"
