@@ -127,6 +127,10 @@ std::vector<Section> report_sections(const ResultTables& tables, const std::stri
            .heading = "What each task asks of the layers",
            .missing = "This needs tasks.csv and attention.csv with at least two tasks.",
            .sentences = task_findings(tables)},
+          {.id = "sensitivity",
+           .heading = "Which layers the model is sensitive to",
+           .missing = "What evicting in one layer costs was not measured (analyze --sensitivity, validate "
+                      "--sensitivity)."},
           {.id = "budgets",
            .heading = "Where the budget goes",
            .missing = unless_replayed("No budgets.csv or positions.csv is there."),
