@@ -185,12 +185,8 @@ void add_sensitivity_rows(const SensitivityPlan& plan, const trace::ModelInfo& m
     if (place == prompt.layers.end()) continue;  // of a partial recording
     for (const sim::Budget& budget : plan.request.budgets) {
       results::Row row(table);
-      row.set("prompt", prompt.id)
-          .set("task", prompt.task)
-          .set("policy", site.base->name)
-          .set("parameters", site.base->parameters)
-          .set(results::kBudgetColumn, sim::requested(budget, model))
-          .set("layer", site.layer);
+      row.set("prompt", prompt.id).set("task", prompt.task).set("layer", site.layer);
+      set_run(row, {site.base->name, site.base->parameters}, site.base->role, sim::requested(budget, model));
       site.head < 0 ? row.set("head", results::kAllHeads) : row.set("head", site.head);
       profile.set(site.layer, site.head, row);
       for (const RulePolicy& rule : kRules) {

@@ -384,7 +384,7 @@ Columns rule_columns() {
 void add_sensitivity_tables(std::vector<TableSchema>& all) {
   const char* const commands = "analyze --sensitivity, validate --sensitivity";
   const Columns run = joined(
-      policy_columns(),
+      policy_columns(), role(),
       text("budget_requested", "the count of the evicted layer or kv head, as asked for: slots, ratio or bytes"));
   const Columns site = {integer("layer", "", "the layer that is evicted; all others keep everything"),
                         text("head", "the kv head of it that is evicted, the others keep everything; `all`: all are")};

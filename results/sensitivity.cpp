@@ -30,8 +30,8 @@ struct Site {
 /// A policy at a budget.
 struct SensitivityRun {
   PolicyKey key;
+  Role role;
   Cell budget;
-  std::string budget_text;
 };
 
 struct SiteRow {
@@ -57,7 +57,7 @@ std::vector<RunRows> rows_by_run(const Table& table) {
     const RowView view(table, r);
     const PolicyKey key = columns.key(r);
     const auto [place, is_new] = places.emplace(std::pair{key, table.text(r, budget)}, runs.size());
-    if (is_new) runs.push_back({{key, table.row(r)[budget], table.text(r, budget)}, {}});
+    if (is_new) runs.push_back({{key, columns.role(r), table.row(r)[budget]}, {}});
     Site site{.layer = static_cast<std::int64_t>(view.index("layer").value_or(0))};
     if (table.text(r, head) != kAllHeads) site.head = static_cast<std::int64_t>(view.index("head").value_or(0));
     runs[place->second].rows.push_back({r, view.prompt(), view.text("task"), site});
@@ -211,9 +211,7 @@ void add_agreement(const Table& sensitivity, const RunRows& run, bool heads, con
       const PairedValues values = paired_values(values_at(sensitivity, run.rows, sites, quantity), wanted);
       if (values.a.empty()) continue;
       Row row(agreement);
-      row.set("policy", run.run.key.policy)
-          .set("parameters", run.run.key.parameters)
-          .set(kBudgetColumn, run.run.budget)
+      set_run(row, run.run.key, run.run.role, run.run.budget)
           .set("sites", heads ? "heads" : "layers")
           .set("target", target)
           .set("quantity", quantity)
@@ -250,11 +248,7 @@ Table sensitivity_summary(const Table& sensitivity) {
     }
     for (const auto& [group, rows] : groups) {
       Row row(summary);
-      row.set("policy", run.run.key.policy)
-          .set("parameters", run.run.key.parameters)
-          .set(kBudgetColumn, run.run.budget)
-          .set("task", group.first)
-          .set("prompts", rows.size());
+      set_run(row, run.run.key, run.run.role, run.run.budget).set("task", group.first).set("prompts", rows.size());
       set_site(row, group.second);
       for (const std::string& quantity : quantities(sensitivity)) {
         const std::size_t column = sensitivity.column(quantity);

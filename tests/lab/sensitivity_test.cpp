@@ -18,7 +18,6 @@
 namespace evictlab::lab {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
@@ -137,7 +136,9 @@ TEST(LiveSensitivity, OfOneLayerIsThatOfAModelThatEvictsThereOnly) {
     if (row.text("policy") == "snapkv") kl[row.prompt()] = row.number("kl").value();
   }
   for (const results::RowView row : results::RowsOf(outcome.tables.sensitivity)) {
-    if (row.text("layer") == "1" && row.text("head") == "all") EXPECT_EQ(row.number("kl"), kl.at(row.prompt()));
+    if (row.text("layer") == "1" && row.text("head") == "all") {
+      EXPECT_EQ(row.number("kl"), kl.at(row.prompt()));
+    }
   }
 }
 

@@ -24,6 +24,7 @@ void add_site(Table& table, const std::string& prompt, int layer, const char* he
       .set("task", prompt == "c" ? "other" : "copy")
       .set("policy", "snapkv")
       .set("parameters", "window=8")
+      .set("role", "method")
       .set("budget_requested", 64)
       .set("layer", layer)
       .set("kl", value.kl)
@@ -67,13 +68,18 @@ TEST(SensitivitySummary, HoldsMeansOverThePromptsOfEveryTaskAndOfAll) {
       EXPECT_DOUBLE_EQ(row.number("preference_share").value(), 0.2);
       EXPECT_FALSE(row.number("nll_increase"));
     }
-    if (row.text("task") == "copy") EXPECT_DOUBLE_EQ(row.number("kl").value(), 2.875);  // of 2.75 and 3
-    if (row.text("task") == "other") EXPECT_FALSE(row.number("kl_low")) << "one prompt has no interval";
+    if (row.text("task") == "copy") {
+      EXPECT_DOUBLE_EQ(row.number("kl").value(), 2.875);  // of 2.75 and 3
+    }
+    if (row.text("task") == "other") {
+      EXPECT_FALSE(row.number("kl_low")) << "one prompt has no interval";
+    }
   }
 }
 
 TEST(SensitivityAgreement, RanksLayersByTheirMeansOverPrompts) {
-  const auto rows = by_quantity(sensitivity_agreement(three_layers()), "kl");
+  const Table agreement = sensitivity_agreement(three_layers());
+  const auto rows = by_quantity(agreement, "kl");
   EXPECT_DOUBLE_EQ(rows.at("squared_error").number("tau_b").value(), 1);
   EXPECT_DOUBLE_EQ(rows.at("squared_error").number("tau_b_low").value(), 1) << "every draw has the same order";
   EXPECT_DOUBLE_EQ(rows.at("squared_error").number("ceiling").value(), 1);
@@ -88,7 +94,12 @@ TEST(SensitivityAgreement, RanksByTheOfflineMeasureWhereNoModelRan) {
   Table offline = new_table("sensitivity");
   for (int layer = 0; layer < 2; ++layer) {
     Row row(offline);
-    row.set("prompt", "a").set("policy", "snapkv").set("budget_requested", 64).set("layer", layer).set("head", "all");
+    row.set("prompt", "a")
+        .set("policy", "snapkv")
+        .set("role", "method")
+        .set("budget_requested", 64)
+        .set("layer", layer)
+        .set("head", "all");
     row.set("squared_error", 2.0 - layer).set("preference_share", 0.25 + 0.5 * layer);
     offline.add_row(std::move(row));
   }

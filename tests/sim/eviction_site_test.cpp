@@ -45,7 +45,7 @@ TEST(EvictionSite, OneKvHeadIsEvictedAndTheOthersOfItsLayerKeepEverything) {
 
 TEST(EvictionSite, AKvHeadIsAllOfItsQueryHeadsWhereThoseHaveSetsOfTheirOwn) {
   // Four query heads of two kv heads: heads 0 and 1 read kv head 0. 60 slots are 30 positions a query head.
-  const LayerRetention layer = layers().kept("snapkv(axis=query,protect=0+8,evict_head=0)", 60).layers.front();
+  const LayerRetention layer = layers().kept("snapkv(axis=query,window=16,evict_head=0)", 60).layers.front();
   for (const Index set : {0, 1}) EXPECT_EQ(layer.kept(set).size(), 30U);
   for (const Index set : {2, 3}) EXPECT_EQ(layer.kept(set).size(), kPositions);
 }
