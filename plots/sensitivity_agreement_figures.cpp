@@ -6,6 +6,7 @@
 
 #include "plots/canvas.hpp"
 #include "plots/figures.hpp"
+#include "plots/series.hpp"
 #include "results/measures.hpp"
 #include "results/rows.hpp"
 #include "results/sensitivity.hpp"
@@ -111,7 +112,8 @@ std::vector<Figure> sensitivity_agreement_figures(const results::Table& agreemen
   for (const auto& [kind, label] : kKinds) legend.emplace_back(label, kind_style(kind));
   legend.emplace_back(live ? "live, half against half" : "half against half", Style{"#666666", 0, "-", 2.0});
   const std::size_t most = std::max(rows.layers.size(), rows.heads.size());
-  const std::string prompts = (rows.layers.empty() ? rows.heads : rows.layers).front().text("prompts");
+  const RowView& first = (rows.layers.empty() ? rows.heads : rows.layers).front();
+  const auto prompts = static_cast<std::size_t>(first.index("prompts").value_or(0));
   Canvas canvas(
       {.name = "sensitivity_agreement",
        .title = "What puts layers and heads in the order of their sensitivity",

@@ -103,9 +103,9 @@ std::string site_axes(double last, const char* label, bool logarithmic) {
   return fmt::format(
       "unset logscale\n{}set grid\nset border 3\nset xlabel 'layer' offset 0,0.3 textcolor rgb '{}'\n"
       "set ylabel {} offset 0.5,0 textcolor rgb '{}'\nset xrange [-0.4:{:.9g}]\nset yrange [{}]\n"
-      "set xtics norotate 0,{}\nset ytics auto\nset format x '%.0f'\nset format y '{}'\n",
+      "set xtics norotate 0,{}\nset ytics auto\nset format x '%.0f'\nset format y '%g'\n",
       logarithmic ? "set logscale y 10\n" : "", kTextColor, gnuplot_label(label), kTextColor, last + 0.4,
-      logarithmic ? "*:*" : "0:*", tic_step(last), logarithmic ? "10^{%T}" : "%g");
+      logarithmic ? "*:*" : "0:*", tic_step(last));
 }
 
 std::string points_of(const OverLayers& values, double least, double times = 1) {

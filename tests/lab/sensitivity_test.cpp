@@ -61,7 +61,8 @@ TEST(Sensitivity, OfAKvHeadIsNoMoreMassThanItsLayerLoses) {
   const SmallTrace trace;
   std::map<std::pair<std::string, std::string>, double> layer;  // mass lost
   std::map<std::pair<std::string, std::string>, double> heads;
-  for (const results::RowView row : results::RowsOf(sensitivity_of(trace, "snapkv(window=16)@24").sensitivity)) {
+  const SensitivityTables tables = sensitivity_of(trace, "snapkv(window=16)@24");
+  for (const results::RowView row : results::RowsOf(tables.sensitivity)) {
     auto& lost = row.text("head") == "all" ? layer : heads;
     lost[{row.prompt(), row.text("layer")}] += 1 - row.number("retained_mass").value();
   }
