@@ -114,17 +114,16 @@ std::vector<Figure> sensitivity_agreement_figures(const results::Table& agreemen
   const std::size_t most = std::max(rows.layers.size(), rows.heads.size());
   const RowView& first = (rows.layers.empty() ? rows.heads : rows.layers).front();
   const auto prompts = static_cast<std::size_t>(first.index("prompts").value_or(0));
-  Canvas canvas(
-      {.name = "sensitivity_agreement",
-       .title = "What puts layers and heads in the order of their sensitivity",
-       .caption = fmt::format("Kendall's tau-b with {}; {}, {} prompts{}", live ? "live KL" : "the squared error",
-                              rows.label, prompts, prompts == "1" ? "" : ", 95 % intervals"),
-       .panels = (rows.layers.empty() ? 0 : 1) + (rows.heads.empty() ? 0 : 1),
-       .columns = 1,
-       .panel_width = 48 * std::max(static_cast<int>(most), 10),
-       .panel_height = 260,
-       .below = 170,
-       .legend = legend});
+  Canvas canvas({.name = "sensitivity_agreement",
+                 .title = "What puts layers and heads in the order of their sensitivity",
+                 .caption = fmt::format("Kendall's tau-b with {}; {}, {}", live ? "live KL" : "the squared error",
+                                        rows.label, mean_over(prompts, true)),
+                 .panels = (rows.layers.empty() ? 0 : 1) + (rows.heads.empty() ? 0 : 1),
+                 .columns = 1,
+                 .panel_width = 48 * std::max(static_cast<int>(most), 10),
+                 .panel_height = 260,
+                 .below = 170,
+                 .legend = legend});
   if (!rows.layers.empty()) add_agreement_panel(rows.layers, "Layers", canvas);
   if (!rows.heads.empty()) add_agreement_panel(rows.heads, "kv heads of all layers", canvas);
   canvas.add_legend();
