@@ -24,8 +24,7 @@ struct Quantity {
   std::string label;
 };
 
-Quantity quantity_of(const RowView& row) {
-  std::string name = row.text("quantity");
+Quantity quantity_of(std::string name) {
   if (const auto measure = results::measure_of(name)) {
     return {QuantityKind::kMeasure, std::string(results::info(*measure).label)};
   }
@@ -85,7 +84,7 @@ void add_agreement_panel(const std::vector<RowView>& rows, const char* title, Ca
   }
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const RowView& row = rows[i];
-    const Quantity quantity = quantity_of(row);
+    const Quantity quantity = quantity_of(row.text("quantity"));
     tics += fmt::format("{}{} {}", i == 0 ? "" : ", ", gnuplot_tic(quantity.label), i);
     const std::string point = canvas.add_data(point_with_bar(
         static_cast<double>(i), {row.number("tau_b").value_or(0), row.number("tau_b_low"), row.number("tau_b_high")}));
@@ -116,8 +115,9 @@ std::vector<Figure> sensitivity_agreement_figures(const results::Table& agreemen
   const auto prompts = static_cast<std::size_t>(first.index("prompts").value_or(0));
   Canvas canvas({.name = "sensitivity_agreement",
                  .title = "What puts layers and heads in the order of their sensitivity",
-                 .caption = fmt::format("Kendall's tau-b with {}; {}, {}", live ? "live KL" : "the squared error",
-                                        rows.label, mean_over(prompts, true)),
+                 .caption = fmt::format("Kendall's tau-b with {}; {}, {}",
+                                        live ? "live KL" : "the " + quantity_of(rows.target).label, rows.label,
+                                        mean_over(prompts, true)),
                  .panels = (rows.layers.empty() ? 0 : 1) + (rows.heads.empty() ? 0 : 1),
                  .columns = 1,
                  .panel_width = 48 * std::max(static_cast<int>(most), 10),

@@ -9,6 +9,7 @@
 #include "plots/figures.hpp"
 #include "plots/maps.hpp"
 #include "plots/series.hpp"
+#include "results/measures.hpp"
 #include "results/rank_correlation.hpp"
 #include "results/rows.hpp"
 #include "results/sensitivity.hpp"
@@ -147,18 +148,22 @@ std::vector<DrawnRule> drawn_rules(const std::vector<RowView>& rows, const OverL
   return rules;
 }
 
+std::string label_of(const std::string& measure) {
+  return std::string(results::info(results::measure_of(measure).value()).label);
+}
+
 /// "tau-b -0.12 to 0.30"
 std::string tau_range(const std::vector<DrawnRule>& rules) {
   const auto [low, high] = std::ranges::minmax(rules, {}, [](const DrawnRule& rule) { return rule.tau.value_or(0); });
   return fmt::format("tau-b {} to {}", tau_text(low.tau), tau_text(high.tau));
 }
 
-Figure sensitivity_figure(const SiteRows& run, std::size_t number) {
+Figure sensitivity_figure(const SiteRows& run, const std::string& measure, std::size_t number) {
   const OverLayers live = over_layers(run.layers, std::string(results::kLiveKl), true);
-  const OverLayers offline = over_layers(run.layers, std::string(results::kOfflineSensitivity), true);
+  const OverLayers offline = over_layers(run.layers, measure, true);
   const OverLayers& sensitivity = live.empty() ? offline : live;
   const std::vector<DrawnRule> rules = drawn_rules(run.layers, sensitivity);
-  const char* const by = live.empty() ? "squared error" : "live KL";
+  const std::string by = live.empty() ? label_of(measure) : "live KL";
   Canvas::Legend legend;
   for (const DrawnRule& rule : rules) legend.emplace_back(rule.label, rule.style);
   const double last = last_layer(run.layers);
@@ -182,10 +187,10 @@ Figure sensitivity_figure(const SiteRows& run, std::size_t number) {
   };
   add(live, "Live: KL of the next-token distribution", "KL, nats", "#000000");
   add(offline,
-      live.empty() ? std::string("Offline: squared error of the layer's output")
-                   : fmt::format("Offline: squared error of the layer's output, tau-b {} with live KL",
+      live.empty() ? fmt::format("Offline: {} of the layer's output", label_of(measure))
+                   : fmt::format("Offline: {} of the layer's output, tau-b {} with live KL", label_of(measure),
                                  tau_text(tau_of(offline, live))),
-      "squared error", "#0072B2");
+      "error", "#0072B2");
   if (!rules.empty()) {
     std::vector<std::string> plots;
     for (const DrawnRule& rule : rules) {
@@ -221,7 +226,7 @@ CellMap relative_map(const std::vector<RowView>& heads, const std::string& colum
   return map;
 }
 
-std::optional<Figure> head_figure(const SiteRows& run, std::size_t number) {
+std::optional<Figure> head_figure(const SiteRows& run, const std::string& offline, std::size_t number) {
   struct Measured {
     std::string title;
     CellMap map;
@@ -230,11 +235,11 @@ std::optional<Figure> head_figure(const SiteRows& run, std::size_t number) {
   if (CellMap live = relative_map(run.heads, std::string(results::kLiveKl)); !live.empty()) {
     measured.push_back({"Live: KL", std::move(live)});
   }
-  if (CellMap error = relative_map(run.heads, std::string(results::kOfflineSensitivity)); !error.empty()) {
-    measured.push_back({"Offline: squared error", std::move(error)});
+  if (CellMap error = relative_map(run.heads, offline); !error.empty()) {
+    measured.push_back({"Offline: " + label_of(offline), std::move(error)});
   }
   if (measured.empty()) return std::nullopt;
-  const double kLimit = 4;  // powers of two
+  const double kLimit = 6;  // powers of two
   const auto shown = [kLimit](double ratio) {
     return ratio > 0 ? std::clamp(std::log2(ratio), -kLimit, kLimit) : -kLimit;
   };
@@ -253,7 +258,7 @@ std::optional<Figure> head_figure(const SiteRows& run, std::size_t number) {
                                     map_panel(canvas.add_data(one.map.lines(shown)), layer_axis(first.last_x()),
                                               {"kv head", first.last_y()}));
   }
-  canvas.add_color_scale("times the mean", -kLimit, kLimit, "('≤ 1/16' -4, '1/4' -2, '1' 0, '4' 2, '≥ 16' 4)");
+  canvas.add_color_scale("times the mean", -kLimit, kLimit, "('≤ 1/64' -6, '1/8' -3, '1' 0, '8' 3, '≥ 64' 6)");
   return canvas.finish();
 }
 
@@ -263,11 +268,12 @@ std::optional<Figure> head_figure(const SiteRows& run, std::size_t number) {
 /// "sensitivity_2", ... for further policies).
 std::vector<Figure> sensitivity_figures(const Table& summary) {
   std::vector<Figure> figures;
+  const std::string measure = results::offline_sensitivity(summary);
   for (const SiteRows& run : site_rows(summary)) {
-    const bool measured = std::ranges::any_of(run.layers, [](const RowView& row) {
-      return row.number(results::kLiveKl).has_value() || row.number(results::kOfflineSensitivity).has_value();
+    const bool measured = std::ranges::any_of(run.layers, [&](const RowView& row) {
+      return row.number(results::kLiveKl).has_value() || row.number(measure).has_value();
     });
-    if (measured) figures.push_back(sensitivity_figure(run, figures.size()));
+    if (measured) figures.push_back(sensitivity_figure(run, measure, figures.size()));
   }
   return figures;
 }
@@ -275,8 +281,9 @@ std::vector<Figure> sensitivity_figures(const Table& summary) {
 /// Layers x kv heads: what evicting in each kv head costs ("head_sensitivity").
 std::vector<Figure> head_sensitivity_figures(const Table& summary) {
   std::vector<Figure> figures;
+  const std::string offline = results::offline_sensitivity(summary);
   for (const SiteRows& run : site_rows(summary)) {
-    if (auto figure = head_figure(run, figures.size())) figures.push_back(std::move(*figure));
+    if (auto figure = head_figure(run, offline, figures.size())) figures.push_back(std::move(*figure));
   }
   return figures;
 }

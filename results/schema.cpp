@@ -406,7 +406,9 @@ void add_sensitivity_tables(std::vector<TableSchema>& all) {
   all.push_back(
       {"sensitivity_agreement", commands, "a policy, budget, kind of site, target and quantity",
        joined(run, text("sites", "`layers`, or `heads`: the kv heads of all layers together"),
-              text("target", "what the sites are ranked by: `kl` live, or `squared_error` offline"),
+              text("target",
+                   "what the sites are ranked by: `kl` live, or `relative_squared_error` offline (`squared_error` "
+                   "where that was not measured)"),
               text("quantity",
                    "a column of sensitivity.csv that ranks them too; measures are turned so that larger is "
                    "worse, shares and masses are taken as they are"),

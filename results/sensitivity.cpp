@@ -201,8 +201,8 @@ void add_agreement(const Table& sensitivity, const RunRows& run, bool heads, con
                    Table& agreement) {
   const std::vector<Site> sites = sites_of(run.rows, heads);
   if (sites.size() < 2) return;
-  for (const std::string_view target : {kLiveKl, kOfflineSensitivity}) {
-    const PromptValues wanted = values_at(sensitivity, run.rows, sites, std::string(target));
+  for (const std::string& target : {std::string(kLiveKl), offline_sensitivity(sensitivity)}) {
+    const PromptValues wanted = values_at(sensitivity, run.rows, sites, target);
     if (wanted.empty()) continue;
     const auto ceiling = halves_agreement(wanted, options.seed);
     for (const std::string& quantity : quantities(sensitivity)) {
@@ -236,6 +236,15 @@ const std::vector<LayerRule>& layer_rules() {
                                                {"dynamickv_share", "DynamicKV's budget"},
                                                {"pyramidkv_share", "PyramidKV's budget"}};
   return rules;
+}
+
+std::string offline_sensitivity(const Table& table) {
+  std::string relative(info(Measure::kRelativeSquaredError).column);
+  const std::size_t column = table.column(relative);
+  for (std::size_t row = 0; row < table.rows(); ++row) {
+    if (table.number(row, column)) return relative;
+  }
+  return std::string(info(Measure::kSquaredError).column);
 }
 
 Table sensitivity_summary(const Table& sensitivity) {

@@ -318,22 +318,23 @@ Sentences sensitivity_findings(const ResultTables& tables) {
   const Table* const summary = filled_table(tables, "sensitivity_summary");
   if (summary == nullptr) return {};
   const std::string budget = results::middle_budget(*summary);
+  const std::string offline = results::offline_sensitivity(*summary);
   Sentences sentences;
   for (const Series& series : series_of(*summary)) {
-    std::map<std::string_view, std::vector<std::pair<double, int>>> costs;  // by measure: cost and layer
+    std::map<std::string, std::vector<std::pair<double, int>>> costs;  // by measure: cost and layer
     for (const results::RowView row : results::RowsOf(*summary)) {
       if (row.policy() != series.key || row.budget() != budget || row.text("task") != kAllTasks ||
           row.text("head") != results::kAllHeads) {
         continue;
       }
-      for (const std::string_view measure : {results::kLiveKl, results::kOfflineSensitivity}) {
+      for (const std::string& measure : {std::string(results::kLiveKl), offline}) {
         if (const auto cost = row.number(measure)) {
           costs[measure].emplace_back(*cost, static_cast<int>(row.index("layer").value_or(0)));
         }
       }
     }
-    const bool live = costs.contains(results::kLiveKl);
-    auto& ranked = costs[live ? results::kLiveKl : results::kOfflineSensitivity];
+    const bool live = costs.contains(std::string(results::kLiveKl));
+    auto& ranked = costs[live ? std::string(results::kLiveKl) : offline];
     std::ranges::sort(ranked, std::ranges::greater{});
     constexpr std::size_t kNamed = 3;
     if (ranked.size() <= kNamed) continue;
@@ -349,7 +350,7 @@ Sentences sensitivity_findings(const ResultTables& tables) {
     if (all <= 0) continue;
     sentences.push_back(fmt::format(
         "Evicting in one layer only ({} at {}) costs most in {}: {} % of the {} that all {} layers cost one by one.",
-        series.label, budget, layer_list(layers), percent(named / all), live ? "KL divergence" : "squared error",
+        series.label, budget, layer_list(layers), percent(named / all), live ? "KL divergence" : "error of the outputs",
         ranked.size()));
   }
   return sentences;
@@ -375,7 +376,7 @@ SmallTable sensitivity_orders(const ResultTables& tables) {
   table.caption = fmt::format(
       "How measures, published rules and attention masses order the layers as {} does when one layer alone is evicted, "
       "at {}: Kendall's tau-b (1: the same order), 95 % intervals over prompts; ceiling: halves of the prompts",
-      target == results::kLiveKl ? "the running model's KL divergence" : "the squared error", budget);
+      target == results::kLiveKl ? "the running model's KL divergence" : "the error of its output", budget);
   return table.rows.empty() ? SmallTable{} : table;
 }
 

@@ -110,6 +110,15 @@ TEST(SensitivityAgreement, RanksByTheOfflineMeasureWhereNoModelRan) {
   EXPECT_FALSE(rows.at("preference_share").number("tau_b_low")) << "one prompt has no interval";
 }
 
+TEST(SensitivityAgreement, PrefersTheOfflineMeasureWhoseUnitIsTheSameInAllLayers) {
+  Table table = three_layers();
+  EXPECT_EQ(offline_sensitivity(table), "squared_error");
+  Row row(table);
+  row.set("prompt", "d").set("relative_squared_error", 0.5);
+  table.add_row(std::move(row));
+  EXPECT_EQ(offline_sensitivity(table), "relative_squared_error");
+}
+
 TEST(SensitivityAgreement, RanksKvHeadsOfAllLayersApartFromLayers) {
   Table table = three_layers();
   for (const char* id : {"a", "b", "c"}) {
