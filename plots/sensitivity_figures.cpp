@@ -187,9 +187,9 @@ Figure sensitivity_figure(const SiteRows& run, const std::string& measure, std::
   };
   add(live, "Live: KL of the next-token distribution", "KL, nats", "#000000");
   add(offline,
-      live.empty() ? fmt::format("Offline: {} of the layer's output", label_of(measure))
-                   : fmt::format("Offline: {} of the layer's output, tau-b {} with live KL", label_of(measure),
-                                 tau_text(tau_of(offline, live))),
+      live.empty()
+          ? fmt::format("Offline: {}", label_of(measure))
+          : fmt::format("Offline: {}, tau-b {} with live KL", label_of(measure), tau_text(tau_of(offline, live))),
       "error", "#0072B2");
   if (!rules.empty()) {
     std::vector<std::string> plots;
