@@ -7,6 +7,7 @@
 #include "cli/analysis_summary.hpp"
 #include "cli/common_options.hpp"
 #include "cli/console.hpp"
+#include "cli/sensitivity_summary.hpp"
 #include "lab/result_folder.hpp"
 
 namespace evictlab::cli {
@@ -27,6 +28,10 @@ void declare_analysis(Options& options) {
   options.value("tau2", "T", number(defaults.profile.tau2), "CAKE's temperature of shift");
   options.value("policy", "LIST", defaults.policies,
                 "policies whose scorers are compared with the future (those that the recording can serve)");
+  options.value(
+      "sensitivity", "LIST@COUNTS", "",
+      "also evict in one layer, and in one kv head, at a time, to these counts, everything else full, such as "
+      "snapkv@64: writes sensitivity.csv, sensitivity_summary.csv, sensitivity_agreement.csv (full tier)");
 }
 
 lab::AnalyzeOptions analyze_options(const Options& options) {
@@ -36,7 +41,8 @@ lab::AnalyzeOptions analyze_options(const Options& options) {
                                         .window = options.integer("window", 1, 1'000'000),
                                         .tau1 = options.number("tau1", 0.01, 100.0),
                                         .tau2 = options.number("tau2", 0.01, 100.0)},
-                                       options.text("policy")};
+                                       options.text("policy"),
+                                       options.text_or_empty("sensitivity")};
   return {.traces = options.paths("trace"),
           .settings = settings,
           .out = options.path("out"),
@@ -60,6 +66,7 @@ void print(const lab::AnalyzeOutcome& outcome) {
       std::cout << fmt::format("{}{}: {}\n", first ? "" : "\n", first ? "A" : "B", recording.trace.string());
     }
     std::cout << analysis_summary(recording.tables.tasks);
+    if (recording.tables.sensitivity) std::cout << sensitivity_summary(*recording.tables.sensitivity);
   }
   if (outcome.differences) std::cout << difference_summary(*outcome.differences);
 }

@@ -137,7 +137,8 @@ int run_policies(const Arguments& arguments) {
   }
   for (const sim::PolicyInfo* policy : wanted) brief ? print_brief(*policy) : print_policy(*policy);
   if (brief) {
-    std::cout << "\nAny policy also takes protect=S+W, share=kv|layer, blocks=N, layers=uniform, budget_unit=authors.\n"
+    std::cout << "\nAny policy also takes protect=S+W, share=kv|layer, blocks=N, layers=uniform, budget_unit=authors,\n"
+                 "evict_layer=L, evict_head=G.\n"
                  "evictlab policies NAME tells a policy's parameters, variants and sources.\n";
   }
   return 0;

@@ -1,12 +1,15 @@
 #include "lab/validate.hpp"
 
 #include <iostream>
+#include <optional>
 
 #include "cli/common_options.hpp"
 #include "cli/on_ranks.hpp"
 #include "cli/policy_options.hpp"
 #include "cli/prompt_options.hpp"
+#include "cli/sensitivity_summary.hpp"
 #include "cli/validate_summary.hpp"
+#include "lab/live_sensitivity.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -22,6 +25,10 @@ void declare_validate(Options& options) {
                 "write at most N tokens; 0: as many as the answer has, and 16 more where a stop must follow");
   options.flag("teacher-forced",
                "only read the answers, which gives kl, nll and top1_agreement; the model writes none of its own");
+  options.value("sensitivity", "SITES", "",
+                "instead: evict in one place at a time, everything else full, and report what each costs: layers, or "
+                "heads (kv heads and layers); writes sensitivity.csv, sensitivity_summary.csv, "
+                "sensitivity_agreement.csv");
   options.value("replay", "FILE", "", "a replay.csv of the same prompts to compare with, instead of replaying here");
   declare_threads(options);
   options.flag("force", "replace existing results, and start over");
@@ -47,6 +54,21 @@ lab::ValidateOptions validate_options(const Options& options, lab::Ranks& ranks)
   return validate;
 }
 
+/// What --sensitivity asks for; the answers are only read.
+lab::LiveSensitivityOptions sensitivity_options(const Options& options, lab::Ranks& ranks) {
+  for (const char* name : {"replay", "max-tokens"}) options.refuse(name, "does not apply to --sensitivity");
+  lab::LiveSensitivityOptions sensitivity{.run = validate_options(options, ranks)};
+  sensitivity.run.teacher_forced = true;
+  sensitivity.heads = options.choice("sensitivity", {"layers", "heads"}) == "heads";
+  return sensitivity;
+}
+
+/// One of both.
+struct Validated {
+  std::optional<lab::ValidateOutcome> policies = {};
+  std::optional<lab::LiveSensitivityOutcome> sites = {};
+};
+
 }  // namespace
 
 int run_validate(const Arguments& arguments) {
@@ -58,12 +80,19 @@ int run_validate(const Arguments& arguments) {
   declare_validate(options);
   return run_on_ranks(
       options, arguments,
-      [&](lab::Ranks& ranks, lab::Observer& observer) {
-        return lab::validate(validate_options(options, ranks), observer);
+      [&](lab::Ranks& ranks, lab::Observer& observer) -> Validated {
+        if (options.has("sensitivity"))
+          return {.sites = lab::live_sensitivity(sensitivity_options(options, ranks), observer)};
+        return {.policies = lab::validate(validate_options(options, ranks), observer)};
       },
-      [](const lab::ValidateOutcome& outcome) {
-        std::cout << validate_summary(outcome.outcomes) << calibration_summary(outcome.calibration);
-        report_written(outcome.files);
+      [](const Validated& outcome) {
+        if (outcome.sites) {
+          std::cout << sensitivity_summary(outcome.sites->tables);
+          report_written(outcome.sites->files);
+          return;
+        }
+        std::cout << validate_summary(outcome.policies->outcomes) << calibration_summary(outcome.policies->calibration);
+        report_written(outcome.policies->files);
       });
 }
 

@@ -36,20 +36,24 @@ void write_analysis(const fs::path& trace_path, const trace::TraceReader& trace,
                                     {"model_fingerprint", trace.model().fingerprint},
                                     {"prompts", trace.prompts().size()}};
   details.update(settings.json());
-  folder.write_manifest(analysis_path(directory, AnalysisTables::names().front()), details);
+  folder.write_manifest(analysis_path(directory, AnalysisTables::names(false).front()), details);
 }
 
 }  // namespace
 
 nlohmann::ordered_json AnalysisSettings::json() const {
-  return {{"sinks", profile.profile.sinks}, {"recent", profile.profile.recent},
-          {"top", profile.profile.top},     {"window", profile.window},
-          {"tau1", profile.tau1},           {"tau2", profile.tau2}};
+  nlohmann::ordered_json settings = {{"sinks", profile.profile.sinks}, {"recent", profile.profile.recent},
+                                     {"top", profile.profile.top},     {"window", profile.window},
+                                     {"tau1", profile.tau1},           {"tau2", profile.tau2}};
+  if (!sensitivity.empty()) settings["sensitivity"] = sensitivity;
+  return settings;
 }
 
-std::vector<std::string> AnalysisTables::names() {
+std::vector<std::string> AnalysisTables::names(bool with_sensitivity) {
   std::vector<std::string> names;
-  AnalysisTables().each([&names](const char* name, const results::Table&) { names.emplace_back(name); });
+  AnalysisTables tables;
+  if (with_sensitivity) tables.sensitivity.emplace();
+  tables.each([&names](const char* name, const results::Table&) { names.emplace_back(name); });
   return names;
 }
 
@@ -82,6 +86,9 @@ AnalysisTables analysis_tables(const trace::Source& trace, const AnalysisSetting
   tables.scorers =
       sim::scorer_table(trace, policies, settings.profile.profile.top, progress_to(observer, {"comparing scorers"}));
   tables.tasks = results::task_table(tables.profile.layers, tables.profile.attention);
+  if (!settings.sensitivity.empty()) {
+    tables.sensitivity = trace_sensitivity(trace, parse_sensitivity(settings.sensitivity), tables.profile, observer);
+  }
   return tables;
 }
 
@@ -89,19 +96,26 @@ AnalyzeOutcome analyze(const AnalyzeOptions& options, Observer& observer) {
   if (options.traces.empty() || options.traces.size() > 2) {
     throw core::InputError("analyze: {} traces given; one is described, two are compared", options.traces.size());
   }
-  sim::make_policies(options.settings.policies);  // a wrong name is found before any work
+  // A wrong name is found before any work.
+  sim::make_policies(options.settings.policies);
+  const bool with_sensitivity = !options.settings.sensitivity.empty();
+  if (with_sensitivity) parse_sensitivity(options.settings.sensitivity);
+  const std::vector<std::string> names = AnalysisTables::names(with_sensitivity);
   ResultFolder folder(options.force, options.command, Inputs().add(options.traces));
   const std::vector<fs::path> directories = analysis_directories(options);
   const fs::path differences_path = options.out.value_or(fs::path()) / "differences.csv";
   for (const fs::path& directory : directories) {
-    folder.plan_manifest(analysis_path(directory, AnalysisTables::names().front()));
-    for (const std::string& name : AnalysisTables::names()) folder.plan(analysis_path(directory, name));
+    folder.plan_manifest(analysis_path(directory, names.front()));
+    for (const std::string& name : names) folder.plan(analysis_path(directory, name));
   }
   if (directories.size() == 2) {
     folder.plan_manifest(differences_path);
     folder.plan(differences_path);
   }
-  for (const fs::path& path : options.traces) trace::TraceReader{path};  // both can be read, before any work
+  for (const fs::path& path : options.traces) {  // both can be read, and serve, before any work
+    const trace::TraceReader trace(path);
+    if (with_sensitivity) check_sensitivity_trace(trace);
+  }
 
   AnalyzeOutcome outcome;
   std::vector<std::string> written;
@@ -112,7 +126,7 @@ AnalyzeOutcome analyze(const AnalyzeOptions& options, Observer& observer) {
     if (!options.out) continue;
     const fs::path& directory = directories[outcome.recordings.size() - 1];
     write_analysis(path, trace, tables, options.settings, directory, folder);
-    written.push_back(fmt::format("{}.csv to {}", fmt::join(AnalysisTables::names(), ".csv, "), directory.string()));
+    written.push_back(fmt::format("{}.csv to {}", fmt::join(names, ".csv, "), directory.string()));
   }
   if (options.traces.size() == 2) {
     outcome.differences = results::difference_table(outcome.recordings[0].tables.profile.layers,

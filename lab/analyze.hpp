@@ -10,6 +10,7 @@
 #include "lab/observer.hpp"
 #include "lab/policy_sets.hpp"
 #include "lab/profile_tables.hpp"
+#include "lab/sensitivity.hpp"
 #include "results/table.hpp"
 #include "trace/model.hpp"
 
@@ -19,6 +20,7 @@ namespace evictlab::lab {
 struct AnalysisSettings {
   analysis::LayerOptions profile = {};
   std::string policies = kScorerPolicies;  // whose scorers are compared with the attention of the future
+  std::string sensitivity = {};            // "snapkv@64": also evict in one layer or kv head at a time; empty: do not
 
   nlohmann::ordered_json json() const;
 };
@@ -28,6 +30,7 @@ struct AnalysisTables {
   ProfileTables profile;
   results::Table scorers;
   results::Table tasks;
+  std::optional<SensitivityTables> sensitivity = {};
 
   /// body(name, table) for each: "layers" stands for layers.csv.
   template <typename Body>
@@ -40,8 +43,9 @@ struct AnalysisTables {
     body("maps", profile.maps);
     body("scorers", scorers);
     body("tasks", tasks);
+    if (sensitivity) sensitivity->each(body);
   }
-  static std::vector<std::string> names();
+  static std::vector<std::string> names(bool with_sensitivity);
 };
 
 /// Policies that the recording cannot serve are left out of `scorers`. Throws core::Interrupted.

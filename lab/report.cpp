@@ -60,7 +60,7 @@ void add_facts(const trace::TraceReader& trace, plots::ReportContent& content) {
 
 /// Reads from the manifests beside the tables what they say of the recording, and the commands behind the tables.
 void read_manifests(const fs::path& directory, plots::ReportContent& content, std::optional<fs::path>& trace) {
-  for (const char* table : {"attention", "replay", "validate", "differences"}) {
+  for (const char* table : {"attention", "replay", "validate", "sensitivity", "differences"}) {
     const fs::path path = ResultFolder::manifest_path(directory / (std::string(table) + ".csv"));
     if (!fs::exists(path)) continue;
     const core::JsonDocument document = core::JsonDocument::read(path);

@@ -8,49 +8,18 @@
 
 #include "core/error.hpp"
 #include "core/file.hpp"
-#include "core/version.hpp"
+#include "lab/live_setup.hpp"
 #include "lab/result_folder.hpp"
 #include "lab/resumable.hpp"
 #include "lab/validation_rows.hpp"
 #include "results/outcomes.hpp"
 #include "results/rows.hpp"
 #include "results/run_table.hpp"
-#include "trace/io/hash.hpp"
 
 namespace evictlab::lab {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// The policies named that a running model can follow.
-std::vector<sim::Policy> live_policies(const PolicyRequest& request, Observer& observer) {
-  const auto why_not = [](const sim::Policy& policy) -> std::optional<std::string> {
-    if (!policy.decoding || !policy.decoding->needs_future()) return std::nullopt;
-    return fmt::format("policy '{}' evicts by the future while it decodes, which a running model does not know",
-                       policy.label());
-  };
-  return selected_policies(make_policies(request, observer), why_not, observer);
-}
-
-/// The same with the full cache, which all are compared with.
-std::vector<sim::Policy> with_full(std::vector<sim::Policy> policies) {
-  const bool has_full = std::ranges::any_of(policies, [](const sim::Policy& one) { return one.name == "full"; });
-  if (!has_full) policies.insert(policies.begin(), sim::make_policy("full"));
-  return policies;
-}
-
-/// The prompts as a trace would describe them, before any is read.
-trace::MemoryTrace described_prompts(const trace::ModelInfo& info, const std::vector<runtime::TokenizedPrompt>& prompts,
-                                     const runtime::Transformer& model, const runtime::RecordOptions& record) {
-  trace::MemoryTrace trace(info);
-  for (const runtime::TokenizedPrompt& prompt : prompts) {
-    trace::PromptInfo described = runtime::recorded_info(prompt, model.config(), record);
-    if (prompt.generate > 0) described.future_length = prompt.generate;
-    const std::size_t layers = described.layers.size();
-    trace.add_prompt({std::move(described), prompt.tokens, std::vector<trace::LayerData>(layers)});
-  }
-  return trace;
-}
 
 /// How the answers of `prompts` become text: numbers where nothing is text.
 runtime::Detokenizer detokenizer(const std::vector<runtime::Prompt>& prompts, const ModelTokenizer& tokenizer) {
@@ -108,33 +77,6 @@ void report_not_replayed(const fs::path& file, const results::Table& replay, con
   }
 }
 
-/// Everything that the tables depend on.
-nlohmann::ordered_json validation_settings(const ValidationPlan& plan,
-                                           const std::vector<runtime::TokenizedPrompt>& prompts,
-                                           const ValidateOptions& options) {
-  nlohmann::ordered_json settings;
-  settings["version"] = core::version();
-  settings["model"] = plan.info.fingerprint;
-  for (const runtime::TokenizedPrompt& prompt : prompts) {
-    std::vector<std::int32_t> tokens = runtime::recorded_tokens(prompt);
-    for (const auto& next : prompt.followups) {
-      tokens.insert(tokens.end(), next.given.begin(), next.given.end());
-      tokens.insert(tokens.end(), next.answer.begin(), next.answer.end());
-    }
-    settings["prompts"].push_back({prompt.id, prompt.tokens.size(), prompt.future.size(), prompt.generate, prompt.stop,
-                                   prompt.metric, trace::content_hash(std::as_bytes(std::span(tokens)))});
-  }
-  for (const sim::Policy& policy : plan.policies) settings["policies"].push_back(policy.text());
-  for (const sim::Budget& budget : plan.budgets) settings["budgets"].push_back(budget.text());
-  settings["window"] = std::to_string(options.window);
-  settings["dtype"] = options.dtype == trace::ElementType::kFloat16 ? "float16" : "float32";
-  settings["evict-at"] = options.tokenization.evict_at == runtime::EvictAt::kContext ? "context" : "prompt";
-  settings["max-tokens"] = std::to_string(options.most_tokens);
-  settings["teacher-forced"] = options.teacher_forced;
-  settings["replay"] = plan.replay;
-  return settings;
-}
-
 /// Where the tables go; those of the replay only where there is no other to compare with.
 struct ValidateFiles {
   fs::path validate, outcomes, calibration, predictions, disagreements, replay, spans, needles;
@@ -164,8 +106,9 @@ void validate_share(const ValidationPlan& plan, const std::vector<runtime::Token
   const Stage stage{"validating", "runs"};
   for (std::size_t i = 0; i < share.size(); ++i) {
     const runtime::TokenizedPrompt& prompt = prompts[share[i]];
-    const ValidatedPrompt result = validate_prompt(
-        plan, prompt, [&](double done) { observer.progress(stage, runs * static_cast<double>(i) + done, total); });
+    const ValidatedPrompt result = validate_prompt(plan, prompt, read_prompt(plan, prompt), [&](double done) {
+      observer.progress(stage, runs * static_cast<double>(i) + done, total);
+    });
     checkpoint.write(
         prompt.id,
         {{{"validate", &result.validate}, {"replay", &result.replay.replay}, {"spans", &result.replay.spans}},
@@ -225,10 +168,7 @@ ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
   ResultFolder folder(options.force, options.command,
                       prompt_inputs(options.prompts).add_model(options.model).add(options.replay));
   const ValidateFiles files(options, folder);
-  runtime::RecordOptions record;
-  record.tier = trace::Tier::kFull;
-  record.window = options.window;
-  record.dtype = options.dtype;
+  const runtime::RecordOptions record = live_record(options);
   const runtime::Transformer model = open_model(options.model, observer);
   const ModelTokenizer tokenizer(options.model);
   const std::vector<runtime::Prompt> read = gather_prompts(options.prompts, tokenizer);

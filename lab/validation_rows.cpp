@@ -150,9 +150,7 @@ void add_not_run(const ValidationPlan& plan, const runtime::TokenizedPrompt& pro
 
 /// What replay says of the same prompt, and what it keeps.
 sim::ReplayResult replayed(const ValidationPlan& plan, const Reference& reference, Retentions& retentions) {
-  trace::MemoryTrace trace(plan.info);
-  trace.add_prompt(reference.recorded);
-  trace.set_output_weights(plan.output_weights);
+  const trace::MemoryTrace trace = recorded_trace(plan, reference);
   sim::ReplayOptions options;
   options.positions = true;
   options.retention = [&](const sim::RetentionRecord& record) {
@@ -163,10 +161,20 @@ sim::ReplayResult replayed(const ValidationPlan& plan, const Reference& referenc
 
 }  // namespace
 
+trace::MemoryTrace recorded_trace(const ValidationPlan& plan, const Reference& reference) {
+  trace::MemoryTrace trace(plan.info);
+  trace.add_prompt(reference.recorded);
+  trace.set_output_weights(plan.output_weights);
+  return trace;
+}
+
+Reference read_prompt(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt) {
+  return runtime::read_reference(plan.model, plan.info, prompt, plan.record,
+                                 [](double) { core::throw_if_interrupted(); });
+}
+
 ValidatedPrompt validate_prompt(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt,
-                                const std::function<void(double)>& progress) {
-  const Reference reference =
-      runtime::read_reference(plan.model, plan.info, prompt, plan.record, [](double) { core::throw_if_interrupted(); });
+                                const Reference& reference, const std::function<void(double)>& progress) {
   ValidatedPrompt result{results::new_table("validate"), sim::empty_result()};
   Retentions retentions;
   if (plan.replay) result.replay = replayed(plan, reference, retentions);

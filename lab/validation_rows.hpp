@@ -33,8 +33,14 @@ struct ValidatedPrompt {
   sim::ReplayResult replay;
 };
 
+/// The prompt as the model reads it with the full cache. Throws core::Interrupted.
+runtime::Reference read_prompt(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt);
+
+/// The same as a trace of one prompt, with what replay reads.
+trace::MemoryTrace recorded_trace(const ValidationPlan& plan, const runtime::Reference& reference);
+
 /// `progress` receives how many of the runs (policies times budgets) are done. Throws core::Interrupted.
 ValidatedPrompt validate_prompt(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt,
-                                const std::function<void(double)>& progress);
+                                const runtime::Reference& reference, const std::function<void(double)>& progress);
 
 }  // namespace evictlab::lab

@@ -367,12 +367,69 @@ void add_analysis_tables(std::vector<TableSchema>& all) {
               count("prompts_a", "prompts of A"), count("prompts_b", "prompts of B"))});
 }
 
+/// What published methods read of a layer, and give it.
+Columns rule_columns() {
+  return {number("preference_share", "share", "CAKE's preference: the column of layers.csv; empty for a kv head"),
+          number("retained_share", "share", "DynamicKV's: the column of layers.csv; empty for a kv head"),
+          number("cake_share", "share",
+                 "of all positions that `cake` keeps at this budget, those in this layer; empty for a kv head, and "
+                 "where the trace cannot serve the policy"),
+          number("dynamickv_share", "share", "the same of `dynamickv`"),
+          number("pyramidkv_share", "share", "the same of `pyramidkv`"),
+          number("sink_mass", "share", "as in attention.csv: mean over the query heads of the layer or kv head"),
+          number("recent_mass", "share", "the same"),
+          number("heavy_mass", "share", "the same")};
+}
+
+void add_sensitivity_tables(std::vector<TableSchema>& all) {
+  const char* const commands = "analyze --sensitivity, validate --sensitivity";
+  const Columns run = joined(
+      policy_columns(), role(),
+      text("budget_requested", "the count of the evicted layer or kv head, as asked for: slots, ratio or bytes"));
+  const Columns site = {integer("layer", "", "the layer that is evicted; all others keep everything"),
+                        text("head", "the kv head of it that is evicted, the others keep everything; `all`: all are")};
+  const Column kl = number("kl", "nats",
+                           "live: KL divergence of the next-token distribution from the full cache's, as in "
+                           "validate.csv; empty where the model did not run");
+  const Column nll =
+      number("nll_increase", "nats", "live: negative log-likelihood of the answer minus the full cache's");
+  const Column top1 = number("top1_agreement", "share", "live: as in validate.csv");
+  all.push_back({"sensitivity", commands, "a prompt, policy, budget, layer and kv head, then all heads of the layer",
+                 joined(prompt(), task(), run, site, measure_columns(), kl, nll, top1, rule_columns(), status())});
+  all.push_back(
+      {"sensitivity_summary", commands, "a policy, budget, task, layer and kv head: means over prompts",
+       joined(run, text("task", "a task, or `all`: all prompts"), site, count("prompts", "prompts of the task"),
+              with_interval("kl", "nats", kl.meaning), with_interval("nll_increase", "nats", nll.meaning), top1,
+              with_interval("squared_error", "squared L2", "the measure"),
+              with_interval("relative_squared_error", "ratio", "the measure"),
+              with_interval("retained_mass", "share", "the measure"), rule_columns())});
+  all.push_back(
+      {"sensitivity_agreement", commands, "a policy, budget, kind of site, target and quantity",
+       joined(run, text("sites", "`layers`, or `heads`: the kv heads of all layers together"),
+              text("target",
+                   "what the sites are ranked by: `kl` live, or `relative_squared_error` offline (`squared_error` "
+                   "where that was not measured)"),
+              text("quantity",
+                   "a column of sensitivity.csv that ranks them too; measures are turned so that larger is "
+                   "worse, shares and masses are taken as they are"),
+              count("prompts", "prompts with both at every site"),
+              with_interval("tau_b", "",
+                            "Kendall's tau-b over sites of the means over prompts; 1: the same order, so that a rule "
+                            "gives most where eviction costs most"),
+              with_interval("spearman", "", "Spearman's rank correlation of the same"),
+              with_interval("prompt_tau_b", "", "tau-b over sites of each prompt's own values, mean over prompts"),
+              number("ceiling", "",
+                     "noise ceiling: tau-b of the target over one half of the prompts with the other's, mean over 100 "
+                     "halvings"))});
+}
+
 std::vector<TableSchema> all_schemas() {
   std::vector<TableSchema> all;
   add_replay_tables(all);
   add_sweep_tables(all);
   add_validate_tables(all);
   add_analysis_tables(all);
+  add_sensitivity_tables(all);
   return all;
 }
 

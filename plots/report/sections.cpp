@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <optional>
 
@@ -12,6 +13,7 @@
 #include "results/equal_slots.hpp"
 #include "results/findings.hpp"
 #include "results/rows.hpp"
+#include "results/sensitivity.hpp"
 #include "results/task_values.hpp"
 
 namespace evictlab::plots {
@@ -127,6 +129,12 @@ std::vector<Section> report_sections(const ResultTables& tables, const std::stri
            .heading = "What each task asks of the layers",
            .missing = "This needs tasks.csv and attention.csv with at least two tasks.",
            .sentences = task_findings(tables)},
+          {.id = "sensitivity",
+           .heading = "Which layers the model is sensitive to",
+           .missing = "What evicting in one layer costs was not measured (analyze --sensitivity, validate "
+                      "--sensitivity).",
+           .sentences = sensitivity_findings(tables),
+           .table = sensitivity_orders(tables)},
           {.id = "budgets",
            .heading = "Where the budget goes",
            .missing = unless_replayed("No budgets.csv or positions.csv is there."),
@@ -303,6 +311,72 @@ SmallTable needle_findings(const ResultTables& tables) {
     row.push_back(kept.worst_layer ? percent(kept.in_worst_layer) : "-");
     table.rows.push_back(std::move(row));
   }
+  return table.rows.empty() ? SmallTable{} : table;
+}
+
+Sentences sensitivity_findings(const ResultTables& tables) {
+  const Table* const summary = filled_table(tables, "sensitivity_summary");
+  if (summary == nullptr) return {};
+  const std::string budget = results::middle_budget(*summary);
+  const std::string offline = results::offline_sensitivity(*summary);
+  Sentences sentences;
+  for (const Series& series : series_of(*summary)) {
+    std::map<std::string, std::vector<std::pair<double, int>>> costs;  // by measure: cost and layer
+    for (const results::RowView row : results::RowsOf(*summary)) {
+      if (row.policy() != series.key || row.budget() != budget || row.text("task") != kAllTasks ||
+          row.text("head") != results::kAllHeads) {
+        continue;
+      }
+      for (const std::string& measure : {std::string(results::kLiveKl), offline}) {
+        if (const auto cost = row.number(measure)) {
+          costs[measure].emplace_back(*cost, static_cast<int>(row.index("layer").value_or(0)));
+        }
+      }
+    }
+    const bool live = costs.contains(std::string(results::kLiveKl));
+    auto& ranked = costs[live ? std::string(results::kLiveKl) : offline];
+    std::ranges::sort(ranked, std::ranges::greater{});
+    constexpr std::size_t kNamed = 3;
+    if (ranked.size() <= kNamed) continue;
+    double all = 0;
+    double named = 0;
+    std::vector<int> layers;
+    for (std::size_t i = 0; i < ranked.size(); ++i) {
+      all += ranked[i].first;
+      if (i >= kNamed) continue;
+      named += ranked[i].first;
+      layers.push_back(ranked[i].second);
+    }
+    if (all <= 0) continue;
+    sentences.push_back(fmt::format(
+        "Evicting in one layer only ({} at {}) costs most in {}: {} % of the {} that all {} layers cost one by one.",
+        series.label, budget, layer_list(layers), percent(named / all), live ? "KL divergence" : "error of the outputs",
+        ranked.size()));
+  }
+  return sentences;
+}
+
+SmallTable sensitivity_orders(const ResultTables& tables) {
+  const Table* const agreement = filled_table(tables, "sensitivity_agreement");
+  if (agreement == nullptr) return {};
+  const std::string budget = results::middle_budget(*agreement);
+  SmallTable table{.columns = {"quantity", "policy", "tau-b", "low", "high", "ceiling"}, .text_columns = 2};
+  std::string target;
+  for (const results::RowView row : results::RowsOf(*agreement)) {
+    if (row.budget() != budget || row.text("sites") != "layers") continue;
+    if (target.empty()) target = row.text("target");
+    if (row.text("target") != target) continue;
+    const auto cell = [&row](const char* column) {
+      const auto value = row.number(column);
+      return value ? fmt::format("{:.2f}", *value) : std::string("-");
+    };
+    table.rows.push_back({row.text("quantity"), row.text("policy"), cell("tau_b"), cell("tau_b_low"),
+                          cell("tau_b_high"), cell("ceiling")});
+  }
+  table.caption = fmt::format(
+      "How measures, published rules and attention masses order the layers as {} does when one layer alone is evicted, "
+      "at {}: Kendall's tau-b (1: the same order), 95 % intervals over prompts; ceiling: halves of the prompts",
+      target == results::kLiveKl ? "the running model's KL divergence" : "the error of its output", budget);
   return table.rows.empty() ? SmallTable{} : table;
 }
 

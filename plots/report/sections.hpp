@@ -54,6 +54,12 @@ SmallTable budget_findings(const ResultTables& tables);
 /// its worst layer.
 SmallTable needle_findings(const ResultTables& tables);
 
+/// In which layers eviction costs most, by live KL, or by squared error where no model ran.
+Sentences sensitivity_findings(const ResultTables& tables);
+
+/// How well measures, published rules and attention masses order the layers by that cost.
+SmallTable sensitivity_orders(const ResultTables& tables);
+
 /// How well each of replay's measures orders the policies as the running model does.
 SmallTable calibration_findings(const ResultTables& tables);
 

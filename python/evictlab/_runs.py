@@ -192,11 +192,14 @@ def kept(traces: PathLike | Iterable[PathLike], policy: PolicyLike, budget: int 
     return _core.kept(_paths(traces), one, _budgets(budget))
 
 
-def analyze(trace: PathLike, *, progress: bool = True) -> Tables:
-    """How layers and heads attend: attention, layers, concentration, overlap, future, maps, scorers, tasks."""
+def analyze(trace: PathLike, *, sensitivity: str = "", progress: bool = True) -> Tables:
+    """How layers and heads attend: attention, layers, concentration, overlap, future, maps, scorers, tasks.
+
+    With `sensitivity`, such as "snapkv@64", also what it costs to evict in one layer, or one kv head, only: sensitivity,
+    sensitivity_summary, sensitivity_agreement."""
     (path,) = _paths(trace)
     with _Bar("analysing", progress) as bar:
-        return Tables(_core.analyze(path, bar))
+        return Tables(_core.analyze(path, sensitivity, bar))
 
 
 @dataclasses.dataclass(frozen=True)

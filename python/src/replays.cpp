@@ -102,11 +102,12 @@ py::dict kept(const std::vector<std::filesystem::path>& paths, const sim::Policy
   return py::cast(positions).cast<py::dict>();
 }
 
-py::dict analyze(const std::filesystem::path& path, const py::object& progress) {
+py::dict analyze(const std::filesystem::path& path, const std::string& sensitivity, const py::object& progress) {
   lab::AnalyzeOutcome outcome;
+  const lab::AnalysisSettings settings{.sensitivity = sensitivity};
   run_interruptibly(progress, [&](const Progress& report) {
     Collector collector(report);
-    outcome = lab::analyze({.traces = {path}}, collector);
+    outcome = lab::analyze({.traces = {path}, .settings = settings}, collector);
   });
   TableDict tables;
   outcome.recordings.front().tables.each(
@@ -123,7 +124,7 @@ void bind_replays(py::module_& module) {
              py::arg("protect"), py::arg("matrix"), py::arg("tune"), py::arg("layers"), py::arg("out"),
              py::arg("force"), py::arg("progress"));
   module.def("kept", &kept, py::arg("traces"), py::arg("policy"), py::arg("budget"));
-  module.def("analyze", &analyze, py::arg("trace"), py::arg("progress"));
+  module.def("analyze", &analyze, py::arg("trace"), py::arg("sensitivity"), py::arg("progress"));
 }
 
 }  // namespace evictlab::python

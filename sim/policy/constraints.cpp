@@ -10,6 +10,7 @@ namespace evictlab::sim {
 namespace {
 
 constexpr Index kMaxBlock = 4096;
+constexpr std::string_view kNames = "protect, share, blocks, layers, budget_unit, evict_layer, evict_head";
 
 std::optional<Index> count(std::string_view text) {
   const auto value = core::parse_integer(core::trim(text));
@@ -39,6 +40,13 @@ Index parse_block(const std::string& policy, std::string_view text) {
   throw PolicyError("policy '{}': blocks must be a whole number in 1..{}, got '{}'", policy, kMaxBlock, text);
 }
 
+/// An index of a layer or head.
+Index parse_index(const std::string& policy, const std::string& key, std::string_view text) {
+  const auto index = count(text);
+  if (index) return *index;
+  throw PolicyError("policy '{}': {} must be a whole number from 0, got '{}'", policy, key, text);
+}
+
 void demand_word(const std::string& policy, const std::string& key, std::string_view text, std::string_view word) {
   if (text != word) throw PolicyError("policy '{}': {} must be {}, got '{}'", policy, key, word, text);
 }
@@ -52,6 +60,7 @@ std::string Constraints::text() const {
   if (block > 1) items.push_back(fmt::format("blocks={}", block));
   if (uniform_layers) items.emplace_back("layers=uniform");
   if (authors_unit) items.emplace_back("budget_unit=authors");
+  if (!site.everywhere()) items.push_back(site.text());
   return fmt::format("{}", fmt::join(items, ","));
 }
 
@@ -71,6 +80,10 @@ std::pair<KeyValues, Constraints> take_constraints(const PolicySpec& spec) {
     } else if (key == "budget_unit") {
       demand_word(spec.name, key, value, "authors");
       constraints.authors_unit = true;
+    } else if (key == "evict_layer") {
+      constraints.site.layer = parse_index(spec.name, key, value);
+    } else if (key == "evict_head") {
+      constraints.site.head = parse_index(spec.name, key, value);
     } else {
       own.emplace_back(key, value);
     }
@@ -118,6 +131,7 @@ Policy constrained(Policy policy, const Constraints& constraints) {
     policy.selector = make_selector({"blocks", {{"block", constraints.block}}});
     policy.block = constraints.block;
   }
+  if (!constraints.site.everywhere()) return evicting_only_at(constraints.site, std::move(policy));
   return policy;
 }
 
@@ -143,13 +157,11 @@ std::string protect_value(std::string_view text) {
 KeyValues parse_constraints(std::string_view text) {
   const PolicySpec spec = parse_policy(fmt::format("constraints({})", text));
   if (spec.parameters.empty()) {
-    throw PolicyError("constraints '{}': at least one of protect, share, blocks, layers, budget_unit must be set",
-                      text);
+    throw PolicyError("constraints '{}': at least one of {} must be set", text, kNames);
   }
   const auto [others, constraints] = take_constraints(spec);
   if (others.empty()) return spec.parameters;
-  throw PolicyError("constraints '{}': '{}' is none of protect, share, blocks, layers, budget_unit", text,
-                    others.front().first);
+  throw PolicyError("constraints '{}': '{}' is none of {}", text, others.front().first, kNames);
 }
 
 }  // namespace evictlab::sim

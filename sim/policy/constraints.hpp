@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "sim/policy/eviction_site.hpp"
 #include "sim/policy/policy.hpp"
 #include "sim/policy/policy_text.hpp"
 
@@ -14,6 +15,8 @@
 //   blocks=16             positions are kept or evicted in blocks, as paged engines store them: the best score decides
 //   layers=uniform        every layer gets the same share of the budget
 //   budget_unit=authors   budgets are what the method's source calls a capacity, not stored slots
+//   evict_layer=3         only layer 3 is evicted, to the budget; all other layers keep everything
+//   evict_head=1          only kv head 1 is: of that layer, or of every layer
 
 namespace evictlab::sim {
 
@@ -23,6 +26,7 @@ struct Constraints {
   Index block = 1;
   bool uniform_layers = false;
   bool authors_unit = false;
+  EvictionSite site = {};
 
   /// As parameters, "protect=4+32,blocks=16"; empty without any.
   std::string text() const;

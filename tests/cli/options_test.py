@@ -338,6 +338,11 @@ def rows_of(work):
             "max-tokens": Row(("--max-tokens", 1), refused=(
                 (("--max-tokens", 1, "--teacher-forced"), "--teacher-forced has none"),)),
             "teacher-forced": Row(("--teacher-forced",)),
+            "sensitivity": Row(("--sensitivity", "heads"), holds("sensitivity.csv", "sensitivity_summary.csv",
+                                                                 "sensitivity_agreement.csv"), refused=(
+                (("--sensitivity", "tokens"), "--sensitivity takes one of layers, heads"),
+                (("--sensitivity", "layers", "--max-tokens", 1), "does not apply to --sensitivity"),
+                (("--sensitivity", "layers", "--replay", work.live_replay), "does not apply to --sensitivity"))),
             "replay": Row(("--replay", work.live_replay), says(
                 "has no rows of h2o(window=8): the calibration leaves it out"), refused=(
                 (("--replay", work.live_replay, "--policy", "tova"), "has no rows of any policy and budget asked for"),)),
@@ -354,6 +359,10 @@ def rows_of(work):
             "tau1": Row(("--tau1", 2)),
             "tau2": Row(("--tau2", 2)),
             "policy": Row(("--policy", "snapkv,compose(scorer=given)"), says(given)),
+            "sensitivity": Row(("--sensitivity", "snapkv@50"), holds("sensitivity.csv"), refused=(
+                (("--sensitivity", "snapkv"), "must be policies@counts"),
+                (("--sensitivity", "snapkv@50"), "recorded in the summary tier", (work.summary, "--out", "OUT/a")),
+                (("--sensitivity", "windowkv@50"), "cannot evict in one place only"))),
             "threads": Row(("--threads", 1), same),
             "json": Row(("--json",)),
             "force": FORCE,

@@ -28,10 +28,11 @@ inline trace::SyntheticOptions small_synthetic() {
 /// A synthetic trace of three prompts and two layers in a directory of its own.
 class SmallTrace {
  public:
-  SmallTrace() {
-    const trace::SyntheticOptions options = small_synthetic();
+  explicit SmallTrace(trace::Tier tier = trace::SyntheticOptions().tier) {
+    trace::SyntheticOptions options = small_synthetic();
+    options.tier = tier;
     trace::TraceWriter writer({.path = path()}, trace::synthetic_model(options));
-    for (trace::Index layer = 0; layer < options.layers; ++layer) {
+    for (trace::Index layer = 0; tier == trace::Tier::kFull && layer < options.layers; ++layer) {
       writer.write_output_weight(layer, trace::synthetic_output_weight(options, layer));
     }
     for (trace::Index i = 0; i < options.prompts; ++i) writer.write_prompt(trace::synthetic_prompt(options, i));

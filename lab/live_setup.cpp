@@ -1,0 +1,73 @@
+#include "lab/live_setup.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/version.hpp"
+#include "trace/io/hash.hpp"
+
+namespace evictlab::lab {
+
+std::vector<sim::Policy> live_policies(const PolicyRequest& request, Observer& observer) {
+  const auto why_not = [](const sim::Policy& policy) -> std::optional<std::string> {
+    if (!policy.decoding || !policy.decoding->needs_future()) return std::nullopt;
+    return fmt::format("policy '{}' evicts by the future while it decodes, which a running model does not know",
+                       policy.label());
+  };
+  return selected_policies(make_policies(request, observer), why_not, observer);
+}
+
+std::vector<sim::Policy> with_full(std::vector<sim::Policy> policies) {
+  const bool has_full = std::ranges::any_of(policies, [](const sim::Policy& one) { return one.name == "full"; });
+  if (!has_full) policies.insert(policies.begin(), sim::make_policy("full"));
+  return policies;
+}
+
+trace::MemoryTrace described_prompts(const trace::ModelInfo& info, const std::vector<runtime::TokenizedPrompt>& prompts,
+                                     const runtime::Transformer& model, const runtime::RecordOptions& record) {
+  trace::MemoryTrace trace(info);
+  for (const runtime::TokenizedPrompt& prompt : prompts) {
+    trace::PromptInfo described = runtime::recorded_info(prompt, model.config(), record);
+    if (prompt.generate > 0) described.future_length = prompt.generate;
+    const std::size_t layers = described.layers.size();
+    trace.add_prompt({std::move(described), prompt.tokens, std::vector<trace::LayerData>(layers)});
+  }
+  return trace;
+}
+
+nlohmann::ordered_json validation_settings(const ValidationPlan& plan,
+                                           const std::vector<runtime::TokenizedPrompt>& prompts,
+                                           const ValidateOptions& options) {
+  nlohmann::ordered_json settings;
+  settings["version"] = core::version();
+  settings["model"] = plan.info.fingerprint;
+  for (const runtime::TokenizedPrompt& prompt : prompts) {
+    std::vector<std::int32_t> tokens = runtime::recorded_tokens(prompt);
+    for (const auto& next : prompt.followups) {
+      tokens.insert(tokens.end(), next.given.begin(), next.given.end());
+      tokens.insert(tokens.end(), next.answer.begin(), next.answer.end());
+    }
+    settings["prompts"].push_back({prompt.id, prompt.tokens.size(), prompt.future.size(), prompt.generate, prompt.stop,
+                                   prompt.metric, trace::content_hash(std::as_bytes(std::span(tokens)))});
+  }
+  for (const sim::Policy& policy : plan.policies) settings["policies"].push_back(policy.text());
+  for (const sim::Budget& budget : plan.budgets) settings["budgets"].push_back(budget.text());
+  settings["window"] = std::to_string(options.window);
+  settings["dtype"] = options.dtype == trace::ElementType::kFloat16 ? "float16" : "float32";
+  settings["evict-at"] = options.tokenization.evict_at == runtime::EvictAt::kContext ? "context" : "prompt";
+  settings["max-tokens"] = std::to_string(options.most_tokens);
+  settings["teacher-forced"] = options.teacher_forced;
+  settings["replay"] = plan.replay;
+  return settings;
+}
+
+runtime::RecordOptions live_record(const ValidateOptions& options) {
+  runtime::RecordOptions record;
+  record.tier = trace::Tier::kFull;
+  record.window = options.window;
+  record.dtype = options.dtype;
+  return record;
+}
+
+}  // namespace evictlab::lab
