@@ -49,11 +49,11 @@ LiveSensitivityOutcome live_sensitivity(const LiveSensitivityOptions& options, O
   folder.plan_manifest(first);
   for (const std::string& name : SensitivityTables::names()) folder.plan(table_path(run.out, name));
   const runtime::RecordOptions record = live_record(run);
+  const runtime::Transformer model = open_model(run.model, observer);
   const ModelTokenizer tokenizer(run.model);
   const std::vector<runtime::Prompt> read = gather_prompts(run.prompts, tokenizer);
   SensitivityRequest request{live_policies(run.policies, observer), sim::parse_budgets(run.budgets)};
 
-  const runtime::Transformer model = open_model(run.model, observer);
   const trace::ModelInfo info = runtime::model_info(model);
   const std::vector<runtime::TokenizedPrompt> prompts =
       tokenize_all(read, tokenizer, model.config(), record, run.tokenization);
