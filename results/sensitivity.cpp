@@ -18,7 +18,7 @@
 namespace evictlab::results {
 namespace {
 
-constexpr int kHalvings = 100;
+constexpr int kPromptHalvings = 100;
 
 /// A layer, and a kv head of it; -1: all heads.
 struct Site {
@@ -166,7 +166,7 @@ std::optional<double> halves_agreement(const PromptValues& values, std::uint64_t
   core::SplitMix64 random(seed);
   std::vector<std::size_t> order = all_prompts(rows.size());
   double sum = 0.0;
-  for (int halving = 0; halving < kHalvings; ++halving) {
+  for (int halving = 0; halving < kPromptHalvings; ++halving) {
     for (std::size_t i = order.size(); i-- > 1;) {
       std::swap(order[i], order[static_cast<std::size_t>(random.uniform() * static_cast<double>(i + 1))]);
     }
@@ -174,7 +174,7 @@ std::optional<double> halves_agreement(const PromptValues& values, std::uint64_t
     sum +=
         kendall_tau_b(mean_over_prompts(rows, {order.begin(), middle}), mean_over_prompts(rows, {middle, order.end()}));
   }
-  return sum / kHalvings;
+  return sum / kPromptHalvings;
 }
 
 Interval mean_prompt_tau(const PairedValues& values, const BootstrapOptions& options) {
