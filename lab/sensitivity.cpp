@@ -214,6 +214,18 @@ std::vector<std::string> SensitivityTables::names() {
 }
 
 SensitivityTables sensitivity_tables(results::Table sensitivity) {
+  bool any = false;
+  for (const RowView row : results::RowsOf(sensitivity)) {
+    const std::string status = row.text("status");
+    any = any || status == results::status_name(results::RunStatus::kOk) ||
+          status == results::status_name(results::RunStatus::kDegenerate);
+  }
+  if (!any) {
+    throw core::InputError(
+        "sensitivity: nothing could run: every count is below what is protected, or the prompts have fewer queries "
+        "than "
+        "the policies read");
+  }
   SensitivityTables tables;
   tables.summary = results::sensitivity_summary(sensitivity);
   tables.agreement = results::sensitivity_agreement(sensitivity);

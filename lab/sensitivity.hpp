@@ -80,7 +80,7 @@ struct SensitivityTables {
   }
   static std::vector<std::string> names();
 };
-/// With what is computed over prompts from the rows.
+/// With what is computed over prompts from the rows. Throws core::InputError when no row could run.
 SensitivityTables sensitivity_tables(results::Table sensitivity);
 
 /// Throws core::InputError for a trace without the full tier, whose losses are not exact.

@@ -84,7 +84,7 @@ std::optional<double> tau_of(const OverLayers& a, const OverLayers& b) {
 
 std::string tau_text(const std::optional<double>& tau) { return tau ? fmt::format("{:.2f}", *tau) : "-"; }
 
-double last_layer(const std::vector<RowView>& rows) {
+double deepest_layer(const std::vector<RowView>& rows) {
   double last = 0;
   for (const RowView& row : rows) last = std::max(last, row.index("layer").value_or(0));
   return last;
@@ -166,7 +166,7 @@ Figure sensitivity_figure(const SiteRows& run, const std::string& measure, std::
   const std::string by = live.empty() ? label_of(measure) : "live KL";
   Canvas::Legend legend;
   for (const DrawnRule& rule : rules) legend.emplace_back(rule.label, rule.style);
-  const double last = last_layer(run.layers);
+  const double last = deepest_layer(run.layers);
   const int panels = (live.empty() ? 0 : 1) + (offline.empty() ? 0 : 1) + (rules.empty() ? 0 : 1);
   Canvas canvas(
       {.name = SiteRows::name("sensitivity", number),
@@ -226,7 +226,7 @@ CellMap relative_map(const std::vector<RowView>& heads, const std::string& colum
   return map;
 }
 
-std::optional<Figure> head_figure(const SiteRows& run, const std::string& offline, std::size_t number) {
+std::optional<Figure> head_map_figure(const SiteRows& run, const std::string& offline, std::size_t number) {
   struct Measured {
     std::string title;
     CellMap map;
@@ -283,7 +283,7 @@ std::vector<Figure> head_sensitivity_figures(const Table& summary) {
   std::vector<Figure> figures;
   const std::string offline = results::offline_sensitivity(summary);
   for (const SiteRows& run : site_rows(summary)) {
-    if (auto figure = head_figure(run, offline, figures.size())) figures.push_back(std::move(*figure));
+    if (auto figure = head_map_figure(run, offline, figures.size())) figures.push_back(std::move(*figure));
   }
   return figures;
 }

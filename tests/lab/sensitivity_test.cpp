@@ -95,6 +95,13 @@ TEST(Sensitivity, NeedsTheFullTierAndACount) {
   }
 }
 
+TEST(Sensitivity, IsRefusedWhereEveryCountIsBelowTheProtection) {
+  const SmallTrace trace;
+  Observer observer;
+  EXPECT_THAT([&] { analyze(analysis_of(trace, "snapkv(window=16)@8"), observer); },
+              ThrowsMessage<core::InputError>(HasSubstr("nothing could run")));
+}
+
 LiveSensitivityOptions live_of(const SmallModel& model, const std::string& budgets) {
   return {.run = {.model = model.path(),
                   .prompts = model.prompts(),

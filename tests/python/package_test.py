@@ -114,6 +114,13 @@ def test_analyze_gives_the_tables_of_the_program(evictlab_program, small_trace, 
         same(table, table_of(tmp_path / f"{name}.csv"))
 
 
+def test_analyze_gives_the_sensitivities_of_the_program(evictlab_program, small_trace, tmp_path):
+    assert evictlab_program("analyze", small_trace, "--sensitivity", "snapkv@48", "--out", tmp_path).code == 0
+    tables = evictlab.analyze(small_trace, sensitivity="snapkv@48")
+    for name in ("sensitivity", "sensitivity_summary", "sensitivity_agreement"):
+        same(tables[name], table_of(tmp_path / f"{name}.csv"))
+
+
 def test_advise_tells_policy_budget_and_budgets(small_trace):
     advice = evictlab.advise(small_trace, loss=0.5, policies="snapkv,streaming-llm")
     assert advice.policy.startswith(("snapkv", "streaming-llm")) and advice.loss["high"] <= 0.5

@@ -52,6 +52,26 @@ TEST(TaskFindings, NeedTwoTasks) {
   EXPECT_THAT(task_findings({{"tasks", tasks("kv,layers,preference_share,0,1,1,1,1\n")}}), IsEmpty());
 }
 
+TEST(SensitivityFindings, NameTheLayersThatCostMostAndWhatPutsThemInThatOrder) {
+  // The costliest three of four layers: (4 + 3 + 2) / 10.
+  const results::Table summary = table(
+      "policy,parameters,budget_requested,task,layer,head,prompts,kl,relative_squared_error,squared_error\n"
+      "snapkv,,64,all,0,all,2,0.2,1,1\nsnapkv,,64,all,1,all,2,0.4,1,1\nsnapkv,,64,all,2,all,2,0.1,1,1\n"
+      "snapkv,,64,all,3,all,2,0.3,1,1\nsnapkv,,64,all,2,0,2,9,1,1\nsnapkv,,64,copy,2,all,2,9,1,1\n");
+  const auto sentences = sensitivity_findings({{"sensitivity_summary", summary}});
+  ASSERT_THAT(sentences, SizeIs(1));
+  EXPECT_THAT(sentences[0], HasSubstr("snapkv at 64"));
+  EXPECT_THAT(sentences[0], HasSubstr("most in layers 1, 3, 0: 90 % of the KL divergence that all 4 layers cost"));
+
+  const results::Table agreement = table(
+      "policy,parameters,budget_requested,sites,target,quantity,tau_b,tau_b_low,tau_b_high,ceiling\n"
+      "snapkv,,64,layers,kl,cake_share,0.5,0.25,0.75,0.875\n"
+      "snapkv,,64,layers,relative_squared_error,cake_share,0.125,,,\nsnapkv,,64,heads,kl,sink_mass,0.125,,,\n");
+  const SmallTable orders = sensitivity_orders({{"sensitivity_agreement", agreement}});
+  EXPECT_THAT(orders.rows, ElementsAre(ElementsAre("cake_share", "snapkv", "0.50", "0.25", "0.75", "0.88")));
+  EXPECT_THAT(sensitivity_findings({}), IsEmpty());
+}
+
 TEST(BudgetFindings, TellUnevenPoliciesAndWhatTasksMove) {
   const char* const budgets =
       "prompt,policy,parameters,budget_requested,layer,head,slots\n"
