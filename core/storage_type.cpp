@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "core/cpu.hpp"
 #include "core/half.hpp"
 #include "core/quantized_blocks.hpp"
 #include "core/weight_kernels.hpp"
