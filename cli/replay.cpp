@@ -21,6 +21,7 @@ void declare_replay(Options& options) {
   options.value("budgets", "FILE", "", "budgets made elsewhere (JSON or HDF5), for compose(allocator=given,...)");
   options.value("kept", "FILE.h5", "",
                 "also write which positions were kept; without --policy: judge what this file says was kept");
+  declare_calibration(options);
   declare_threads(options);
   options.flag("force", "replace existing results");
 }
@@ -36,6 +37,7 @@ lab::ReplayOptions replay_options(const Options& options) {
   replay.scores = options.optional_path("scores");
   replay.budget_file = options.optional_path("budgets");
   (judges ? replay.judged : replay.kept) = options.optional_path("kept");
+  replay.calibration = options.optional_path("calibration");
   replay.force = options.has("force");
   replay.command = command_line();
   return replay;

@@ -8,6 +8,7 @@
 
 #include "core/error.hpp"
 #include "core/file.hpp"
+#include "core/text.hpp"
 #include "runtime/prompts/chat.hpp"
 #include "runtime/prompts/prompt_template.hpp"
 

@@ -12,6 +12,7 @@
 #include "lab/result_folder.hpp"
 #include "lab/resumable.hpp"
 #include "lab/validation_rows.hpp"
+#include "results/calibration_file.hpp"
 #include "results/outcomes.hpp"
 #include "results/rows.hpp"
 #include "results/run_table.hpp"
@@ -122,7 +123,8 @@ nlohmann::ordered_json validation_settings(const ValidationPlan& plan,
       tokens.insert(tokens.end(), next.answer.begin(), next.answer.end());
     }
     settings["prompts"].push_back({prompt.id, prompt.tokens.size(), prompt.future.size(), prompt.generate, prompt.stop,
-                                   prompt.metric, trace::content_hash(std::as_bytes(std::span(tokens)))});
+                                   prompt.metric, prompt.document,
+                                   trace::content_hash(std::as_bytes(std::span(tokens)))});
   }
   for (const sim::Policy& policy : plan.policies) settings["policies"].push_back(policy.text());
   for (const sim::Budget& budget : plan.budgets) settings["budgets"].push_back(budget.text());
@@ -137,19 +139,23 @@ nlohmann::ordered_json validation_settings(const ValidationPlan& plan,
 
 /// Where the tables go; those of the replay only where there is no other to compare with.
 struct ValidateFiles {
-  fs::path validate, outcomes, calibration, predictions, disagreements, replay, spans, needles;
+  fs::path validate, outcomes, calibration, errors, learned, predictions, disagreements, replay, spans, needles;
 
   ValidateFiles(const ValidateOptions& options, ResultFolder& folder)
       : validate(options.out / "validate.csv"),
         outcomes(options.out / "outcomes.csv"),
         calibration(options.out / "calibration.csv"),
+        errors(options.out / "prediction_errors.csv"),
+        learned(options.out / "calibration.json"),
         predictions(options.out / "predictions.csv"),
         disagreements(options.out / "disagreements.csv"),
         replay(options.out / "replay.csv"),
         spans(options.out / "spans.csv"),
         needles(options.out / "needles.csv") {
     folder.plan_manifest(validate);
-    for (const fs::path& path : {validate, outcomes, calibration, predictions, disagreements}) folder.plan(path);
+    for (const fs::path& path : {validate, outcomes, calibration, errors, learned, predictions, disagreements}) {
+      folder.plan(path);
+    }
     if (!options.replay) {
       for (const fs::path& path : {replay, spans, needles}) folder.plan(path);
     }
@@ -203,6 +209,8 @@ void write_validation(const ValidateOptions& options, ResultFolder& folder, cons
   write(files.validate, merged.tables["validate"]);
   write(files.outcomes, outcome.outcomes.to_csv());
   write(files.calibration, outcome.calibration.measures.to_csv());
+  write(files.errors, outcome.calibration.errors.to_csv());
+  if (outcome.calibration.learned) write(files.learned, results::calibration_json(*outcome.calibration.learned));
   write(files.predictions, outcome.calibration.predictions.to_csv());
   write(files.disagreements, outcome.calibration.disagreements.to_csv());
   if (!options.replay) {
@@ -277,6 +285,11 @@ ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
         if (!replay) replay = results::Table::from_csv(merged.tables["replay"], files.replay.string());
         outcome.outcomes = results::outcomes(outcome.validate);
         outcome.calibration = results::calibrate(outcome.validate, *replay);
+        if (outcome.calibration.learned) {
+          outcome.calibration.learned->model = info.name;
+          outcome.calibration.learned->model_fingerprint = info.fingerprint;
+          outcome.calibration.learned->window = options.window;
+        }
         nlohmann::ordered_json details = {{"model", info.name},
                                           {"model_fingerprint", info.fingerprint},
                                           {"prompts", run.prompts.size()},
