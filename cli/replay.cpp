@@ -6,6 +6,7 @@
 #include "cli/console.hpp"
 #include "cli/policy_options.hpp"
 #include "cli/replay_summary.hpp"
+#include "results/leading.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -58,6 +59,9 @@ int run_replay(const Arguments& arguments) {
   Console console;
   const lab::ReplayOutcome outcome = lab::replay(replay_options(options), console);
   std::cout << replay_summary(outcome.summary);
+  if (const std::string note = results::extrapolation_note(outcome.tables.replay); !note.empty()) {
+    std::cout << '\n' << note << '\n';
+  }
   if (outcome.constraint_costs) std::cout << constraints_summary(*outcome.constraint_costs);
   report_written(outcome.files);
   return 0;

@@ -5,6 +5,7 @@
 #include "cli/on_ranks.hpp"
 #include "cli/policy_options.hpp"
 #include "cli/sweep_summary.hpp"
+#include "results/leading.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -54,6 +55,8 @@ int run_sweep(const Arguments& arguments) {
       [&](lab::Ranks& ranks, lab::Observer& observer) { return lab::sweep(sweep_options(options, ranks), observer); },
       [](const lab::SweepOutcome& outcome) {
         std::cout << sweep_summary(outcome.summary);
+        if (const std::string note = results::extrapolation_note(outcome.replay); !note.empty())
+          std::cout << note << '\n';
         if (outcome.headroom) std::cout << headroom_summary(*outcome.headroom);
         if (outcome.tuning) std::cout << tuning_summary(*outcome.tuning);
         report_written(outcome.files);

@@ -16,6 +16,7 @@
 #include "results/outcomes.hpp"
 #include "results/rows.hpp"
 #include "results/run_table.hpp"
+#include "runtime/prompts/shared_text.hpp"
 #include "trace/io/hash.hpp"
 
 namespace evictlab::lab {
@@ -107,6 +108,16 @@ void report_not_replayed(const fs::path& file, const results::Table& replay, con
     observer.message(Topic::kNote,
                      fmt::format("{} has no rows of {}: the calibration leaves it out", file.string(), what));
   }
+}
+
+/// Says which prompts count as one document because they share text: halves of them would know each other.
+void report_shared_text(const std::vector<runtime::SharedText>& shared, Observer& observer) {
+  if (shared.empty()) return;
+  const runtime::SharedText& one = shared.front();
+  observer.message(Topic::kNote,
+                   fmt::format("{} and {} share {} consecutive tokens of their context{}: they count as one document",
+                               one.first, one.second, one.tokens,
+                               shared.size() > 1 ? fmt::format(", and so do {} other pairs", shared.size() - 1) : ""));
 }
 
 /// Everything that the tables depend on.
@@ -244,8 +255,9 @@ ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
 
   const runtime::Transformer model = open_model(options.model, observer);
   const trace::ModelInfo info = runtime::model_info(model);
-  const std::vector<runtime::TokenizedPrompt> prompts =
+  std::vector<runtime::TokenizedPrompt> prompts =
       tokenize_all(read, tokenizer, model.config(), record, options.tokenization);
+  report_shared_text(runtime::merge_documents_by_text(prompts), observer);
   std::optional<results::Table> replay;
   if (options.replay) replay = read_replay(*options.replay, prompts);
   const trace::MemoryTrace described = described_prompts(info, prompts, model, record);

@@ -1,6 +1,10 @@
 #include "results/leading.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+
+#include "results/prediction.hpp"
 
 namespace evictlab::results {
 
@@ -25,6 +29,28 @@ std::string leading_note(Measure measure) {
          "full "
          "for squared error; " +
          learn + ".";
+}
+
+std::string extrapolation_note(const Table& replay) {
+  const auto column = replay.find_column("calibration");
+  if (!column) return {};
+  std::size_t foretold = 0;
+  std::size_t extrapolated = 0;
+  std::size_t by_default = 0;
+  for (std::size_t row = 0; row < replay.rows(); ++row) {
+    const std::string text = replay.text(row, *column);
+    foretold += text.empty() ? 0 : 1;
+    extrapolated += text == calibrated_name(Calibrated::kExtrapolated) ? 1 : 0;
+    by_default += text == calibrated_name(Calibrated::kDefault) ? 1 : 0;
+  }
+  if (by_default > 0) {
+    return "The calibration is of another model: its KL is an order of magnitude, without an interval.";
+  }
+  if (extrapolated == 0) return {};
+  return fmt::format(
+      "Of {} predictions, {} are extrapolations: of lengths, budgets or policies that the calibration does not cover "
+      "(column calibration); their intervals hold less often.",
+      foretold, extrapolated);
 }
 
 }  // namespace evictlab::results

@@ -195,7 +195,9 @@ std::set<std::string> first_half(const std::vector<Run>& runs) {
     if (!seen.insert(run.prompt).second) continue;
     Dealt& own = by_task[run.task];
     const Dealt& fewer = own.first != own.second ? own : all;
-    const bool to_first = is_first.try_emplace(run.document, fewer.first <= fewer.second).first->second;
+    const bool to_first =
+        is_first.try_emplace(run.document.empty() ? run.prompt : run.document, fewer.first <= fewer.second)
+            .first->second;
     if (to_first) first.insert(run.prompt);
     for (Dealt* const dealt : {&own, &all}) ++(to_first ? dealt->first : dealt->second);
   }

@@ -75,8 +75,9 @@ void set_answers(mustache::data& page, const ReportContent& content) {
     if (std::string text = task_sentence(answer); !text.empty()) sentences.push_back(std::move(text));
   }
   if (!answers.empty()) {
-    if (std::string note = results::leading_note(answers.front().measure); !note.empty()) {
-      sentences.push_back(std::move(note));
+    for (const std::string& note :
+         {results::leading_note(answers.front().measure), results::extrapolation_note(*replay)}) {
+      if (!note.empty()) sentences.push_back(note);
     }
   }
   mustache::data tables{mustache::data::type::list};

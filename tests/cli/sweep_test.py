@@ -228,7 +228,7 @@ def test_policies_are_compared_at_equal_held_slots(tmp_path, evictlab):
     assert (more["rank"], rows["snapkv", "128"]["rank"]) == ("2", "1")
     prompts = sorted({prompt for _, prompt in runs})
     equal = sum(at("dynamickv", prompt, 128) for prompt in prompts) / 6
-    assert float(more["retained_mass_compared"]) == pytest.approx(equal, abs=1e-12) and equal < float(more["retained_mass"])
+    assert float(more["compared"]) == pytest.approx(equal, abs=1e-12) and equal < float(more["retained_mass"])
     gap = equal - float(rows["snapkv", "128"]["retained_mass"])
     assert float(more["to_best"]) == pytest.approx(gap, abs=1e-12)
     # What it holds at its smallest budget is more than the others' 40, and protect-only never holds more than 36.
