@@ -25,7 +25,7 @@ std::string leading_note(Measure measure) {
   const std::string learn =
       "evictlab validate on this model writes calibration.json, with which --calibration foretells KL";
   if (measure == Measure::kSquaredError) return "Squared error orders policies and says nothing of KL: " + learn + ".";
-  return "Retained mass orders policies badly (tau-b .38 with live KL on SmolLM2, docs/prediction.md): record --tier "
+  return "Retained mass orders policies badly (tau-b .44 with live KL on SmolLM2, docs/prediction.md): record --tier "
          "full "
          "for squared error; " +
          learn + ".";
