@@ -205,7 +205,8 @@ def test_several_traces_are_swept_as_one(tmp_path, evictlab, model):
 def test_policies_are_compared_at_equal_held_slots(tmp_path, evictlab):
     # The layers after dynamickv's last division of the budget hold more than is asked for; snapkv holds just that.
     six_layers = tmp_path / "t.h5"
-    assert evictlab("synth", "--out", six_layers, "--prompts", 6, "--layers", 6, "--length", 200, "--window", 32).code == 0
+    assert evictlab("synth", "--out", six_layers, "--prompts", 6, "--layers", 6, "--length", 200, "--window", 32,
+                    "--tier", "summary").code == 0
     done = evictlab("sweep", six_layers, "--policy", "snapkv(window=8),dynamickv,protect-only", "--budget", "40,64,128,160",
                     "--headroom", "no", "--out", tmp_path / "out")
     assert done.code == 0, done.err
