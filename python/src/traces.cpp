@@ -60,11 +60,11 @@ py::dict prompt_dict(const trace::PromptInfo& prompt) {
   using namespace py::literals;
   py::list spans;
   for (const trace::Span& span : prompt.spans) spans.append(py::make_tuple(span.name, span.begin, span.end));
-  return py::dict("id"_a = prompt.id, "task"_a = prompt.task, "source"_a = prompt.source, "document"_a = prompt.document,
-                  "prompt_length"_a = prompt.prompt_length, "future_length"_a = prompt.future_length,
-                  "future_kind"_a = prompt.future_kind, "tier"_a = std::string(trace::tier_name(prompt.tier)),
-                  "window"_a = prompt.window, "layers"_a = prompt.layers, "spans"_a = spans,
-                  "arrays"_a = names_of(prompt.recorded()));
+  return py::dict("id"_a = prompt.id, "task"_a = prompt.task, "source"_a = prompt.source,
+                  "document"_a = prompt.document, "prompt_length"_a = prompt.prompt_length,
+                  "future_length"_a = prompt.future_length, "future_kind"_a = prompt.future_kind,
+                  "tier"_a = std::string(trace::tier_name(prompt.tier)), "window"_a = prompt.window,
+                  "layers"_a = prompt.layers, "spans"_a = spans, "arrays"_a = names_of(prompt.recorded()));
 }
 
 trace::PromptInfo prompt_info(const py::dict& prompt) {
