@@ -299,6 +299,7 @@ ReplayOutcome replay(const ReplayOptions& options, Observer& observer) {
                         .constraint_costs = {},
                         .files = {}};
   report_replay_status(outcome.tables.replay, observer);
+  report_unforetold(outcome.tables.replay, predictor, observer);
   report_notes(outcome.tables.notes, outcome.tables.notes.size(), observer);
   outcome.summary =
       results::summarize(results::without_policies(outcome.tables.replay, constrained.added), pointer_to(predictor));

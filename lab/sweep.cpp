@@ -252,6 +252,7 @@ SweepOutcome sweep(const SweepOptions& options, Observer& observer) {
         }
         report_infeasible(runs, observer);
         report_too_short(runs, observer);
+        report_unforetold(replay, predictor, observer);
         outcome = sweep_outcome(plan, std::move(replay), pointer_to(predictor), merged);
         if (files) {
           nlohmann::ordered_json details = {{"model", trace->model().name}, {"prompts", run.prompts.size()}};

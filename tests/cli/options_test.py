@@ -63,10 +63,11 @@ class Work:
         self.partial = self.made("partial.h5", "record", "--model", MODEL, "--text", self.document, "--layers", "0,2",
                                  "--future", 2)
         self.tables = directory / "tables"
-        self.calibration = directory / "calibration.json"  # of another model, by a measure without unit
+        self.calibration = directory / "calibration.json"
+        made_for = json.loads(evictlab("info", self.trace, "--json").out)["model"]["fingerprint"]
         self.calibration.write_text(json.dumps({
-            "format": "evictlab-calibration", "format_version": 1, "model": "another", "model_fingerprint": "other",
-            "measure": "relative_squared_error", "map": {"log_scale": 0.5, "saturation": None, "exponent": 1.0},
+            "format": "evictlab-calibration", "format_version": 1, "model": "synthetic", "model_fingerprint": made_for,
+            "measure": "squared_error", "map": {"log_scale": 0.5, "saturation": None, "exponent": 1.0},
             "confidence": 0.9, "prompt_factor": None, "mean_factors": [], "held_out": {},
             "covers": {"prompts": 9, "documents": 9, "prompt_length": [1, 9], "slots": [1, 9], "share": [0.1, 0.9], "window": 8,
                        "tasks": [], "policies": [], "budgets": []}}))
@@ -385,7 +386,7 @@ def rows_of(work):
                           refused=((("--policy", "snapkv"), "--policy is for a trace"),)),
             "budget": Row(("--budget", "0.5"), says(""), base=(work.single, "--policy", "snapkv,h2o", "--out", "OUT/r.html"),
                           refused=((("--budget", "64"), "--budget is for a trace"),)),
-            "calibration": Row(calibration.given, base=(work.single, "--policy", "snapkv,h2o", "--budget", "40", "--out", "OUT/r.html"),
+            "calibration": Row(calibration.given, base=(work.trace, "--policy", "snapkv,h2o", "--budget", "40", "--out", "OUT/r.html"),
                                refused=((calibration.given, "--calibration is for a trace"),)),
             "protect": Row(refused=((("--protect", "sinks=4"), "--protect is for a trace"),)),
             "variant": Row(refused=((("--variant", "kvpress"), "--variant is for a trace"),)),
