@@ -168,6 +168,7 @@ void print_json(const trace::TraceReader& trace, const Contents& contents, bool 
     json["prompts"].push_back({{"id", prompt.id},
                                {"task", prompt.task},
                                {"source", prompt.source},
+                               {"document", prompt.document},
                                {"prompt_length", prompt.prompt_length},
                                {"future_length", prompt.future_length},
                                {"future_kind", prompt.future_kind},

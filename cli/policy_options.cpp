@@ -10,6 +10,13 @@ void declare_policies(Options& options) {
   declare_policy_defaults(options);
 }
 
+void declare_calibration(Options& options) {
+  options.value(
+      "calibration", "FILE.json", "",
+      "foretell the KL divergence of each run, with an interval: calibration.json of evictlab validate on this "
+      "model");
+}
+
 void declare_policy_defaults(Options& options) {
   options.value("protect", "sinks=S,window=W", "",
                 "protect these positions under every policy, instead of its own; what is left out is 0");

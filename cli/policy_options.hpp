@@ -11,6 +11,8 @@ namespace evictlab::cli {
 void declare_policies(Options& options);
 
 /// --protect and --variant alone
+/// --calibration, of commands that replay.
+void declare_calibration(Options& options);
 void declare_policy_defaults(Options& options);
 
 /// The values of --policy, --protect and --variant; --policy must be there where `required`.

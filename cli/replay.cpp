@@ -6,6 +6,7 @@
 #include "cli/console.hpp"
 #include "cli/policy_options.hpp"
 #include "cli/replay_summary.hpp"
+#include "results/leading.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -21,6 +22,7 @@ void declare_replay(Options& options) {
   options.value("budgets", "FILE", "", "budgets made elsewhere (JSON or HDF5), for compose(allocator=given,...)");
   options.value("kept", "FILE.h5", "",
                 "also write which positions were kept; without --policy: judge what this file says was kept");
+  declare_calibration(options);
   declare_threads(options);
   options.flag("force", "replace existing results");
 }
@@ -36,6 +38,7 @@ lab::ReplayOptions replay_options(const Options& options) {
   replay.scores = options.optional_path("scores");
   replay.budget_file = options.optional_path("budgets");
   (judges ? replay.judged : replay.kept) = options.optional_path("kept");
+  replay.calibration = options.optional_path("calibration");
   replay.force = options.has("force");
   replay.command = command_line();
   return replay;
@@ -56,6 +59,9 @@ int run_replay(const Arguments& arguments) {
   Console console;
   const lab::ReplayOutcome outcome = lab::replay(replay_options(options), console);
   std::cout << replay_summary(outcome.summary);
+  if (const std::string note = results::extrapolation_note(outcome.tables.replay); !note.empty()) {
+    std::cout << '\n' << note << '\n';
+  }
   if (outcome.constraint_costs) std::cout << constraints_summary(*outcome.constraint_costs);
   report_written(outcome.files);
   return 0;

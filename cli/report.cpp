@@ -27,6 +27,7 @@ int run_report(const Arguments& arguments) {
   options.value("policy", "LIST", lab::kReportPolicies, "of a trace: the policies to replay");
   options.value("budget", "LIST", lab::kReportBudgets, "of a trace: the budgets to replay them at");
   declare_policy_defaults(options);
+  declare_calibration(options);
   declare_threads(options);
   options.flag("force", "replace an existing page");
   if (!options.parse(arguments)) return 0;
@@ -37,6 +38,7 @@ int run_report(const Arguments& arguments) {
                                                   .model = options.optional_path("model"),
                                                   .policies = policy_request(options, true),
                                                   .budgets = options.text("budget"),
+                                                  .calibration = options.optional_path("calibration"),
                                                   .page = options.path("out"),
                                                   .force = options.has("force"),
                                                   .command = command_line()},

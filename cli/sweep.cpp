@@ -5,6 +5,7 @@
 #include "cli/on_ranks.hpp"
 #include "cli/policy_options.hpp"
 #include "cli/sweep_summary.hpp"
+#include "results/leading.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -20,6 +21,7 @@ void declare_sweep(Options& options) {
       "tau1=0.4:2:log5,tau2=0.5|1|2");
   options.flag("layers", "also a row per layer in replay.csv, budgets.csv and trajectory.csv");
   options.value("headroom", "yes|no", "yes", "what better scoring and allocation could gain: headroom.csv");
+  declare_calibration(options);
   declare_threads(options);
   options.flag("force", "replace existing results, and start over");
 }
@@ -33,6 +35,7 @@ lab::SweepOptions sweep_options(const Options& options, lab::Ranks& ranks) {
   sweep.matrix = options.has("matrix");
   sweep.tune = options.optional_text("tune");
   sweep.layers = options.has("layers");
+  sweep.calibration = options.optional_path("calibration");
   sweep.force = options.has("force");
   sweep.command = command_line();
   return sweep;
@@ -52,6 +55,8 @@ int run_sweep(const Arguments& arguments) {
       [&](lab::Ranks& ranks, lab::Observer& observer) { return lab::sweep(sweep_options(options, ranks), observer); },
       [](const lab::SweepOutcome& outcome) {
         std::cout << sweep_summary(outcome.summary);
+        if (const std::string note = results::extrapolation_note(outcome.replay); !note.empty())
+          std::cout << note << '\n';
         if (outcome.headroom) std::cout << headroom_summary(*outcome.headroom);
         if (outcome.tuning) std::cout << tuning_summary(*outcome.tuning);
         report_written(outcome.files);

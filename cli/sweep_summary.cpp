@@ -9,8 +9,10 @@
 #include <vector>
 
 #include "cli/number_text.hpp"
+#include "cli/replay_summary.hpp"
 #include "results/equal_slots.hpp"
 #include "results/labels.hpp"
+#include "results/leading.hpp"
 #include "results/role.hpp"
 #include "results/rows.hpp"
 
@@ -39,19 +41,20 @@ std::string sweep_summary(const Table& summary) {
     const std::string current = summary.text(row, budget);
     if (std::ranges::find(budgets, current) == budgets.end()) budgets.push_back(current);
   }
+  const results::Measure measure = ranked_by(summary).value_or(results::Measure::kRetainedMass);
   const std::vector<std::string> shown = results::spread(budgets, kMostBudgets);
-  std::map<std::string, std::map<std::string, std::string>> cells;  // policy → budget → retained mass
+  std::map<std::string, std::map<std::string, std::string>> cells;  // policy → budget → what ranks
   std::map<std::string, std::pair<double, int>> means;              // over the budgets at which a policy is compared
   std::set<std::string> uncompared;                                 // at some budget
   bool between = false;                                             // something is compared between its budgets
   std::set<std::string> ceilings;
   for (std::size_t row = 0; row < summary.rows(); ++row) {
     std::string& cell = cells[names[row]][summary.text(row, budget)];
-    cell = number_text(summary, row, "retained_mass_compared", "{:.4f}");
+    cell = number_text(summary, row, "compared", results::is_share(measure) ? "{:.4f}" : "{:.4g}");
     if (summary.text(row, summary.column("role")) == results::role_name(results::Role::kCeiling)) {
       ceilings.insert(names[row]);
     }
-    const auto mass = summary.number(row, summary.column("retained_mass_compared"));
+    const auto mass = summary.number(row, summary.column("compared"));
     if (!mass) continue;
     if (!summary.number(row, summary.column("rank"))) {
       uncompared.insert(names[row]);
@@ -70,8 +73,8 @@ std::string sweep_summary(const Table& summary) {
     return count == 0 ? 0.0 : sum / count;
   };
   // Those feasible at more budgets first: a mean over large budgets alone says less.
-  std::ranges::stable_sort(order, [&](const std::string& a, const std::string& b) {
-    return std::pair(means[a].second, mean(a)) > std::pair(means[b].second, mean(b));
+  std::ranges::stable_sort(order, {}, [&](const std::string& name) {
+    return std::pair(-means[name].second, results::as_loss(measure, mean(name)));
   });
   const std::size_t all = order.size();
   if (all > kMostPolicies) {
@@ -85,16 +88,23 @@ std::string sweep_summary(const Table& summary) {
   const std::size_t hidden = all - order.size();
 
   const std::size_t width = width_of(order);
-  std::string text =
-      "Retained attention mass by budget, with equally many slots held, mean over prompts; the last column is the mean "
-      "over all budgets at which the policy is compared\n\n";
+  std::string text = fmt::format(
+      "{} by budget, with equally many slots held, mean over prompts; the last column is the mean over all budgets at "
+      "which the policy is compared\n{}\n",
+      measure == results::Measure::kRetainedMass  ? "Retained attention mass"
+      : measure == results::Measure::kPredictedKl ? "KL divergence foretold, in nats,"
+                                                  : "Squared error of the attention outputs",
+      results::leading_note(measure).empty() ? "" : results::leading_note(measure) + "\n");
   text += fmt::format("  {:<{}}", "policy", width);
   for (const std::string& name : shown) text += fmt::format("{:>9}", name);
   text += fmt::format("{:>9}\n", "mean");
   for (const std::string& name : order) {
     text += fmt::format("  {:<{}}", name, width);
     for (const std::string& at : shown) text += fmt::format("{:>9}", cells[name].contains(at) ? cells[name][at] : "-");
-    text += fmt::format("{:>9}\n", means[name].second == 0 ? "-" : fmt::format("{:.4f}", mean(name)));
+    text += fmt::format("{:>9}\n",
+                        means[name].second == 0
+                            ? "-"
+                            : fmt::format(fmt::runtime(results::is_share(measure) ? "{:.4f}" : "{:.4g}"), mean(name)));
   }
   if (between) text += "  policies that hold other slots at a budget than the others are read between their budgets\n";
   if (!uncompared.empty())

@@ -12,6 +12,7 @@
 #include "results/labels.hpp"
 #include "results/role.hpp"
 #include "results/rows.hpp"
+#include "results/task_values.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -92,30 +93,39 @@ std::string calibration_summary(const results::Calibration& calibration) {
       "\nHow replay's measures order policies, against their KL: Kendall's tau-b, mean over budgets; methods alone, "
       "with "
       "equally\nmany slots held (controls and ceilings are left out)\n\n";
-  text += fmt::format("  {:<22}{:>26}{:>12}{:>12}  {}\n", "measure", "tau_b", "1st half", "2nd half", "");
+  text += fmt::format("  {:<30}{:>22}{:>22}  {}\n", "measure", "same prompts", "other documents", "");
   std::string ceiling = "-";
   std::string status;
   double left_out = 0.0;
   for (std::size_t row = 0; row < measures.rows(); ++row) {
     left_out = std::max(left_out, measures.number(row, measures.column("left_out")).value_or(0.0));
-    if (results::RowView(measures, row).budget() != "all") continue;
+    if (results::RowView(measures, row).budget() != "all" || text_of(measures, row, "task") != results::kAllTasks)
+      continue;
     const std::string own = text_of(measures, row, "status");
-    ceiling = number_text(measures, row, "ceiling", "{:.2f}");
+    ceiling = interval_text(measures, row, "ceiling", "{:.2f}");
     if (own != "ok" && !own.starts_with("not measured")) status = own;
     if (!measures.number(row, measures.column("tau_b"))) continue;
-    text += fmt::format("  {:<22}{:>26}{:>12}{:>12}  {}\n", text_of(measures, row, "measure"),
-                        interval_text(measures, row, "tau_b", "{:.2f}"),
-                        number_text(measures, row, "tau_b_first_half", "{:.2f}"),
-                        number_text(measures, row, "tau_b_second_half", "{:.2f}"),
-                        text_of(measures, row, "chosen") == "yes" ? "chosen on the first half" : "");
+    text +=
+        fmt::format("  {:<30}{:>22}{:>22}  {}\n", text_of(measures, row, "measure"),
+                    interval_text(measures, row, "tau_b", "{:.2f}"), interval_text(measures, row, "transfer", "{:.2f}"),
+                    text_of(measures, row, "chosen") == "yes" ? "maps to KL" : "");
   }
-  text += fmt::format("\n  the live order of half the prompts agrees with the other half's by {}\n", ceiling);
+  text += fmt::format("\n  ceiling of other documents, the live order of half of them with the other half's: {}\n",
+                      ceiling);
   if (!status.empty()) text += fmt::format("  {}\n", status);
   if (left_out > 0) {
     text += fmt::format(
         "  left out: up to {:.0f} of the methods at a budget, for no budgets of theirs are about what the "
         "others hold\n",
         left_out);
+  }
+  if (const auto& learned = calibration.learned; learned && learned->median_factor) {
+    text += fmt::format(
+        "  foretold means over documents that the map did not see miss the live ones by a factor of {:.2f} (median), "
+        "{:.2f} (nine of ten){}: calibration.json, for replay --calibration\n",
+        *learned->median_factor, *learned->nine_of_ten_factor,
+        learned->coverage ? fmt::format("; {:.0f} % lie in their 90 % interval", 100.0 * *learned->coverage)
+                          : std::string());
   }
   if (calibration.disagreements.rows() > 0) {
     const Table& pairs = calibration.disagreements;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <memory>
 
@@ -11,6 +12,7 @@
 #include "core/file.hpp"
 #include "core/text.hpp"
 #include "core/version.hpp"
+#include "lab/calibration_input.hpp"
 #include "lab/result_folder.hpp"
 #include "results/equal_slots.hpp"
 #include "sim/policy/imported.hpp"
@@ -88,7 +90,8 @@ std::optional<sim::Budget> target_bytes(const AdviseOptions& options) {
     throw core::InputError("advise: give --loss or --bytes");
   }
   if (options.loss) {
-    if (*options.loss >= 0.0 && *options.loss <= 1.0) return std::nullopt;
+    const double most = options.measure == "kl" ? std::numeric_limits<double>::max() : 1.0;
+    if (*options.loss >= 0.0 && *options.loss <= most) return std::nullopt;
     throw core::InputError("advise: --loss takes a number, 0 to 1, got '{}'", *options.loss);
   }
   const std::vector<sim::Budget> budgets = sim::parse_budgets(options.bytes);
@@ -99,7 +102,8 @@ std::optional<sim::Budget> target_bytes(const AdviseOptions& options) {
 results::Measure loss_measure(const AdviseOptions& options) {
   if (options.measure == "attention") return results::Measure::kRetainedMass;
   if (options.measure == "output") return results::Measure::kRelativeLoss;
-  throw core::InputError("advise: --measure takes one of attention, output, got '{}'", options.measure);
+  if (options.measure == "kl") return results::Measure::kPredictedKl;
+  throw core::InputError("advise: --measure takes one of attention, output, kl, got '{}'", options.measure);
 }
 
 /// Every prompt must be able to judge budgets for all layers.
@@ -108,6 +112,11 @@ void check_advisable(const AdviseOptions& options, const trace::Source& trace) {
     if (static_cast<trace::Index>(prompt.layers.size()) == trace.model().layers) continue;
     throw core::InputError("advise: prompt '{}' has {} of {} layers recorded; budgets are for all", prompt.id,
                            prompt.layers.size(), trace.model().layers);
+  }
+  if (options.measure == "kl" && !options.calibration) {
+    throw core::InputError(
+        "advise: a KL divergence is foretold by a calibration; evictlab validate writes one as calibration.json, for "
+        "--calibration");
   }
   for (const trace::PromptInfo& prompt : trace.prompts()) {
     if (options.measure != "output" || prompt.tier == trace::Tier::kFull) continue;
@@ -124,11 +133,13 @@ class Adviser {
   Adviser(const AdviseOptions& options, const trace::Source& trace, Observer& observer)
       : trace_(trace),
         measure_(loss_measure(options)),
+        predictor_(read_predictor(options.calibration, trace.model())),
         observer_(observer),
         policies_(advisable_policies(options.policies, trace, observer)) {
     outcome_.prompts = trace.prompts().size();
-    outcome_.loss_words = measure_ == results::Measure::kRelativeLoss ? "relative loss of the layers' outputs"
-                                                                      : "share of the future's attention";
+    outcome_.loss_words = measure_ == results::Measure::kRelativeLoss  ? "relative loss of the layers' outputs"
+                          : measure_ == results::Measure::kPredictedKl ? "KL divergence foretold, in nats"
+                                                                       : "share of the future's attention";
     outcome_.full_bytes = full_cache_bytes(trace);
     outcome_.model = trace.model().name;
     outcome_.model_fingerprint = trace.model().fingerprint;
@@ -139,9 +150,11 @@ class Adviser {
     const auto longest = static_cast<trace::Index>(longest_prompt());
     const auto grid = budget_range(std::min<trace::Index>(16, longest), longest, "log", kGrid);
     const auto runs = costed(policies_, grid, "trying budgets");
-    outcome_.title =
-        fmt::format("Cheapest budget of each policy that loses at most {} ({})", most,
-                    outcome_.prompts == 1 ? "one prompt, so without an interval" : "upper end of the 95 % interval");
+    outcome_.title = fmt::format(
+        "Cheapest budget of each policy that loses at most {} ({})", most,
+        outcome_.prompts == 1 && measure_ != results::Measure::kPredictedKl
+            ? "one prompt, so without an interval"
+            : fmt::format("upper end of the {} % interval", measure_ == results::Measure::kPredictedKl ? 90 : 95));
     std::vector<CostedRun> met;
     for (const sim::Policy& policy : policies_) {
       if (const auto best = results::cheapest(runs_of(policy, runs), most)) met.push_back(*best);
@@ -209,13 +222,14 @@ class Adviser {
                              const char* label) const {
     sim::ReplayOptions options;
     options.positions = false;
+    options.predictor = pointer_to(predictor_);
     options.progress = progress_to(observer_, {label});
     return sim::replay(trace_, policies, budgets, options);
   }
 
   std::vector<CostedRun> costed(const std::vector<sim::Policy>& policies, const std::vector<sim::Budget>& budgets,
                                 const char* label) const {
-    return results::costed_runs(replayed(policies, budgets, label).replay, measure_);
+    return results::costed_runs(replayed(policies, budgets, label).replay, measure_, pointer_to(predictor_));
   }
 
   static std::vector<CostedRun> runs_of(const sim::Policy& policy, const std::vector<CostedRun>& runs) {
@@ -278,6 +292,7 @@ class Adviser {
 
   const trace::Source& trace_;
   results::Measure measure_;
+  std::optional<results::KlPredictor> predictor_;
   Observer& observer_;
   std::vector<sim::Policy> policies_;
   AdviseOutcome outcome_;
@@ -318,7 +333,7 @@ std::string line_of_run(const CostedRun& run, const std::string& name, double fu
 
 AdviseOutcome advise(const AdviseOptions& options, Observer& observer) {
   const std::optional<sim::Budget> bytes = target_bytes(options);
-  ResultFolder folder(options.force, options.command, Inputs().add(options.traces));
+  ResultFolder folder(options.force, options.command, Inputs().add(options.traces).add(options.calibration));
   if (options.out) folder.plan(*options.out);
   const std::unique_ptr<trace::Source> trace = trace::open_traces(options.traces);
   check_advisable(options, *trace);

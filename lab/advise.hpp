@@ -17,7 +17,8 @@ struct AdviseOptions {
   std::vector<std::filesystem::path> traces = {};  // of one model, every layer recorded
   std::optional<double> loss = {};                 // the most that may be lost, or
   std::string bytes = {};                          // "64MiB": the most that one sequence may hold
-  std::string measure = "attention";               // what is lost: "attention" of the future, or layers' "output"
+  std::string measure = "attention";  // what is lost: "attention" of the future, layers' "output", or "kl", foretold
+  std::optional<std::filesystem::path> calibration = {};  // of validate, for "kl"
   PolicyRequest policies = {.list = kAdvisedPolicies};
 
   std::optional<std::filesystem::path> out = {};  // for the budgets, as JSON

@@ -49,7 +49,8 @@ nlohmann::ordered_json validation_settings(const ValidationPlan& plan,
       tokens.insert(tokens.end(), next.answer.begin(), next.answer.end());
     }
     settings["prompts"].push_back({prompt.id, prompt.tokens.size(), prompt.future.size(), prompt.generate, prompt.stop,
-                                   prompt.metric, trace::content_hash(std::as_bytes(std::span(tokens)))});
+                                   prompt.metric, prompt.document,
+                                   trace::content_hash(std::as_bytes(std::span(tokens)))});
   }
   for (const sim::Policy& policy : plan.policies) settings["policies"].push_back(policy.text());
   for (const sim::Budget& budget : plan.budgets) settings["budgets"].push_back(budget.text());

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "core/error.hpp"
+#include "lab/calibration_input.hpp"
 #include "lab/imported_inputs.hpp"
 #include "lab/result_folder.hpp"
 #include "results/run_table.hpp"
@@ -282,7 +283,9 @@ ReplayOutcome replay(const ReplayOptions& options, Observer& observer) {
   if (files.kept) {
     kept = std::make_unique<trace::RetentionWriter>(*files.kept, options.command, options.force);
   }
+  const std::optional<results::KlPredictor> predictor = read_predictor(options.calibration, trace->model());
   sim::ReplayOptions replay_options;
+  replay_options.predictor = pointer_to(predictor);
   replay_options.headroom = options.headroom;
   replay_options.progress = progress_to(observer, {"replaying"});
   replay_options.retention = [&](const sim::RetentionRecord& record) {
@@ -296,8 +299,10 @@ ReplayOutcome replay(const ReplayOptions& options, Observer& observer) {
                         .constraint_costs = {},
                         .files = {}};
   report_replay_status(outcome.tables.replay, observer);
+  report_unforetold(outcome.tables.replay, predictor, observer);
   report_notes(outcome.tables.notes, outcome.tables.notes.size(), observer);
-  outcome.summary = results::summarize(results::without_policies(outcome.tables.replay, constrained.added));
+  outcome.summary =
+      results::summarize(results::without_policies(outcome.tables.replay, constrained.added), pointer_to(predictor));
   if (!options.constraints.empty()) {
     outcome.constraint_costs = results::constraint_costs(outcome.tables.replay, constrained.pairs);
   }

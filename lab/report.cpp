@@ -12,6 +12,7 @@
 #include "core/interrupt.hpp"
 #include "core/json.hpp"
 #include "lab/analyze.hpp"
+#include "lab/calibration_input.hpp"
 #include "lab/prompt_look.hpp"
 #include "lab/replay.hpp"
 #include "lab/result_folder.hpp"
@@ -96,8 +97,12 @@ void add_tables(const trace::TraceReader& trace, const ReportOptions& options, p
     content.no_replay = *reason;
     return;
   }
-  const ReplayOutcome outcome =
-      replay({.traces = {options.results}, .policies = options.policies, .budgets = options.budgets}, observer);
+  content.predictor = read_predictor(options.calibration, trace.model());
+  const ReplayOutcome outcome = replay({.traces = {options.results},
+                                        .policies = options.policies,
+                                        .budgets = options.budgets,
+                                        .calibration = options.calibration},
+                                       observer);
   outcome.each([&](const std::string& name, const results::Table& table) { tables[name] = table; });
 }
 
@@ -193,6 +198,7 @@ void refuse_replay_settings(const ReportOptions& options) {
   const std::pair<const char*, bool> settings[] = {
       {"--policy", options.policies.list != kReportPolicies || !options.policies.policies.empty()},
       {"--budget", options.budgets != kReportBudgets},
+      {"--calibration", options.calibration.has_value()},
       {"--protect", !options.policies.protect.empty()},
       {"--variant", !options.policies.variant.empty()}};
   for (const auto& [name, is_set] : settings) {
@@ -215,7 +221,7 @@ ReportOutcome report(const ReportOptions& options, Observer& observer) {
       has_tables ? add_result_tables(options.results, content, observer) : std::optional(options.results);
   Inputs inputs = has_tables ? Inputs().add(result_table_files(options.results)) : Inputs();
   if (options.model) inputs.add_model(*options.model);
-  ResultFolder folder(options.force, options.command, inputs.add(recording));
+  ResultFolder folder(options.force, options.command, inputs.add(recording).add(options.calibration));
   folder.plan(options.page);
   if (recording) {
     const trace::TraceReader trace(*recording);

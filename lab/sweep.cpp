@@ -9,6 +9,7 @@
 #include "core/error.hpp"
 #include "core/file.hpp"
 #include "core/version.hpp"
+#include "lab/calibration_input.hpp"
 #include "lab/replay.hpp"
 #include "lab/result_folder.hpp"
 #include "lab/resumable.hpp"
@@ -107,11 +108,15 @@ nlohmann::ordered_json sweep_settings(const trace::Source& trace, const SweepPla
   for (trace::Index i = 0; const trace::PromptInfo& prompt : trace.prompts()) {
     const std::vector<std::int32_t> tokens = trace.tokens(i++);
     settings["prompts"].push_back({prompt.id, prompt.prompt_length, prompt.future_length, prompt.window,
-                                   trace::tier_name(prompt.tier),
+                                   trace::tier_name(prompt.tier), prompt.document,
                                    trace::content_hash(std::as_bytes(std::span(tokens)))});
   }
   for (const sim::Policy& policy : plan.policies) settings["policies"].push_back(policy.text());
   for (const sim::Budget& budget : plan.budgets) settings["budgets"].push_back(budget.text());
+  if (options.calibration) {
+    const std::string text = core::read_text(*options.calibration);
+    settings["calibration"] = trace::content_hash(std::as_bytes(std::span(text)));
+  }
   settings["layers"] = options.layers;
   settings["headroom"] = options.headroom;
   return settings;
@@ -140,9 +145,10 @@ struct SweepFiles {
 
 /// Replays these prompts and adds them to the checkpoint.
 void replay_share(const trace::Source& trace, const SweepPlan& plan, const SweepOptions& options,
-                  const std::vector<std::size_t>& share, const std::string& label, PromptCheckpoint& checkpoint,
-                  Observer& observer) {
+                  const results::KlPredictor* predictor, const std::vector<std::size_t>& share,
+                  const std::string& label, PromptCheckpoint& checkpoint, Observer& observer) {
   sim::ReplayOptions replay;
+  replay.predictor = predictor;
   for (const std::size_t prompt : share) replay.prompts.push_back(static_cast<trace::Index>(prompt));
   replay.positions = false;
   replay.layers = options.layers;
@@ -176,7 +182,8 @@ std::optional<results::Table> table_of_csv(const std::string& csv, const std::st
 }
 
 /// Makes the outcome of the finished prompts.
-SweepOutcome sweep_outcome(const SweepPlan& plan, results::Table replay, PromptCheckpoint::Merged& merged) {
+SweepOutcome sweep_outcome(const SweepPlan& plan, results::Table replay, const results::KlPredictor* predictor,
+                           PromptCheckpoint::Merged& merged) {
   SweepOutcome outcome;
   outcome.notes = merged.notes;
   outcome.replay = std::move(replay);
@@ -184,7 +191,7 @@ SweepOutcome sweep_outcome(const SweepPlan& plan, results::Table replay, PromptC
   for (const sim::TunedPolicy& tuned : plan.tuned) {
     for (const sim::Policy& policy : tuned.candidates) candidates.insert({policy.name, policy.parameters});
   }
-  outcome.summary = results::summarize(results::without_policies(outcome.replay, candidates));
+  outcome.summary = results::summarize(results::without_policies(outcome.replay, candidates), predictor);
   if (const auto headroom = table_of_csv(merged.tables["headroom"], "headroom.csv")) {
     outcome.headroom = results::without_policies(*headroom, candidates);
   }
@@ -213,10 +220,11 @@ void write_sweep(const SweepFiles& files, ResultFolder& folder, const SweepOptio
 SweepOutcome sweep(const SweepOptions& options, Observer& observer) {
   Ranks alone = Ranks::alone();
   Ranks& ranks = options.ranks != nullptr ? *options.ranks : alone;
-  ResultFolder folder(options.force, options.command, Inputs().add(options.traces));
+  ResultFolder folder(options.force, options.command, Inputs().add(options.traces).add(options.calibration));
   std::optional<SweepFiles> files;
   if (options.out) files.emplace(*options.out, options, folder);
   const std::unique_ptr<trace::Source> trace = trace::open_traces(options.traces);
+  const std::optional<results::KlPredictor> predictor = read_predictor(options.calibration, trace->model());
   if (options.tune) check_tunable(*trace);
   SweepPlan plan = sweep_plan(options, observer);
   plan.policies = usable_policies(plan.policies, *trace, observer);
@@ -230,7 +238,8 @@ SweepOutcome sweep(const SweepOptions& options, Observer& observer) {
   run_resumable(
       run, checkpoint, ranks, observer,
       [&](const std::vector<std::size_t>& share) {
-        replay_share(*trace, plan, options, share, share_label("sweeping", ranks), checkpoint, observer);
+        replay_share(*trace, plan, options, pointer_to(predictor), share, share_label("sweeping", ranks), checkpoint,
+                     observer);
       },
       [&] {
         PromptCheckpoint::Merged merged = checkpoint.merge(run.prompts);
@@ -243,7 +252,8 @@ SweepOutcome sweep(const SweepOptions& options, Observer& observer) {
         }
         report_infeasible(runs, observer);
         report_too_short(runs, observer);
-        outcome = sweep_outcome(plan, std::move(replay), merged);
+        report_unforetold(replay, predictor, observer);
+        outcome = sweep_outcome(plan, std::move(replay), pointer_to(predictor), merged);
         if (files) {
           nlohmann::ordered_json details = {{"model", trace->model().name}, {"prompts", run.prompts.size()}};
           for (const char* key : {"policies", "budgets"}) details[key] = run.settings.at(key);

@@ -19,7 +19,8 @@ struct SweepOptions {
   std::string budgets = {};
   bool matrix = false;  // also every combination of a scorer, an allocator and a selector
   std::optional<std::string> tune =
-      {};                // "tau1=0.4:2:log5": also these parameters, selected on one half of the prompts
+      {};  // "tau1=0.4:2:log5": also these parameters, selected on one half of the prompts
+  std::optional<std::filesystem::path> calibration = {};  // of validate, which foretells the KL divergence
   bool layers = false;   // also a row per layer, and the budgets and trajectory of every run
   bool headroom = true;  // what better scoring and allocation could gain
 

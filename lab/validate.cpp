@@ -12,9 +12,11 @@
 #include "lab/result_folder.hpp"
 #include "lab/resumable.hpp"
 #include "lab/validation_rows.hpp"
+#include "results/calibration_file.hpp"
 #include "results/outcomes.hpp"
 #include "results/rows.hpp"
 #include "results/run_table.hpp"
+#include "runtime/prompts/shared_text.hpp"
 
 namespace evictlab::lab {
 namespace {
@@ -77,21 +79,35 @@ void report_not_replayed(const fs::path& file, const results::Table& replay, con
   }
 }
 
+/// Says which prompts count as one document because they share text: halves of them would know each other.
+void report_shared_text(const std::vector<runtime::SharedText>& shared, Observer& observer) {
+  if (shared.empty()) return;
+  const runtime::SharedText& one = shared.front();
+  observer.message(Topic::kNote,
+                   fmt::format("{} and {} share {} consecutive tokens of their context{}: they count as one document",
+                               one.first, one.second, one.tokens,
+                               shared.size() > 1 ? fmt::format(", and so do {} other pairs", shared.size() - 1) : ""));
+}
+
 /// Where the tables go; those of the replay only where there is no other to compare with.
 struct ValidateFiles {
-  fs::path validate, outcomes, calibration, predictions, disagreements, replay, spans, needles;
+  fs::path validate, outcomes, calibration, errors, learned, predictions, disagreements, replay, spans, needles;
 
   ValidateFiles(const ValidateOptions& options, ResultFolder& folder)
       : validate(options.out / "validate.csv"),
         outcomes(options.out / "outcomes.csv"),
         calibration(options.out / "calibration.csv"),
+        errors(options.out / "prediction_errors.csv"),
+        learned(options.out / "calibration.json"),
         predictions(options.out / "predictions.csv"),
         disagreements(options.out / "disagreements.csv"),
         replay(options.out / "replay.csv"),
         spans(options.out / "spans.csv"),
         needles(options.out / "needles.csv") {
     folder.plan_manifest(validate);
-    for (const fs::path& path : {validate, outcomes, calibration, predictions, disagreements}) folder.plan(path);
+    for (const fs::path& path : {validate, outcomes, calibration, errors, learned, predictions, disagreements}) {
+      folder.plan(path);
+    }
     if (!options.replay) {
       for (const fs::path& path : {replay, spans, needles}) folder.plan(path);
     }
@@ -146,6 +162,8 @@ void write_validation(const ValidateOptions& options, ResultFolder& folder, cons
   write(files.validate, merged.tables["validate"]);
   write(files.outcomes, outcome.outcomes.to_csv());
   write(files.calibration, outcome.calibration.measures.to_csv());
+  write(files.errors, outcome.calibration.errors.to_csv());
+  if (outcome.calibration.learned) write(files.learned, results::calibration_json(*outcome.calibration.learned));
   write(files.predictions, outcome.calibration.predictions.to_csv());
   write(files.disagreements, outcome.calibration.disagreements.to_csv());
   if (!options.replay) {
@@ -176,8 +194,9 @@ ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
   const std::vector<sim::Budget> budgets = sim::parse_budgets(options.budgets);
 
   const trace::ModelInfo info = runtime::model_info(model);
-  const std::vector<runtime::TokenizedPrompt> prompts =
+  std::vector<runtime::TokenizedPrompt> prompts =
       tokenize_all(read, tokenizer, model.config(), record, options.tokenization);
+  report_shared_text(runtime::merge_documents_by_text(prompts), observer);
   std::optional<results::Table> replay;
   if (options.replay) replay = read_replay(*options.replay, prompts);
   const trace::MemoryTrace described = described_prompts(info, prompts, model, record);
@@ -217,6 +236,11 @@ ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
         if (!replay) replay = results::Table::from_csv(merged.tables["replay"], files.replay.string());
         outcome.outcomes = results::outcomes(outcome.validate);
         outcome.calibration = results::calibrate(outcome.validate, *replay);
+        if (outcome.calibration.learned) {
+          outcome.calibration.learned->model = info.name;
+          outcome.calibration.learned->model_fingerprint = info.fingerprint;
+          outcome.calibration.learned->window = options.window;
+        }
         nlohmann::ordered_json details = {{"model", info.name},
                                           {"model_fingerprint", info.fingerprint},
                                           {"prompts", run.prompts.size()},

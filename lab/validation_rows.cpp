@@ -34,6 +34,7 @@ results::Row key_row(const ValidationPlan& plan, const RowKey& key, const result
   results::Row row(table);
   row.set("prompt", key.prompt.id)
       .set("task", key.prompt.task)
+      .set("document", key.prompt.document)
       .set("prompt_length", key.reference.prompt_length())
       .set("answer_length", turn.answer().size())
       .set("depth", key.prompt.depth)

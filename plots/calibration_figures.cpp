@@ -7,6 +7,7 @@
 #include "plots/figures.hpp"
 #include "results/measures.hpp"
 #include "results/rows.hpp"
+#include "results/task_values.hpp"
 
 namespace evictlab::plots {
 namespace {
@@ -26,8 +27,8 @@ std::string measure_tic(const RowView& row) {
 
 /// The rows over all budgets, a measure each.
 struct Calibration {
-  std::string points;  // "number tau low high"
-  std::string halves;  // "number tau" on the second half of the prompts
+  std::string points;     // "number tau low high"
+  std::string transfers;  // "number tau low high": with live on the other half of the documents
   std::string tics;
   std::optional<double> ceiling;
   std::string prompts;
@@ -37,13 +38,15 @@ struct Calibration {
 
 Calibration read_calibration(const results::Table& table) {
   Calibration all;
+  const bool has_tasks = table.find_column("task").has_value();
   for (const RowView row : results::RowsOf(table)) {
     const auto tau = row.number("tau_b");
-    if (row.budget() != "all" || !tau) continue;
+    if (row.budget() != "all" || (has_tasks && row.text("task") != results::kAllTasks) || !tau) continue;
     all.points += point_with_bar(all.count, {*tau, row.number("tau_b_low"), row.number("tau_b_high")});
     all.has_intervals = all.has_intervals || row.number("tau_b_low").has_value();
-    if (const auto half = row.number("tau_b_second_half")) {
-      all.halves += fmt::format("{} {:.9g}\n", all.count + 0.2, *half);
+    if (const auto transfer = row.number("transfer")) {
+      all.transfers +=
+          point_with_bar(all.count + 0.2, {*transfer, row.number("transfer_low"), row.number("transfer_high")});
     }
     all.tics += fmt::format("{}{} {}", all.count == 0 ? "" : ", ", gnuplot_tic(measure_tic(row)), all.count);
     all.ceiling = row.number("ceiling");
@@ -63,15 +66,15 @@ std::vector<Figure> calibration_figures(const results::Table& table) {
   const Style measure{"#0072B2", 7, "solid", 2.0};
   const Style half{"#D55E00", 6, "solid", 2.0};
   const Style most{"#666666", 0, "-", 2.0};
-  Canvas::Legend legend{{"all prompts", measure}};
-  if (!all.halves.empty()) legend.emplace_back("second half", half);
+  Canvas::Legend legend{{"same prompts", measure}};
+  if (!all.transfers.empty()) legend.emplace_back("other documents", half);
   if (all.ceiling) legend.emplace_back("live, half against half", most);
   Canvas canvas(
       {.name = "calibration",
        .title = "How well replay orders policies",
        .caption = fmt::format("Kendall's tau-b with the order by KL of methods alone, mean over budgets, {}{}",
                               all.prompts == "1" ? std::string("one prompt") : all.prompts + " prompts",
-                              all.has_intervals ? ", 95 % intervals; * chosen on the first half" : ""),
+                              all.has_intervals ? ", 95 % intervals; * maps to KL" : ""),
        .panels = 1,
        .panel_width = 110 * std::max(all.count, 5),
        .panel_height = 340,
@@ -82,8 +85,10 @@ std::vector<Figure> calibration_figures(const results::Table& table) {
   const std::string points = canvas.add_data(all.points);
   plots.push_back(line_with_bars(points, measure).front());
   plots.push_back(fmt::format("{} using 1:2 with points {} notitle", points, measure.gnuplot()));
-  if (!all.halves.empty()) {
-    plots.push_back(fmt::format("{} using 1:2 with points {} notitle", canvas.add_data(all.halves), half.gnuplot()));
+  if (!all.transfers.empty()) {
+    const std::string transfers = canvas.add_data(all.transfers);
+    plots.push_back(line_with_bars(transfers, half).front());
+    plots.push_back(fmt::format("{} using 1:2 with points {} notitle", transfers, half.gnuplot()));
   }
   canvas.add_panel("", fmt::format("unset logscale\nset grid\nset border 3\nset xrange [-0.6:{:.9g}]\n"
                                    "set yrange [-1:1]\nset xtics rotate by -30 ({})\nset format y '%g'\n"

@@ -4,18 +4,21 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <set>
 #include <utility>
 
 #include "results/run_table.hpp"
 
 namespace evictlab::results {
 
-std::vector<CostedRun> costed_runs(const Table& replay, Measure measure, const BootstrapOptions& options) {
+std::vector<CostedRun> costed_runs(const Table& replay, Measure measure, const KlPredictor* predictor,
+                                   const BootstrapOptions& options) {
   require_columns(replay, {"layer", "slots_held", "bytes", info(measure).column});
   struct Sums {
     double slots = 0.0;
     double bytes = 0.0;
     std::vector<double> losses;
+    std::set<std::string> documents;
   };
   using Key = std::pair<PolicyKey, std::string>;  // policy, budget
   const std::vector<Run> all = runs_over_layers(replay);
@@ -33,6 +36,7 @@ std::vector<CostedRun> costed_runs(const Table& replay, Measure measure, const B
     found->second.slots += *run.slots_held;
     found->second.bytes += run.bytes.value_or(0.0);
     found->second.losses.push_back(amount_lost(measure, *value));
+    found->second.documents.insert(run.document);
   }
   std::vector<CostedRun> runs;
   for (const Key& key : order) {
@@ -44,7 +48,8 @@ std::vector<CostedRun> costed_runs(const Table& replay, Measure measure, const B
                     .budget = key.second,
                     .slots = own.slots / count,
                     .bytes = own.bytes / count,
-                    .loss = bootstrap_mean(own.losses, options),
+                    .loss = measure == Measure::kPredictedKl ? predictor->mean(own.losses, own.documents.size())
+                                                             : bootstrap_mean(own.losses, options),
                     .prompts = own.losses.size()});
   }
   return runs;

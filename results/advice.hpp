@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "results/measures.hpp"
+#include "results/prediction.hpp"
 #include "results/statistics.hpp"
 #include "results/table.hpp"
 
@@ -24,9 +25,11 @@ struct CostedRun {
   std::size_t prompts = 0;
 };
 
-/// Every run that all prompts can serve, in the order of the table. Throws TableError when the measure is empty: the
+/// Every run that all prompts can serve, in the order of the table. `predictor`, which must be there for predicted_kl,
+/// gives its intervals. Throws TableError when the measure is empty: the
 /// trace's tier does not give it.
-std::vector<CostedRun> costed_runs(const Table& replay, Measure measure, const BootstrapOptions& options = {});
+std::vector<CostedRun> costed_runs(const Table& replay, Measure measure, const KlPredictor* predictor = nullptr,
+                                   const BootstrapOptions& options = {});
 
 /// The run of the fewest bytes of which even the interval's upper end (of one prompt, the loss) is at most `most`;
 /// nothing if there is none.

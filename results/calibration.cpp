@@ -7,165 +7,196 @@
 #include <functional>
 #include <numeric>
 #include <optional>
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
 
+#include "core/parallel.hpp"
 #include "core/random.hpp"
 #include "results/calibration_data.hpp"
 #include "results/labels.hpp"
+#include "results/prediction_errors.hpp"
+#include "results/rank_agreement.hpp"
 #include "results/schema.hpp"
+#include "results/task_values.hpp"
 
 namespace evictlab::results {
 namespace {
 
-constexpr int kHalvings = 100;
+/// Splits that choose the measure within a half or a fold; the halves are many.
+constexpr int kInnerSplits = 20;
 
-PromptDraw all_of(std::size_t prompts) {
-  PromptDraw draw(prompts);
-  std::iota(draw.begin(), draw.end(), std::size_t{0});
-  return draw;
+std::size_t documents_among(const CalibrationData& data, const std::vector<bool>& among) {
+  std::set<std::string> documents;
+  for (std::size_t i = 0; i < among.size(); ++i) {
+    if (among[i]) documents.insert(data.documents[i]);
+  }
+  return documents.size();
 }
 
-PromptDraw half_of(const CalibrationData& data, bool first) {
-  PromptDraw draw;
-  for (std::size_t i = 0; i < data.prompts.size(); ++i) {
-    if (data.first_half[i] == first) draw.push_back(i);
-  }
-  return draw;
+/// Chooses a measure and learns its map.
+std::optional<ForetellingMap> foretelling_map(const LiveRuns& runs, const Documents& documents) {
+  const auto measure = choose_measure(runs, documents, {.inner_splits = kInnerSplits});
+  if (!measure) return std::nullopt;
+  const auto map = learn_map(runs, *measure, documents);
+  return map ? std::optional(ForetellingMap{*measure, *map}) : std::nullopt;
 }
 
-std::vector<PromptDraw> resamples(std::size_t prompts, const BootstrapOptions& options) {
-  core::SplitMix64 random(options.seed);
-  std::vector<PromptDraw> draws(options.resamples, PromptDraw(prompts));
-  for (PromptDraw& draw : draws) {
-    for (std::size_t& prompt : draw) prompt = static_cast<std::size_t>(random.uniform() * static_cast<double>(prompts));
+/// Numbers of times that each document is drawn, then by prompt.
+std::vector<std::vector<std::size_t>> drawn_prompts(const std::vector<std::size_t>& document_of, std::size_t documents,
+                                                    std::size_t draws, std::uint64_t seed) {
+  core::SplitMix64 random(core::SplitMix64::mix(seed));
+  std::vector<std::vector<std::size_t>> all;
+  for (std::size_t draw = 0; draw < draws; ++draw) {
+    std::vector<std::size_t> counts(documents, 0);
+    for (std::size_t i = 0; i < documents; ++i) {
+      ++counts[static_cast<std::size_t>(random.uniform() * static_cast<double>(documents))];
+    }
+    std::vector<std::size_t>& own = all.emplace_back();
+    for (const std::size_t document : document_of) own.push_back(counts[document]);
   }
+  return all;
+}
+
+DocumentDraws document_draws(const LiveRuns& runs, const CalibrationOptions& options) {
+  const std::vector<std::size_t>& document_of = runs.ranked_documents;
+  const Documents all = every_document(runs);
+  DocumentDraws draws;
+  draws.resampled = drawn_prompts(document_of, all.size(), options.resamples, options.seed);
+  draws.transfer_resampled = drawn_prompts(document_of, all.size(), options.transfer_resamples, options.seed + 1);
+  draws.halvings.resize(options.splits);
+  core::parallel_for(options.splits, [&](std::size_t i) {
+    const Documents first = random_halves(all, options.seed + i).first;
+    DocumentDraws::Halving& own = draws.halvings[i];
+    own.learned = foretelling_map(runs, first);
+    for (const std::size_t document : document_of) own.first.push_back(std::ranges::binary_search(first, document));
+  });
+  const std::size_t folds = std::min(LearnOptions{}.folds, all.size());
+  std::vector<std::optional<ForetellingMap>> by_fold(folds);
+  core::parallel_for(folds, [&](std::size_t fold) {
+    Documents seen;
+    for (const std::size_t document : all) {
+      if (document % folds != fold) seen.push_back(document);
+    }
+    by_fold[fold] = foretelling_map(runs, seen);
+  });
+  for (const std::size_t document : document_of) draws.held_out.push_back(by_fold[document % folds]);
   return draws;
 }
 
-/// Of one or more budgets together: agreement is their mean.
-using Budgets = std::vector<const RankedBudget*>;
+/// The measures of one scope, by measure.
+using Agreements = std::array<std::optional<RankAgreement>, kMeasureCount>;
 
-RankAgreement mean_agreement(const Budgets& budgets, Measure measure, const PromptDraw& draw) {
-  RankAgreement mean;
-  for (const RankedBudget* budget : budgets) {
-    const RankAgreement own = agreement(*budget, measure, draw);
-    mean.spearman += own.spearman / static_cast<double>(budgets.size());
-    mean.tau_b += own.tau_b / static_cast<double>(budgets.size());
-  }
-  return mean;
+Agreements agreements_of(const RankingScope& scope, const DocumentDraws& draws) {
+  Agreements all;
+  core::parallel_for(kMeasureCount, [&](std::size_t i) {
+    const Measure measure = measures()[i].id;
+    if (is_calibrated(measure) || measure == Measure::kPredictedKl) all[i] = rank_agreement(scope, measure, draws);
+  });
+  return all;
 }
 
-/// Mean over ways to halve the prompts; the same ways whatever the budgets.
-double ceiling_of(const Budgets& budgets, std::size_t prompts, std::uint64_t seed) {
-  core::SplitMix64 random(seed);
-  double sum = 0.0;
-  for (int halving = 0; halving < kHalvings; ++halving) {
-    PromptDraw order = all_of(prompts);
-    for (std::size_t i = prompts; i-- > 1;) {
-      std::swap(order[i], order[static_cast<std::size_t>(random.uniform() * static_cast<double>(i + 1))]);
-    }
-    const auto middle = order.begin() + static_cast<std::ptrdiff_t>(prompts / 2);
-    const PromptDraw first(order.begin(), middle);
-    const PromptDraw second(middle, order.end());
-    for (const RankedBudget* budget : budgets) {
-      sum += live_agreement(*budget, first, second) / static_cast<double>(budgets.size());
-    }
-  }
-  return sum / kHalvings;
-}
-
-/// What is the same for every row.
-struct Draws {
-  std::size_t prompts;
-  PromptDraw all, first, second;
-  std::vector<PromptDraw> resampled;
-  std::uint64_t seed;
-  double confidence;
-
-  bool enough() const { return prompts >= kFewestPrompts && !first.empty() && !second.empty(); }
-};
-
-bool measured(const Budgets& budgets, Measure measure) {
-  return !budgets.empty() &&
-         std::ranges::all_of(budgets, [&](const RankedBudget* budget) { return budget->has(measure); });
-}
-
-/// The measure of the largest tau-b; none when nothing is measured.
-std::optional<Measure> best_measure(const Budgets& budgets, const PromptDraw& draw) {
+/// The measure that orders best, of those that are measured.
+std::optional<Measure> best_measure(const Agreements& agreements) {
   std::optional<Measure> best;
   double tau = 0.0;
   for (const MeasureInfo& measure : measures()) {
-    if (!measured(budgets, measure.id)) continue;
-    const double own = mean_agreement(budgets, measure.id, draw).tau_b;
-    if (!best || own > tau) std::tie(best, tau) = std::pair(std::optional(measure.id), own);
+    const auto& own = agreements[index_of(measure.id)];
+    if (!own || !is_calibrated(measure.id) || (best && own->same.mean_kl <= tau)) continue;
+    std::tie(best, tau) = std::pair(std::optional(measure.id), own->same.mean_kl);
   }
   return best;
 }
 
-/// Sets "<name>", and "<name>_low" and "<name>_high" from the values of resampled prompts, where there are any.
+/// Sets "<name>", and "<name>_low" and "<name>_high" from the values of resampled documents, where there are any.
 void set_resampled(Row& row, const std::string& name, double value, const std::vector<double>& resampled,
                    double confidence) {
-  row.set(name, value);
-  if (resampled.empty()) return;
-  row.set(name + "_low", quantile(resampled, 0.5 * (1.0 - confidence)));
-  row.set(name + "_high", quantile(resampled, 0.5 * (1.0 + confidence)));
+  Interval interval{.mean = value};
+  if (!resampled.empty()) {
+    interval.low = quantile(resampled, 0.5 * (1.0 - confidence));
+    interval.high = quantile(resampled, 0.5 * (1.0 + confidence));
+  }
+  set_interval(row, name, interval);
 }
 
-/// The row of a measure that is measured.
-void set_agreement(Row& row, const Budgets& budgets, Measure measure, Measure best, const Draws& draws,
-                   const std::array<std::vector<RankAgreement>, kMeasureCount>& resampled) {
-  const std::vector<RankAgreement>& own_draws = resampled[index_of(measure)];
-  const std::vector<RankAgreement>& best_draws = resampled[index_of(best)];
-  std::vector<double> spearman, tau, to_best;
-  for (std::size_t i = 0; i < own_draws.size(); ++i) {
-    spearman.push_back(own_draws[i].spearman);
-    tau.push_back(own_draws[i].tau_b);
-    to_best.push_back(own_draws[i].tau_b - best_draws[i].tau_b);
-  }
-  const RankAgreement own = mean_agreement(budgets, measure, draws.all);
-  set_resampled(row, "spearman", own.spearman, spearman, draws.confidence);
-  set_resampled(row, "tau_b", own.tau_b, tau, draws.confidence);
-  if (measure != best) {
-    const double behind = own.tau_b - mean_agreement(budgets, best, draws.all).tau_b;
-    set_resampled(row, "to_best", behind, to_best, draws.confidence);
-  }
-  if (!draws.enough()) return;
-  row.set("tau_b_first_half", mean_agreement(budgets, measure, draws.first).tau_b);
-  row.set("tau_b_second_half", mean_agreement(budgets, measure, draws.second).tau_b);
+std::vector<double> against_mean_kl(const std::vector<TauB>& taus) {
+  std::vector<double> values;
+  for (const TauB& tau : taus) values.push_back(tau.mean_kl);
+  return values;
 }
+
+std::vector<double> differences_of(std::vector<double> a, const std::vector<double>& b) {
+  if (a.size() != b.size()) return {};
+  for (std::size_t i = 0; i < a.size(); ++i) a[i] -= b[i];
+  return a;
+}
+
+/// "<name>": how much better one measure orders than another, paired over draws.
+void set_tau_difference(Row& row, const std::string& name, const RankAgreement& own, const RankAgreement& other,
+                        double confidence) {
+  set_resampled(row, name, own.same.mean_kl - other.same.mean_kl,
+                differences_of(against_mean_kl(own.same_drawn), against_mean_kl(other.same_drawn)), confidence);
+}
+
+void set_agreement(Row& row, const Agreements& agreements, Measure measure, Measure best, double confidence) {
+  const RankAgreement& own = *agreements[index_of(measure)];
+  set_resampled(row, "tau_b", own.same.mean_kl, against_mean_kl(own.same_drawn), confidence);
+  row.set("tau_b_log", own.same.log_kl);
+  if (own.transfer) {
+    set_resampled(row, "transfer", own.transfer->mean_kl, own.transfer_drawn, confidence);
+    row.set("transfer_log", own.transfer->log_kl);
+  }
+  if (measure != best) set_tau_difference(row, "to_best", own, *agreements[index_of(best)], confidence);
+  const auto& mass = agreements[index_of(Measure::kRetainedMass)];
+  if (measure == Measure::kRetainedMass || !mass) return;
+  set_tau_difference(row, "to_retained_mass", own, *mass, confidence);
+  if (!own.transfer || !mass->transfer) return;
+  set_resampled(row, "transfer_to_retained_mass", own.transfer->mean_kl - mass->transfer->mean_kl,
+                differences_of(own.transfer_drawn, mass->transfer_drawn), confidence);
+}
+
+/// What rows of a budget and task have in common.
+struct ScopeNames {
+  Cell budget;
+  std::string task;
+  std::size_t policies = 0;
+  std::size_t left_out = 0;
+  std::size_t prompts = 0;
+  std::size_t documents = 0;
+};
 
 /// Rows of all measures for some budgets.
-void add_rows(Table& table, const Cell& name, std::size_t policies, std::size_t left_out, const Budgets& budgets,
-              const Draws& draws, std::optional<Measure> chosen) {
-  const std::optional<Measure> best = best_measure(budgets, draws.all);
-  std::array<std::vector<RankAgreement>, kMeasureCount> resampled;  // by measure, then draw
+void add_rows(Table& table, const ScopeNames& names, const RankingScope& scope, const DocumentDraws& draws,
+              std::optional<Measure> chosen, double confidence) {
+  const Agreements agreements = agreements_of(scope, draws);
+  const std::optional<Measure> best = best_measure(agreements);
+  const auto live = live_agreement(scope, draws);
   for (const MeasureInfo& measure : measures()) {
-    if (!draws.enough() || !measured(budgets, measure.id)) continue;
-    for (const PromptDraw& draw : draws.resampled) {
-      resampled[index_of(measure.id)].push_back(mean_agreement(budgets, measure.id, draw));
-    }
-  }
-  std::optional<double> ceiling;
-  if (draws.enough() && !budgets.empty()) ceiling = ceiling_of(budgets, draws.prompts, draws.seed);
-  for (const MeasureInfo& measure : measures()) {
+    if (!is_calibrated(measure.id) && measure.id != Measure::kPredictedKl) continue;
     Row row(table);
-    row.set("budget_requested", name)
+    row.set("budget_requested", names.budget)
+        .set("task", names.task)
         .set("measure", measure.column)
-        .set("policies", policies)
-        .set("left_out", left_out)
-        .set("prompts", draws.prompts)
-        .set("ceiling", ceiling);
+        .set("policies", names.policies)
+        .set("left_out", names.left_out)
+        .set("prompts", names.prompts)
+        .set("documents", names.documents);
+    if (live && live->transfer) {
+      set_resampled(row, "ceiling", live->transfer->mean_kl, live->transfer_drawn, confidence);
+      row.set("ceiling_log", live->transfer->log_kl);
+    }
     std::string status = "ok";
-    if (!draws.enough())
-      status = fmt::format("{} prompts: intervals and halves need {}", draws.prompts, kFewestPrompts);
-    if (measured(budgets, measure.id)) {
-      set_agreement(row, budgets, measure.id, *best, draws, resampled);
+    if (!scope.has_halves) {
+      status = fmt::format("{} documents: intervals and halves need {}", names.documents, kFewestDocuments);
+    }
+    if (agreements[index_of(measure.id)] && best) {
+      set_agreement(row, agreements, measure.id, *best, confidence);
       if (chosen) row.set("chosen", measure.id == *chosen ? "yes" : "no");
+    } else if (scope.budgets.empty()) {
+      status = fmt::format("{} policies: an order needs {}", names.policies, kFewestPolicies);
     } else {
-      status = budgets.empty() ? fmt::format("{} policies: an order needs {}", policies, kFewestPolicies)
-                               : std::string("not measured on every prompt");
+      status = measure.id == Measure::kPredictedKl ? "too little to learn from" : "not measured on every prompt";
     }
     row.set("status", std::move(status));
     table.add_row(std::move(row));
@@ -178,7 +209,10 @@ void add_predictions(Table& table, const RankedBudget& budget) {
     for (const MeasureInfo& measure : measures()) {
       if (!policy.measures[index_of(measure.id)]) continue;
       std::vector<double> values = *policy.measures[index_of(measure.id)];
-      if (measure.better == Better::kHigher) std::ranges::transform(values, values.begin(), std::negate{});
+      // What is kept, of a measure that is better when higher.
+      if (measure.better == Better::kHigher) {
+        std::ranges::transform(values, values.begin(), [](double lost) { return 1.0 - lost; });
+      }
       Row row(table);
       set_run(row, policy.key, Role::kMethod, budget.budget).set("measure", measure.column);
       set_interval(row, "predicted", bootstrap_mean(values));
@@ -235,38 +269,73 @@ void require_replay_columns(const Table& replay) {
   if (std::ranges::none_of(measures(), has)) require_columns(replay, {info(Measure::kRetainedMass).column});
 }
 
-Calibration calibrate(const Table& validate, const Table& replay, const BootstrapOptions& options) {
+Calibration calibrate(const Table& validate, const Table& replay, const CalibrationOptions& options) {
   require_replay_columns(replay);
-  const CalibrationData data = join(validate, replay);
-  const Draws draws{data.prompts.size(),
-                    all_of(data.prompts.size()),
-                    half_of(data, true),
-                    half_of(data, false),
-                    resamples(data.prompts.size(), options),
-                    options.seed,
-                    options.confidence};
+  const LiveRuns runs = live_runs(validate, replay);
+  const CalibrationData& data = runs.ranked;
   Calibration result;
   result.measures = new_table("calibration");
   result.predictions = new_table("predictions");
-  Budgets ranked;
-  std::size_t most_policies = 0;
-  std::size_t most_left_out = 0;
+  std::vector<const RankedBudget*> ranked;
+  ScopeNames whole{.budget = std::string("all"), .task = kAllTasks, .prompts = data.prompts.size()};
   for (const RankedBudget& budget : data.budgets) {
-    most_policies = std::max(most_policies, budget.policies.size());
-    most_left_out = std::max(most_left_out, budget.left_out());
+    whole.policies = std::max(whole.policies, budget.policies.size());
+    whole.left_out = std::max(whole.left_out, budget.left_out());
     if (budget.policies.size() >= kFewestPolicies && !data.prompts.empty()) ranked.push_back(&budget);
   }
-  const std::optional<Measure> chosen = draws.enough() ? best_measure(ranked, draws.first) : std::nullopt;
-  if (chosen) result.chosen = info(*chosen).column;
+  const std::vector<bool> everywhere(data.prompts.size(), true);
+  whole.documents = documents_among(data, everywhere);
+
+  DocumentDraws draws;
+  const bool has_halves = whole.documents >= kFewestDocuments;
+  if (!ranked.empty() && has_halves) {
+    draws = document_draws(runs, options);
+    result.learned = learn_calibration(runs);
+  }
+  const PredictionErrors errors =
+      result.learned ? prediction_errors(runs) : PredictionErrors{.table = new_table("prediction_errors")};
+  result.errors = errors.table;
+  std::optional<Measure> chosen;
+  if (result.learned) {
+    chosen = result.learned->learned.measure;
+    result.chosen = info(*chosen).column;
+    result.learned->median_factor = errors.median_factor;
+    result.learned->nine_of_ten_factor = errors.nine_of_ten_factor;
+    result.learned->coverage = errors.coverage;
+  }
   for (const RankedBudget& budget : data.budgets) {
+    ScopeNames names = whole;
+    names.budget = budget.budget;
+    names.policies = budget.policies.size();
+    names.left_out = budget.left_out();
     const bool enough = std::ranges::find(ranked, &budget) != ranked.end();
-    add_rows(result.measures, budget.budget, budget.policies.size(), budget.left_out(),
-             enough ? Budgets{&budget} : Budgets{}, draws, chosen);
+    add_rows(result.measures, names,
+             {.budgets = enough ? std::vector{&budget} : std::vector<const RankedBudget*>(),
+              .among = everywhere,
+              .has_halves = has_halves},
+             draws, chosen, options.confidence);
     if (!data.prompts.empty()) add_predictions(result.predictions, budget);
   }
-  add_rows(result.measures, std::string("all"), most_policies, most_left_out, ranked, draws, chosen);
+  add_rows(result.measures, whole, {.budgets = ranked, .among = everywhere, .has_halves = has_halves}, draws, chosen,
+           options.confidence);
+  const std::set<std::string> tasks(data.tasks.begin(), data.tasks.end());
+  for (const std::string& task : tasks) {
+    if (tasks.size() < 2) break;
+    RankingScope scope{.budgets = ranked, .among = everywhere};
+    ScopeNames names = whole;
+    names.task = task;
+    names.prompts = 0;
+    for (std::size_t i = 0; i < data.tasks.size(); ++i) {
+      scope.among[i] = data.tasks[i] == task;
+      names.prompts += scope.among[i] ? 1 : 0;
+    }
+    names.documents = documents_among(data, scope.among);
+    scope.has_halves = names.documents >= kFewestDocuments;
+    add_rows(result.measures, names, scope, draws, chosen, options.confidence);
+  }
 
-  const std::optional<Measure> looked_at = chosen ? chosen : best_measure(ranked, draws.all);
+  RankingScope all{.budgets = ranked, .among = everywhere, .has_halves = false};
+  const std::optional<Measure> looked_at = chosen ? chosen : best_measure(agreements_of(all, {}));
   std::vector<Disagreement> pairs;
   for (const RankedBudget* budget : ranked) {
     if (looked_at) add_disagreements(pairs, *budget, *looked_at);

@@ -5,7 +5,6 @@
 #include <set>
 
 #include "results/equal_slots.hpp"
-#include "results/rank_correlation.hpp"
 
 namespace evictlab::results {
 namespace {
@@ -24,18 +23,6 @@ std::optional<std::vector<double>> weighted_values(const std::vector<WeightedRun
     values.push_back(sum);
   }
   return values;
-}
-
-double mean_over(const std::vector<double>& values, const PromptDraw& draw) {
-  double sum = 0.0;
-  for (const std::size_t prompt : draw) sum += values[prompt];
-  return sum / static_cast<double>(draw.size());
-}
-
-std::vector<double> kl_means(const RankedBudget& budget, const PromptDraw& draw) {
-  std::vector<double> means;
-  for (const RankedPolicy& policy : budget.policies) means.push_back(mean_over(policy.kl, draw));
-  return means;
 }
 
 }  // namespace
@@ -60,8 +47,12 @@ CalibrationData join(const Table& validate, const Table& replay) {
   std::vector<Run> runs = runs_over_layers(validate);
   std::erase_if(runs, [&](const Run& run) { return run.turn != 1 || !replayed_prompts.contains(run.prompt); });
   data.prompts = prompts_of(runs);
-  const std::set<std::string> halved = first_half(runs);
-  for (const std::string& prompt : data.prompts) data.first_half.push_back(halved.contains(prompt));
+  std::map<std::string, const Run*> first_of_prompt;
+  for (const Run& run : runs) first_of_prompt.try_emplace(run.prompt, &run);
+  for (const std::string& prompt : data.prompts) {
+    data.documents.push_back(first_of_prompt.at(prompt)->document);
+    data.tasks.push_back(first_of_prompt.at(prompt)->task);
+  }
   std::map<Key, std::map<std::string, const Run*>> live;  // by prompt
   std::vector<Run> first_runs;                            // of every policy and budget, in order
   for (const Run& run : runs) {
@@ -82,7 +73,7 @@ CalibrationData join(const Table& validate, const Table& replay) {
         const auto same = replayed.find({run.key, run.budget_text});
         if (same == replayed.end() || !same->second.contains(run.prompt)) return std::nullopt;
         const auto value = (*same->second.at(run.prompt))[measure.id];
-        return value ? std::optional(as_loss(measure.id, *value)) : std::nullopt;
+        return value ? std::optional(amount_lost(measure.id, *value)) : std::nullopt;
       });
     }
     return policy;
@@ -112,18 +103,6 @@ CalibrationData join(const Table& validate, const Table& replay) {
     if (policy) group->policies.push_back(std::move(*policy));
   }
   return data;
-}
-
-RankAgreement agreement(const RankedBudget& budget, Measure measure, const PromptDraw& draw) {
-  std::vector<double> predicted;
-  for (const RankedPolicy& policy : budget.policies)
-    predicted.push_back(mean_over(*policy.measures[index_of(measure)], draw));
-  const std::vector<double> really = kl_means(budget, draw);
-  return {spearman_of_values(predicted, really), kendall_tau_b(predicted, really)};
-}
-
-double live_agreement(const RankedBudget& budget, const PromptDraw& first, const PromptDraw& second) {
-  return kendall_tau_b(kl_means(budget, first), kl_means(budget, second));
 }
 
 }  // namespace evictlab::results

@@ -24,6 +24,8 @@ std::optional<Measure> measure_of(std::string_view column) {
   return found == kMeasureInfos.end() ? std::nullopt : std::optional(found->id);
 }
 
+bool is_share(Measure measure) { return info(measure).unit == "share"; }
+
 double amount_lost(Measure measure, double value) {
   return info(measure).better == Better::kHigher ? 1.0 - value : value;
 }

@@ -22,8 +22,9 @@ inline constexpr std::size_t kMeasureCount = 0
 
 enum class Better { kLower, kHigher };
 
-/// What a run's value is of those of its layers; kPooled: the measure of all layers' queries together.
-enum class OverLayers { kMean, kSum, kPooled };
+/// What a run's value is of those of its layers; kPooled: the measure of all layers' queries together; kWhole: not of
+/// theirs.
+enum class OverLayers { kMean, kSum, kPooled, kWhole };
 
 /// What a trace must hold for a measure to be computed.
 enum class MeasureTier { kSummary, kFull };
@@ -47,6 +48,8 @@ constexpr std::size_t index_of(Measure measure) { return static_cast<std::size_t
 /// The measure of this column; nothing for any other name.
 std::optional<Measure> measure_of(std::string_view column);
 
+/// Whether the values are shares, 0..1.
+bool is_share(Measure measure);
 /// The value turned so that larger is worse, whatever the measure.
 double as_loss(Measure measure, double value);
 /// The value as what is lost, 0 for the full cache: 1 - x of a share that is better when higher.

@@ -38,6 +38,7 @@ class RunReader {
         budget_(table.column(kBudgetColumn)),
         layer_(table.find_column("layer")),
         task_(table.find_column("task")),
+        document_(table.find_column("document")),
         turn_(table.find_column("turn")),
         slots_(table.find_column("slots_held")),
         bytes_(table.find_column("bytes")),
@@ -57,6 +58,8 @@ class RunReader {
     if (is_whole_number(run.budget_text)) run.budget_slots = table_.number(row, budget_);
     run.prompt = table_.text(row, prompt_);
     run.task = text(row, task_);
+    run.document = text(row, document_);
+    if (run.document.empty()) run.document = run.prompt;
     if (const auto turn = number(row, turn_)) run.turn = static_cast<std::int64_t>(*turn);
     run.slots_held = number(row, slots_);
     run.bytes = number(row, bytes_);
@@ -76,7 +79,7 @@ class RunReader {
   const Table& table_;
   RunColumns names_;
   std::size_t prompt_, budget_;
-  std::optional<std::size_t> layer_, task_, turn_, slots_, bytes_, status_;
+  std::optional<std::size_t> layer_, task_, document_, turn_, slots_, bytes_, status_;
   std::array<std::optional<std::size_t>, kMeasureCount> measures_;
 };
 
@@ -187,11 +190,14 @@ std::set<std::string> first_half(const std::vector<Run>& runs) {
   std::set<std::string> seen;
   Dealt all;
   std::map<std::string, Dealt> by_task;
+  std::map<std::string, bool> is_first;  // by document
   for (const Run& run : runs) {
     if (!seen.insert(run.prompt).second) continue;
     Dealt& own = by_task[run.task];
     const Dealt& fewer = own.first != own.second ? own : all;
-    const bool to_first = fewer.first <= fewer.second;
+    const bool to_first =
+        is_first.try_emplace(run.document.empty() ? run.prompt : run.document, fewer.first <= fewer.second)
+            .first->second;
     if (to_first) first.insert(run.prompt);
     for (Dealt* const dealt : {&own, &all}) ++(to_first ? dealt->first : dealt->second);
   }

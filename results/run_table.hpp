@@ -59,6 +59,7 @@ struct Run {
   std::optional<double> budget_slots;  // where it was asked for as a number of slots, not as a ratio or in bytes
   std::string prompt;
   std::string task;
+  std::string document;              // the prompt's id where it names none
   std::int64_t turn = 1;             // of validate.csv
   std::optional<double> slots_held;  // none: the policy could not run
   std::optional<double> bytes;
@@ -136,7 +137,7 @@ std::vector<BudgetRuns> by_budget(const std::vector<Run>& runs);
 /// Every prompt once, in order.
 std::vector<std::string> prompts_of(const std::vector<Run>& runs);
 /// Deals the prompts of every task out to two halves, in order, what is left of tasks to the half that has fewer in
-/// all: those of the first half.
+/// all, and keeps prompts of one document together: those of the first half.
 std::set<std::string> first_half(const std::vector<Run>& runs);
 
 /// Values of the prompts that both have, in their order.

@@ -23,6 +23,9 @@ Column number(const char* name, const char* unit, const char* meaning) {
 
 Column prompt() { return text("prompt", "the prompt's id in the trace or prompts file"); }
 Column task() { return text("task", "the prompt's task; may be empty"); }
+Column document() {
+  return text("document", "the text that the prompt was made from; empty: no other prompt is made from its text");
+}
 Column variant() { return text("variant", "the source that the policy follows: an authors' code base or the paper"); }
 Column role() {
   return text("role", "`method` (competes), `control` (random, protect-only) or `ceiling` (reads the future, or full)");
@@ -37,6 +40,7 @@ Column layer() { return integer("layer", "", "the layer's index in the model"); 
 Column prompt_length() { return integer("prompt_length", "positions", "positions of the prompt"); }
 Column layer_or_all(const char* meaning) { return text("layer", meaning); }
 Column count(const char* name, const char* meaning) { return integer(name, "prompts", meaning); }
+Column documents() { return integer("documents", "documents", "that these prompts were made from"); }
 Column status() {
   return text(
       "status",
@@ -77,6 +81,13 @@ Columns with_interval(const std::string& name, const std::string& unit, const st
   return joined(Column{name, ColumnType::kNumber, unit, meaning}, interval_ends(name + "_", unit));
 }
 
+/// A mean over random halvings of the documents.
+Columns over_splits(const std::string& name, const std::string& unit, const std::string& meaning) {
+  return {{name, ColumnType::kNumber, unit, meaning + "; mean over splits"},
+          {name + "_low", ColumnType::kNumber, unit, "of 95 % of the splits, the lower end"},
+          {name + "_high", ColumnType::kNumber, unit, "upper end"}};
+}
+
 Columns mean_with_interval(const char* meaning) { return joined(number("mean", "", meaning), interval_ends("", "")); }
 
 Column measure_column(Measure measure) {
@@ -91,9 +102,19 @@ Columns measure_columns() {
     columns.back().meaning += fmt::format("; {} is better{}", own.better == Better::kHigher ? "higher" : "lower",
                                           own.tier == MeasureTier::kFull ? "; full tier" : "");
     if (own.layers == OverLayers::kSum) columns.back().meaning += "; `all` is the sum over the layers";
+    if (own.layers == OverLayers::kWhole) columns.back().meaning += "; of `all` alone";
     if (own.layers == OverLayers::kPooled) columns.back().meaning += "; `all` is over all layers' queries together";
   }
   return columns;
+}
+
+/// What a live divergence on one prompt lies within.
+Columns predicted_interval() {
+  return {
+      number("predicted_kl_low", "nats",
+             "lower end of the 90 % prediction interval of the live divergence; empty where the calibration has fewer "
+             "than nine documents"),
+      number("predicted_kl_high", "nats", "upper end")};
 }
 
 Columns mass_share_columns(const char* meaning) {
@@ -109,13 +130,18 @@ void add_replay_tables(std::vector<TableSchema>& all) {
   const Columns layer_of_run = joined(prompt(), policy, role(), budget(), layer());
   all.push_back(
       {"replay", "replay, sweep, validate", "a prompt, policy, budget and layer, then one for all layers",
-       joined(prompt(), task(), integer("T", "queries", "future queries recorded"), policy, variant(), role(),
-              text("protection", "positions kept whatever their importance"),
-              text("granularity", "who shares a kept set: each query head, each kv head, all heads of a layer"),
-              budget(), slots_held("stored slots of the layer, divided by kv heads; for `all` the mean"),
-              integer("bytes", "bytes", "held by the layer in the trace's data type; for `all` the sum"),
-              layer_or_all("the layer's index, or `all`: means over the layers, or sums where a measure says so"),
-              measure_columns(), status())});
+       joined(
+           prompt(), task(), document(), integer("T", "queries", "future queries recorded"), policy, variant(), role(),
+           text("protection", "positions kept whatever their importance"),
+           text("granularity", "who shares a kept set: each query head, each kv head, all heads of a layer"), budget(),
+           slots_held("stored slots of the layer, divided by kv heads; for `all` the mean"),
+           integer("bytes", "bytes", "held by the layer in the trace's data type; for `all` the sum"),
+           layer_or_all("the layer's index, or `all`: means over the layers, or sums where a measure says so"),
+           measure_columns(), predicted_interval(),
+           text("calibration",
+                "what `predicted_kl` rests on: empty: nothing; `learned`: runs of this model; `extrapolated`: these, "
+                "of other lengths, budgets or policies; `default`: runs of another model, without an interval"),
+           status())});
   all.push_back(
       {"budgets", "replay, sweep", "a prompt, policy, budget, layer and kept set",
        joined(layer_of_run, integer("head", "", "the kept set's index in its layer: a query head, kv head, or 0"),
@@ -168,16 +194,23 @@ void add_sweep_tables(std::vector<TableSchema>& all) {
               count("degenerate", "prompts of which nothing was evicted"), slots_held("held, mean over prompts"),
               slots_compared("the held slots at which the row is compared, mean over prompts: those of its budget "
                              "where it is ranked, else its own"),
-              with_interval("retained_mass", "share", "mean over layers and prompts, with the slots held"),
-              number("retained_mass_compared", "share",
-                     "the same with the slots compared, between the policy's budgets: what ranks it"),
-              with_interval("to_best", "share",
-                            "retained mass minus the best method's, both with the slots compared, paired on the "
+              text("ranked_by",
+                   "the measure: predicted_kl, else squared_error, else retained_mass, by what every run has"),
+              number("compared", "",
+                     "mean over prompts of this measure with the slots compared, between the policy's budgets: what "
+                     "ranks it"),
+              with_interval("to_best", "",
+                            "this measure minus the best method's, both with the slots compared, paired on the "
                             "prompts both serve; empty for the best method, for ceilings, and where the best "
                             "method's budgets do not reach the slots"),
-              with_interval("to_random", "share", "the same against the control `random`"),
-              measure_column(Measure::kExactLoss), measure_column(Measure::kRelativeLoss),
-              measure_column(Measure::kRegret))});
+              with_interval("to_random", "", "the same against the control `random`"),
+              number("predicted_kl", "nats", "foretold, mean over prompts, with the slots held"),
+              number("predicted_kl_low", "nats",
+                     "lower end of the 90 % prediction interval of the live mean over as many documents"),
+              number("predicted_kl_high", "nats", "upper end"),
+              with_interval("retained_mass", "share", "mean over layers and prompts, with the slots held"),
+              measure_column(Measure::kSquaredError), measure_column(Measure::kExactLoss),
+              measure_column(Measure::kRelativeLoss), measure_column(Measure::kRegret))});
   all.push_back(
       {"headroom", "sweep", "a prompt, policy and budget: the gap to the oracle at equal memory",
        joined(prompt(), task(), policy, role(), budget(), slots_held(), measure_column(Measure::kRetainedMass),
@@ -209,7 +242,8 @@ void add_validate_tables(std::vector<TableSchema>& all) {
   all.push_back(
       {"validate", "validate", "a prompt, turn, policy and budget in the running model",
        joined(
-           prompt(), task(), prompt_length(), integer("answer_length", "tokens", "tokens of the expected answer"),
+           prompt(), task(), document(), prompt_length(),
+           integer("answer_length", "tokens", "tokens of the expected answer"),
            number("depth", "share", "where the prompts file says the answer lies; may be empty"),
            integer("turn", "", "1: the prompt's answer; 2, ...: follow-ups asked of the same compacted cache"), policy,
            variant(), role(), text("protection", "positions kept whatever their importance"),
@@ -248,24 +282,38 @@ void add_validate_tables(std::vector<TableSchema>& all) {
   all.push_back(
       {"calibration", "validate", "a budget, then `all` for their mean, and a measure of replay.csv",
        joined(
-           budget(), text("measure", "a column of replay.csv"),
-           integer("policies", "policies",
-                   "methods ranked; controls and "
-                   "ceilings are left out"),
+           budget(), text("task", "a task, or `all`: all prompts"), text("measure", "a column of replay.csv"),
+           integer("policies", "policies", "methods ranked; controls and ceilings are left out"),
            integer("left_out", "policies",
                    "methods left out: their budgets do not reach the slots that the others hold"),
-           count("prompts", "prompts that they are ranked on"),
-           with_interval("spearman", "",
-                         "Spearman's rank correlation over policies of the measure's means and kl's; 1: "
-                         "the same order"),
-           with_interval("tau_b", "", "Kendall's tau-b of the same"),
-           with_interval("to_best", "", "tau_b minus the best measure's, paired over draws of prompts"),
-           number("tau_b_first_half", "", "on the first half of the prompts, which are dealt out within every task"),
-           number("tau_b_second_half", "", "on the held-out half"),
-           text("chosen", "`yes`: the best on the first half over all budgets; its value is that of the second half"),
-           number("ceiling", "",
-                  "noise ceiling: tau_b of the live ranking of one half with the other's, mean over 100 halvings"),
+           count("prompts", "prompts that they are ranked on"), documents(),
+           with_interval(
+               "tau_b", "",
+               "same prompts: Kendall's tau-b over policies of the measure's means and kl's; 1: the same order. "
+               "No ceiling applies. predicted_kl: each document's by a map that the others taught"),
+           number("tau_b_log", "", "the same against means of log kl"),
+           with_interval(
+               "transfer", "",
+               "tau-b of the measure on one half of the documents with kl on the other, mean over 200 halvings. "
+               "predicted_kl: chosen and learned on the first half"),
+           number("transfer_log", "", "the same against means of log kl"),
+           with_interval("ceiling", "", "noise ceiling of `transfer`: kl on one half with kl on the other"),
+           number("ceiling_log", "", "the same of means of log kl"),
+           with_interval("to_best", "", "tau_b minus the best measure's, paired over draws of documents"),
+           with_interval("to_retained_mass", "", "tau_b minus that of retained_mass, paired"),
+           with_interval("transfer_to_retained_mass", "", "transfer minus that of retained_mass, paired"),
+           text("chosen", "`yes`: the measure that calibration.json maps to KL, chosen by `transfer` over all prompts"),
            text("status", "`ok`, or why cells are empty"))});
+  all.push_back(
+      {"prediction_errors", "validate", "what is foretold, and for which runs",
+       joined(text("level", "`prompt`: a policy and budget on one prompt; `mean`: over the held-out documents"),
+              text("runs",
+                   "`methods and controls`, which teach the map; `ceilings`, which read the future and never teach; "
+                   "`policies left out`: each by a map that saw no run of it"),
+              documents(), integer("splits", "", "random halvings: one half teaches, the other is foretold"),
+              over_splits("median_factor", "ratio", "by which the live divergence and the one foretold differ, median"),
+              over_splits("nine_of_ten_factor", "ratio", "the same, 90th percentile"),
+              over_splits("coverage", "share", "of live divergences, those within their 90 % interval"))});
   all.push_back({"predictions", "validate", "a budget, policy and measure of replay.csv",
                  joined(budget(), policy, role(), text("measure", "a column of replay.csv"),
                         with_interval("predicted", "", "the measure, mean over prompts"),

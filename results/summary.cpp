@@ -1,14 +1,15 @@
 #include "results/summary.hpp"
 
 #include <algorithm>
-#include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "results/equal_slots.hpp"
+#include "results/leading.hpp"
 #include "results/run_table.hpp"
 #include "results/schema.hpp"
 
@@ -27,9 +28,8 @@ struct Entry {
   std::int64_t too_short = 0;
   std::int64_t degenerate = 0;
   PromptSlots compared_at;                 // the slots of its comparisons
-  std::map<std::string, double> compared;  // retained mass with these, by prompt
+  std::map<std::string, double> compared;  // the ranking measure with these, by prompt
   bool ranked = false;
-  double score = 0.0;  // what ranks it
 
   bool is_ceiling() const { return role == Role::kCeiling; }
   std::vector<double> values(Measure measure) const {
@@ -60,6 +60,12 @@ struct EntriesOfBudget {
 
 /// What a table leaves empty counts as 0.
 std::optional<double> retained_mass(const Run& run) { return run[Measure::kRetainedMass].value_or(0.0); }
+
+/// The same of any measure.
+struct ValueOf {
+  Measure measure;
+  std::optional<double> operator()(const Run& run) const { return run[measure].value_or(0.0); }
+};
 
 std::vector<EntriesOfBudget> entries_by_budget(const std::vector<Run>& runs) {
   std::vector<EntriesOfBudget> budgets;
@@ -95,36 +101,50 @@ std::vector<Run> summarized_runs(const Table& replay) {
   return runs_over_layers(replay);
 }
 
-/// Decides at which slots the entry is compared and whether it is ranked; by what: retained mass there, then those that
-/// are not ranked, last those infeasible on every prompt.
-void set_comparison_slots(Entry& entry, const std::string& budget, const SlotCurves& curves) {
-  entry.score = -2.0;
+/// Decides at which slots the entry is compared and whether it is ranked.
+void set_comparison_slots(Entry& entry, const std::string& budget, const SlotCurves& curves, const ValueOf& value) {
   if (entry.prompts.empty()) return;
   entry.compared_at = entry.held();
-  for (const auto& [id, run] : entry.prompts) entry.compared[id] = *retained_mass(run);
+  for (const auto& [id, run] : entry.prompts) entry.compared[id] = *value(run);
   auto slots = curves.compared_on(budget, entry.compared_at);
   std::optional<std::map<std::string, double>> there;
-  if (slots) there = curves.values(entry.key, budget, *slots, retained_mass);
+  if (slots) there = curves.values(entry.key, budget, *slots, value);
   entry.ranked = there || is_full_cache(entry.key, entry.role);
   if (there) {
     entry.compared_at = std::move(*slots);
     entry.compared = std::move(*there);
   }
-  entry.score = entry.ranked ? mean(values_of(entry.compared)) : -1.0;
+}
+
+/// By loss with the slots compared, then those that are not ranked, last those infeasible on every prompt.
+std::pair<int, double> place_of(const Entry& entry, Measure measure) {
+  if (entry.prompts.empty()) return {2, 0.0};
+  if (!entry.ranked) return {1, 0.0};
+  return {0, as_loss(measure, mean(values_of(entry.compared)))};
 }
 
 void set_mean(Row& row, std::string_view column, const std::vector<double>& values) {
   if (!values.empty()) row.set(column, mean(values));
 }
 
-/// Sets the interval of an entry's retained mass minus the reference's, at the slots of the entry's comparisons and on
-/// the prompts that both serve.
+/// Sets what is foretold of the entry's runs, and what the live mean lies within.
+void set_predicted_mean(Row& row, const Entry& entry, const KlPredictor* predictor) {
+  const std::vector<double> predicted = entry.values(Measure::kPredictedKl);
+  if (predictor == nullptr || predicted.empty()) return;
+  std::set<std::string> documents;
+  for (const auto& [id, run] : entry.prompts) documents.insert(run.document);
+  set_interval(row, "predicted_kl", predictor->mean(predicted, documents.size()));
+}
+
+/// Sets the interval of an entry's ranking measure minus the reference's, at the slots of the entry's comparisons and
+/// on the prompts that both serve.
 void set_difference(Row& row, const std::string& name, const EntriesOfBudget& group, const Entry& entry,
-                    const Entry* reference, const SlotCurves& curves, const BootstrapOptions& options) {
+                    const Entry* reference, const SlotCurves& curves, const ValueOf& value,
+                    const BootstrapOptions& options) {
   if (reference == nullptr || reference == &entry) return;
   PromptSlots slots = entry.compared_at;
   std::erase_if(slots, [&](const auto& item) { return !reference->prompts.contains(item.first); });
-  const auto others = curves.values(reference->key, group.budget_text, slots, retained_mass);
+  const auto others = curves.values(reference->key, group.budget_text, slots, value);
   if (!others || others->empty()) return;
   const auto [own, other] = paired(entry.compared, *others);
   set_interval(row, name, bootstrap_paired_difference(own, other, options));
@@ -132,14 +152,15 @@ void set_difference(Row& row, const std::string& name, const EntriesOfBudget& gr
 
 }  // namespace
 
-Table summarize(const Table& replay, const BootstrapOptions& options) {
+Table summarize(const Table& replay, const KlPredictor* predictor, const BootstrapOptions& options) {
   Table table = new_table("summary");
   const std::vector<Run> runs = summarized_runs(replay);
   const SlotCurves curves(runs);
+  const ValueOf value{leading_measure(runs)};
   for (EntriesOfBudget& group : entries_by_budget(runs)) {
     std::vector<Entry>& entries = group.entries;
-    for (Entry& entry : entries) set_comparison_slots(entry, group.budget_text, curves);
-    std::ranges::stable_sort(entries, std::ranges::greater{}, &Entry::score);
+    for (Entry& entry : entries) set_comparison_slots(entry, group.budget_text, curves, value);
+    std::ranges::stable_sort(entries, {}, [&](const Entry& entry) { return place_of(entry, value.measure); });
     const auto first = [&](const auto& wanted) -> const Entry* {
       const auto found = std::find_if(entries.begin(), entries.end(), wanted);
       return found == entries.end() || found->prompts.empty() ? nullptr : &*found;
@@ -159,13 +180,15 @@ Table summarize(const Table& replay, const BootstrapOptions& options) {
         row.set("slots_held", entry.slots());
         if (entry.ranked) row.set("rank", ++rank);
         row.set("slots_compared", mean(values_of(entry.compared_at)));
-        row.set("retained_mass_compared", mean(values_of(entry.compared)));
+        row.set("ranked_by", info(value.measure).column).set("compared", mean(values_of(entry.compared)));
+        set_predicted_mean(row, entry, predictor);
         std::vector<double> masses;
         for (const auto& [id, run] : entry.prompts) masses.push_back(*retained_mass(run));
         set_interval(row, "retained_mass", bootstrap_mean(masses, options));
-        set_difference(row, "to_best", group, entry, entry.is_ceiling() ? nullptr : best, curves, options);
-        set_difference(row, "to_random", group, entry, random, curves, options);
-        for (const Measure measure : {Measure::kExactLoss, Measure::kRelativeLoss, Measure::kRegret}) {
+        set_difference(row, "to_best", group, entry, entry.is_ceiling() ? nullptr : best, curves, value, options);
+        set_difference(row, "to_random", group, entry, random, curves, value, options);
+        for (const Measure measure :
+             {Measure::kSquaredError, Measure::kExactLoss, Measure::kRelativeLoss, Measure::kRegret}) {
           set_mean(row, info(measure).column, entry.values(measure));
         }
       }

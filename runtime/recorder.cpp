@@ -86,7 +86,8 @@ trace::PromptInfo recorded_info(const TokenizedPrompt& prompt, const ModelConfig
           .tier = options.tier,
           .window = std::min(options.window, static_cast<Index>(prompt.tokens.size())),
           .layers = recorded_layers(model, options),
-          .spans = prompt.spans};
+          .spans = prompt.spans,
+          .document = prompt.document};
 }
 
 std::vector<std::int32_t> recorded_tokens(const TokenizedPrompt& prompt) {

@@ -56,6 +56,7 @@ struct PromptInfo {
   std::vector<Span> spans;
   /// Fields of the tier that were not recorded, of kOptionalFields.
   Fields missing = {};
+  std::string document = {};  // the text that the prompt was made from; empty: no other prompt is made from its text
 
   Fields recorded() const;
 };

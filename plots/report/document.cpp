@@ -67,9 +67,19 @@ void add_section(const Section& section, const std::vector<Drawing>& drawings, m
 
 void set_answers(mustache::data& page, const ReportContent& content) {
   const results::Table* const replay = find_table(content.tables, "replay");
-  const auto answers = replay ? results::budget_answers(*replay) : std::vector<results::BudgetAnswer>{};
+  const auto answers = replay ? results::budget_answers(*replay, content.predictor ? &*content.predictor : nullptr)
+                              : std::vector<results::BudgetAnswer>{};
   std::vector<std::string> sentences;
-  for (const results::BudgetAnswer& answer : answers) sentences.push_back(sentence(answer));
+  for (const results::BudgetAnswer& answer : answers) {
+    sentences.push_back(sentence(answer));
+    if (std::string text = task_sentence(answer); !text.empty()) sentences.push_back(std::move(text));
+  }
+  if (!answers.empty()) {
+    for (const std::string& note :
+         {results::leading_note(answers.front().measure), results::extrapolation_note(*replay)}) {
+      if (!note.empty()) sentences.push_back(note);
+    }
+  }
   mustache::data tables{mustache::data::type::list};
   if (answers.empty()) {
     const char* const why = replay ? "The replay compares no methods, only controls and ceilings."

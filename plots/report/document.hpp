@@ -7,6 +7,7 @@
 
 #include "plots/figures.hpp"
 #include "plots/report/look.hpp"
+#include "results/prediction.hpp"
 
 namespace evictlab::plots {
 
@@ -22,6 +23,7 @@ struct ReportContent {
   std::string title = {};
   std::vector<std::pair<std::string, std::string>> facts = {};  // on the model and the recording
   ResultTables tables = {};
+  std::optional<results::KlPredictor> predictor = {};  // what foretold the KL of the replay, where that is known
   std::vector<Drawing> drawings = {};
   std::string no_figures = {};  // why none is drawn, where that is so
   std::vector<std::string> commands = {};

@@ -31,10 +31,43 @@ std::string interval_words(const results::Interval& value, const char* unit) {
   return fmt::format("95 % interval {}{} to {}{}", percent(value.lower(), 1), unit, percent(value.upper(), 1), unit);
 }
 
-std::string percentage_points(const results::Interval& value) {
-  const std::string interval = interval_words(value, "");
-  return fmt::format("{} points{}", percent(value.mean, 1), interval.empty() ? "" : " (" + interval + ")");
-}
+/// "0.031", "1.73": three digits.
+std::string quantity(double value) { return fmt::format("{:.3g}", value); }
+
+/// What a measure's values read like.
+struct MeasureWords {
+  results::Measure measure;
+
+  bool is_share() const { return results::is_share(measure); }
+  bool is_foretold() const { return measure == results::Measure::kPredictedKl; }
+  /// "64.0 %", "0.31 nats"
+  std::string value(double mean) const {
+    return is_share() ? percent(mean, 1) + " %" : fmt::format("{} {}", quantity(mean), results::info(measure).unit);
+  }
+  /// "95 % interval 50.0 % to 80.0 %", "90 % interval 0.2 to 0.5 nats"; empty where there is none.
+  std::string interval(const results::Interval& value) const {
+    if (!value.low) return {};
+    if (is_share()) return interval_words(value, " %");
+    return fmt::format("{} % interval {} to {}", is_foretold() ? 90 : 95, quantity(value.lower()),
+                       quantity(value.upper()));
+  }
+  /// "2.3 points (95 % interval 1.0 to 3.0)", "0.1 nats (95 % interval 0.05 to 0.2)"
+  std::string difference(const results::Interval& value) const {
+    std::string ends;
+    if (value.low && is_share()) ends = interval_words(value, "");
+    if (value.low && !is_share()) {
+      ends = fmt::format("95 % interval {} to {}", quantity(value.lower()), quantity(value.upper()));
+    }
+    return fmt::format("{}{}", is_share() ? percent(value.mean, 1) + " points" : this->value(value.mean),
+                       ends.empty() ? "" : " (" + ends + ")");
+  }
+  /// What the best one does.
+  std::string does(double mean) const {
+    if (measure == results::Measure::kRetainedMass) return fmt::format("keeps {} of the attention", value(mean));
+    if (is_foretold()) return fmt::format("will cost {} of KL divergence", value(mean));
+    return fmt::format("has the least {}: {}", results::info(measure).label, value(mean));
+  }
+};
 
 /// "128", "126.5"
 std::string slots_text(double slots) {
@@ -49,14 +82,18 @@ std::string prompt_count(std::size_t prompts) {
 /// "2.3 points (95 % interval ...) below the ceiling oracle". A policy that gives some layers or
 /// heads more than others can be above an oracle that gives all the same.
 std::string distance_to_ceiling(const results::BudgetAnswer& answer) {
+  const MeasureWords words{answer.measure};
+  const bool higher = results::info(answer.measure).better == results::Better::kHigher;
   const results::Interval& below = answer.below_ceiling;
-  if (below.mean >= 0) return fmt::format("{} below the ceiling {}", percentage_points(below), answer.ceiling);
+  if (below.mean >= 0) {
+    return fmt::format("{} {} the ceiling {}", words.difference(below), higher ? "below" : "above", answer.ceiling);
+  }
   const bool equal_counts = answer.ceiling.starts_with("oracle") && answer.ceiling.find("over=") == std::string::npos;
   const auto negative = [](const std::optional<double>& value) {
     return value ? std::optional(-*value) : std::nullopt;
   };
   const results::Interval above{.mean = -below.mean, .low = negative(below.high), .high = negative(below.low)};
-  return fmt::format("{} above the ceiling {}{}", percentage_points(above), answer.ceiling,
+  return fmt::format("{} {} the ceiling {}{}", words.difference(above), higher ? "above" : "below", answer.ceiling,
                      equal_counts ? " (equal counts per head)" : "");
 }
 
@@ -163,22 +200,29 @@ std::string at_budget(const results::BudgetAnswer& answer) {
 
 std::string sentence(const results::BudgetAnswer& answer) {
   const results::Contender& best = answer.contenders.front();
-  const std::string interval = interval_words(best.retained, " %");
-  std::string text = fmt::format("{}, {} keeps {} % of the attention ({}{})", at_budget(answer), best.label,
-                                 percent(best.retained.mean, 1), interval.empty() ? "" : interval + "; ",
-                                 prompt_count(answer.prompts));
+  const MeasureWords words{answer.measure};
+  const std::string interval = words.interval(best.value);
+  std::string text = fmt::format("{}, {} {} ({}{})", at_budget(answer), best.label, words.does(best.value.mean),
+                                 interval.empty() ? "" : interval + "; ", prompt_count(answer.prompts));
   if (!answer.ceiling.empty()) text += ", " + distance_to_ceiling(answer);
   text += ".";
   if (answer.contenders.size() > 1) {
     const results::Contender& second = answer.contenders[1];
+    std::vector<std::string> alike;
+    for (const results::Contender& one : answer.contenders) {
+      if (&one != &best && one.behind.low && *one.behind.low <= 0) alike.push_back(one.label);
+    }
     const bool leads = second.behind.lower() > 0;  // with one prompt, as far as it goes
-    text += leads               ? fmt::format(" It leads {} by {}.", second.label, percentage_points(second.behind))
+    text += leads               ? fmt::format(" It leads {} by {}.", second.label, words.difference(second.behind))
             : second.behind.low ? fmt::format(" It does not differ from {} within the paired interval: {}.",
-                                              second.label, percentage_points(second.behind))
-                                : fmt::format(" {} keeps as much.", second.label);
+                                              second.label, words.difference(second.behind))
+                                : fmt::format(" {} {} as much.", second.label,
+                                              answer.measure == results::Measure::kRetainedMass ? "keeps" : "loses");
+    if (alike.size() > 1)
+      text += fmt::format(" Nor can it be told apart from {}.", fmt::join(alike.begin() + 1, alike.end(), ", "));
   }
   if (!answer.control.empty() && answer.over_control.lower() <= 0) {
-    text += fmt::format(" The control {} is as good: {}.", answer.control, percentage_points(answer.over_control));
+    text += fmt::format(" The control {} is as good: {}.", answer.control, words.difference(answer.over_control));
   }
   std::vector<std::string> between;
   for (const results::Contender& one : answer.contenders) {
@@ -200,21 +244,54 @@ std::string sentence(const results::BudgetAnswer& answer) {
   return text;
 }
 
+std::string task_sentence(const results::BudgetAnswer& answer) {
+  if (answer.tasks.empty()) return {};
+  const MeasureWords words{answer.measure};
+  std::map<std::string, std::vector<std::string>> by_best;
+  std::vector<std::string> behind;
+  const std::string& leader = answer.contenders.front().label;
+  for (const results::TaskAnswer& task : answer.tasks) {
+    by_best[task.best].push_back(task.task.empty() ? "no task" : task.task);
+    if (task.best == leader || !task.leader_behind.low || *task.leader_behind.low <= 0) continue;
+    behind.push_back(
+        fmt::format("on {} it is behind {} by {}", task.task, task.best, words.difference(task.leader_behind)));
+  }
+  std::vector<std::string> bests;
+  for (const auto& [best, tasks] : by_best) bests.push_back(fmt::format("{} on {}", best, fmt::join(tasks, ", ")));
+  std::string text = fmt::format("{} by task, the best is {}.", at_budget(answer), fmt::join(bests, "; "));
+  if (!behind.empty()) text += fmt::format(" {} leads on average, but {}.", leader, fmt::join(behind, "; "));
+  if (answer.worst_task) {
+    text += fmt::format(" On its worst task, {} is the best: {} on {}.", answer.worst_task->best,
+                        words.value(answer.worst_task->value), answer.worst_task->task);
+  }
+  return text;
+}
+
 SmallTable choices(const std::vector<results::BudgetAnswer>& answers) {
+  const results::Measure measure = answers.empty() ? results::Measure::kRetainedMass : answers.front().measure;
+  const MeasureWords words{measure};
+  const results::MeasureInfo& info = results::info(measure);
+  const std::string name = measure == results::Measure::kRetainedMass ? "Retained attention mass"
+                           : words.is_foretold()                      ? "Foretold KL divergence"
+                                                                      : "Squared error of the attention outputs";
   SmallTable table{
       .caption =
-          "Retained attention mass by policy and budget, mean over layers and prompts, and how far behind the "
-          "best at that budget; 95 % bootstrap intervals, paired over prompts. Policies are compared with equally many "
-          "slots: one that holds others at a budget is read between its budgets, or not compared (-)",
-      .columns = {"policy", "budget", "held, slots", "compared at, slots", "retained, %", "behind the best, points",
-                  "low", "high", "n, prompts"}};
-  const auto end = [](const std::optional<double>& at) { return at ? percent(*at, 2) : std::string("-"); };
+          fmt::format("{} by policy and budget, mean over {}prompts, and how far behind the best at that budget; 95 % "
+                      "bootstrap intervals, paired over prompts. Policies are compared with equally many "
+                      "slots: one that holds others at a budget is read between its budgets, or not compared (-)",
+                      name, words.is_share() ? "layers and " : ""),
+      .columns = {"policy", "budget", "held, slots", "compared at, slots",
+                  words.is_share() ? "retained, %" : fmt::format("{}, {}", info.label, info.unit),
+                  fmt::format("behind the best, {}", words.is_share() ? std::string_view("points") : info.unit), "low",
+                  "high", "n, prompts"}};
+  const auto number = [&](double value) { return words.is_share() ? percent(value, 2) : quantity(value); };
+  const auto end = [&](const std::optional<double>& at) { return at ? number(*at) : std::string("-"); };
   for (const results::BudgetAnswer& answer : answers) {
     const std::string& budget = answer.budget;
     for (const results::Contender& one : answer.contenders) {
       table.rows.push_back({one.label, budget, fmt::format("{:.1f}", one.held), fmt::format("{:.1f}", answer.slots),
-                            percent(one.retained.mean, 2), percent(one.behind.mean, 2), end(one.behind.low),
-                            end(one.behind.high), std::to_string(answer.prompts)});
+                            number(one.value.mean), number(one.behind.mean), end(one.behind.low), end(one.behind.high),
+                            std::to_string(answer.prompts)});
     }
     for (const results::LeftOut& one : answer.left_out) {
       table.rows.push_back({one.label, budget, fmt::format("{:.1f}", one.held), "-", "-", "-", "-", "-",
@@ -387,14 +464,16 @@ SmallTable calibration_findings(const ResultTables& tables) {
                        "How replay's measures order policies as the running model's divergence from its full cache "
                        "does: Kendall's tau-b, mean over budgets (1: the same order). Methods alone, with equally many "
                        "slots held: controls and ceilings are left out",
-                   .columns = {"measure", "tau-b", "low", "high", "ceiling"}};
+                   .columns = {"measure", "same prompts", "low", "high", "other documents", "ceiling of these"}};
+  const bool has_tasks = calibration->find_column("task").has_value();
   for (const results::RowView row : results::RowsOf(*calibration)) {
-    if (row.budget() != "all") continue;
+    if (row.budget() != "all" || (has_tasks && row.text("task") != kAllTasks)) continue;
     const auto cell = [&row](const char* column) {
       const auto value = row.number(column);
       return value ? fmt::format("{:.2f}", *value) : std::string("-");
     };
-    table.rows.push_back({row.text("measure"), cell("tau_b"), cell("tau_b_low"), cell("tau_b_high"), cell("ceiling")});
+    table.rows.push_back(
+        {row.text("measure"), cell("tau_b"), cell("tau_b_low"), cell("tau_b_high"), cell("transfer"), cell("ceiling")});
   }
   return table.rows.empty() ? SmallTable{} : table;
 }

@@ -36,6 +36,9 @@ std::vector<Section> report_sections(const ResultTables& tables, const std::stri
 
 /// The answer at one budget in one to four sentences, as plain text.
 std::string sentence(const results::BudgetAnswer& answer);
+/// Which policy is the best on each task and on the worst one, and where the best over all prompts is behind; empty
+/// where there is one task alone.
+std::string task_sentence(const results::BudgetAnswer& answer);
 
 /// Every method at every budget, and how far it is behind the best.
 SmallTable choices(const std::vector<results::BudgetAnswer>& answers);

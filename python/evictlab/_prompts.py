@@ -20,6 +20,7 @@ class TokenizedPrompt:
     given: list[int]
     generate: int
     spans: list[tuple[str, int, int]]
+    document: str = ""
 
 
 def _fields(prompt: Any, place: int) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def _positions(spans: Sequence[Mapping[str, Any]], offsets: list[tuple[int, int]
 
 def tokenized(prompts: Iterable[Any], tokenizer, *, future: int | None, evict_at: str) -> list[TokenizedPrompt]:
     """Each prompt is text, token ids, or a mapping with the keys of `evictlab record`'s JSONL: id, task, prompt or tokens,
-    answer or answer_tokens, spans. An answer is the future unless `future` says how many tokens to generate; 32 without either.
+    answer or answer_tokens, spans, document. An answer is the future unless `future` says how many tokens to generate; 32 without either.
     Raises Error naming the prompt."""
     if evict_at not in ("prompt", "context"):
         raise Error(f"evict_at '{evict_at}', must be \"prompt\" or \"context\"")
@@ -89,7 +90,8 @@ def tokenized(prompts: Iterable[Any], tokenizer, *, future: int | None, evict_at
         if not given and generate < 1:
             raise Error(f"prompt '{name}': has no future: no answer, and no tokens to generate")
         task = str(fields.get("task", ""))
-        result.append(TokenizedPrompt(name, task, str(fields.get("source", "python")), tokens, given, generate, spans))
+        source, document = str(fields.get("source", "python")), str(fields.get("document", ""))
+        result.append(TokenizedPrompt(name, task, source, tokens, given, generate, spans, document))
     if not result:
         raise Error("there are no prompts")
     if len({prompt.id for prompt in result}) < len(result):

@@ -142,6 +142,7 @@ class Recorder:
             "id": name,
             "task": described.task if described else "",
             "source": described.source if described else "python",
+            "document": described.document if described else "",
             "prompt_length": length,
             "future_length": len(given),  # 0: not known yet
             "future_kind": "teacher-forced" if given else "generated",

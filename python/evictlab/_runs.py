@@ -121,6 +121,7 @@ def replay(
     *,
     protect: str = "",
     variant: str = "",
+    calibration: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> Tables:
     """Every policy at every budget on recorded prompts: what is kept, what it costs, how far from the oracle.
@@ -128,8 +129,9 @@ def replay(
     `policies`: texts as the program takes them ("snapkv(kernel=5),h2o"), and policies made with `scorer` and `allocator`.
     `budgets`: stored slots (128), ratios (0.05, "5%"), sizes ("64MiB"), ranges ("16:4096:log32"). `protect` ("sinks=4,window=32") and
     `variant` set defaults for policies given as text. Tables: replay, summary, budgets, positions, spans, trajectory, kept_overlap.
+    `calibration`: calibration.json of `evictlab validate` on this model, which foretells KL divergence (docs/prediction.md).
     """
-    return _replayed(traces, policies, budgets, protect, variant, headroom=False, progress=progress)
+    return _replayed(traces, policies, budgets, protect, variant, headroom=False, calibration=calibration, progress=progress)
 
 
 def sweep(
@@ -143,6 +145,7 @@ def sweep(
     tune: str = "",
     layers: bool = False,
     out: str | os.PathLike[str] | None = None,
+    calibration: str | os.PathLike[str] | None = None,
     force: bool = False,
     progress: bool = True,
 ) -> Tables:
@@ -154,7 +157,7 @@ def sweep(
     and tune, rows over all layers; `layers` adds rows per layer, budgets and trajectory.
     """
     if not (matrix or tune or layers or out):
-        return _replayed(traces, policies, budgets, protect, variant, headroom=True, progress=progress)
+        return _replayed(traces, policies, budgets, protect, variant, headroom=True, calibration=calibration, progress=progress)
     parts, impossible = policies_of(policies, protect, variant)
     with _Bar("sweeping", progress) as bar:
         result = _core.sweep(
@@ -166,6 +169,7 @@ def sweep(
             tune=tune,
             layers=layers,
             out=None if out is None else os.fspath(out),
+            calibration=None if calibration is None else os.fspath(calibration),
             force=force,
             progress=bar,
         )
@@ -176,10 +180,11 @@ def sweep(
     return tables
 
 
-def _replayed(traces, policies, budgets, protect, variant, *, headroom, progress) -> Tables:
+def _replayed(traces, policies, budgets, protect, variant, *, headroom, calibration, progress) -> Tables:
     parts, impossible = policies_of(policies, protect, variant)
     with _Bar("replaying", progress) as bar:
-        result = _core.replay(_paths(traces), parts, _budgets(budgets), headroom, bar)
+        file = None if calibration is None else os.fspath(calibration)
+        result = _core.replay(_paths(traces), parts, _budgets(budgets), headroom, file, bar)
     return Tables(result["tables"], impossible + result["left_out"], result["notes"])
 
 
@@ -222,14 +227,29 @@ def advise(
     traces: PathLike | Iterable[PathLike],
     *,
     loss: float | None = None,
+    kl: float | None = None,
     bytes: str | None = None,
-    measure: str = "attention",
+    measure: str | None = None,
     policies: str | Iterable[str] | None = None,
+    calibration: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> Advice:
-    """The cheapest that loses at most `loss`, or the least lossy of at most `bytes` ("64MiB") a sequence."""
+    """The cheapest that loses at most `loss`, or costs at most `kl` nats as `calibration` foretells, or the least lossy of at
+    most `bytes` ("64MiB") a sequence. `measure`: "attention", "output" or "kl"; by default "kl" where a calibration and no loss
+    is given, else "attention"."""
+    if loss is not None and kl is not None:
+        raise _core.Error("give loss or kl")
+    foretold = kl is not None or (calibration is not None and loss is None and measure is None)
     with _Bar("advising", progress) as bar:
-        found = _core.advise(_paths(traces), loss=loss, bytes=bytes or "", measure=measure, policies=policy_texts(policies), progress=bar)
+        found = _core.advise(
+            _paths(traces),
+            loss=loss if kl is None else kl,
+            bytes=bytes or "",
+            measure="kl" if foretold else measure or "attention",
+            policies=policy_texts(policies),
+            calibration=None if calibration is None else os.fspath(calibration),
+            progress=bar,
+        )
     budgets = [
         {"layer": layer, "head": head, "positions": positions}
         for layer, heads in enumerate(found.pop("budgets"))
@@ -245,10 +265,12 @@ def report(
     model: str | os.PathLike[str] | None = None,
     policies: str | Iterable[str] | None = None,
     budgets: int | float | str | Iterable[int | float | str] | None = None,
+    calibration: str | os.PathLike[str] | None = None,
     force: bool = False,
     progress: bool = True,
 ) -> pathlib.Path:
-    """One HTML page of a trace, a directory of result tables, or tables. `model`: whose tokenizer turns tokens into text."""
+    """One HTML page of a trace, a directory of result tables, or tables. `model`: whose tokenizer turns tokens into text.
+    `calibration`, of a trace: what foretells KL divergence."""
     with tempfile.TemporaryDirectory() as directory:
         if isinstance(results, Tables):
             results.save(directory)
@@ -262,6 +284,7 @@ def report(
                 model=None if model is None else os.fspath(model),
                 policies=policy_texts(policies),
                 budgets=None if budgets is None else _budgets(budgets),
+                calibration=None if calibration is None else os.fspath(calibration),
                 force=force,
                 progress=bar,
             )

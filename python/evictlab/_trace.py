@@ -26,6 +26,7 @@ class Prompt:
     layers: tuple[int, ...]  # those recorded
     spans: tuple[tuple[str, int, int], ...]  # (name, begin, end) in positions, end exclusive
     arrays: tuple[str, ...]  # the names that array() knows
+    document: str = ""  # the text that it was made from; empty where the prompts file does not say
 
 
 def _axis_names(axes: str) -> tuple[str, ...]:

@@ -39,8 +39,9 @@ py::dict result_of(const TableDict& tables, const std::vector<std::string>& left
 }
 
 py::dict replay(const Paths& paths, const std::vector<sim::Policy>& policies, const std::string& budgets, bool headroom,
-                const py::object& progress) {
+                const OptionalPath& calibration, const py::object& progress) {
   lab::ReplayOptions options{.traces = paths, .policies = {.policies = policies}, .budgets = budgets};
+  options.calibration = calibration;
   options.headroom = headroom;
   lab::ReplayOutcome outcome;
   std::vector<std::string> left_out;
@@ -57,11 +58,12 @@ py::dict replay(const Paths& paths, const std::vector<sim::Policy>& policies, co
 
 py::dict sweep(const Paths& paths, const std::vector<sim::Policy>& policies, const std::string& budgets,
                const std::string& protect, bool matrix, const std::string& tune, bool layers, const OptionalPath& out,
-               bool force, const py::object& progress) {
+               const OptionalPath& calibration, bool force, const py::object& progress) {
   lab::SweepOptions options{
       .traces = paths, .policies = {.protect = protect, .policies = policies}, .budgets = budgets};
   options.matrix = matrix;
   if (!tune.empty()) options.tune = tune;
+  options.calibration = calibration;
   options.layers = layers;
   options.out = out;
   options.force = force;
@@ -119,10 +121,10 @@ py::dict analyze(const std::filesystem::path& path, const std::string& sensitivi
 
 void bind_replays(py::module_& module) {
   module.def("replay", &replay, py::arg("traces"), py::arg("policies"), py::arg("budgets"), py::arg("headroom"),
-             py::arg("progress"));
+             py::arg("calibration"), py::arg("progress"));
   module.def("sweep", &sweep, py::arg("traces"), py::arg("policies"), py::arg("budgets"), py::kw_only(),
              py::arg("protect"), py::arg("matrix"), py::arg("tune"), py::arg("layers"), py::arg("out"),
-             py::arg("force"), py::arg("progress"));
+             py::arg("calibration"), py::arg("force"), py::arg("progress"));
   module.def("kept", &kept, py::arg("traces"), py::arg("policy"), py::arg("budget"));
   module.def("analyze", &analyze, py::arg("trace"), py::arg("sensitivity"), py::arg("progress"));
 }

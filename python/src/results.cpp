@@ -33,9 +33,11 @@ py::list draw(const py::dict& columns, const std::string& only) {
 
 /// The fields of evictlab.Advice, its budgets as [layers][kept sets].
 py::dict advise(const std::vector<std::filesystem::path>& traces, std::optional<double> loss, const std::string& bytes,
-                const std::string& measure, const std::optional<std::string>& policies, const py::object& progress) {
+                const std::string& measure, const std::optional<std::string>& policies,
+                const std::optional<std::filesystem::path>& calibration, const py::object& progress) {
   using namespace py::literals;
   lab::AdviseOptions options{.traces = traces, .loss = loss, .bytes = bytes, .measure = measure};
+  options.calibration = calibration;
   if (policies) options.policies.list = *policies;
   std::optional<lab::AdviseOutcome> outcome;
   run_interruptibly(progress, [&](const Progress& report) {
@@ -55,10 +57,12 @@ py::dict advise(const std::vector<std::filesystem::path>& traces, std::optional<
 std::filesystem::path report(const std::filesystem::path& results, const std::filesystem::path& page,
                              const std::optional<std::filesystem::path>& model,
                              const std::optional<std::string>& policies, const std::optional<std::string>& budgets,
-                             bool force, const py::object& progress) {
+                             const std::optional<std::filesystem::path>& calibration, bool force,
+                             const py::object& progress) {
   lab::ReportOptions options{.results = results, .model = model, .page = page, .force = force};
   if (policies) options.policies.list = *policies;
   if (budgets) options.budgets = *budgets;
+  options.calibration = calibration;
   options.command = "evictlab.report";
   lab::ReportOutcome outcome;
   run_interruptibly(progress, [&](const Progress& show) {
@@ -73,9 +77,9 @@ std::filesystem::path report(const std::filesystem::path& results, const std::fi
 void bind_results(py::module_& module) {
   module.def("draw", &draw, py::arg("tables"), py::arg("only") = "");
   module.def("advise", &advise, py::arg("traces"), py::kw_only(), py::arg("loss"), py::arg("bytes"), py::arg("measure"),
-             py::arg("policies"), py::arg("progress"));
+             py::arg("policies"), py::arg("calibration"), py::arg("progress"));
   module.def("report", &report, py::arg("results"), py::arg("page"), py::kw_only(), py::arg("model"),
-             py::arg("policies"), py::arg("budgets"), py::arg("force"), py::arg("progress"));
+             py::arg("policies"), py::arg("budgets"), py::arg("calibration"), py::arg("force"), py::arg("progress"));
 }
 
 }  // namespace evictlab::python

@@ -61,10 +61,10 @@ py::dict prompt_dict(const trace::PromptInfo& prompt) {
   py::list spans;
   for (const trace::Span& span : prompt.spans) spans.append(py::make_tuple(span.name, span.begin, span.end));
   return py::dict("id"_a = prompt.id, "task"_a = prompt.task, "source"_a = prompt.source,
-                  "prompt_length"_a = prompt.prompt_length, "future_length"_a = prompt.future_length,
-                  "future_kind"_a = prompt.future_kind, "tier"_a = std::string(trace::tier_name(prompt.tier)),
-                  "window"_a = prompt.window, "layers"_a = prompt.layers, "spans"_a = spans,
-                  "arrays"_a = names_of(prompt.recorded()));
+                  "document"_a = prompt.document, "prompt_length"_a = prompt.prompt_length,
+                  "future_length"_a = prompt.future_length, "future_kind"_a = prompt.future_kind,
+                  "tier"_a = std::string(trace::tier_name(prompt.tier)), "window"_a = prompt.window,
+                  "layers"_a = prompt.layers, "spans"_a = spans, "arrays"_a = names_of(prompt.recorded()));
 }
 
 trace::PromptInfo prompt_info(const py::dict& prompt) {
@@ -79,7 +79,8 @@ trace::PromptInfo prompt_info(const py::dict& prompt) {
                          .tier = tier == "full" ? trace::Tier::kFull : trace::Tier::kSummary,
                          .window = at("window").cast<Index>(),
                          .layers = at("layers").cast<std::vector<Index>>(),
-                         .spans = {}};
+                         .spans = {},
+                         .document = at("document").cast<std::string>()};
   for (const py::handle span : at("spans")) {
     const auto [name, begin, end] = span.cast<std::tuple<std::string, Index, Index>>();
     info.spans.push_back({name, begin, end});

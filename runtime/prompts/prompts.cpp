@@ -32,6 +32,7 @@ void check_names(const Prompt& prompt, const PromptLine& line) {
   };
   check("the id", prompt.id);
   check("the task", prompt.task);
+  check("the document", prompt.document);
   for (const Prompt::Span& span : prompt.spans) check("the span", span.name);
 }
 
@@ -56,6 +57,7 @@ Prompt parse_line(std::string_view text, const std::filesystem::path& path, std:
   prompt.stop = reader.text("stop");
   prompt.metric = reader.metric();
   prompt.depth = reader.number("depth");
+  prompt.document = reader.text("document");
   prompt.followups = reader.followups();
   prompt.messages = reader.messages();
   prompt.has_special_tokens = !reader.flag("add_special_tokens", true);
@@ -219,6 +221,7 @@ TokenizedPrompt tokenize(const Prompt& prompt, const TextTokenizer* tokenizer, c
   result.stop = prompt.stop;
   result.metric = prompt.metric;
   result.depth = prompt.depth;
+  result.document = prompt.document;
   result.stop_token = first_token(prompt.stop, tokenizer);
   for (const Prompt::Followup& followup : prompt.followups) {
     const TextTokenizer& encoder = require(tokenizer, prompt);

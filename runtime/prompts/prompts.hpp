@@ -36,7 +36,7 @@ struct ChatMessage {
 /// `stop` is the text that must follow the answer; `metric` (exact, f1, rouge-l) how it is judged; `followups` a list
 /// of further questions to the same prompt, each {"prompt": "...", "answer": "...", "stop": "..."}. `depth` (0..1) says
 /// where in the prompt what is asked for lies. `add_special_tokens`: false says that the text has its BOS token
-/// already. Everything but prompt, tokens or messages may be missing; other keys are ignored.
+/// already. `document` names the text that the prompt was made from. Everything but prompt, tokens or messages may be missing; other keys are ignored.
 struct Prompt {
   struct Span {
     std::string name;
@@ -73,6 +73,7 @@ struct Prompt {
   AnswerStart answer_start = {};
   std::vector<ChatMessage> messages = {};  // instead of a text, until apply_chat()
   bool has_special_tokens = false;         // the text has what the tokenizer would put around it
+  std::string document = {};               // the text that the prompt was made from; may be empty
 };
 
 class PromptTemplate;
@@ -124,6 +125,7 @@ struct TokenizedPrompt {
     std::optional<std::int32_t> stop_token;
   };
   std::vector<Followup> followups = {};
+  std::string document = {};  // the text that the prompt was made from; may be empty
 };
 
 struct TokenizeOptions {

@@ -80,7 +80,7 @@ void PromptReplay::work(const std::function<void()>& layer_done) {
 
 void PromptReplay::report(ReplayResult& result, PositionMeans& positions, const ReplayOptions& options) const {
   for (const Run& run : runs_) {
-    const RowContext context{source_.model(), info_, *run.policy, *run.budget, options.layers};
+    const RowContext context{source_.model(), info_, *run.policy, *run.budget, options.layers, options.predictor};
     if (!want_tables_) {
       if (run.feasible()) options.retention({*run.policy, *run.budget, info_, run.retention});
       continue;

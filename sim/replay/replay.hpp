@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "results/prediction.hpp"
 #include "results/table.hpp"
 #include "sim/policy/budget.hpp"
 #include "sim/policy/policy.hpp"
@@ -48,6 +49,8 @@ struct ReplayOptions {
   bool layers = true;
   /// How much better scoring and better allocation could do: the table `headroom`. Ranks all candidates.
   bool headroom = false;
+  /// Foretells the KL divergence of every run; none: these cells are empty.
+  const results::KlPredictor* predictor = nullptr;
   /// Called with each prompt's own result as soon as there is one, one call at a time, from any thread; then what
   /// replay returns has no rows.
   std::function<void(Index prompt, ReplayResult&& result)> finished = nullptr;

@@ -77,6 +77,7 @@ std::optional<double> over_layers(const results::MeasureInfo& measure, const std
 MeasureValues run_values(const std::vector<LayerOutcome>& layers, const std::vector<MeasureValues>& values) {
   MeasureValues run;
   for (const results::MeasureInfo& measure : results::measures()) {
+    if (measure.layers == results::OverLayers::kWhole) continue;
     const bool pooled = measure.layers == results::OverLayers::kPooled;
     run[results::index_of(measure.id)] = pooled ? tail_loss(layers) : over_layers(measure, values);
   }
@@ -100,11 +101,28 @@ struct Held {
   std::optional<std::int64_t> bytes;
 };
 
+std::optional<results::PredictedKl> predicted_kl(const RowContext& context, double slots, const MeasureValues& values) {
+  if (context.predictor == nullptr) return std::nullopt;
+  return (*context.predictor)({.policy = context.policy.name,
+                               .prompt_length = static_cast<double>(context.prompt.prompt_length),
+                               .slots = slots,
+                               .measures = values});
+}
+
+void set_predicted(Row& row, const results::PredictedKl& predicted) {
+  row.set("predicted_kl", predicted.kl)
+      .set("predicted_kl_low", predicted.low)
+      .set("predicted_kl_high", predicted.high)
+      .set("calibration", results::calibrated_name(predicted.calibrated));
+}
+
 void add_replay_row(const RowContext& context, const Held& held, Cell layer, const MeasureValues& values,
-                    RunStatus status, ReplayResult& result) {
+                    RunStatus status, ReplayResult& result,
+                    const std::optional<results::PredictedKl>& predicted = std::nullopt) {
   const Policy& policy = context.policy;
   Row row = run_row(context, result.replay);
   row.set("task", context.prompt.task)
+      .set("document", context.prompt.document)
       .set("T", context.prompt.future_length)
       .set("variant", policy.variant)
       .set("protection", policy.protection.text())
@@ -116,6 +134,7 @@ void add_replay_row(const RowContext& context, const Held& held, Cell layer, con
   for (const results::MeasureInfo& measure : results::measures()) {
     row.set(measure.column, values[results::index_of(measure.id)]);
   }
+  if (predicted) set_predicted(row, *predicted);
   result.replay.add_row(std::move(row));
 }
 
@@ -266,8 +285,9 @@ void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers
     bytes += layer_bytes;
     all_kept = all_kept && layer.nothing_evicted;
   }
-  add_replay_row(context, {slots / static_cast<double>(layers.size()), bytes}, all_layers(), run_values(layers, values),
-                 status(all_kept), result);
+  const double held = slots / static_cast<double>(layers.size());
+  const MeasureValues run = run_values(layers, values);
+  add_replay_row(context, {held, bytes}, all_layers(), run, status(all_kept), result, predicted_kl(context, held, run));
   add_span_rows(context, layers, result);
 }
 

@@ -8,6 +8,7 @@
 #include <tuple>
 #include <vector>
 
+#include "results/prediction.hpp"
 #include "results/run_table.hpp"
 #include "sim/replay/headroom.hpp"
 #include "sim/replay/judge.hpp"
@@ -54,6 +55,7 @@ struct RowContext {
   const Policy& policy;
   const Budget& budget;
   bool by_layer = true;  // rows of single layers too
+  const results::KlPredictor* predictor = nullptr;
 };
 
 /// A budget as tables have it, and as a reader of the CSV gets it back: slots and ratios are numbers, bytes are text.

@@ -63,6 +63,14 @@ class Work:
         self.partial = self.made("partial.h5", "record", "--model", MODEL, "--text", self.document, "--layers", "0,2",
                                  "--future", 2)
         self.tables = directory / "tables"
+        self.calibration = directory / "calibration.json"
+        made_for = json.loads(evictlab("info", self.trace, "--json").out)["model"]["fingerprint"]
+        self.calibration.write_text(json.dumps({
+            "format": "evictlab-calibration", "format_version": 1, "model": "synthetic", "model_fingerprint": made_for,
+            "measure": "squared_error", "map": {"log_scale": 0.5, "saturation": None, "exponent": 1.0},
+            "confidence": 0.9, "prompt_factor": None, "mean_factors": [], "held_out": {},
+            "covers": {"prompts": 9, "documents": 9, "prompt_length": [1, 9], "slots": [1, 9], "share": [0.1, 0.9], "window": 8,
+                       "tasks": [], "policies": [], "budgets": []}}))
         self.run("replay", self.trace, "--policy", "snapkv,h2o,random", "--budget", "0.5,48KiB", "--out",
                  self.tables / "replay.csv", "--kept", directory / "kept.h5")
         self.kept = directory / "kept.h5"
@@ -218,6 +226,8 @@ def rows_of(work):
         (("--protect", "sinks=4,sinks=5"), "sinks is given twice"), (("--protect", "sinks"), "must be sinks=<number>")))
     variant = Row(("--variant", "kvcache-factory"), refused=(
         (("--variant", "nonsense"), "there are own, kvpress, adakv"), (("--variant", ""), "--variant is missing")))
+    calibration = Row(("--calibration", work.calibration), refused=(
+        (("--calibration", work.budgets), "is no calibration, which evictlab validate writes"),))
     given = "needs imported scores, which evictlab replay takes"
     budget = Row(("--budget", "0.4"), refused=((("--budget", "4q"), "budget '4q'"),))
     return {
@@ -294,6 +304,7 @@ def rows_of(work):
                                                               "50", "--out", "OUT/replay.csv"),
                            refused=((("--budgets", work.budgets), "no policy uses --budgets"),)),
             "kept": Row(("--kept", "OUT/kept.h5"), holds("kept.h5")),
+            "calibration": calibration,
             "threads": Row(("--threads", 1), same),
             "force": FORCE,
         },
@@ -308,6 +319,7 @@ def rows_of(work):
             "tune": Row(("--tune", "kernel=3|5"), says("Held-out gain"), refused=(
                 (("--tune", "kernal=3|5"), "no policy has all parameters"),)),
             "layers": Row(("--layers",), holds("budgets.csv", "trajectory.csv")),
+            "calibration": calibration,
             "headroom": Row(("--headroom", "no"), refused=((("--headroom", "maybe"), "takes one of yes, no"),)),
             "threads": Row(("--threads", 1), same),
             "force": FORCE,
@@ -315,6 +327,9 @@ def rows_of(work):
         "advise": {
             "loss": Row(("--loss", 0.5), base=(work.trace, "--policy", "snapkv,h2o"),
                         refused=((("--loss", 0.5), "give --loss or --bytes"),)),
+            "kl": Row(("--kl", 100), base=(work.trace, "--policy", "snapkv,h2o"), beside=calibration.given,
+                      refused=((("--kl", 0.5), "give --loss or --bytes"),)),
+            "calibration": calibration,
             "bytes": Row(("--bytes", "60KiB"), refused=((("--bytes", "128"), "must be a size"),)),
             "measure": Row(("--measure", "output"), refused=((("--measure", "speed"), "takes one of"),)),
             "policy": Row(("--policy", "tova"), refused=((("--policy", "compose(scorer=given)"), given),)),
@@ -380,6 +395,8 @@ def rows_of(work):
                           refused=((("--policy", "snapkv"), "--policy is for a trace"),)),
             "budget": Row(("--budget", "0.5"), says(""), base=(work.single, "--policy", "snapkv,h2o", "--out", "OUT/r.html"),
                           refused=((("--budget", "64"), "--budget is for a trace"),)),
+            "calibration": Row(calibration.given, base=(work.trace, "--policy", "snapkv,h2o", "--budget", "40", "--out", "OUT/r.html"),
+                               refused=((calibration.given, "--calibration is for a trace"),)),
             "protect": Row(refused=((("--protect", "sinks=4"), "--protect is for a trace"),)),
             "variant": Row(refused=((("--variant", "kvpress"), "--variant is for a trace"),)),
             "threads": Row(("--threads", 1), same),

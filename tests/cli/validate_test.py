@@ -11,7 +11,7 @@ from conftest import PATIENCE, PROGRAM, ROOT, wait_until
 
 MODEL = ROOT / "tests" / "data" / "checkpoints" / "gqa-f32"
 POLICIES = "snapkv,ada-snapkv,pyramidkv,h2o,streaming-llm,random,oracle"
-TABLES = {"validate.csv", "outcomes.csv", "calibration.csv", "predictions.csv", "disagreements.csv", "replay.csv",
+TABLES = {"validate.csv", "outcomes.csv", "calibration.csv", "calibration.json", "prediction_errors.csv", "predictions.csv", "disagreements.csv", "replay.csv",
           "spans.csv", "needles.csv", "validate.manifest.json"}
 TIMED = {"decode_ms", "tokens_per_second"}
 
@@ -118,7 +118,9 @@ def test_evicting_more_costs_more(validated):
 
 
 def test_calibration_has_a_row_per_measure_and_budget(validated):
-    table = rows(validated[0] / "calibration.csv")
+    everything = rows(validated[0] / "calibration.csv")
+    assert {row["budget_requested"] for row in everything if row["task"] != "all"} == {"all"}
+    table = [row for row in everything if row["task"] == "all"]
     assert {row["budget_requested"] for row in table} == {"48", "80", "all"}
     assert len(table) == 3 * 13
     for row in table:

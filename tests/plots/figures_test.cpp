@@ -304,10 +304,10 @@ TEST(OutcomeFigures, DrawEachQuantityAgainstTheSlotsHeld) {
 }
 
 TEST(CalibrationFigures, DrawEveryMeasureBelowTheCeiling) {
-  Table table({"budget_requested", "measure", "prompts", "tau_b", "tau_b_low", "tau_b_high", "tau_b_second_half",
-               "chosen", "ceiling"});
+  Table table({"budget_requested", "measure", "prompts", "tau_b", "tau_b_low", "tau_b_high", "transfer", "transfer_low",
+               "transfer_high", "chosen", "ceiling"});
   const auto add = [&](Cell budget, const std::string& measure, Cell tau, const std::string& chosen) {
-    table.add_row({budget, measure, std::int64_t{8}, tau, 0.25, 0.75, 0.375, chosen, 0.875});
+    table.add_row({budget, measure, std::int64_t{8}, tau, 0.25, 0.75, 0.375, 0.125, 0.625, chosen, 0.875});
   };
   add(std::int64_t{64}, "regret", 0.125, "no");
   add(std::string("all"), "retained_mass", 0.5, "yes");
@@ -315,6 +315,7 @@ TEST(CalibrationFigures, DrawEveryMeasureBelowTheCeiling) {
   const std::vector<Figure> figures = calibration_figures(table);
   ASSERT_THAT(names_of(figures), ElementsAre("calibration"));
   EXPECT_THAT(figures[0].script, HasSubstr("\n0 0.5 0.25 0.75\n"));
+  EXPECT_THAT(figures[0].script, HasSubstr("\n0.2 0.375 0.125 0.625\n"));
   EXPECT_THAT(figures[0].script, HasSubstr("\"retained mass *\" 0"));
   EXPECT_THAT(figures[0].script, HasSubstr("0.875 with lines"));
   EXPECT_THAT(figures[0].script, Not(HasSubstr("regret")));

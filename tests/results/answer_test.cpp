@@ -24,7 +24,7 @@ TEST(BudgetAnswers, NameBestAndRunnerUpByTheMeanOverPrompts) {
   EXPECT_EQ(answers[0].contenders[0].label, "cake");
   EXPECT_EQ(answers[0].contenders[1].label, "snapkv");
   EXPECT_EQ(answers[0].prompts, 2U);
-  EXPECT_NEAR(answers[0].contenders[0].retained.mean, 0.8, 1e-12);
+  EXPECT_NEAR(answers[0].contenders[0].value.mean, 0.8, 1e-12);
   EXPECT_NEAR(answers[0].contenders[0].held, 60, 1e-12);
   EXPECT_NEAR(answers[0].contenders[1].behind.mean, 0.1, 1e-12);
   EXPECT_EQ(answers[0].ceiling, "oracle") << "the full cache evicts nothing";
@@ -80,7 +80,7 @@ TEST(BudgetAnswers, AreAtEqualHeldSlots) {
   EXPECT_EQ(answers[1].contenders[0].label, "snapkv");
   EXPECT_EQ(answers[1].contenders[1].label, "greedy");
   EXPECT_EQ(answers[1].contenders[1].held, 96);
-  EXPECT_NEAR(answers[1].contenders[1].retained.mean, 0.5455, 1e-4);
+  EXPECT_NEAR(answers[1].contenders[1].value.mean, 0.5455, 1e-4);
   EXPECT_NEAR(answers[1].contenders[1].behind.mean, 0.0545, 1e-4);
   EXPECT_FALSE(answers[1].contenders[1].behind.low) << "one prompt has no interval";
 }

@@ -92,6 +92,18 @@ TEST(RunTable, HalvesAreEvenWithinEveryTaskAndInAll) {
   EXPECT_THAT(first_half(runs), ElementsAre("a", "c", "e", "g"));
 }
 
+TEST(RunTable, HalvesKeepPromptsOfADocumentTogether) {
+  std::vector<results::Run> runs;
+  for (const auto& [prompt, document] :
+       {std::pair("a", "x"), std::pair("b", "y"), std::pair("c", "y"), std::pair("d", "x")}) {
+    results::Run run;
+    run.prompt = prompt;
+    run.document = document;
+    runs.push_back(run);
+  }
+  EXPECT_THAT(first_half(runs), ElementsAre("a", "d"));
+}
+
 TEST(RunTable, InfersRolesOnlyWhereATableHasNoneOfItsOwn) {
   Table old({"prompt", "policy", "parameters", "budget_requested"});
   for (const auto& [policy, parameters] :

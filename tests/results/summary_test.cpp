@@ -151,7 +151,7 @@ TEST(Summary, ComparesAtEqualHeldSlots) {
   EXPECT_EQ(cell("greedy", "64", "slots_held"), 96);
   EXPECT_EQ(cell("greedy", "64", "slots_compared"), 64);
   const double greedy = 0.45 + 0.23 * std::log2(64.0 / 48.0);
-  EXPECT_NEAR(*cell("greedy", "64", "retained_mass_compared"), greedy, 1e-12);
+  EXPECT_NEAR(*cell("greedy", "64", "compared"), greedy, 1e-12);
   EXPECT_NEAR(*cell("greedy", "64", "to_best"), greedy - 0.6, 1e-12);
   EXPECT_FALSE(cell("snapkv", "64", "to_best"));
   // With 32 slots nothing is known of greedy: not ranked, and compared at its own 48, where snapkv is known.

@@ -260,6 +260,7 @@ void write_prompt(hdf5::File& file, const PromptInfo& prompt, Index index) {
   file.set_text(group, "tier", tier_name(prompt.tier));
   file.set_integer(group, "window", prompt.window);
   write_missing(file, prompt);
+  if (!prompt.document.empty()) file.set_text(group, "document", prompt.document);
   const std::vector<std::int64_t> layers(prompt.layers.begin(), prompt.layers.end());
   file.set_integers(group, "layers", layers);
   file.set_integer(group, "complete", 0);
@@ -280,6 +281,7 @@ PromptInfo read_prompt(const hdf5::File& file, const std::string& id, const Mode
   if (tier != "summary" && tier != "full") throw TraceError("{}: tier is '{}', must be summary or full", where, tier);
   prompt.tier = tier == "full" ? Tier::kFull : Tier::kSummary;
   prompt.window = file.integer(group, "window");
+  if (file.has_attribute(group, "document")) prompt.document = file.text(group, "document");
   if (file.has_attribute(group, "missing")) prompt.missing = parse_missing(file.text(group, "missing"), where);
   if (format_version < kFirstVersionWithResidualNorms && prompt.tier == Tier::kFull) {
     prompt.missing |= Field::kResidualNorms;

@@ -1,0 +1,35 @@
+#include "lab/calibration_input.hpp"
+
+#include <fmt/format.h>
+
+#include "core/error.hpp"
+#include "results/calibration_file.hpp"
+
+namespace evictlab::lab {
+
+std::optional<results::KlPredictor> read_predictor(const std::optional<std::filesystem::path>& file,
+                                                   const trace::ModelInfo& model) {
+  if (!file) return std::nullopt;
+  results::KlCalibration calibration = results::parse_calibration(core::JsonDocument::read(*file));
+  try {
+    return results::KlPredictor(std::move(calibration), model.fingerprint);
+  } catch (const core::InputError& error) {
+    throw core::InputError("{}: {}", file->string(), error.what());
+  }
+}
+
+void report_unforetold(const results::Table& replay, const std::optional<results::KlPredictor>& predictor,
+                       Observer& observer) {
+  if (!predictor) return;
+  const std::size_t column = replay.column("predicted_kl");
+  for (std::size_t row = 0; row < replay.rows(); ++row) {
+    if (replay.number(row, column)) return;
+  }
+  observer.message(
+      Topic::kNote,
+      fmt::format("no KL is foretold: the calibration maps {}, which this trace does not give (record with "
+                  "--tier full)",
+                  results::info(predictor->calibration().learned.measure).column));
+}
+
+}  // namespace evictlab::lab

@@ -1,0 +1,115 @@
+"""A calibration that validate learns, and what other commands foretell with it."""
+
+import csv
+import json
+
+import pytest
+
+from conftest import MODEL
+
+POLICIES = "snapkv,h2o,knorm,streaming-llm,random,oracle"
+
+
+def rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def lines_of(name, count):
+    return (MODEL / "prompts" / f"{name}.jsonl").read_text().splitlines()[:count]
+
+
+@pytest.fixture(scope="module")
+def live(evictlab, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("live")
+    (folder / "p.jsonl").write_text("\n".join(lines_of("needle-512", 6) + lines_of("kv-512", 6)) + "\n")
+    done = evictlab("validate", "--model", MODEL, "--prompts", folder / "p.jsonl", "--policy", POLICIES, "--budget", "64,128",
+                    "--teacher-forced", "--out", folder / "out")
+    assert done.code == 0, done.err
+    assert "foretold means over documents that the map did not see miss the live ones" in done.out
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def trace(evictlab, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trace")
+    (folder / "p.jsonl").write_text("\n".join(lines_of("needle-512", 2) + lines_of("kv-512", 2)) + "\n")
+    done = evictlab("record", "--model", MODEL, "--prompts", folder / "p.jsonl", "--tier", "full", "--out", folder / "t.h5")
+    assert done.code == 0, done.err
+    return folder / "t.h5"
+
+
+def test_the_calibration_says_what_it_was_learned_from(live):
+    learned = json.loads((live / "calibration.json").read_text())
+    # Two of the prompts hide needles in the same words, which makes them one document.
+    assert learned["covers"]["prompts"] == 12 and learned["covers"]["documents"] == 11 and learned["covers"]["budgets"] == ["64", "128"]
+    assert set(learned["covers"]["policies"]) == set(POLICIES.split(","))
+    assert learned["map"]["exponent"] > 0 and learned["held_out"]["median_factor"] >= 1
+    kinds = {(row["level"], row["runs"]) for row in rows(live / "prediction_errors.csv")}
+    assert ("mean", "policies left out") in kinds and ("prompt", "ceilings") in kinds
+
+
+def test_runs_are_foretold_in_order_of_the_measure_and_the_full_cache_at_nothing(evictlab, live, trace, tmp_path):
+    done = evictlab("replay", trace, "--policy", "full,snapkv,h2o,knorm,random", "--budget", "64,128,160", "--calibration",
+                    live / "calibration.json", "--out", tmp_path / "replay.csv")
+    assert done.code == 0, done.err
+    assert "KL divergence foretold" in done.out
+    measure = json.loads((live / "calibration.json").read_text())["measure"]
+    table = rows(tmp_path / "replay.csv")
+    assert all(row["predicted_kl"] == "" for row in table if row["layer"] != "all")
+    runs = [row for row in table if row["layer"] == "all"]
+    for row in runs:
+        low, kl, high = (float(row[name]) for name in ("predicted_kl_low", "predicted_kl", "predicted_kl_high"))
+        assert low <= kl <= high
+        if row["policy"] == "full":
+            assert low == kl == high == 0
+        else:
+            assert kl > 0 and row["calibration"] == ("extrapolated" if row["budget_requested"] == "160" else "learned")
+    lost = [(1 - float(row[measure]) if measure.endswith("mass") else float(row[measure]), float(row["predicted_kl"])) for row in runs]
+    assert [kl for _, kl in sorted(lost)] == sorted(kl for _, kl in lost)
+
+
+def test_a_divergence_can_be_the_target(evictlab, live, trace, tmp_path):
+    done = evictlab("advise", trace, "--kl", 1.0, "--calibration", live / "calibration.json", "--policy", "snapkv,h2o", "--out",
+                    tmp_path / "b.json")
+    assert done.code == 0, done.err
+    advised = json.loads((tmp_path / "b.json").read_text())
+    assert advised["measure"] == "kl" and advised["loss"]["high"] <= 1.0
+    without = evictlab("advise", trace, "--kl", 1.0)
+    assert without.code == 2 and "calibration.json" in without.err and without.err.count("\n") == 1
+
+
+def test_another_model_and_damaged_files_are_refused_in_one_line(evictlab, live, trace, tmp_path):
+    good = json.loads((live / "calibration.json").read_text())
+    other = good | {"measure": "exact_loss", "model_fingerprint": "xxh3-128:0"}
+    for name, text in {"other": json.dumps(other), "empty": "", "cut": json.dumps(good)[:200], "list": "[]"}.items():
+        path = tmp_path / f"{name}.json"
+        path.write_text(text)
+        for command in (("replay", "--policy", "snapkv", "--budget", 64, "--out", tmp_path / "r.csv"), ("sweep", "--policy", "snapkv",
+                        "--budget", 64, "--out", tmp_path / "s"), ("report", "--out", tmp_path / "r.html")):
+            done = evictlab(command[0], trace, *command[1:], "--calibration", path)
+            assert done.code == 2 and done.err.count("\n") == 1 and path.name in done.err, done.err
+    unit_free = good | {"measure": "relative_squared_error", "model_fingerprint": "xxh3-128:0"}
+    (tmp_path / "free.json").write_text(json.dumps(unit_free))
+    done = evictlab("replay", trace, "--policy", "snapkv", "--budget", 64, "--calibration", tmp_path / "free.json", "--out",
+                    tmp_path / "free.csv")
+    assert done.code == 0, done.err
+    for row in rows(tmp_path / "free.csv"):
+        if row["layer"] == "all":
+            assert row["calibration"] == "default" and row["predicted_kl_low"] == ""
+
+
+def test_the_report_leads_with_what_is_foretold_by_task(evictlab, live, trace, tmp_path):
+    done = evictlab("report", trace, "--policy", "snapkv,h2o,knorm,random", "--budget", "64,128", "--calibration",
+                    live / "calibration.json", "--out", tmp_path / "r.html")
+    assert done.code == 0, done.err
+    page = (tmp_path / "r.html").read_text()
+    assert "of KL divergence (90 % interval" in page and "On its worst task" in page
+
+
+def test_documents_travel_from_the_prompts_to_the_tables(evictlab, tmp_path):
+    lines = [json.dumps(json.loads(line) | {"document": f"book-{place // 2}"}) for place, line in enumerate(lines_of("needle-512", 4))]
+    (tmp_path / "p.jsonl").write_text("\n".join(lines) + "\n")
+    assert evictlab("record", "--model", MODEL, "--prompts", tmp_path / "p.jsonl", "--out", tmp_path / "t.h5").code == 0
+    assert evictlab("replay", tmp_path / "t.h5", "--policy", "snapkv", "--budget", 64, "--out", tmp_path / "r.csv").code == 0
+    assert {row["document"] for row in rows(tmp_path / "r.csv")} == {"book-0", "book-1"}
