@@ -36,7 +36,7 @@ lab::AdviseOptions advise_options(const Options& options) {
   if (options.has("loss")) advise.loss = options.number("loss", 0.0, 1.0);
   advise.traces = options.paths("trace");
   advise.measure = options.choice("measure", {"attention", "output", "kl"});
-  const bool foretold = options.has("calibration") && !options.has("loss") && !options.has("measure");
+  const bool foretold = options.has("calibration") && !options.has("loss") && !options.given("measure");
   if (options.has("kl") || foretold) advise.measure = "kl";
   if (options.has("kl")) advise.loss = options.number("kl", 0.0, std::numeric_limits<double>::max());
   advise.policies = policy_request(options, true);
