@@ -186,6 +186,12 @@ bool is_gguf_path(const std::filesystem::path& path) {
   return path.extension() == kExtension || std::filesystem::is_regular_file(path, error);
 }
 
+void require_model_path(const std::filesystem::path& path) {
+  std::error_code error;
+  if (is_gguf_path(path) || std::filesystem::is_directory(path, error)) return;
+  throw InputError("{}: no such model; expected a directory or a .gguf file", path.string());
+}
+
 std::vector<std::filesystem::path> gguf_parts(const std::filesystem::path& path) {
   const std::optional<PartName> part = part_name(path);
   if (!part) return {path};

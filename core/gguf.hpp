@@ -36,6 +36,8 @@ struct GgufTensor {
 
 /// Whether a path given as a model is one of a GGUF file, not of a directory.
 bool is_gguf_path(const std::filesystem::path& path);
+/// Throws InputError unless the path is that of a GGUF file or a directory.
+void require_model_path(const std::filesystem::path& path);
 
 /// The files of the model that `path` names, which need not be there: those that it was split into, or itself.
 std::vector<std::filesystem::path> gguf_parts(const std::filesystem::path& path);

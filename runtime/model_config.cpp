@@ -160,6 +160,7 @@ ModelConfig parse_model_config(const core::JsonNode& keys) {
 }
 
 ModelConfig read_model_config(const std::filesystem::path& model) {
+  core::require_model_path(model);
   if (core::is_gguf_path(model)) return read_gguf_config(core::GgufFile(model));
   const auto document = core::JsonDocument::read<ModelError>(model / "config.json");
   ModelConfig config = parse_model_config(document.root());

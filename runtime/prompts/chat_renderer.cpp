@@ -78,9 +78,8 @@ jinja::Dict variables_of(const ChatSource& source, bool thinking, const std::vec
 }  // namespace
 
 ChatSource read_chat_source(const fs::path& model) {
+  core::require_model_path(model);
   if (core::is_gguf_path(model)) return read_gguf_source(model);
-  if (!fs::is_directory(model))
-    throw PromptError("{}: no such model; expected a directory or a .gguf file", model.string());
   const fs::path config_path = model / "tokenizer_config.json";
   const fs::path jinja_path = model / "chat_template.jinja";
   const auto config = fs::exists(config_path) ? core::JsonDocument::read<PromptError>(config_path)

@@ -80,14 +80,10 @@ def test_no_command_shows_the_usage(evictlab):
 
 
 def test_missing_model(refused, prompts, tmp_path):
-    refused(*record(tmp_path / "none", prompts({"prompt": LONG}), tmp_path / "t.h5"), saying="config.json")
-
-
-def test_a_model_that_is_missing_is_not_said_to_lack_a_chat_template(refused, prompts, tmp_path):
-    conversation = prompts({"messages": [{"role": "user", "content": LONG}]})
-    refused(*record(tmp_path / "none", conversation, tmp_path / "t.h5"), saying="config.json")
-    refused("validate", "--model", tmp_path / "none", "--prompts", conversation, "--policy", "h2o", "--budget", 64,
-            "--out", tmp_path / "v", saying="config.json")
+    for line in ({"prompt": LONG}, {"messages": [{"role": "user", "content": LONG}]}):
+        refused(*record(tmp_path / "none", prompts(line), tmp_path / "t.h5"), saying="none: no such model")
+        refused("validate", "--model", tmp_path / "none", "--prompts", prompts(line), "--policy", "h2o", "--budget", 64,
+                "--out", tmp_path / "v", saying="none: no such model")
 
 
 def test_unsupported_architecture_is_named(refused, broken_model, prompts, tmp_path):

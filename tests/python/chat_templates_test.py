@@ -300,13 +300,6 @@ def test_a_conversation_that_cannot_be_written_is_refused(evictlab_program, chat
     assert not (tmp_path / "t.h5").exists()
 
 
-def test_a_model_that_is_not_there_is_not_said_to_lack_a_template(evictlab_program, tmp_path):
-    prompts = tmp_path / "p.jsonl"
-    prompts.write_text(json.dumps(LINES[0]) + "\n")
-    done = record(evictlab_program, tmp_path / "none", prompts, tmp_path / "t.h5")
-    assert done.code == 2 and "none: no such model" in done.err, done.err
-
-
 def test_a_model_without_a_template_says_so(evictlab_program, model, tmp_path):
     prompts = tmp_path / "p.jsonl"
     prompts.write_text(json.dumps(LINES[0]) + "\n")
