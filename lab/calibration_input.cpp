@@ -4,6 +4,7 @@
 
 #include "core/error.hpp"
 #include "results/calibration_file.hpp"
+#include "results/foretell.hpp"
 
 namespace evictlab::lab {
 
@@ -20,11 +21,7 @@ std::optional<results::KlPredictor> read_predictor(const std::optional<std::file
 
 void report_unforetold(const results::Table& replay, const std::optional<results::KlPredictor>& predictor,
                        Observer& observer) {
-  if (!predictor) return;
-  const std::size_t column = replay.column("predicted_kl");
-  for (std::size_t row = 0; row < replay.rows(); ++row) {
-    if (replay.number(row, column)) return;
-  }
+  if (!predictor || results::is_foretold(replay)) return;
   observer.message(
       Topic::kNote,
       fmt::format("no KL is foretold: the calibration maps {}, which this trace does not give (record with "

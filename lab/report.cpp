@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <set>
 
@@ -20,6 +21,7 @@
 #include "plots/gnuplot.hpp"
 #include "plots/report/document.hpp"
 #include "plots/series.hpp"
+#include "results/foretell.hpp"
 #include "results/rows.hpp"
 #include "runtime/tokenizer/text_tokenizer.hpp"
 #include "sim/policy/imported.hpp"
@@ -193,12 +195,34 @@ std::optional<fs::path> add_result_tables(const fs::path& results, plots::Report
   return std::nullopt;
 }
 
+/// Foretells the KL of a table that was replayed without a calibration: by the one named, or by that which `validate`
+/// left beside the tables.
+void foretell_tables(const trace::TraceReader& trace, const ReportOptions& options, plots::ReportContent& content,
+                     Observer& observer) {
+  const auto replay = content.tables.find("replay");
+  if (replay == content.tables.end()) return;
+  std::optional<fs::path> file = options.calibration;
+  const fs::path beside = options.results / "calibration.json";
+  if (!file && fs::exists(beside) && !results::is_foretold(replay->second)) file = beside;
+  try {
+    content.predictor = read_predictor(file, trace.model());
+  } catch (const core::InputError& error) {
+    if (options.calibration) throw;
+    observer.message(Topic::kNote, fmt::format("no KL is foretold: {}", error.what()));
+  }
+  if (!content.predictor) return;
+  std::map<std::string, double> lengths;
+  for (const trace::PromptInfo& prompt : trace.prompts())
+    lengths[prompt.id] = static_cast<double>(prompt.prompt_length);
+  replay->second = results::foretold(replay->second, *content.predictor, lengths);
+  report_unforetold(replay->second, content.predictor, observer);
+}
+
 /// Refuses what sets a replay, of tables that one has made already.
 void refuse_replay_settings(const ReportOptions& options) {
   const std::pair<const char*, bool> settings[] = {
       {"--policy", options.policies.list != kReportPolicies || !options.policies.policies.empty()},
       {"--budget", options.budgets != kReportBudgets},
-      {"--calibration", options.calibration.has_value()},
       {"--protect", !options.policies.protect.empty()},
       {"--variant", !options.policies.variant.empty()}};
   for (const auto& [name, is_set] : settings) {
@@ -219,6 +243,10 @@ ReportOutcome report(const ReportOptions& options, Observer& observer) {
   if (has_tables) refuse_replay_settings(options);
   const std::optional<fs::path> recording =
       has_tables ? add_result_tables(options.results, content, observer) : std::optional(options.results);
+  if (options.calibration && !recording) {
+    throw core::InputError("report: --calibration needs the trace, whose prompts' lengths it asks for. {}",
+                           content.no_look);
+  }
   Inputs inputs = has_tables ? Inputs().add(result_table_files(options.results)) : Inputs();
   if (options.model) inputs.add_model(*options.model);
   ResultFolder folder(options.force, options.command, inputs.add(recording).add(options.calibration));
@@ -227,7 +255,9 @@ ReportOutcome report(const ReportOptions& options, Observer& observer) {
     const trace::TraceReader trace(*recording);
     content.facts.clear();
     add_facts(trace, content);
-    if (!has_tables) {
+    if (has_tables) {
+      foretell_tables(trace, options, content, observer);
+    } else {
       add_tables(trace, options, content, observer);
       content.commands.push_back(options.command);
     }

@@ -20,7 +20,7 @@ struct ReportOptions {
   PolicyRequest policies = {.list = kReportPolicies};  // of a trace; others are refused of tables
   std::string budgets = kReportBudgets;                // likewise
 
-  std::optional<std::filesystem::path> calibration = {};  // of a trace: what foretells the KL divergence
+  std::optional<std::filesystem::path> calibration = {};  // what foretells the KL divergence; of tables also calibration.json beside
 
   std::filesystem::path page = {};  // the HTML file to write
   bool force = false;

@@ -37,20 +37,30 @@ std::string extrapolation_note(const Table& replay) {
   std::size_t foretold = 0;
   std::size_t extrapolated = 0;
   std::size_t by_default = 0;
+  std::size_t without_interval = 0;
+  const auto low = replay.find_column("predicted_kl_low");
   for (std::size_t row = 0; row < replay.rows(); ++row) {
     const std::string text = replay.text(row, *column);
     foretold += text.empty() ? 0 : 1;
     extrapolated += text == calibrated_name(Calibrated::kExtrapolated) ? 1 : 0;
     by_default += text == calibrated_name(Calibrated::kDefault) ? 1 : 0;
+    without_interval += !text.empty() && low && !replay.number(row, *low) ? 1 : 0;
   }
   if (by_default > 0) {
     return "The calibration is of another model: its KL is an order of magnitude, without an interval.";
   }
-  if (extrapolated == 0) return {};
-  return fmt::format(
-      "Of {} predictions, {} are extrapolations: of lengths, budgets or policies that the calibration does not cover "
-      "(column calibration); their intervals hold less often.",
-      foretold, extrapolated);
+  std::string note;
+  if (extrapolated > 0) {
+    note = fmt::format(
+        "Of {} predictions, {} are extrapolations: of lengths, budgets or policies that the calibration does not cover "
+        "(column calibration){}.",
+        foretold, extrapolated, without_interval > 0 ? "" : "; their intervals hold less often");
+  }
+  if (without_interval > 0) {
+    note += fmt::format("{}Predictions have no interval: the calibration rests on fewer than nine documents.",
+                        note.empty() ? "" : " ");
+  }
+  return note;
 }
 
 }  // namespace evictlab::results

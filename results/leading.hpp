@@ -15,8 +15,8 @@ Measure leading_measure(const std::vector<Run>& runs);
 /// One sentence on how far the measure is to be trusted, and how to come by a better one; empty for predicted KL.
 std::string leading_note(Measure measure);
 
-/// One sentence on how many of replay.csv's predictions lie outside of what the calibration covers, or rest on another
-/// model; empty where none does.
+/// Says how many of replay.csv's predictions lie outside of what the calibration covers, that they rest on another
+/// model, or that they have no interval; empty where none of it is so.
 std::string extrapolation_note(const Table& replay);
 
 }  // namespace evictlab::results

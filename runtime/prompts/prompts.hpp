@@ -36,7 +36,8 @@ struct ChatMessage {
 /// `stop` is the text that must follow the answer; `metric` (exact, f1, rouge-l) how it is judged; `followups` a list
 /// of further questions to the same prompt, each {"prompt": "...", "answer": "...", "stop": "..."}. `depth` (0..1) says
 /// where in the prompt what is asked for lies. `add_special_tokens`: false says that the text has its BOS token
-/// already. `document` names the text that the prompt was made from. Everything but prompt, tokens or messages may be missing; other keys are ignored.
+/// already. `document` names the text that the prompt was made from. Everything but prompt, tokens or messages may be
+/// missing; other keys are ignored.
 struct Prompt {
   struct Span {
     std::string name;

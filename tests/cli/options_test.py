@@ -396,7 +396,7 @@ def rows_of(work):
             "budget": Row(("--budget", "0.5"), says(""), base=(work.single, "--policy", "snapkv,h2o", "--out", "OUT/r.html"),
                           refused=((("--budget", "64"), "--budget is for a trace"),)),
             "calibration": Row(calibration.given, base=(work.trace, "--policy", "snapkv,h2o", "--budget", "40", "--out", "OUT/r.html"),
-                               refused=((calibration.given, "--calibration is for a trace"),)),
+                               refused=calibration.refused),
             "protect": Row(refused=((("--protect", "sinks=4"), "--protect is for a trace"),)),
             "variant": Row(refused=((("--variant", "kvpress"), "--variant is for a trace"),)),
             "threads": Row(("--threads", 1), same),

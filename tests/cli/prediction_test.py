@@ -107,6 +107,31 @@ def test_the_report_leads_with_what_is_foretold_by_task(evictlab, live, trace, t
     assert "of KL divergence (90 % interval" in page and "On its worst task" in page
 
 
+def test_the_report_of_tables_foretells_by_the_calibration_beside_them(evictlab, live, trace, tmp_path):
+    tables = tmp_path / "tables"
+    assert evictlab("replay", trace, "--policy", "snapkv,h2o,knorm", "--budget", "64,128", "--out", tables / "replay.csv").code == 0
+    page = tmp_path / "r.html"
+    assert evictlab("report", tables, "--out", page).code == 0
+    assert "of KL divergence" not in page.read_text()
+    (tables / "calibration.json").write_text((live / "calibration.json").read_text())
+    assert evictlab("report", tables, "--out", page, "--force").code == 0
+    beside = page.read_text()
+    assert "of KL divergence (90 % interval" in beside
+    (tables / "calibration.json").unlink()
+    assert evictlab("report", tables, "--calibration", live / "calibration.json", "--out", page, "--force").code == 0
+    answer = beside[beside.index("<h2"):beside.index("Model and recording")]
+    assert answer in page.read_text()
+    # The same as what a replay with the calibration says.
+    assert evictlab("replay", trace, "--policy", "snapkv,h2o,knorm", "--budget", "64,128", "--calibration", live / "calibration.json",
+                    "--out", tables / "replay.csv", "--force").code == 0
+    assert evictlab("report", tables, "--calibration", live / "calibration.json", "--out", page, "--force").code == 0
+    assert answer in page.read_text()
+    # Without the trace the prompts' lengths are not known.
+    (tables / "replay.manifest.json").unlink()
+    done = evictlab("report", tables, "--calibration", live / "calibration.json", "--out", page, "--force")
+    assert done.code == 2 and "--calibration needs the trace" in done.err.splitlines()[-1], done.err
+
+
 def test_documents_travel_from_the_prompts_to_the_tables(evictlab, tmp_path):
     lines = [json.dumps(json.loads(line) | {"document": f"book-{place // 2}"}) for place, line in enumerate(lines_of("needle-512", 4))]
     (tmp_path / "p.jsonl").write_text("\n".join(lines) + "\n")
