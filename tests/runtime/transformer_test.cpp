@@ -253,7 +253,7 @@ TEST_F(SpoiledModel, BiasesMustBeInTheWeightsAsTheConfigSays) {
 
 TEST_F(SpoiledModel, AMissingDirectoryAndMissingWeightsAreRefused) {
   EXPECT_THAT(testing::refusal<core::InputError>([&] { Transformer model(directory_ / "none"); }),
-              HasSubstr("none/config.json"));
+              HasSubstr("none: no such model"));
   std::filesystem::remove(path_ / "model.safetensors");
   EXPECT_THAT(refusal(), HasSubstr("no model.safetensors"));
 }
