@@ -258,9 +258,7 @@ Documents every_document(const LiveRuns& runs) {
 std::pair<Documents, Documents> random_halves(const Documents& documents, std::uint64_t seed) {
   core::SplitMix64 random(core::SplitMix64::mix(seed));
   Documents order = documents;
-  for (std::size_t i = order.size(); i-- > 1;) {
-    std::swap(order[i], order[static_cast<std::size_t>(random.uniform() * static_cast<double>(i + 1))]);
-  }
+  shuffle(order, random);
   const auto middle = order.begin() + static_cast<std::ptrdiff_t>(order.size() / 2);
   std::pair<Documents, Documents> halves{{order.begin(), middle}, {middle, order.end()}};
   std::ranges::sort(halves.first);

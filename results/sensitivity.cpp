@@ -167,9 +167,7 @@ std::optional<double> halves_agreement(const PromptValues& values, std::uint64_t
   std::vector<std::size_t> order = all_prompts(rows.size());
   double sum = 0.0;
   for (int halving = 0; halving < kPromptHalvings; ++halving) {
-    for (std::size_t i = order.size(); i-- > 1;) {
-      std::swap(order[i], order[static_cast<std::size_t>(random.uniform() * static_cast<double>(i + 1))]);
-    }
+    shuffle(order, random);
     const auto middle = order.begin() + static_cast<std::ptrdiff_t>(order.size() / 2);
     sum +=
         kendall_tau_b(mean_over_prompts(rows, {order.begin(), middle}), mean_over_prompts(rows, {middle, order.end()}));

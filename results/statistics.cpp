@@ -4,8 +4,7 @@
 #include <cmath>
 #include <numeric>
 #include <stdexcept>
-
-#include "core/random.hpp"
+#include <utility>
 
 namespace evictlab::results {
 namespace {
@@ -29,6 +28,12 @@ double resampled_mean(std::span<const double> values, core::SplitMix64& random) 
 }
 
 }  // namespace
+
+void shuffle(std::vector<std::size_t>& items, core::SplitMix64& random) {
+  for (std::size_t i = items.size(); i-- > 1;) {
+    std::swap(items[i], items[static_cast<std::size_t>(random.uniform() * static_cast<double>(i + 1))]);
+  }
+}
 
 double mean(std::span<const double> values) {
   require_values(values);

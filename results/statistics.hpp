@@ -6,6 +6,8 @@
 #include <span>
 #include <vector>
 
+#include "core/random.hpp"
+
 namespace evictlab::results {
 
 /// Throws std::invalid_argument when there are no values.
@@ -14,6 +16,9 @@ double mean(std::span<const double> values);
 /// The q-quantile (0 <= q <= 1), linear between order statistics: Hyndman & Fan (1996) type 7, as NumPy and R
 /// do by default. Throws std::invalid_argument when there are no values.
 double quantile(std::span<const double> values, double q);
+
+/// Puts the items into a random order, all orders being equally likely (Fisher & Yates 1938).
+void shuffle(std::vector<std::size_t>& items, core::SplitMix64& random);
 
 /// A mean with the ends of its interval. One value has no interval: how far another would lie from it is not known.
 struct Interval {

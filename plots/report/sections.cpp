@@ -219,7 +219,7 @@ std::string sentence(const results::BudgetAnswer& answer) {
                                 : fmt::format(" {} {} as much.", second.label,
                                               answer.measure == results::Measure::kRetainedMass ? "keeps" : "loses");
     if (alike.size() > 1)
-      text += fmt::format(" Nor can it be told apart from {}.", fmt::join(alike.begin() + 1, alike.end(), ", "));
+      text += fmt::format(" Nor can it be distinguished from {}.", fmt::join(alike.begin() + 1, alike.end(), ", "));
   }
   if (!answer.control.empty() && answer.over_control.lower() <= 0) {
     text += fmt::format(" The control {} is as good: {}.", answer.control, words.difference(answer.over_control));

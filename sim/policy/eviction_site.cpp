@@ -5,13 +5,15 @@
 #include <algorithm>
 #include <vector>
 
+#include "sim/policy/independent_allocation.hpp"
+
 namespace evictlab::sim {
 namespace {
 
 /// So many layers are more than a selection is ever shared by.
 constexpr Index kManyLayers = 64;
 
-class SiteAllocation final : public Allocation {
+class SiteAllocation final : public IndependentAllocation {
  public:
   SiteAllocation(const AllocationRequest& request, const EvictionSite& site) : request_(request), site_(site) {
     if (site.layer && *site.layer >= request.layers) {
@@ -19,17 +21,8 @@ class SiteAllocation final : public Allocation {
     }
   }
 
-  Index ceiling(const LayerSummary& summary) const override { return std::ranges::max(positions(summary)); }
-  std::span<const Index> observe(const LayerSummary& summary) override {
-    const std::vector<Index> own = positions(summary);
-    budgets_.insert(budgets_.end(), own.begin(), own.end());
-    return budgets_;
-  }
-  std::span<const Index> finish() override { return budgets_; }
-
  private:
-  /// Of every kept set of the layer.
-  std::vector<Index> positions(const LayerSummary& summary) const {
+  std::vector<Index> positions(const LayerSummary& summary) const override {
     const trace::LayerShape& shape = summary.layer.shape;
     if (site_.head && *site_.head >= shape.kv_heads) {
       throw PolicyError("evict_head={}: layer {} has kv heads 0 to {}", *site_.head, shape.layer, shape.kv_heads - 1);
@@ -48,7 +41,6 @@ class SiteAllocation final : public Allocation {
 
   AllocationRequest request_;
   EvictionSite site_;
-  std::vector<Index> budgets_;  // [layers so far * sets]
 };
 
 }  // namespace

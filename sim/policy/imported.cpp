@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "sim/policy/independent_allocation.hpp"
+
 namespace evictlab::sim {
 namespace {
 
@@ -25,26 +27,15 @@ class ImportedScorer final : public Scorer {
   std::shared_ptr<const ImportedScores> scores_;
 };
 
-class ImportedAllocation final : public Allocation {
+class ImportedAllocation final : public IndependentAllocation {
  public:
   ImportedAllocation(const AllocationRequest& request, std::shared_ptr<const ImportedBudgets> imported)
       : request_(request), imported_(std::move(imported)) {
     if (!imported_) throw PolicyError("compose(allocator=given) {}", kNeedsBudgets);
   }
 
-  Index ceiling(const LayerSummary& summary) const override { return std::ranges::max(positions(summary)); }
-
-  std::span<const Index> observe(const LayerSummary& summary) override {
-    const std::vector<Index> own = positions(summary);
-    budgets_.insert(budgets_.end(), own.begin(), own.end());
-    return budgets_;
-  }
-
-  std::span<const Index> finish() override { return budgets_; }
-
  private:
-  /// Of every kept set of the layer.
-  std::vector<Index> positions(const LayerSummary& summary) const {
+  std::vector<Index> positions(const LayerSummary& summary) const override {
     const trace::LayerShape& shape = summary.layer.shape;
     const auto sets = static_cast<std::size_t>(set_count(request_.granularity, shape));
     std::vector<Index> own = imported_->positions(std::string(summary.layer.prompt), shape);
@@ -64,7 +55,6 @@ class ImportedAllocation final : public Allocation {
 
   AllocationRequest request_;
   std::shared_ptr<const ImportedBudgets> imported_;
-  std::vector<Index> budgets_;  // [layers so far * sets]
 };
 
 std::unique_ptr<Allocator> imported_budget_allocator(std::shared_ptr<const ImportedBudgets> budgets) {
