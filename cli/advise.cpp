@@ -36,6 +36,9 @@ lab::AdviseOptions advise_options(const Options& options) {
   if (options.has("loss")) advise.loss = options.number("loss", 0.0, 1.0);
   advise.traces = options.paths("trace");
   advise.measure = options.choice("measure", {"attention", "output", "kl"});
+  if (options.has("kl") && options.given("measure") && advise.measure != "kl") {
+    throw core::InputError("advise: --kl is of --measure kl, not of {}", advise.measure);
+  }
   const bool foretold = options.has("calibration") && !options.has("loss") && !options.given("measure");
   if (options.has("kl") || foretold) advise.measure = "kl";
   if (options.has("kl")) advise.loss = options.number("kl", 0.0, std::numeric_limits<double>::max());

@@ -150,11 +150,7 @@ class Adviser {
     const auto longest = static_cast<trace::Index>(longest_prompt());
     const auto grid = budget_range(std::min<trace::Index>(16, longest), longest, "log", kGrid);
     const auto runs = costed(policies_, grid, "trying budgets");
-    outcome_.title = fmt::format(
-        "Cheapest budget of each policy that loses at most {} ({})", most,
-        outcome_.prompts == 1 && measure_ != results::Measure::kPredictedKl
-            ? "one prompt, so without an interval"
-            : fmt::format("upper end of the {} % interval", measure_ == results::Measure::kPredictedKl ? 90 : 95));
+    outcome_.title = fmt::format("Cheapest budget of each policy that loses at most {} ({})", most, interval_words());
     std::vector<CostedRun> met;
     for (const sim::Policy& policy : policies_) {
       if (const auto best = results::cheapest(runs_of(policy, runs), most)) met.push_back(*best);
@@ -218,6 +214,15 @@ class Adviser {
   }
 
  private:
+  /// Which end of the loss meets the target.
+  std::string interval_words() const {
+    if (measure_ != results::Measure::kPredictedKl) {
+      return outcome_.prompts == 1 ? "one prompt, so without an interval" : "upper end of the 95 % interval";
+    }
+    const bool known = predictor_ && predictor_->calibration().model_fingerprint == outcome_.model_fingerprint &&
+                       !predictor_->calibration().learned.mean_factors.empty();
+    return known ? "upper end of the 90 % interval" : "foretold without an interval";
+  }
   sim::ReplayResult replayed(const std::vector<sim::Policy>& policies, const std::vector<sim::Budget>& budgets,
                              const char* label) const {
     sim::ReplayOptions options;

@@ -24,8 +24,8 @@ void report_unforetold(const results::Table& replay, const std::optional<results
   if (!predictor || results::is_foretold(replay)) return;
   observer.message(
       Topic::kNote,
-      fmt::format("no KL is foretold: the calibration maps {}, which this trace does not give (record with "
-                  "--tier full)",
+      fmt::format("no KL is foretold: the calibration maps {}, which no run has; it takes a recording of every layer "
+                  "with --tier full",
                   results::info(predictor->calibration().learned.measure).column));
 }
 

@@ -81,7 +81,12 @@ LiveSensitivityOutcome live_sensitivity(const LiveSensitivityOptions& options, O
       },
       [&] {
         const std::string csv = checkpoint.merge(resumable.prompts).tables["sensitivity"];
-        outcome.tables = sensitivity_tables(results::Table::from_csv(csv, first.string()));
+        try {
+          outcome.tables = sensitivity_tables(results::Table::from_csv(csv, first.string()));
+        } catch (const core::InputError&) {
+          checkpoint.remove();  // no other count can resume it
+          throw;
+        }
         outcome.tables.each([&](const char* name, const results::Table& table) {
           folder.write_table(table_path(run.out, name), table);
           outcome.files.push_back(table_path(run.out, name));

@@ -10,6 +10,7 @@
 
 #include "core/error.hpp"
 #include "core/file.hpp"
+#include "core/gguf.hpp"
 #include "core/interrupt.hpp"
 #include "core/json.hpp"
 #include "lab/analyze.hpp"
@@ -212,8 +213,10 @@ void foretell_tables(const trace::TraceReader& trace, const ReportOptions& optio
   }
   if (!content.predictor) return;
   std::map<std::string, double> lengths;
-  for (const trace::PromptInfo& prompt : trace.prompts())
-    lengths[prompt.id] = static_cast<double>(prompt.prompt_length);
+  for (const trace::PromptInfo& prompt : trace.prompts()) {
+    const bool whole = static_cast<trace::Index>(prompt.layers.size()) == trace.model().layers;
+    if (whole) lengths[prompt.id] = static_cast<double>(prompt.prompt_length);
+  }
   replay->second = results::foretold(replay->second, *content.predictor, lengths);
   report_unforetold(replay->second, content.predictor, observer);
 }
@@ -237,7 +240,10 @@ void refuse_replay_settings(const ReportOptions& options) {
 ReportOutcome report(const ReportOptions& options, Observer& observer) {
   if (!fs::exists(options.results)) throw core::InputError("{}: no such file or directory", options.results.string());
   std::unique_ptr<const runtime::TextTokenizer> tokenizer;
-  if (options.model) tokenizer = runtime::load_tokenizer(*options.model);
+  if (options.model) {
+    core::require_model_path(*options.model);
+    tokenizer = runtime::load_tokenizer(*options.model);
+  }
   plots::ReportContent content{.title = "KV-cache eviction report"};
   const bool has_tables = holds_tables(options.results);
   if (has_tables) refuse_replay_settings(options);

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/error.hpp"
 
 namespace evictlab::lab {
@@ -25,8 +27,14 @@ void run_resumable(const ResumableRun& run, PromptCheckpoint& checkpoint, Ranks&
        i += static_cast<std::size_t>(ranks.count())) {
     share.push_back(left[i]);
   }
+  const bool fresh = left.size() == run.prompts.size();
   try {
     if (!share.empty()) work(share);
+  } catch (const core::InputError&) {
+    // Of input that no prompt could be worked on with there is nothing to resume.
+    const bool none = std::ranges::none_of(run.prompts, [&](const std::string& id) { return checkpoint.contains(id); });
+    if (fresh && none && ranks.count() == 1) checkpoint.remove();
+    throw;
   } catch (const core::Interrupted&) {
     if (checkpoint.directory()) observer.message(Topic::kInterrupted, checkpoint.directory()->string());
     throw;

@@ -79,6 +79,15 @@ void report_not_replayed(const fs::path& file, const results::Table& replay, con
   }
 }
 
+/// Whether a replay table has rows of layers, but not of all.
+bool is_partial(const results::Table& replay, const trace::ModelInfo& model) {
+  if (!replay.find_column("layer")) return false;
+  std::set<std::string> layers;
+  for (const results::RowView row : results::RowsOf(replay)) layers.insert(row.text("layer"));
+  layers.erase(std::string(results::kAllLayers));
+  return !layers.empty() && static_cast<trace::Index>(layers.size()) < model.layers;
+}
+
 /// Says which prompts count as one document because they share text: halves of them would know each other.
 void report_shared_text(const std::vector<runtime::SharedText>& shared, Observer& observer) {
   if (shared.empty()) return;
@@ -236,6 +245,12 @@ ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
         if (!replay) replay = results::Table::from_csv(merged.tables["replay"], files.replay.string());
         outcome.outcomes = results::outcomes(outcome.validate);
         outcome.calibration = results::calibrate(outcome.validate, *replay);
+        if (options.replay && is_partial(*replay, info)) {
+          observer.message(Topic::kNote,
+                           fmt::format("{} is of some of the model's {} layers: no calibration is learned",
+                                       options.replay->string(), info.layers));
+          outcome.calibration.learned.reset();
+        }
         if (outcome.calibration.learned) {
           outcome.calibration.learned->model = info.name;
           outcome.calibration.learned->model_fingerprint = info.fingerprint;

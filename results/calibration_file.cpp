@@ -17,11 +17,17 @@ constexpr std::int64_t kMostCounted = std::numeric_limits<std::int32_t>::max();
 Json json_of(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
 Json json_of(const Covered& covered) { return Json::array({covered.least, covered.most}); }
 
-double at_least(const core::JsonNode& node, double least) {
+// Beyond anything that is learned, and near enough that no prediction overflows.
+constexpr double kMost = 1e30;
+constexpr double kMostLogScale = 300.0;
+
+double between(const core::JsonNode& node, double least, double most) {
   const double value = node.number();
-  if (!std::isfinite(value) || value < least) node.fail("must be a number from {} on, got {}", least, node.text());
+  if (!(value >= least && value <= most)) node.fail("must be a number in {} to {}, got {}", least, most, node.text());
   return value;
 }
+
+double at_least(const core::JsonNode& node, double least) { return between(node, least, kMost); }
 
 std::optional<double> find_at_least(const core::JsonNode& node, const char* key, double least) {
   const auto found = node.find(key);
@@ -39,10 +45,11 @@ Covered covered_of(const core::JsonNode& node) {
 }
 
 KlMap map_of(const core::JsonNode& node) {
-  KlMap map{.log_scale = node.at("log_scale").number()};
-  if (!std::isfinite(map.log_scale)) node.at("log_scale").fail("must be finite");
-  if (const auto saturation = node.find("saturation")) map.saturation = saturation->positive();
-  map.exponent = node.at("exponent").positive();
+  KlMap map{.log_scale = between(node.at("log_scale"), -kMostLogScale, kMostLogScale)};
+  if (const auto saturation = node.find("saturation")) {
+    map.saturation = between(*saturation, std::numeric_limits<double>::min(), kMost);
+  }
+  map.exponent = between(node.at("exponent"), std::numeric_limits<double>::min(), kSteepest);
   return map;
 }
 

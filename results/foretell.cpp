@@ -17,6 +17,7 @@ Table foretold(const Table& replay, const KlPredictor& predictor, const std::map
     const auto length = prompt_lengths.find(run.prompt);
     if (!run.feasible() || !run.slots_held || length == prompt_lengths.end()) continue;
     const auto predicted = predictor({.policy = run.key.policy,
+                                      .parameters = run.key.parameters,
                                       .prompt_length = length->second,
                                       .slots = *run.slots_held,
                                       .measures = run.measures});

@@ -9,9 +9,6 @@ namespace {
 
 /// Saturations tried, times the median loss; and the power law.
 constexpr double kSaturations[] = {0.1, 0.3, 1.0, 3.0, 10.0};
-/// Beyond, a map would say more of how it fits than of small losses, on which it rests where budgets are large: to
-/// second order, a divergence is as the square of an error.
-constexpr double kSteepest = 4.0;
 constexpr int kSteps = 60;        // of Fisher scoring: six suffice as a rule
 constexpr double kFarthest = 40;  // of a logarithm, so that none overflows
 

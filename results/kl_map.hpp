@@ -5,9 +5,13 @@
 
 namespace evictlab::results {
 
+/// The largest exponent: beyond, a map would say more of how it fits than of small losses, on which it rests where
+/// budgets are large. To second order, a divergence is as the square of an error.
+inline constexpr double kSteepest = 4.0;
+
 /// From what eviction loses by a measure to the KL divergence that it causes:
 ///
-///   E[kl | m] = exp(a) (m / (m + s))^b        b > 0, s > 0; without s (a power law) exp(a) m^b
+///   E[kl | m] = exp(a) (m / (m + s))^b        0 < b <= kSteepest, s > 0; without s (a power law) exp(a) m^b
 ///
 /// Strictly increasing, 0 for nothing lost, and linear in the logarithms as long as m is far below s. Above s it levels
 /// off: a divergence does not grow any more once what mattered is gone.

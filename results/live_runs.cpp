@@ -6,6 +6,8 @@
 #include <tuple>
 #include <utility>
 
+#include "results/prediction.hpp"
+
 namespace evictlab::results {
 namespace {
 
@@ -43,6 +45,7 @@ LiveRuns live_runs(const Table& validate, const Table& replay) {
   LiveRuns result;
   for (const Run& run : runs_over_layers(validate)) {
     if (run.turn != 1 || run.status != RunStatus::kOk || is_full_cache(run.key, run.role)) continue;
+    if (!evicts_as_learned(run.key.parameters)) continue;
     const auto kl = validate.number(run.row, kl_column);
     const auto same = replayed.find({run.prompt, run.key, run.budget_text});
     if (!kl || same == replayed.end()) continue;

@@ -302,6 +302,16 @@ std::string_view calibrated_name(Calibrated calibrated) {
   return "learned";
 }
 
+bool evicts_as_learned(std::string_view parameters) {
+  while (!parameters.empty()) {
+    const std::size_t end = std::min(parameters.find(','), parameters.size());
+    const std::string_view one = parameters.substr(0, end);
+    if (one == "decode=yes" || one.starts_with("evict_layer=") || one.starts_with("evict_head=")) return false;
+    parameters.remove_prefix(std::min(end + 1, parameters.size()));
+  }
+  return true;
+}
+
 KlPredictor::KlPredictor(KlCalibration calibration, const std::string& model_fingerprint)
     : calibration_(std::move(calibration)), other_model_(calibration_.model_fingerprint != model_fingerprint) {
   const Measure measure = calibration_.learned.measure;
@@ -318,9 +328,11 @@ std::optional<PredictedKl> KlPredictor::operator()(const PredictedRun& run) cons
   if (!value) return std::nullopt;
   const double lost = amount_lost(learned.measure, *value);
   PredictedKl predicted{.kl = learned.map(lost)};
+  if (!std::isfinite(predicted.kl * learned.prompt_factor.value_or(1.0))) return std::nullopt;
   const double share = run.prompt_length > 0.0 ? run.slots / run.prompt_length : 0.0;
   const bool covered = calibration_.prompt_length.contains(run.prompt_length) &&
                        calibration_.slots.contains(run.slots) && calibration_.share.contains(share) &&
+                       evicts_as_learned(run.parameters) &&
                        std::ranges::find(calibration_.policies, run.policy) != calibration_.policies.end();
   if (other_model_) {
     predicted.calibrated = Calibrated::kDefault;

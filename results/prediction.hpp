@@ -133,9 +133,14 @@ enum class Calibrated {
 };
 std::string_view calibrated_name(Calibrated calibrated);
 
+/// Whether a policy with these parameters evicts once, everywhere, as the runs do that a calibration learns from: not
+/// while it decodes, nor in one layer or head alone.
+bool evicts_as_learned(std::string_view parameters);
+
 /// A run to foretell.
 struct PredictedRun {
-  std::string_view policy;
+  std::string_view policy = {};
+  std::string_view parameters = {};
   double prompt_length = 0.0;
   double slots = 0.0;  // held
   std::array<std::optional<double>, kMeasureCount> measures = {};
@@ -155,7 +160,7 @@ class KlPredictor {
   /// Throws core::InputError when the calibration is of another model and its measure has a unit.
   KlPredictor(KlCalibration calibration, const std::string& model_fingerprint);
 
-  /// Nothing where the run lacks the measure.
+  /// Nothing where the run lacks the measure, or it is beyond what numbers can say.
   std::optional<PredictedKl> operator()(const PredictedRun& run) const;
   /// A mean over runs of a policy at a budget, one a prompt, of so many documents.
   Interval mean(std::span<const double> predicted, std::size_t documents) const;

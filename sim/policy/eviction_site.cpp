@@ -24,12 +24,12 @@ class SiteAllocation final : public IndependentAllocation {
  private:
   std::vector<Index> positions(const LayerSummary& summary) const override {
     const trace::LayerShape& shape = summary.layer.shape;
-    if (site_.head && *site_.head >= shape.kv_heads) {
-      throw PolicyError("evict_head={}: layer {} has kv heads 0 to {}", *site_.head, shape.layer, shape.kv_heads - 1);
-    }
     const Index sets = set_count(request_.granularity, shape);
     std::vector<Index> own(static_cast<std::size_t>(sets), summary.ranges.visible());
     if (site_.layer && *site_.layer != shape.layer) return own;
+    if (site_.head && *site_.head >= shape.kv_heads) {
+      throw PolicyError("evict_head={}: layer {} has kv heads 0 to {}", *site_.head, shape.layer, shape.kv_heads - 1);
+    }
     const Index count = std::min(request_.capacity(shape), summary.ranges.visible());
     for (Index set = 0; set < sets; ++set) {
       // Sets of query heads lie in the order of the kv heads that they read.

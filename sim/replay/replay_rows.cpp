@@ -103,7 +103,10 @@ struct Held {
 
 std::optional<results::PredictedKl> predicted_kl(const RowContext& context, double slots, const MeasureValues& values) {
   if (context.predictor == nullptr) return std::nullopt;
+  // Of some layers' errors a calibration that learned from all of them foretells too little.
+  if (static_cast<Index>(context.prompt.layers.size()) < context.model.layers) return std::nullopt;
   return (*context.predictor)({.policy = context.policy.name,
+                               .parameters = context.policy.parameters,
                                .prompt_length = static_cast<double>(context.prompt.prompt_length),
                                .slots = slots,
                                .measures = values});

@@ -99,6 +99,48 @@ def test_another_model_and_damaged_files_are_refused_in_one_line(evictlab, live,
             assert row["calibration"] == "default" and row["predicted_kl_low"] == ""
 
 
+@pytest.mark.parametrize("place, value", [(("map", "log_scale"), 800), (("map", "exponent"), 200), (("map", "saturation"), 1e308),
+                                          (("prompt_factor",), 1e308)])
+def test_numbers_beyond_what_is_learned_are_refused(evictlab, live, trace, tmp_path, place, value):
+    calibration = json.loads((live / "calibration.json").read_text())
+    target = calibration
+    for key in place[:-1]:
+        target = target[key]
+    target[place[-1]] = value
+    (tmp_path / "c.json").write_text(json.dumps(calibration))
+    done = evictlab("replay", trace, "--policy", "snapkv", "--budget", 64, "--calibration", tmp_path / "c.json", "--out", tmp_path / "r.csv")
+    assert done.code == 2 and place[-1] in done.err and done.err.count("\n") == 1, done.err
+
+
+def test_what_a_calibration_has_not_learned_is_not_called_learned(evictlab, live, trace, tmp_path):
+    done = evictlab("replay", trace, "--policy", "h2o(decode=yes),snapkv(evict_layer=3),h2o", "--budget", 64, "--calibration",
+                    live / "calibration.json", "--out", tmp_path / "r.csv")
+    assert done.code == 0, done.err
+    kinds = {(row["policy"], "decode=yes" in row["parameters"]): row["calibration"] for row in rows(tmp_path / "r.csv") if row["layer"] == "all"}
+    assert kinds == {("h2o", True): "extrapolated", ("snapkv", False): "extrapolated", ("h2o", False): "learned"}
+
+
+def test_of_some_layers_nothing_is_foretold_and_nothing_learned(evictlab, live, tmp_path):
+    (tmp_path / "p.jsonl").write_text("\n".join(lines_of("needle-512", 2) + lines_of("kv-512", 4)) + "\n")
+    assert evictlab("record", "--model", MODEL, "--prompts", tmp_path / "p.jsonl", "--tier", "full", "--layers", "1,3", "--out",
+                    tmp_path / "t.h5").code == 0
+    done = evictlab("replay", tmp_path / "t.h5", "--policy", "snapkv,h2o,knorm", "--budget", 64, "--calibration", live / "calibration.json",
+                    "--out", tmp_path / "r.csv")
+    assert done.code == 0 and "no KL is foretold" in done.err and "every layer" in done.err
+    assert {row["predicted_kl"] for row in rows(tmp_path / "r.csv")} == {""}
+    done = evictlab("validate", "--model", MODEL, "--prompts", tmp_path / "p.jsonl", "--policy", "snapkv,h2o,knorm", "--budget", 64,
+                    "--teacher-forced", "--replay", tmp_path / "r.csv", "--out", tmp_path / "v")
+    assert done.code == 0 and "no calibration is learned" in done.err, done.err
+    assert not (tmp_path / "v" / "calibration.json").exists()
+
+
+def test_a_run_that_was_refused_leaves_nothing_that_refuses_the_next(evictlab, trace, tmp_path):
+    wrong = ("sweep", trace, "--policy", "snapkv(evict_layer=99)", "--budget", 64, "--out", tmp_path / "s")
+    assert evictlab(*wrong).code == 2
+    assert not (tmp_path / "s").exists()
+    assert evictlab("sweep", trace, "--policy", "snapkv", "--budget", 64, "--out", tmp_path / "s").code == 0
+
+
 def test_the_report_leads_with_what_is_foretold_by_task(evictlab, live, trace, tmp_path):
     done = evictlab("report", trace, "--policy", "snapkv,h2o,knorm,random", "--budget", "64,128", "--calibration",
                     live / "calibration.json", "--out", tmp_path / "r.html")
