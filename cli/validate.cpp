@@ -7,9 +7,11 @@
 #include "cli/on_ranks.hpp"
 #include "cli/policy_options.hpp"
 #include "cli/prompt_options.hpp"
+#include "cli/race_summary.hpp"
 #include "cli/sensitivity_summary.hpp"
 #include "cli/validate_summary.hpp"
 #include "lab/live_sensitivity.hpp"
+#include "lab/race.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -29,6 +31,10 @@ void declare_validate(Options& options) {
                 "instead: evict in one place at a time, everything else full, and report what each costs: layers, or "
                 "heads (kv heads and layers); writes sensitivity.csv, sensitivity_summary.csv, "
                 "sensitivity_agreement.csv");
+  options.flag("undecided",
+               "instead: replay all policies and run live only the methods that their foretold KL does not separate, "
+               "document by document until one is found to be best; takes --calibration; writes race.csv");
+  declare_calibration(options);
   options.value("replay", "FILE", "", "a replay.csv of the same prompts to compare with, instead of replaying here");
   declare_threads(options);
   options.flag("force", "replace existing results, and start over");
@@ -63,10 +69,19 @@ lab::LiveSensitivityOptions sensitivity_options(const Options& options, lab::Ran
   return sensitivity;
 }
 
-/// One of both.
+lab::RaceOptions race_options(const Options& options, lab::Ranks& ranks) {
+  for (const char* name : {"replay", "sensitivity"}) options.refuse(name, "does not apply to --undecided");
+  const auto calibration = options.optional_path("calibration");
+  if (!calibration)
+    throw core::InputError("validate: --undecided needs --calibration, by which replay separates policies");
+  return {.run = validate_options(options, ranks), .calibration = *calibration};
+}
+
+/// One of the three.
 struct Validated {
   std::optional<lab::ValidateOutcome> policies = {};
   std::optional<lab::LiveSensitivityOutcome> sites = {};
+  std::optional<lab::RaceOutcome> race = {};
 };
 
 }  // namespace
@@ -81,6 +96,8 @@ int run_validate(const Arguments& arguments) {
   return run_on_ranks(
       options, arguments,
       [&](lab::Ranks& ranks, lab::Observer& observer) -> Validated {
+        if (options.has("undecided")) return {.race = lab::race(race_options(options, ranks), observer)};
+        options.refuse("calibration", "applies to --undecided, which foretells by it");
         if (options.has("sensitivity"))
           return {.sites = lab::live_sensitivity(sensitivity_options(options, ranks), observer)};
         return {.policies = lab::validate(validate_options(options, ranks), observer)};
@@ -89,6 +106,11 @@ int run_validate(const Arguments& arguments) {
         if (outcome.sites) {
           std::cout << sensitivity_summary(outcome.sites->tables);
           report_written(outcome.sites->files);
+          return;
+        }
+        if (outcome.race) {
+          std::cout << race_summary(*outcome.race);
+          report_written(outcome.race->files);
           return;
         }
         std::cout << validate_summary(outcome.policies->outcomes) << calibration_summary(outcome.policies->calibration);

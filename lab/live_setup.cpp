@@ -1,10 +1,12 @@
 #include "lab/live_setup.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
 #include "core/version.hpp"
+#include "runtime/prompts/shared_text.hpp"
 #include "trace/io/hash.hpp"
 
 namespace evictlab::lab {
@@ -22,6 +24,26 @@ std::vector<sim::Policy> with_full(std::vector<sim::Policy> policies) {
   const bool has_full = std::ranges::any_of(policies, [](const sim::Policy& one) { return one.name == "full"; });
   if (!has_full) policies.insert(policies.begin(), sim::make_policy("full"));
   return policies;
+}
+
+runtime::Detokenizer detokenizer(const std::vector<runtime::Prompt>& prompts, const ModelTokenizer& tokenizer) {
+  if (!is_tokenized(prompts)) {
+    const runtime::TextTokenizer* known = &tokenizer.get();
+    return {[known](std::span<const std::int32_t> ids) { return known->decode(ids, true); },
+            [known](std::span<const std::int32_t> ids) { return known->decode(ids, false); }};
+  }
+  const auto numbers = [](std::span<const std::int32_t> ids) { return fmt::format("{}", fmt::join(ids, " ")); };
+  return {numbers, numbers};
+}
+
+void merge_documents(std::vector<runtime::TokenizedPrompt>& prompts, Observer& observer) {
+  const std::vector<runtime::SharedText> shared = runtime::merge_documents_by_text(prompts);
+  if (shared.empty()) return;
+  const runtime::SharedText& one = shared.front();
+  observer.message(Topic::kNote,
+                   fmt::format("{} and {} share {} consecutive tokens of their context{}: they count as one document",
+                               one.first, one.second, one.tokens,
+                               shared.size() > 1 ? fmt::format(", and so do {} other pairs", shared.size() - 1) : ""));
 }
 
 trace::MemoryTrace described_prompts(const trace::ModelInfo& info, const std::vector<runtime::TokenizedPrompt>& prompts,

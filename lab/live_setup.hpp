@@ -22,6 +22,12 @@ std::vector<sim::Policy> with_full(std::vector<sim::Policy> policies);
 /// The full tier, with the options' window and data type: what policies and replay read.
 runtime::RecordOptions live_record(const ValidateOptions& options);
 
+/// How the answers of `prompts` become text: numbers where nothing is text.
+runtime::Detokenizer detokenizer(const std::vector<runtime::Prompt>& prompts, const ModelTokenizer& tokenizer);
+
+/// Makes prompts that share text of one document, and says which: halves of them would know each other.
+void merge_documents(std::vector<runtime::TokenizedPrompt>& prompts, Observer& observer);
+
 /// The prompts as a trace would describe them, before any is read.
 trace::MemoryTrace described_prompts(const trace::ModelInfo& info, const std::vector<runtime::TokenizedPrompt>& prompts,
                                      const runtime::Transformer& model, const runtime::RecordOptions& record);

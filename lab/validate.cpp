@@ -16,23 +16,11 @@
 #include "results/outcomes.hpp"
 #include "results/rows.hpp"
 #include "results/run_table.hpp"
-#include "runtime/prompts/shared_text.hpp"
 
 namespace evictlab::lab {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// How the answers of `prompts` become text: numbers where nothing is text.
-runtime::Detokenizer detokenizer(const std::vector<runtime::Prompt>& prompts, const ModelTokenizer& tokenizer) {
-  if (!is_tokenized(prompts)) {
-    const runtime::TextTokenizer* known = &tokenizer.get();
-    return {[known](std::span<const std::int32_t> ids) { return known->decode(ids, true); },
-            [known](std::span<const std::int32_t> ids) { return known->decode(ids, false); }};
-  }
-  const auto numbers = [](std::span<const std::int32_t> ids) { return fmt::format("{}", fmt::join(ids, " ")); };
-  return {numbers, numbers};
-}
 
 /// A replay table to compare with. What it lacks is reported before the work, not after.
 results::Table read_replay(const fs::path& file, const std::vector<runtime::TokenizedPrompt>& prompts) {
@@ -86,16 +74,6 @@ bool is_partial(const results::Table& replay, const trace::ModelInfo& model) {
   for (const results::RowView row : results::RowsOf(replay)) layers.insert(row.text("layer"));
   layers.erase(std::string(results::kAllLayers));
   return !layers.empty() && static_cast<trace::Index>(layers.size()) < model.layers;
-}
-
-/// Says which prompts count as one document because they share text: halves of them would know each other.
-void report_shared_text(const std::vector<runtime::SharedText>& shared, Observer& observer) {
-  if (shared.empty()) return;
-  const runtime::SharedText& one = shared.front();
-  observer.message(Topic::kNote,
-                   fmt::format("{} and {} share {} consecutive tokens of their context{}: they count as one document",
-                               one.first, one.second, one.tokens,
-                               shared.size() > 1 ? fmt::format(", and so do {} other pairs", shared.size() - 1) : ""));
 }
 
 /// Where the tables go; those of the replay only where there is no other to compare with.
@@ -205,7 +183,7 @@ ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
   const trace::ModelInfo info = runtime::model_info(model);
   std::vector<runtime::TokenizedPrompt> prompts =
       tokenize_all(read, tokenizer, model.config(), record, options.tokenization);
-  report_shared_text(runtime::merge_documents_by_text(prompts), observer);
+  merge_documents(prompts, observer);
   std::optional<results::Table> replay;
   if (options.replay) replay = read_replay(*options.replay, prompts);
   const trace::MemoryTrace described = described_prompts(info, prompts, model, record);

@@ -149,15 +149,13 @@ void add_not_run(const ValidationPlan& plan, const runtime::TokenizedPrompt& pro
   }
 }
 
-/// What replay says of the same prompt, and what it keeps.
-sim::ReplayResult replayed(const ValidationPlan& plan, const Reference& reference, Retentions& retentions) {
-  const trace::MemoryTrace trace = recorded_trace(plan, reference);
+/// What replay says of the same prompt; `retention` receives what it keeps.
+sim::ReplayResult replayed(const ValidationPlan& plan, const Reference& reference,
+                           std::function<void(const sim::RetentionRecord&)> retention) {
   sim::ReplayOptions options;
   options.positions = true;
-  options.retention = [&](const sim::RetentionRecord& record) {
-    retentions[{&record.policy, &record.budget}] = record.retention;
-  };
-  return sim::replay(trace, plan.policies, plan.budgets, options);
+  options.retention = std::move(retention);
+  return sim::replay(recorded_trace(plan, reference), plan.policies, plan.budgets, options);
 }
 
 }  // namespace
@@ -174,20 +172,31 @@ Reference read_prompt(const ValidationPlan& plan, const runtime::TokenizedPrompt
                                  [](double) { core::throw_if_interrupted(); });
 }
 
+sim::ReplayResult replay_prompt(const ValidationPlan& plan, const Reference& reference) {
+  return replayed(plan, reference, {});
+}
+
 ValidatedPrompt validate_prompt(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt,
                                 const Reference& reference, const std::function<void(double)>& progress) {
   ValidatedPrompt result{results::new_table("validate"), sim::empty_result()};
   Retentions retentions;
-  if (plan.replay) result.replay = replayed(plan, reference, retentions);
+  if (plan.replay) {
+    result.replay = replayed(plan, reference, [&](const sim::RetentionRecord& record) {
+      retentions[{&record.policy, &record.budget}] = record.retention;
+    });
+  }
   const auto asked = static_cast<trace::Index>(prompt.future.size()) + prompt.generate;
   if (std::cmp_less(reference.turns.front().tokens.size(), asked)) {
     ++result.replay.notes["future: the model ends the text before the tokens asked for"].runs;
   }
   double done = 0.0;
   for (const sim::Policy& policy : plan.policies) {
+    const auto runs_live = [&](const sim::Budget& budget) { return !plan.runs_live || plan.runs_live(policy, budget); };
+    if (std::ranges::none_of(plan.budgets, runs_live)) continue;
     std::vector<sim::Importance> importance;
     if (!sim::is_too_short(policy, reference.prompt_length())) importance = runtime::importance_of(policy, reference);
     for (const sim::Budget& budget : plan.budgets) {
+      if (!runs_live(budget)) continue;
       core::throw_if_interrupted();
       const double slots = budget.real_slots(plan.info, reference.prompt_length());
       const results::RunStatus status = sim::run_status(policy, plan.info, reference.recorded.info, slots);

@@ -25,6 +25,8 @@ struct ValidationPlan {
   bool teacher_forced = false;                        // alone: nothing is written
   bool replay = true;                                 // also predict by replay
   std::vector<trace::RowMatrix> output_weights = {};  // [L], for replay
+  /// Which policies run live at which budgets; empty: all at all.
+  std::function<bool(const sim::Policy&, const sim::Budget&)> runs_live = {};
 };
 
 /// What one prompt gives: rows of validate.csv, and the replay of the same prompt.
@@ -38,6 +40,9 @@ runtime::Reference read_prompt(const ValidationPlan& plan, const runtime::Tokeni
 
 /// The same as a trace of one prompt, with what replay reads.
 trace::MemoryTrace recorded_trace(const ValidationPlan& plan, const runtime::Reference& reference);
+
+/// What replay says of a prompt.
+sim::ReplayResult replay_prompt(const ValidationPlan& plan, const runtime::Reference& reference);
 
 /// `progress` receives how many of the runs (policies times budgets) are done. Throws core::Interrupted.
 ValidatedPrompt validate_prompt(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt,

@@ -325,6 +325,23 @@ void add_validate_tables(std::vector<TableSchema>& all) {
                         number("measure_difference", "", "by how much the measure prefers the first, in its own unit"),
                         number("kl_difference", "nats", "by how much its KL divergence is larger, paired over prompts"),
                         interval_ends("kl_", "nats"))});
+  all.push_back(
+      {"race", "validate --undecided", "a budget and pair of methods",
+       joined(
+           budget(), text("policy", "the one that is ahead: the policy's name"), text("parameters", "its parameters"),
+           text("other_policy", "the other policy's name"), text("other_parameters", "its parameters"),
+           integer("documents", "documents",
+                   "that the two were compared on: live until one of them dropped out, or all that were replayed"),
+           number("lead", "",
+                  "tanh(ln(kl of the other / its own)): of live KL the mean over documents; of predicted KL that of "
+                  "the means"),
+           number("lead_low", "",
+                  "live: lower end of the confidence sequence, which holds after every document and for all pairs of "
+                  "all budgets together with 95 %; replay: the least that the calibration's intervals allow"),
+           number("lead_high", "", "upper end"),
+           text("decided_by",
+                "`replay`: predicted KL separates them; `live`: the race did, which leaves the other out of the "
+                "rest; `open`: nothing did before the race ended or one dropped out"))});
   all.push_back({"needles", "validate", "a prompt with a span `needle`, policy and budget",
                  joined(prompt(), task(), prompt_length(),
                         number("depth", "share", "where the needle begins: 0 at the prompt's beginning, 1 at its end"),

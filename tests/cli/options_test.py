@@ -65,12 +65,15 @@ class Work:
         self.tables = directory / "tables"
         self.calibration = directory / "calibration.json"
         made_for = json.loads(evictlab("info", self.trace, "--json").out)["model"]["fingerprint"]
-        self.calibration.write_text(json.dumps({
+        learned = {
             "format": "evictlab-calibration", "format_version": 1, "model": "synthetic", "model_fingerprint": made_for,
             "measure": "squared_error", "map": {"log_scale": 0.5, "saturation": None, "exponent": 1.0},
             "confidence": 0.9, "prompt_factor": None, "mean_factors": [], "held_out": {},
             "covers": {"prompts": 9, "documents": 9, "prompt_length": [1, 9], "slots": [1, 9], "share": [0.1, 0.9], "window": 8,
-                       "tasks": [], "policies": [], "budgets": []}}))
+                       "tasks": [], "policies": [], "budgets": []}}
+        self.calibration.write_text(json.dumps(learned))
+        self.default_calibration = directory / "default.json"  # of another model, by a measure without unit
+        self.default_calibration.write_text(json.dumps(learned | {"measure": "relative_squared_error"}))
         self.run("replay", self.trace, "--policy", "snapkv,h2o,random", "--budget", "0.5,48KiB", "--out",
                  self.tables / "replay.csv", "--kept", directory / "kept.h5")
         self.kept = directory / "kept.h5"
@@ -358,6 +361,13 @@ def rows_of(work):
                 (("--sensitivity", "tokens"), "--sensitivity takes one of layers, heads"),
                 (("--sensitivity", "layers", "--max-tokens", 1), "does not apply to --sensitivity"),
                 (("--sensitivity", "layers", "--replay", work.live_replay), "does not apply to --sensitivity"))),
+            "undecided": Row(("--undecided", "--calibration", work.default_calibration), holds("race.csv"), refused=(
+                (("--undecided",), "--undecided needs --calibration"),
+                (("--undecided", "--calibration", work.default_calibration, "--replay", work.live_replay), "does not apply to --undecided"),
+                (("--undecided", "--calibration", work.default_calibration, "--sensitivity", "layers"), "does not apply to --undecided"))),
+            "calibration": Row(("--undecided", "--calibration", work.default_calibration), holds("race.csv"), refused=(
+                (("--calibration", work.default_calibration), "--calibration applies to --undecided"),
+                (("--undecided", "--calibration", work.budgets), "is no calibration, which evictlab validate writes"))),
             "replay": Row(("--replay", work.live_replay), says(
                 "has no rows of h2o(window=8): the calibration leaves it out"), refused=(
                 (("--replay", work.live_replay, "--policy", "tova"), "has no rows of any policy and budget asked for"),)),

@@ -180,3 +180,63 @@ def test_documents_travel_from_the_prompts_to_the_tables(evictlab, tmp_path):
     assert evictlab("record", "--model", MODEL, "--prompts", tmp_path / "p.jsonl", "--out", tmp_path / "t.h5").code == 0
     assert evictlab("replay", tmp_path / "t.h5", "--policy", "snapkv", "--budget", 64, "--out", tmp_path / "r.csv").code == 0
     assert {row["document"] for row in rows(tmp_path / "r.csv")} == {"book-0", "book-1"}
+
+
+# --- racing what replay cannot separate -------------------------------------------------------------
+
+
+def race(evictlab, live, out, *more):
+    return evictlab("validate", "--undecided", "--calibration", live / "calibration.json", "--model", MODEL, "--prompts", live.parent / "p.jsonl",
+                    "--policy", POLICIES, "--budget", "64,128", "--teacher-forced", "--out", out, *more)
+
+
+@pytest.fixture(scope="module")
+def raced(evictlab, live, tmp_path_factory):
+    out = tmp_path_factory.mktemp("raced") / "out"
+    done = race(evictlab, live, out, "--threads", 1)
+    assert done.code == 0, done.err
+    return out, done
+
+
+def test_a_race_runs_methods_alone_and_says_how_many_runs_it_saved(raced, live):
+    out, done = raced
+    assert {path.name for path in out.iterdir()} == {"validate.csv", "race.csv", "replay.csv", "spans.csv", "validate.manifest.json"}
+    ran = rows(out / "validate.csv")
+    manifest = json.loads((out / "validate.manifest.json").read_text())
+    assert len(ran) == manifest["live_runs"] and f"{len(ran)} live runs done" in done.out
+    assert {row["policy"] for row in ran} <= {"snapkv", "h2o", "knorm", "streaming-llm"}
+    assert f"of the {manifest['live_runs_of_all']} that all these methods" in done.out
+    # What did run is what validate finds without a race.
+    whole = {(row["prompt"], row["policy"], row["budget_requested"]): row["kl"] for row in rows(live / "validate.csv")}
+    assert all(whole[row["prompt"], row["policy"], row["budget_requested"]] == row["kl"] for row in ran)
+
+
+def test_every_pair_of_a_race_is_decided_by_replay_or_live_or_open(raced):
+    pairs = rows(raced[0] / "race.csv")
+    assert {row["decided_by"] for row in pairs} <= {"replay", "live", "open"}
+    for row in pairs:
+        low, lead, high = (float(row[name]) for name in ("lead_low", "lead", "lead_high"))
+        assert low <= high and lead >= 0 and (low > 0) == (row["decided_by"] != "open")
+    for budget in ("64", "128"):
+        beaten = {row["other_policy"] for row in pairs if row["budget_requested"] == budget and row["decided_by"] != "open"}
+        assert len(beaten) < 4  # somebody is left
+
+
+def test_a_race_does_not_depend_on_the_number_of_threads(evictlab, live, raced, tmp_path):
+    done = race(evictlab, live, tmp_path / "out", "--threads", 3)
+    assert done.code == 0, done.err
+    for name in ("validate.csv", "race.csv", "replay.csv"):
+        assert (tmp_path / "out" / name).read_bytes() == (raced[0] / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("more, saying", [
+    (("--policy", "random,oracle"), "there are no methods to race"),
+    (("--policy", "snapkv,random"), "there is only one method to race"),
+    (("--budget", "2"), "every policy protects more than every budget holds"),
+])
+def test_a_race_without_methods_is_refused_in_a_line(evictlab, live, tmp_path, more, saying):
+    arguments = dict(zip(("--policy", "--budget"), ("snapkv,h2o", "64"))) | dict([more])
+    done = evictlab("validate", "--undecided", "--calibration", live / "calibration.json", "--model", MODEL, "--prompts", live.parent / "p.jsonl",
+                    "--limit", 1, "--teacher-forced", "--out", tmp_path / "out", *[each for pair in arguments.items() for each in pair])
+    assert done.code == 2 and saying in done.err and done.err.count("\n") == 1, done.err
+    assert not (tmp_path / "out").exists()

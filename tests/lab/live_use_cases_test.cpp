@@ -1,8 +1,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/file.hpp"
+#include "lab/race.hpp"
 #include "lab/record.hpp"
 #include "lab/validate.hpp"
+#include "results/calibration_file.hpp"
 #include "results/rows.hpp"
 #include "small_model.hpp"
 #include "small_trace.hpp"
@@ -14,6 +17,7 @@
 namespace evictlab::lab {
 namespace {
 
+using ::testing::Contains;
 using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -149,6 +153,59 @@ TEST(Validate, ReportsWhatCannotBeRunAndLeavesNothingWhenNothingCan) {
   options.out = model.folder("nothing");
   EXPECT_THROW(validate(options, observer), core::InputError);
   EXPECT_FALSE(std::filesystem::exists(model.folder("nothing/parts")));
+}
+
+/// With a calibration of another model, which has no interval.
+RaceOptions race_of(const SmallModel& model) {
+  results::KlCalibration calibration{.model = "another", .model_fingerprint = "another", .prompts = 1, .documents = 1};
+  calibration.learned.measure = results::Measure::kRelativeSquaredError;
+  testing::write_file(model.folder("calibration.json"), results::calibration_json(calibration));
+  RaceOptions options{.run = validate_of(model), .calibration = model.folder("calibration.json")};
+  options.run.policies.list = "snapkv(window=16),streaming-llm(sinks=2,window=8),knorm,random";
+  options.run.out = model.folder("race");
+  return options;
+}
+
+TEST(Race, RunsMethodsAloneWhereReplaySeparatesNothing) {
+  const SmallModel model;
+  RecordingObserver observer;
+  const RaceOutcome outcome = race(race_of(model), observer);
+  EXPECT_EQ(outcome.documents, 3U);
+  EXPECT_EQ(outcome.runs, 3U * 3 * 2);  // prompts, methods, budgets: three documents decide nothing
+  EXPECT_EQ(outcome.runs, outcome.runs_of_all);
+  EXPECT_EQ(outcome.validate.rows(), outcome.runs);
+  EXPECT_EQ(outcome.race.rows(), 3U * 2);  // pairs
+  EXPECT_THAT(observer.of(Topic::kNote), Contains(HasSubstr("calibration is of another model")));
+  EXPECT_FALSE(std::filesystem::exists(model.folder("race/parts")));
+}
+
+TEST(Race, ResumesWhileItReplaysAndWhileItRaces) {
+  const SmallModel model;
+  RaceOptions options = race_of(model);
+  Observer silent;
+  const RaceOutcome whole = race(options, silent);
+  options.run.out = model.folder("interrupted");
+  InterruptingObserver replaying(1);
+  EXPECT_THROW(race(options, replaying), core::Interrupted);
+  EXPECT_THAT(replaying.of(Topic::kInterrupted), ElementsAre(HasSubstr("parts")));
+  InterruptingObserver racing(2);  // one prompt is left to replay
+  EXPECT_THROW(race(options, racing), core::Interrupted);
+  EXPECT_THAT(racing.of(Topic::kInterrupted), ElementsAre(HasSubstr("parts")));
+  EXPECT_THAT(racing.stages, ElementsAre("replaying", "racing", "racing"));
+  const RaceOutcome resumed = race(options, silent);
+  EXPECT_EQ(divergences(resumed.validate), divergences(whole.validate));
+  EXPECT_EQ(resumed.race.to_csv(), whole.race.to_csv());
+}
+
+TEST(Race, StartsOverForAnotherCalibration) {
+  const SmallModel model;
+  RaceOptions options = race_of(model);
+  InterruptingObserver replaying(1);
+  EXPECT_THROW(race(options, replaying), core::Interrupted);
+  testing::write_file(model.folder("other.json"), core::read_text(options.calibration) + "\n");
+  options.calibration = model.folder("other.json");
+  Observer silent;
+  EXPECT_THROW(race(options, silent), core::InputError);
 }
 
 }  // namespace
