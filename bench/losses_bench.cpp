@@ -5,6 +5,7 @@
 //
 //   rows_and_outputs   once per layer: what all else is compared with
 //   runs/R/B           losses of R rankings at B budgets each
+//   summary/R/B        the same runs by what mass and output norms give: what --measures summary is left with
 //   projection         W_O alone, as many runs as are projected together
 
 #include <benchmark/benchmark.h>
@@ -80,33 +81,58 @@ void rows_and_outputs(benchmark::State& state) {
   }
 }
 
+// Rankings of the kept sets, and so many counts of each.
+struct Nested {
+  std::vector<Index> counts;
+  std::vector<std::vector<std::int32_t>> rankings;
+
+  Nested(Index n, Index budgets) : rankings(8, std::vector<std::int32_t>(static_cast<std::size_t>(n))) {
+    for (Index i = 0; i < budgets; ++i) {
+      const double exponent = budgets == 1 ? 0.5 : static_cast<double>(i) / static_cast<double>(budgets - 1);
+      counts.push_back(std::llround(static_cast<double>(n) / 128 * std::pow(64.0, exponent)));
+    }
+    core::SplitMix64 random(2);
+    for (auto& ranking : rankings) {
+      std::iota(ranking.begin(), ranking.end(), 0);
+      for (std::size_t i = ranking.size(); i > 1; --i) std::swap(ranking[i - 1], ranking[random.next() % i]);
+    }
+  }
+  // Of a query head in run r.
+  const std::vector<std::int32_t>& ranking(std::size_t head, std::size_t r) const {
+    return rankings[(head / 4 + r) % 8];
+  }
+};
+
 void runs(benchmark::State& state) {
   const Layer& own = layer();
   static const analysis::OutputReference reference(own.data.shape, trace::future_view(own.data), own.output_weight);
-  const Index n = own.data.shape.prompt_length;
-  const Index budgets = state.range(1);
-  std::vector<Index> counts;
-  for (Index i = 0; i < budgets; ++i) {
-    const double exponent = budgets == 1 ? 0.5 : static_cast<double>(i) / static_cast<double>(budgets - 1);
-    counts.push_back(std::llround(static_cast<double>(n) / 128 * std::pow(64.0, exponent)));
-  }
-  core::SplitMix64 random(2);
-  std::vector<std::vector<std::int32_t>> rankings(8, std::vector<std::int32_t>(static_cast<std::size_t>(n)));
-  for (auto& ranking : rankings) {
-    std::iota(ranking.begin(), ranking.end(), 0);
-    for (std::size_t i = ranking.size(); i > 1; --i) std::swap(ranking[i - 1], ranking[random.next() % i]);
-  }
+  const Nested nested(own.data.shape.prompt_length, state.range(1));
   for (auto _ : state) {
-    for (Index r = 0; r < state.range(0); ++r) {
+    for (std::size_t r = 0; r < static_cast<std::size_t>(state.range(0)); ++r) {
       std::vector<analysis::NestedSets> heads;
       for (std::size_t h = 0; h < 32; ++h) {
-        heads.push_back(
-            {.always = {}, .ranked = rankings[(h / 4 + static_cast<std::size_t>(r)) % 8], .counts = counts});
+        heads.push_back({.always = {}, .ranked = nested.ranking(h, r), .counts = nested.counts});
       }
       benchmark::DoNotOptimize(reference.losses(heads));
     }
   }
-  state.counters["runs"] = static_cast<double>(state.range(0) * budgets);
+  state.counters["runs"] = static_cast<double>(state.range(0) * state.range(1));
+}
+
+void summary(benchmark::State& state) {
+  const Layer& own = layer();
+  const analysis::SummaryReference reference(own.data.shape, trace::future_view(own.data));
+  const Nested nested(own.data.shape.prompt_length, state.range(1));
+  std::vector<analysis::KeptSums> sums(nested.counts.size());
+  for (auto _ : state) {
+    for (std::size_t r = 0; r < static_cast<std::size_t>(state.range(0)); ++r) {
+      for (std::size_t h = 0; h < 32; ++h) {
+        reference.sums_in_order(static_cast<Index>(h), {}, nested.ranking(h, r), nested.counts, sums);
+        benchmark::DoNotOptimize(sums.data());
+      }
+    }
+  }
+  state.counters["runs"] = static_cast<double>(state.range(0) * state.range(1));
 }
 
 void projection(benchmark::State& state) {
@@ -121,6 +147,7 @@ void projection(benchmark::State& state) {
 
 BENCHMARK(rows_and_outputs)->Unit(benchmark::kMillisecond);
 BENCHMARK(projection)->Unit(benchmark::kMillisecond);
+BENCHMARK(summary)->ArgNames({"rankings", "budgets"})->Args({16, 64})->Unit(benchmark::kMillisecond);
 BENCHMARK(runs)
     ->ArgNames({"rankings", "budgets"})
     ->Args({1, 1})

@@ -17,6 +17,15 @@ void declare_calibration(Options& options) {
       "model");
 }
 
+void declare_measures(Options& options) {
+  options.value(
+      "measures", "all|summary", "all",
+      "summary: leave out what only the full tier gives (exact losses, squared errors, ...), which takes nearly "
+      "all of the time where there are many policies and budgets; their cells are empty");
+}
+
+bool wants_full_measures(const Options& options) { return options.choice("measures", {"all", "summary"}) == "all"; }
+
 void declare_policy_defaults(Options& options) {
   options.value("protect", "sinks=S,window=W", "",
                 "protect these positions under every policy, instead of its own; what is left out is 0");

@@ -10,9 +10,13 @@ namespace evictlab::cli {
 /// --policy, --budget, --protect, --variant
 void declare_policies(Options& options);
 
-/// --protect and --variant alone
 /// --calibration, of commands that replay.
 void declare_calibration(Options& options);
+/// --measures all|summary
+void declare_measures(Options& options);
+/// Whether measures of the full tier are wanted.
+bool wants_full_measures(const Options& options);
+/// --protect and --variant alone
 void declare_policy_defaults(Options& options);
 
 /// The values of --policy, --protect and --variant; --policy must be there where `required`.

@@ -22,6 +22,7 @@ void declare_replay(Options& options) {
   options.value("budgets", "FILE", "", "budgets made elsewhere (JSON or HDF5), for compose(allocator=given,...)");
   options.value("kept", "FILE.h5", "",
                 "also write which positions were kept; without --policy: judge what this file says was kept");
+  declare_measures(options);
   declare_calibration(options);
   declare_threads(options);
   options.flag("force", "replace existing results");
@@ -38,6 +39,7 @@ lab::ReplayOptions replay_options(const Options& options) {
   replay.scores = options.optional_path("scores");
   replay.budget_file = options.optional_path("budgets");
   (judges ? replay.judged : replay.kept) = options.optional_path("kept");
+  replay.full_measures = wants_full_measures(options);
   replay.calibration = options.optional_path("calibration");
   replay.force = options.has("force");
   replay.command = command_line();

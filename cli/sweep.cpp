@@ -21,6 +21,7 @@ void declare_sweep(Options& options) {
       "tau1=0.4:2:log5,tau2=0.5|1|2");
   options.flag("layers", "also a row per layer in replay.csv, budgets.csv and trajectory.csv");
   options.value("headroom", "yes|no", "yes", "what better scoring and allocation could gain: headroom.csv");
+  declare_measures(options);
   declare_calibration(options);
   declare_threads(options);
   options.flag("force", "replace existing results, and start over");
@@ -35,6 +36,7 @@ lab::SweepOptions sweep_options(const Options& options, lab::Ranks& ranks) {
   sweep.matrix = options.has("matrix");
   sweep.tune = options.optional_text("tune");
   sweep.layers = options.has("layers");
+  sweep.full_measures = wants_full_measures(options);
   sweep.calibration = options.optional_path("calibration");
   sweep.force = options.has("force");
   sweep.command = command_line();

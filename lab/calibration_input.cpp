@@ -19,6 +19,14 @@ std::optional<results::KlPredictor> read_predictor(const std::optional<std::file
   }
 }
 
+void require_mapped_measure(const std::optional<results::KlPredictor>& predictor, bool full_measures) {
+  if (!predictor || full_measures) return;
+  const results::MeasureInfo& mapped = results::info(predictor->calibration().learned.measure);
+  if (mapped.tier == results::MeasureTier::kSummary) return;
+  throw core::InputError("--measures summary leaves out {}, which the calibration maps to KL; give --measures all",
+                         mapped.column);
+}
+
 void report_unforetold(const results::Table& replay, const std::optional<results::KlPredictor>& predictor,
                        Observer& observer) {
   if (!predictor || results::is_foretold(replay)) return;

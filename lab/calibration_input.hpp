@@ -15,6 +15,9 @@ namespace evictlab::lab {
 std::optional<results::KlPredictor> read_predictor(const std::optional<std::filesystem::path>& file,
                                                    const trace::ModelInfo& model);
 
+/// Throws core::InputError when the calibration maps a measure of the full tier and these are left out.
+void require_mapped_measure(const std::optional<results::KlPredictor>& predictor, bool full_measures);
+
 /// Says that nothing was foretold, where that is so though there is a calibration: the trace lacks what it maps.
 void report_unforetold(const results::Table& replay, const std::optional<results::KlPredictor>& predictor,
                        Observer& observer);

@@ -284,7 +284,9 @@ ReplayOutcome replay(const ReplayOptions& options, Observer& observer) {
     kept = std::make_unique<trace::RetentionWriter>(*files.kept, options.command, options.force);
   }
   const std::optional<results::KlPredictor> predictor = read_predictor(options.calibration, trace->model());
+  require_mapped_measure(predictor, options.full_measures);
   sim::ReplayOptions replay_options;
+  replay_options.full_measures = options.full_measures;
   replay_options.predictor = pointer_to(predictor);
   replay_options.headroom = options.headroom;
   replay_options.progress = progress_to(observer, {"replaying"});

@@ -21,7 +21,8 @@ struct ReplayOptions {
   std::optional<std::filesystem::path> budget_file = {};  // imported, for compose(allocator=given)
   std::optional<std::filesystem::path> judged = {};       // kept positions to judge instead of policies
   std::optional<std::filesystem::path> calibration = {};  // of validate, which foretells the KL divergence
-  bool headroom = false;                                  // also what better scoring and allocation could gain
+  bool full_measures = true;  // those of the full tier too; without them their cells are empty
+  bool headroom = false;      // also what better scoring and allocation could gain
 
   std::optional<std::filesystem::path> out = {};   // replay.csv, beside which the other tables go; none: no files
   std::optional<std::filesystem::path> kept = {};  // where kept positions go

@@ -117,6 +117,7 @@ nlohmann::ordered_json sweep_settings(const trace::Source& trace, const SweepPla
     const std::string text = core::read_text(*options.calibration);
     settings["calibration"] = trace::content_hash(std::as_bytes(std::span(text)));
   }
+  settings["measures"] = options.full_measures ? "all" : "summary";
   settings["layers"] = options.layers;
   settings["headroom"] = options.headroom;
   return settings;
@@ -151,6 +152,7 @@ void replay_share(const trace::Source& trace, const SweepPlan& plan, const Sweep
   replay.predictor = predictor;
   for (const std::size_t prompt : share) replay.prompts.push_back(static_cast<trace::Index>(prompt));
   replay.positions = false;
+  replay.full_measures = options.full_measures;
   replay.layers = options.layers;
   replay.headroom = options.headroom;
   replay.progress = progress_to(observer, {label});
@@ -225,6 +227,7 @@ SweepOutcome sweep(const SweepOptions& options, Observer& observer) {
   if (options.out) files.emplace(*options.out, options, folder);
   const std::unique_ptr<trace::Source> trace = trace::open_traces(options.traces);
   const std::optional<results::KlPredictor> predictor = read_predictor(options.calibration, trace->model());
+  require_mapped_measure(predictor, options.full_measures);
   if (options.tune) check_tunable(*trace);
   SweepPlan plan = sweep_plan(options, observer);
   plan.policies = usable_policies(plan.policies, *trace, observer);

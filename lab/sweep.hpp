@@ -21,8 +21,9 @@ struct SweepOptions {
   std::optional<std::string> tune =
       {};  // "tau1=0.4:2:log5": also these parameters, selected on one half of the prompts
   std::optional<std::filesystem::path> calibration = {};  // of validate, which foretells the KL divergence
-  bool layers = false;   // also a row per layer, and the budgets and trajectory of every run
-  bool headroom = true;  // what better scoring and allocation could gain
+  bool full_measures = true;  // those of the full tier too; without them their cells are empty
+  bool layers = false;        // also a row per layer, and the budgets and trajectory of every run
+  bool headroom = true;       // what better scoring and allocation could gain
 
   /// The folder for the tables, where an interrupted sweep resumes; none: everything in memory.
   std::optional<std::filesystem::path> out = {};

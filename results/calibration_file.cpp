@@ -57,7 +57,7 @@ LearnedKl learned_of(const core::JsonNode& root) {
   LearnedKl learned;
   const core::JsonNode name = root.at("measure");
   const auto measure = measure_of(name.string());
-  if (!measure || !is_calibrated(*measure)) name.fail("'{}' is no measure that foretells divergence", name.string());
+  if (!measure || !foretells(*measure)) name.fail("'{}' is no measure that foretells divergence", name.string());
   learned.measure = *measure;
   learned.map = map_of(root.at("map"));
   const core::JsonNode confidence = root.at("confidence");

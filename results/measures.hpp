@@ -22,9 +22,9 @@ inline constexpr std::size_t kMeasureCount = 0
 
 enum class Better { kLower, kHigher };
 
-/// What a run's value is of those of its layers; kPooled: the measure of all layers' queries together; kWhole: not of
-/// theirs.
-enum class OverLayers { kMean, kSum, kPooled, kWhole };
+/// What a run's value is of those of its layers; kPooled: the measure of all layers' queries together; kWorstSpan:
+/// the least, over the spans' names, of the mean over the layers; kWhole: not of theirs.
+enum class OverLayers { kMean, kSum, kPooled, kWorstSpan, kWhole };
 
 /// What a trace must hold for a measure to be computed.
 enum class MeasureTier { kSummary, kFull };

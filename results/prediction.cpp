@@ -161,6 +161,8 @@ double log_miss(double live, double foretold) {
 
 bool is_calibrated(Measure measure) { return measure != Measure::kRegret && measure != Measure::kPredictedKl; }
 
+bool foretells(Measure measure) { return is_calibrated(measure) && measure != Measure::kWorstSpanMass; }
+
 std::optional<double> LearnedKl::mean_factor(std::size_t documents) const {
   if (mean_factors.empty()) return std::nullopt;
   const auto above =
@@ -201,7 +203,7 @@ std::optional<Measure> choose_measure(const LiveRuns& runs, const Documents& doc
     const bool everywhere = std::ranges::all_of(runs.runs, [&](const LiveRun& run) {
       return run.role == Role::kCeiling || !among[run.document] || value_of(run, measure.id);
     });
-    if (is_calibrated(measure.id) && everywhere) candidates.push_back(measure.id);
+    if (foretells(measure.id) && everywhere) candidates.push_back(measure.id);
   }
   std::optional<Measure> best;
   double best_sum = 0.0;

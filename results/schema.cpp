@@ -103,6 +103,8 @@ Columns measure_columns() {
                                           own.tier == MeasureTier::kFull ? "; full tier" : "");
     if (own.layers == OverLayers::kSum) columns.back().meaning += "; `all` is the sum over the layers";
     if (own.layers == OverLayers::kWhole) columns.back().meaning += "; of `all` alone";
+    if (own.layers == OverLayers::kWorstSpan)
+      columns.back().meaning += "; `all` is the least of the spans' means over the layers";
     if (own.layers == OverLayers::kPooled) columns.back().meaning += "; `all` is over all layers' queries together";
   }
   return columns;

@@ -71,7 +71,13 @@ def custom_policy(
     name: str, composed: str, scorer: Callable | None, needs: Sequence[str], window: int, granularity: str, allocator: Callable | None
 ) -> Policy: ...
 def replay(
-    traces: Sequence[str], policies: Sequence[Policy], budgets: str, headroom: bool, progress: Callable[[float, float], None] | None
+    traces: Sequence[str],
+    policies: Sequence[Policy],
+    budgets: str,
+    headroom: bool,
+    full_measures: bool,
+    calibration: str | None,
+    progress: Callable[[float, float], None] | None,
 ) -> dict[str, Any]: ...
 def sweep(
     traces: Sequence[str],
@@ -82,7 +88,9 @@ def sweep(
     matrix: bool,
     tune: str,
     layers: bool,
+    full_measures: bool,
     out: str | None,
+    calibration: str | None,
     force: bool,
     progress: Callable[[float, float], None] | None,
 ) -> dict[str, Any]: ...

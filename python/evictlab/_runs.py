@@ -122,6 +122,7 @@ def replay(
     protect: str = "",
     variant: str = "",
     calibration: str | os.PathLike[str] | None = None,
+    measures: str = "all",
     progress: bool = True,
 ) -> Tables:
     """Every policy at every budget on recorded prompts: what is kept, what it costs, how far from the oracle.
@@ -130,8 +131,11 @@ def replay(
     `budgets`: stored slots (128), ratios (0.05, "5%"), sizes ("64MiB"), ranges ("16:4096:log32"). `protect` ("sinks=4,window=32") and
     `variant` set defaults for policies given as text. Tables: replay, summary, budgets, positions, spans, trajectory, kept_overlap.
     `calibration`: calibration.json of `evictlab validate` on this model, which foretells KL divergence (docs/prediction.md).
+    `measures="summary"` leaves out those of the full tier, which take nearly all of the time where there are many runs.
     """
-    return _replayed(traces, policies, budgets, protect, variant, headroom=False, calibration=calibration, progress=progress)
+    return _replayed(
+        traces, policies, budgets, protect, variant, headroom=False, measures=measures, calibration=calibration, progress=progress
+    )
 
 
 def sweep(
@@ -146,6 +150,7 @@ def sweep(
     layers: bool = False,
     out: str | os.PathLike[str] | None = None,
     calibration: str | os.PathLike[str] | None = None,
+    measures: str = "all",
     force: bool = False,
     progress: bool = True,
 ) -> Tables:
@@ -157,7 +162,9 @@ def sweep(
     and tune, rows over all layers; `layers` adds rows per layer, budgets and trajectory.
     """
     if not (matrix or tune or layers or out):
-        return _replayed(traces, policies, budgets, protect, variant, headroom=True, calibration=calibration, progress=progress)
+        return _replayed(
+            traces, policies, budgets, protect, variant, headroom=True, measures=measures, calibration=calibration, progress=progress
+        )
     parts, impossible = policies_of(policies, protect, variant)
     with _Bar("sweeping", progress) as bar:
         result = _core.sweep(
@@ -168,6 +175,7 @@ def sweep(
             matrix=matrix,
             tune=tune,
             layers=layers,
+            full_measures=_full_measures(measures),
             out=None if out is None else os.fspath(out),
             calibration=None if calibration is None else os.fspath(calibration),
             force=force,
@@ -180,11 +188,17 @@ def sweep(
     return tables
 
 
-def _replayed(traces, policies, budgets, protect, variant, *, headroom, calibration, progress) -> Tables:
+def _full_measures(measures: str) -> bool:
+    if measures not in ("all", "summary"):
+        raise _core.Error(f"measures must be 'all' or 'summary', not '{measures}'")
+    return measures == "all"
+
+
+def _replayed(traces, policies, budgets, protect, variant, *, headroom, measures, calibration, progress) -> Tables:
     parts, impossible = policies_of(policies, protect, variant)
     with _Bar("replaying", progress) as bar:
         file = None if calibration is None else os.fspath(calibration)
-        result = _core.replay(_paths(traces), parts, _budgets(budgets), headroom, file, bar)
+        result = _core.replay(_paths(traces), parts, _budgets(budgets), headroom, _full_measures(measures), file, bar)
     return Tables(result["tables"], impossible + result["left_out"], result["notes"])
 
 

@@ -39,10 +39,11 @@ py::dict result_of(const TableDict& tables, const std::vector<std::string>& left
 }
 
 py::dict replay(const Paths& paths, const std::vector<sim::Policy>& policies, const std::string& budgets, bool headroom,
-                const OptionalPath& calibration, const py::object& progress) {
+                bool full_measures, const OptionalPath& calibration, const py::object& progress) {
   lab::ReplayOptions options{.traces = paths, .policies = {.policies = policies}, .budgets = budgets};
   options.calibration = calibration;
   options.headroom = headroom;
+  options.full_measures = full_measures;
   lab::ReplayOutcome outcome;
   std::vector<std::string> left_out;
   run_interruptibly(progress, [&](const Progress& report) {
@@ -57,14 +58,15 @@ py::dict replay(const Paths& paths, const std::vector<sim::Policy>& policies, co
 }
 
 py::dict sweep(const Paths& paths, const std::vector<sim::Policy>& policies, const std::string& budgets,
-               const std::string& protect, bool matrix, const std::string& tune, bool layers, const OptionalPath& out,
-               const OptionalPath& calibration, bool force, const py::object& progress) {
+               const std::string& protect, bool matrix, const std::string& tune, bool layers, bool full_measures,
+               const OptionalPath& out, const OptionalPath& calibration, bool force, const py::object& progress) {
   lab::SweepOptions options{
       .traces = paths, .policies = {.protect = protect, .policies = policies}, .budgets = budgets};
   options.matrix = matrix;
   if (!tune.empty()) options.tune = tune;
   options.calibration = calibration;
   options.layers = layers;
+  options.full_measures = full_measures;
   options.out = out;
   options.force = force;
   options.command = "evictlab.sweep";
@@ -121,10 +123,10 @@ py::dict analyze(const std::filesystem::path& path, const std::string& sensitivi
 
 void bind_replays(py::module_& module) {
   module.def("replay", &replay, py::arg("traces"), py::arg("policies"), py::arg("budgets"), py::arg("headroom"),
-             py::arg("calibration"), py::arg("progress"));
+             py::arg("full_measures"), py::arg("calibration"), py::arg("progress"));
   module.def("sweep", &sweep, py::arg("traces"), py::arg("policies"), py::arg("budgets"), py::kw_only(),
-             py::arg("protect"), py::arg("matrix"), py::arg("tune"), py::arg("layers"), py::arg("out"),
-             py::arg("calibration"), py::arg("force"), py::arg("progress"));
+             py::arg("protect"), py::arg("matrix"), py::arg("tune"), py::arg("layers"), py::arg("full_measures"),
+             py::arg("out"), py::arg("calibration"), py::arg("force"), py::arg("progress"));
   module.def("kept", &kept, py::arg("traces"), py::arg("policy"), py::arg("budget"));
   module.def("analyze", &analyze, py::arg("trace"), py::arg("sensitivity"), py::arg("progress"));
 }

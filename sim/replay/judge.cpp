@@ -44,13 +44,33 @@ struct SetTask {
   const std::vector<std::size_t>* runs = nullptr;
   const trace::RowMatrix* shares = nullptr;
   const OracleCurve* oracle = nullptr;
+  const SpanMarks* spans = nullptr;
 };
 
 // What the kept sets of every run add up to.
 struct RunSums {
   std::vector<analysis::KeptSums> heads;  // [H]
   std::vector<double> missed;             // [sets]: what the oracle retains more, in future shares
+  // [sets][span names], in future shares: on positions held, and on all
+  std::vector<std::vector<double>> span_held;
+  std::vector<std::vector<double>> span_all;
 };
+
+// A layer's share of each name, over its kept sets.
+std::vector<double> span_shares(const std::vector<std::vector<double>>& held,
+                                const std::vector<std::vector<double>>& all) {
+  std::vector<double> shares(all.front().size(), 1.0);
+  for (std::size_t name = 0; name < shares.size(); ++name) {
+    double part = 0.0;
+    double whole = 0.0;
+    for (std::size_t set = 0; set < all.size(); ++set) {
+      part += held[set][name];
+      whole += all[set][name];
+    }
+    if (whole > 0.0) shares[name] = std::min(1.0, part / whole);
+  }
+  return shares;
+}
 
 // Walks a set's ranking once, stopping at every run's count.
 void add_up(const SetTask& task, std::span<const JudgedLayer> runs, const analysis::SummaryReference& summary,
@@ -76,9 +96,19 @@ void add_up(const SetTask& task, std::span<const JudgedLayer> runs, const analys
   }
   const auto shares = task.shares->row(task.set);
   double mass = protected_share(shares, ranges);
+  const SpanMarks& spans = *task.spans;
+  std::vector<double> on_spans(spans.names(), 0.0);
+  std::vector<double> all_on_spans(spans.names(), 0.0);
+  for (const std::int32_t j : always) spans.add(j, shares[j], on_spans);
+  for (Index j = ranges.first_visible; j < ranges.prompt_length; ++j) spans.add(j, shares[j], all_on_spans);
   std::size_t summed = 0;
   for (std::size_t i = 0; i < order.size(); ++i) {
-    for (; summed < static_cast<std::size_t>(counts[i]); ++summed) mass += shares[ranked[summed]];
+    for (; summed < static_cast<std::size_t>(counts[i]); ++summed) {
+      mass += shares[ranked[summed]];
+      spans.add(ranked[summed], shares[ranked[summed]], on_spans);
+    }
+    sums[order[i]].span_held[index] = counts[i] == ranges.candidates() ? all_on_spans : on_spans;
+    sums[order[i]].span_all[index] = all_on_spans;
     if (counts[i] == ranges.candidates()) continue;  // nothing was evicted
     // Sums of the same numbers in another order differ by rounding.
     sums[order[i]].missed[index] = std::max(0.0, task.oracle->best(task.set, counts[i]) - mass);
@@ -130,8 +160,13 @@ double OracleCurve::best(Index set, Index count) const {
   return best_[static_cast<std::size_t>(set)].at(static_cast<std::size_t>(count));
 }
 
-LayerJudge::LayerJudge(const trace::LayerData& data, const std::optional<trace::RowMatrix>& output_weight)
-    : data_(data), future_(trace::future_view(data)), summary_(data.shape, future_) {
+LayerJudge::LayerJudge(const trace::LayerData& data, const std::optional<trace::RowMatrix>& output_weight,
+                       const Settings& settings)
+    : data_(data),
+      future_(trace::future_view(data)),
+      spans_(settings.spans, data.shape.prompt_length),
+      outputs_(settings.outputs),
+      summary_(data.shape, future_) {
   for (const trace::TensorView& view : {future_.mass, future_.output_norms}) {
     for (Index head = 0; head < view.heads(); ++head) {
       if (all_masses(view.float_row(head, 0))) continue;
@@ -161,7 +196,9 @@ std::vector<Measures> LayerJudge::judge(std::span<const JudgedLayer> runs) const
       shares.emplace(runs[run].granularity, future_importance(data_.shape, future_.mass, runs[run].granularity));
     }
     sums.push_back({std::vector<analysis::KeptSums>(static_cast<std::size_t>(heads)),
-                    std::vector<double>(static_cast<std::size_t>(held.sets()), 0.0)});
+                    std::vector<double>(static_cast<std::size_t>(held.sets()), 0.0),
+                    std::vector<std::vector<double>>(static_cast<std::size_t>(held.sets())),
+                    std::vector<std::vector<double>>(static_cast<std::size_t>(held.sets()))});
   }
   std::map<OracleKey, OracleCurve> oracles;
   std::vector<SetTask> tasks;
@@ -169,7 +206,8 @@ std::vector<Measures> LayerJudge::judge(std::span<const JudgedLayer> runs) const
     const JudgedLayer& first = runs[members.front()];
     const trace::RowMatrix& own = shares.at(first.granularity);
     const auto found = oracles.try_emplace(oracle_key(first), own, first.held->ranges, depths.at(oracle_key(first)));
-    for (Index set = 0; set < first.held->sets(); ++set) tasks.push_back({set, &members, &own, &found.first->second});
+    for (Index set = 0; set < first.held->sets(); ++set)
+      tasks.push_back({set, &members, &own, &found.first->second, &spans_});
   }
   core::parallel_for(tasks.size(), [&](std::size_t task) { add_up(tasks[task], runs, summary_, heads, sums); });
 
@@ -179,8 +217,9 @@ std::vector<Measures> LayerJudge::judge(std::span<const JudgedLayer> runs) const
     double regret = 0.0;
     for (const double set : sums[run].missed) regret += set;
     measures[run].regret = regret / static_cast<double>(heads);
+    measures[run].span_mass = span_shares(sums[run].span_held, sums[run].span_all);
   });
-  if (!reference_) return measures;
+  if (!reference_ || !outputs_) return measures;
   for (const auto& [key, members] : prefixes) add_output_losses(runs, members, *reference_, data_.shape, measures);
   return measures;
 }
@@ -194,9 +233,28 @@ Measures LayerJudge::judge_decoding(const Policy& policy, const LayerRetention& 
     times.until.emplace_back(decoded.until[static_cast<std::size_t>(set_of(policy.granularity, data_.shape, head))]);
   }
   const analysis::DecodingLosses losses = reference_->losses(times);
-  Measures measures{losses.summary, losses.output, {}};
+  Measures measures{losses.summary, {}, {}, decoding_span_mass(decoded)};
+  if (outputs_) measures.output = losses.output;
   if (data_.shape.sliding_window == 0) measures.regret = decoding_regret(policy, decoded);
   return measures;
+}
+
+std::vector<double> LayerJudge::decoding_span_mass(const DecodedLayer& decoded) const {
+  if (spans_.names() == 0) return {};
+  const Index sharing = data_.shape.query_heads / static_cast<Index>(decoded.until.size());
+  const std::size_t sets = decoded.until.size();
+  std::vector<std::vector<double>> held(sets, std::vector<double>(spans_.names(), 0.0));
+  std::vector<std::vector<double>> all = held;
+  for (std::size_t set = 0; set < sets; ++set) {
+    const trace::RowMatrix attention = reference_->attention(static_cast<Index>(set) * sharing, sharing);
+    for (Index j = 0; j < data_.shape.prompt_length; ++j) {
+      if (spans_.at(j).empty()) continue;
+      const Eigen::VectorXd paid = attention.col(j).cast<double>();
+      spans_.add(j, paid.head(decoded.until[set][static_cast<std::size_t>(j)]).sum(), held[set]);
+      spans_.add(j, paid.sum(), all[set]);
+    }
+  }
+  return span_shares(held, all);
 }
 
 double LayerJudge::decoding_regret(const Policy& policy, const DecodedLayer& decoded) const {

@@ -9,6 +9,7 @@
 #include "sim/policy/policy.hpp"
 #include "sim/policy/types.hpp"
 #include "sim/replay/eviction.hpp"
+#include "sim/replay/span_mass.hpp"
 
 namespace evictlab::sim {
 
@@ -18,6 +19,9 @@ struct Measures {
   std::optional<analysis::OutputLosses> output;
   /// >= 0: mass the oracle retains more, with the same counts, granularity and protection.
   std::optional<double> regret;
+  /// Of each named span (SpanMarks), the share of the future's attention on it that falls on held positions, over all
+  /// query heads; 1 where there is none. Empty without spans.
+  std::vector<double> span_mass = {};
 };
 
 /// The most mass that kept sets of given sizes can retain in one layer, at every size.
@@ -42,9 +46,14 @@ struct JudgedLayer {
 /// One layer of one prompt, ready to judge any number of retentions.
 class LayerJudge {
  public:
+  struct Settings {
+    std::span<const trace::Span> spans = {};  // named in the prompt
+    bool outputs = true;                      // Measures::output, where there is an output weight
+  };
   /// Needs future_mass and output_norms; with an output weight [H*d, hidden] also queries, keys and
   /// values. `data` must outlive it.
-  LayerJudge(const trace::LayerData& data, const std::optional<trace::RowMatrix>& output_weight);
+  LayerJudge(const trace::LayerData& data, const std::optional<trace::RowMatrix>& output_weight,
+             const Settings& settings);
   LayerJudge(const LayerJudge&) = delete;
   LayerJudge& operator=(const LayerJudge&) = delete;
 
@@ -59,9 +68,12 @@ class LayerJudge {
 
  private:
   double decoding_regret(const Policy& policy, const DecodedLayer& decoded) const;
+  std::vector<double> decoding_span_mass(const DecodedLayer& decoded) const;
 
   const trace::LayerData& data_;
   trace::FutureView future_;
+  SpanMarks spans_;
+  bool outputs_;
   analysis::SummaryReference summary_;
   std::unique_ptr<const analysis::OutputReference> reference_;
 };

@@ -34,7 +34,10 @@ PromptReplay::PromptReplay(const trace::Source& source, Index prompt, std::span<
       keep_retention_(static_cast<bool>(options.retention)),
       want_tables_(options.tables),
       want_positions_(options.positions),
-      want_headroom_(options.headroom && options.tables) {
+      want_headroom_(options.headroom && options.tables),
+      want_outputs_(options.full_measures && info_.tier == trace::Tier::kFull) {
+  recomputes_ = want_outputs_ || (info_.tier == trace::Tier::kFull &&
+                                  std::ranges::any_of(policies, [](const Policy& one) { return bool(one.decoding); }));
   for (const Policy& policy : policies) {
     fields_ |= policy.needs().fields;
     if (policy.decoding) decoding_fields_ |= policy.decoding->fields();
@@ -138,7 +141,7 @@ void PromptReplay::add_run(const Policy& policy, const Budget& budget) {
 trace::Fields PromptReplay::judged_fields() const {
   if (!want_tables_) return trace::Field::kFutureMass;  // which policies may look at
   trace::Fields fields = decoding_fields_ | trace::Field::kFutureMass;
-  if (info_.tier == trace::Tier::kFull) {
+  if (recomputes_) {
     fields |= trace::Field::kQueries | trace::Field::kKeys | trace::Field::kValues;
   }
   for (const trace::Field optional : {trace::Field::kOutputNorms, trace::Field::kResidualNorms}) {
@@ -282,8 +285,8 @@ void PromptReplay::judge(const trace::LayerData& data, std::size_t layer, bool r
   if (judged.empty()) return;
   std::optional<LayerJudge> layer_judge;
   if (want_tables_) {
-    layer_judge.emplace(
-        data, info_.tier == trace::Tier::kFull ? std::optional(source_.output_weight(data.shape.layer)) : std::nullopt);
+    layer_judge.emplace(data, recomputes_ ? std::optional(source_.output_weight(data.shape.layer)) : std::nullopt,
+                        LayerJudge::Settings{.spans = info_.spans, .outputs = want_outputs_});
     std::vector<Measures> measures = layer_judge->judge(held);
     for (std::size_t i = 0; i < prefixes.size(); ++i) prefixes[i]->layers[layer].measures = std::move(measures[i]);
   }

@@ -95,6 +95,8 @@ class PromptReplay {
   bool want_tables_;
   bool want_positions_;
   bool want_headroom_;
+  bool want_outputs_;        // measures of the full tier
+  bool recomputes_ = false;  // attention of the full tier: for these, or for rules that evict while decoding
   trace::Fields fields_;
   trace::Fields decoding_fields_;  // what rules read while decoding
   std::vector<Run> runs_;          // in the order of the rows

@@ -47,6 +47,9 @@ struct ReplayOptions {
   /// Rows of single layers. Without them `replay` and `spans` have those of layer = "all" alone, and `budgets`,
   /// `positions` and `trajectory` have none.
   bool layers = true;
+  /// Measures of the full tier too. Without them their cells are empty, and queries, keys and values are read for
+  /// policies alone: nearly all of the time where there are many runs (analysis::OutputReference).
+  bool full_measures = true;
   /// How much better scoring and better allocation could do: the table `headroom`. Ranks all candidates.
   bool headroom = false;
   /// Foretells the KL divergence of every run; none: these cells are empty.

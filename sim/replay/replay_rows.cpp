@@ -42,6 +42,7 @@ MeasureValues measure_values(const Measures& losses) {
     }
   }
   at(Measure::kRegret) = losses.regret;
+  if (!losses.span_mass.empty()) at(Measure::kWorstSpanMass) = *std::ranges::min_element(losses.span_mass);
   return values;
 }
 
@@ -62,6 +63,18 @@ std::optional<double> tail_loss(const std::vector<LayerOutcome>& layers) {
   return analysis::mean_of_largest_tenth(std::move(errors));
 }
 
+// The least, over the spans' names, of the mean over the layers. Empty without spans.
+std::optional<double> worst_span_mass(const std::vector<LayerOutcome>& layers) {
+  std::vector<double> means;
+  for (const LayerOutcome& layer : layers) {
+    const std::vector<double>& own = layer.measures.span_mass;
+    means.resize(own.size(), 0.0);
+    for (std::size_t name = 0; name < own.size(); ++name) means[name] += own[name] / static_cast<double>(layers.size());
+  }
+  if (means.empty()) return {};
+  return std::min(1.0, *std::ranges::min_element(means));
+}
+
 // The mean or sum. Empty where a layer's is: one over some of the layers is another measure.
 std::optional<double> over_layers(const results::MeasureInfo& measure, const std::vector<MeasureValues>& layers) {
   if (layers.empty()) return {};
@@ -77,9 +90,21 @@ std::optional<double> over_layers(const results::MeasureInfo& measure, const std
 MeasureValues run_values(const std::vector<LayerOutcome>& layers, const std::vector<MeasureValues>& values) {
   MeasureValues run;
   for (const results::MeasureInfo& measure : results::measures()) {
-    if (measure.layers == results::OverLayers::kWhole) continue;
-    const bool pooled = measure.layers == results::OverLayers::kPooled;
-    run[results::index_of(measure.id)] = pooled ? tail_loss(layers) : over_layers(measure, values);
+    std::optional<double>& value = run[results::index_of(measure.id)];
+    switch (measure.layers) {
+      case results::OverLayers::kWhole:
+        break;
+      case results::OverLayers::kPooled:
+        value = tail_loss(layers);
+        break;
+      case results::OverLayers::kWorstSpan:
+        value = worst_span_mass(layers);
+        break;
+      case results::OverLayers::kMean:
+      case results::OverLayers::kSum:
+        value = over_layers(measure, values);
+        break;
+    }
   }
   return run;
 }

@@ -229,6 +229,9 @@ def rows_of(work):
         (("--protect", "sinks=4,sinks=5"), "sinks is given twice"), (("--protect", "sinks"), "must be sinks=<number>")))
     variant = Row(("--variant", "kvcache-factory"), refused=(
         (("--variant", "nonsense"), "there are own, kvpress, adakv"), (("--variant", ""), "--variant is missing")))
+    measures = Row(("--measures", "summary"), refused=(
+        (("--measures", "some"), "--measures takes one of all, summary"),
+        (("--measures", "summary", "--calibration", work.calibration), "--measures summary leaves out squared_error")))
     calibration = Row(("--calibration", work.calibration), refused=(
         (("--calibration", work.budgets), "is no calibration, which evictlab validate writes"),))
     given = "needs imported scores, which evictlab replay takes"
@@ -307,6 +310,7 @@ def rows_of(work):
                                                               "50", "--out", "OUT/replay.csv"),
                            refused=((("--budgets", work.budgets), "no policy uses --budgets"),)),
             "kept": Row(("--kept", "OUT/kept.h5"), holds("kept.h5")),
+            "measures": measures,
             "calibration": calibration,
             "threads": Row(("--threads", 1), same),
             "force": FORCE,
@@ -322,6 +326,7 @@ def rows_of(work):
             "tune": Row(("--tune", "kernel=3|5"), says("Held-out gain"), refused=(
                 (("--tune", "kernal=3|5"), "no policy has all parameters"),)),
             "layers": Row(("--layers",), holds("budgets.csv", "trajectory.csv")),
+            "measures": measures,
             "calibration": calibration,
             "headroom": Row(("--headroom", "no"), refused=((("--headroom", "maybe"), "takes one of yes, no"),)),
             "threads": Row(("--threads", 1), same),

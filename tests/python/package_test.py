@@ -89,6 +89,17 @@ def test_replay_gives_the_tables_of_the_program(evictlab_program, small_trace, t
     assert result.left_out == [] and set(result.summary["policy"]) == set(POLICIES.split(","))
 
 
+def test_measures_of_the_full_tier_can_be_left_out(small_trace):
+    whole = evictlab.replay(small_trace, "snapkv", 48).replay
+    for without in (evictlab.replay(small_trace, "snapkv", 48, measures="summary").replay,
+                    evictlab.sweep(small_trace, "snapkv", 48, layers=True, measures="summary").replay):
+        assert without["exact_loss"].isna().all() and without["squared_error"].isna().all()
+        assert (without["keptmax_bound"].to_numpy() == whole["keptmax_bound"].to_numpy()).all()
+    assert whole["exact_loss"].notna().all()
+    with pytest.raises(evictlab.Error, match="'all' or 'summary'"):
+        evictlab.replay(small_trace, "snapkv", 48, measures="some")
+
+
 def test_sweep_tells_the_headroom(small_trace):
     result = evictlab.sweep(small_trace, "snapkv", "40:120:lin3")
     assert list(result.headroom["budget_requested"].unique()) == [40, 80, 120]

@@ -128,6 +128,13 @@ TEST(Prediction, ChoosesTheMeasureThatMadeTheDivergence) {
   EXPECT_EQ(learned().learned.measure, Measure::kSquaredError);
 }
 
+TEST(Prediction, TheWorstSpansMassIsRankedAndNeverMapped) {
+  EXPECT_TRUE(is_calibrated(Measure::kWorstSpanMass));
+  EXPECT_FALSE(foretells(Measure::kWorstSpanMass));
+  EXPECT_FALSE(foretells(Measure::kRegret));
+  EXPECT_TRUE(foretells(Measure::kSquaredError));
+}
+
 TEST(Prediction, NothingLostIsExactlyZero) {
   const KlPredictor predictor(learned(), "f");
   const auto predicted = predictor(run_of(0.0, 1000.0, "full"));

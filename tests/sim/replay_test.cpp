@@ -8,10 +8,12 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <set>
 #include <sstream>
 
 #include "core/parallel.hpp"
 #include "replay_table.hpp"
+#include "results/measures.hpp"
 #include "results/schema.hpp"
 #include "results/summary.hpp"
 #include "sim/policy/registry.hpp"
@@ -305,6 +307,89 @@ TEST(Replay, TellsWhichShareOfEveryNamedSpanIsKept) {
   }
 }
 
+/// What worst_span_mass is, set by set from the recorded mass: by layer, then of all layers.
+std::vector<double> worst_span_masses(const trace::Source& source, const RetentionRecord& record) {
+  std::map<std::string, std::vector<double>> by_name;
+  const std::size_t layers = record.retention.layers.size();
+  for (std::size_t l = 0; l < layers; ++l) {
+    const trace::LayerData data = source.layer(0, static_cast<Index>(l), trace::Field::kFutureMass);
+    const LayerRetention& kept = record.retention.layers[l];
+    std::map<std::string, std::pair<double, double>> sums;  // held, all
+    for (Index head = 0; head < data.shape.query_heads; ++head) {
+      const Index set = set_of(record.retention.granularity, data.shape, head);
+      const std::vector<std::int32_t> held = kept.kept_ascending(set);
+      const auto mass = trace::future_view(data).mass.float_row(head, 0);
+      for (std::int32_t j = 0; j < data.shape.prompt_length; ++j) {
+        std::set<std::string> names;
+        for (const trace::Span& span : record.prompt.spans) {
+          if (span.begin <= j && j < span.end) names.insert(span.name);
+        }
+        for (const std::string& name : names) {
+          sums[name].second += mass[static_cast<std::size_t>(j)];
+          if (std::ranges::binary_search(held, j)) sums[name].first += mass[static_cast<std::size_t>(j)];
+        }
+      }
+    }
+    for (const auto& [name, sum] : sums) by_name[name].push_back(sum.first / sum.second);
+  }
+  std::vector<double> worst(layers + 1, 1.0);
+  for (const auto& [name, shares] : by_name) {
+    for (std::size_t l = 0; l < layers; ++l) worst[l] = std::min(worst[l], shares[l]);
+    const double mean = std::accumulate(shares.begin(), shares.end(), 0.0) / static_cast<double>(layers);
+    worst[layers] = std::min(worst[layers], mean);
+  }
+  return worst;
+}
+
+TEST(Replay, TheWorstSpansMassIsThatOfTheSpanThatKeepsTheSmallestShare) {
+  // "context" holds the others, "answer" lies behind the prompt, and "needle" has two parts that overlap.
+  const WithSpans source(
+      {{"context", 0, 80}, {"needle", 30, 40}, {"needle", 35, 45}, {"question", 80, 100}, {"answer", 100, 104}});
+  ReplayOptions options;
+  options.prompts = {0};
+  options.positions = false;
+  std::vector<double> expected;
+  options.retention = [&](const RetentionRecord& record) {
+    const std::vector<double> own = worst_span_masses(source, record);
+    expected.insert(expected.end(), own.begin(), own.end());
+  };
+  const ReplayResult result = replay(
+      source, make_policies("full,snapkv,snapkv(axis=query),ada-snapkv,tova,streaming-llm(sinks=4),random,oracle"),
+      parse_budgets("40,64,200"), options);
+  const Rows rows(result.replay);
+  std::size_t next = 0;
+  for (std::size_t row = 0; row < rows.size(); ++row) {
+    if (!rows.judged(row)) continue;
+    const double worst = rows.number(row, "worst_span_mass").value();
+    EXPECT_NEAR(worst, expected.at(next++), 1e-6) << row;  // shares are float
+    if (rows.text(row, "policy") == "full") {
+      EXPECT_EQ(worst, 1.0);
+    }
+  }
+  EXPECT_EQ(next, expected.size());
+}
+
+TEST(Replay, TheWorstSpansMassIsEmptyWithoutASpanInThePrompt) {
+  const WithSpans source({{"answer", 100, 104}});
+  const ReplayResult result = run(source, "full,snapkv", "40");
+  const Rows rows(result.replay);
+  for (std::size_t row = 0; row < rows.size(); ++row) EXPECT_EQ(rows.text(row, "worst_span_mass"), "");
+}
+
+TEST(Replay, WhatEvictsWhileItDecodesHoldsNoMoreOfASpan) {
+  const WithSpans source({{"early", 10, 50}, {"late", 60, 90}});
+  const ReplayResult result = run(source, "h2o(decode=no),h2o(decode=yes)", "64");
+  const Rows rows(result.replay);
+  bool less = false;
+  for (std::size_t row = 0; row < rows.size() / 6; ++row) {  // the first prompt's rows of the first policy
+    const double once = rows.number(row, "worst_span_mass").value();
+    const double decoding = rows.number(row + 4, "worst_span_mass").value();
+    EXPECT_LE(decoding, once + 1e-3);  // attention is recomputed
+    less = less || decoding < once - 1e-3;
+  }
+  EXPECT_TRUE(less);
+}
+
 TEST(Replay, OnUniformAttentionEveryPolicyRetainsItsShareOfThePrompt) {
   trace::SyntheticOptions options = small_options();
   options.prompts = 1;
@@ -422,6 +507,22 @@ TEST(Replay, TheSummaryTierLeavesWhatItCannotMeasureEmpty) {
                               "output_relative_squared_error", "tail_loss"})
       EXPECT_EQ(rows.text(row, empty), "");
     EXPECT_TRUE(rows.number(row, "keptmax_bound").has_value());
+  }
+}
+
+TEST(Replay, MeasuresOfTheFullTierCanBeLeftOutAndTheOthersAreTheSame) {
+  const std::vector<Policy> policies = make_policies("full,snapkv,pyramidkv,h2o(decode=yes),oracle");
+  ReplayOptions options;
+  const Table whole = replay(small_trace(), policies, parse_budgets("40,64"), options).replay;
+  options.full_measures = false;
+  const Table without = replay(small_trace(), policies, parse_budgets("40,64"), options).replay;
+  ASSERT_EQ(without.rows(), whole.rows());
+  for (std::size_t column = 0; column < whole.columns().size(); ++column) {
+    const auto measure = results::measure_of(whole.columns()[column]);
+    const bool left_out = measure && results::info(*measure).tier == results::MeasureTier::kFull;
+    for (std::size_t row = 0; row < whole.rows(); ++row) {
+      EXPECT_EQ(without.text(row, column), left_out ? "" : whole.text(row, column)) << whole.columns()[column];
+    }
   }
 }
 
