@@ -19,7 +19,7 @@ std::string race_summary(const lab::RaceOutcome& outcome) {
   std::string text = fmt::format(
       "Methods that replay cannot separate, raced live over at most {} documents: a method drops out as soon as "
       "another\n"
-      "one's KL is found to be lower on most of what it sees; 95 % for all pairs, whenever one looks\n\n",
+      "one is found to have the lower KL on a typical one; 95 % for all pairs, whenever one looks\n\n",
       outcome.documents);
   for (std::size_t i = 0; i < outcome.fields.size(); ++i) {
     const results::RaceField& field = outcome.fields[i];

@@ -43,8 +43,8 @@ struct RaceFiles {
 std::string live_part(const std::string& prompt) { return prompt + "\nlive"; }
 
 /// Replays these prompts and adds them to the checkpoint.
-void replay_share(const ValidationPlan& plan, const std::vector<runtime::TokenizedPrompt>& prompts,
-                  const std::vector<std::size_t>& share, PromptCheckpoint& checkpoint, Observer& observer) {
+void replay_for_race(const ValidationPlan& plan, const std::vector<runtime::TokenizedPrompt>& prompts,
+                     const std::vector<std::size_t>& share, PromptCheckpoint& checkpoint, Observer& observer) {
   const Stage stage{"replaying", "prompts"};
   for (std::size_t i = 0; i < share.size(); ++i) {
     const runtime::TokenizedPrompt& prompt = prompts[share[i]];
@@ -241,7 +241,7 @@ RaceOutcome race(const RaceOptions& options, Observer& observer) {
   RaceOutcome outcome;
   run_resumable(
       resumable, checkpoint, ranks, observer,
-      [&](const std::vector<std::size_t>& share) { replay_share(plan, prompts, share, checkpoint, observer); },
+      [&](const std::vector<std::size_t>& share) { replay_for_race(plan, prompts, share, checkpoint, observer); },
       [&] {
         PromptCheckpoint::Merged replayed = checkpoint.merge(resumable.prompts);
         report_notes(replayed.notes, kMostNotes, observer);

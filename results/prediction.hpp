@@ -52,8 +52,8 @@ struct LearnOptions {
   double confidence = 0.9;  // of the intervals
 };
 
-/// Whether a measure is ranked beside the divergence: regret, which compares a policy with its own counts, says nothing of
-/// it (Kendall's tau-b .07 on the shipped model), and what is foretold is no measure of its own.
+/// Whether a measure is ranked beside the divergence: regret, which compares a policy with its own counts, says nothing
+/// of it (Kendall's tau-b .07 on the shipped model), and what is foretold is no measure of its own.
 bool is_calibrated(Measure measure);
 /// Whether a calibration may map it to KL: those that is_calibrated() names, but for the worst span's mass, which
 /// depends on what spans a prompt happens to name.

@@ -17,7 +17,7 @@ constexpr double kBoldest = 0.95;
 constexpr int kBisections = 31;
 
 /// What replay says of one method at a budget.
-struct Foretold {
+struct ForetoldMethod {
   PolicyKey key;
   std::vector<double> by_document;  // predicted KL, in the documents' order
   bool covered = false;             // by the calibration, on every prompt
@@ -39,7 +39,7 @@ std::optional<std::vector<double>> by_document(const std::vector<Run>& runs) {
   return means;
 }
 
-bool separated(const Foretold& leader, const Foretold& other) {
+bool separated(const ForetoldMethod& leader, const ForetoldMethod& other) {
   if (!leader.covered || !other.covered || !leader.mean.high || !other.mean.low) return false;
   if (!(*other.mean.low > *leader.mean.high)) return false;
   const Interval behind = bootstrap_paired_difference(other.by_document, leader.by_document);
@@ -165,7 +165,7 @@ std::vector<RaceField> race_fields(const Table& replay, const KlPredictor& predi
   std::vector<RaceField> fields;
   for (const BudgetRuns& budget : by_budget(runs)) {
     RaceField field{.budget = budget.budget_text};
-    std::vector<Foretold> foretold;
+    std::vector<ForetoldMethod> foretold;
     for (const PolicyRuns& policy : budget.policies) {
       if (policy.role != Role::kMethod) continue;
       if (!std::ranges::all_of(policy.runs, &Run::feasible)) {
@@ -176,7 +176,7 @@ std::vector<RaceField> race_fields(const Table& replay, const KlPredictor& predi
         field.out.push_back({policy.key, Excluded::kMoreSlots});
         continue;
       }
-      Foretold own{.key = policy.key, .by_document = {}, .mean = {}};
+      ForetoldMethod own{.key = policy.key, .by_document = {}, .mean = {}};
       if (auto values = by_document(policy.runs)) {
         own.by_document = std::move(*values);
         own.covered = std::ranges::all_of(policy.runs, [&](const Run& run) {
@@ -188,10 +188,10 @@ std::vector<RaceField> race_fields(const Table& replay, const KlPredictor& predi
       foretold.push_back(std::move(own));
     }
     // Those without a prediction last.
-    std::ranges::stable_sort(foretold, {},
-                             [](const Foretold& one) { return std::pair(one.by_document.empty(), one.mean.mean); });
-    const auto leader = std::ranges::find(foretold, true, &Foretold::covered);
-    for (const Foretold& one : foretold) {
+    std::ranges::stable_sort(
+        foretold, {}, [](const ForetoldMethod& one) { return std::pair(one.by_document.empty(), one.mean.mean); });
+    const auto leader = std::ranges::find(foretold, true, &ForetoldMethod::covered);
+    for (const ForetoldMethod& one : foretold) {
       if (leader != foretold.end() && separated(*leader, one)) {
         field.out.push_back({one.key, Excluded::kPredictedWorse});
         field.separated.push_back({leader->key, one.key, lead_of_means(leader->mean, one.mean)});
