@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "trace/io/hash.hpp"
+#include "core/hash.hpp"
 #include "trace/io/trace_file.hpp"
 #include "trace/io/writer.hpp"
 
@@ -96,7 +96,7 @@ template <Tensor (*Read)(), bool Hash, bool Use>
 void read(benchmark::State& state) {
   for (auto _ : state) {
     const Tensor tensor = Read();
-    if (Hash) benchmark::DoNotOptimize(content_hash(tensor.bytes()));
+    if (Hash) benchmark::DoNotOptimize(core::content_hash(tensor.bytes()));
     if (Use) pass_over(tensor);
     benchmark::DoNotOptimize(tensor.bytes().data());
   }

@@ -5,9 +5,9 @@
 
 #include <algorithm>
 
+#include "core/hash.hpp"
 #include "core/version.hpp"
 #include "runtime/prompts/shared_text.hpp"
-#include "trace/io/hash.hpp"
 
 namespace evictlab::lab {
 
@@ -72,7 +72,7 @@ nlohmann::ordered_json validation_settings(const ValidationPlan& plan,
     }
     settings["prompts"].push_back({prompt.id, prompt.tokens.size(), prompt.future.size(), prompt.generate, prompt.stop,
                                    prompt.metric, prompt.document,
-                                   trace::content_hash(std::as_bytes(std::span(tokens)))});
+                                   core::content_hash(std::as_bytes(std::span(tokens)))});
   }
   for (const sim::Policy& policy : plan.policies) settings["policies"].push_back(policy.text());
   for (const sim::Budget& budget : plan.budgets) settings["budgets"].push_back(budget.text());

@@ -10,6 +10,7 @@
 
 #include "core/error.hpp"
 #include "core/file.hpp"
+#include "core/hash.hpp"
 #include "core/random.hpp"
 #include "lab/calibration_input.hpp"
 #include "lab/live_setup.hpp"
@@ -22,7 +23,6 @@
 #include "results/run_table.hpp"
 #include "results/schema.hpp"
 #include "results/statistics.hpp"
-#include "trace/io/hash.hpp"
 
 namespace evictlab::lab {
 namespace {
@@ -232,7 +232,7 @@ RaceOutcome race(const RaceOptions& options, Observer& observer) {
   for (trace::Index layer = 0; layer < info.layers; ++layer) plan.output_weights.push_back(model.output_weight(layer));
   ResumableRun resumable{.settings = validation_settings(plan, prompts, run), .restart = run.force};
   const std::string learned = core::read_text(options.calibration);
-  resumable.settings["calibration"] = trace::content_hash(std::as_bytes(std::span(learned)));
+  resumable.settings["calibration"] = core::content_hash(std::as_bytes(std::span(learned)));
   for (const runtime::TokenizedPrompt& prompt : prompts) resumable.prompts.push_back(prompt.id);
   const std::uint64_t seed = core::text_hash(json_text(resumable.settings["prompts"], -1));
   report_conversions(described, plan.budgets, observer);

@@ -18,7 +18,7 @@
 #include "sim/policy/compose.hpp"
 #include "sim/replay/replay.hpp"
 #include "sim/replay/tuning.hpp"
-#include "trace/io/hash.hpp"
+#include "core/hash.hpp"
 #include "trace/io/joined.hpp"
 
 namespace evictlab::lab {
@@ -109,13 +109,13 @@ nlohmann::ordered_json sweep_settings(const trace::Source& trace, const SweepPla
     const std::vector<std::int32_t> tokens = trace.tokens(i++);
     settings["prompts"].push_back({prompt.id, prompt.prompt_length, prompt.future_length, prompt.window,
                                    trace::tier_name(prompt.tier), prompt.document,
-                                   trace::content_hash(std::as_bytes(std::span(tokens)))});
+                                   core::content_hash(std::as_bytes(std::span(tokens)))});
   }
   for (const sim::Policy& policy : plan.policies) settings["policies"].push_back(policy.text());
   for (const sim::Budget& budget : plan.budgets) settings["budgets"].push_back(budget.text());
   if (options.calibration) {
     const std::string text = core::read_text(*options.calibration);
-    settings["calibration"] = trace::content_hash(std::as_bytes(std::span(text)));
+    settings["calibration"] = core::content_hash(std::as_bytes(std::span(text)));
   }
   settings["measures"] = options.full_measures ? "all" : "summary";
   settings["layers"] = options.layers;

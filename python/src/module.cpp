@@ -4,7 +4,7 @@
 #include "core/memory.hpp"
 #include "core/parallel.hpp"
 #include "core/version.hpp"
-#include "trace/io/hash.hpp"
+#include "core/hash.hpp"
 
 // evictlab._core: what the Python package is written in terms of.
 
@@ -33,7 +33,7 @@ PYBIND11_MODULE(EVICTLAB_MODULE, module) {
       [](const py::buffer& buffer) {
         const py::buffer_info info = buffer.request();
         const auto* bytes = static_cast<const std::byte*>(info.ptr);
-        return trace::content_hash({bytes, static_cast<std::size_t>(info.size * info.itemsize)});
+        return core::content_hash({bytes, static_cast<std::size_t>(info.size * info.itemsize)});
       },
       py::arg("bytes"), "\"xxh3-128:...\" of a contiguous buffer.");
   python::bind_traces(module);

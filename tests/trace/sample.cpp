@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "trace/io/digest.hpp"
-#include "trace/io/hash.hpp"
+#include "core/hash.hpp"
 #include "trace/io/hdf5/file.hpp"
 #include "trace/io/layout.hpp"
 
@@ -170,7 +170,7 @@ void rewrite_field(const std::filesystem::path& trace, const std::string& id, In
   raw.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   raw.close();
   hdf5::File file = hdf5::File::open_for_change(trace);
-  file.set_text(object, "hash", content_hash(bytes));
+  file.set_text(object, "hash", core::content_hash(bytes));
   seal_groups(file, "/");
   file.close();
 }

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "trace/io/hash.hpp"
+#include "core/hash.hpp"
 #include "trace/io/hdf5/contents.hpp"
 
 namespace evictlab::trace {
@@ -19,7 +19,7 @@ void add(std::string& text, std::string_view part) {
   text += '\0';
 }
 
-std::string hash_of(const std::string& text) { return content_hash(std::as_bytes(std::span(text))); }
+std::string hash_of(const std::string& text) { return core::content_hash(std::as_bytes(std::span(text))); }
 
 std::string_view kind_name(hdf5::AttributeContents::Kind kind) {
   using Kind = hdf5::AttributeContents::Kind;

@@ -8,7 +8,7 @@
 
 #include "core/text.hpp"
 #include "core/version.hpp"
-#include "trace/io/hash.hpp"
+#include "core/hash.hpp"
 #include "trace/io/hdf5/ranges.hpp"
 
 namespace evictlab::trace::layout {
@@ -71,7 +71,7 @@ void describe_dataset(hdf5::File& file, const std::string& object, std::span<con
                       std::string_view axes, std::string_view unit) {
   file.set_text(object, "axes", axes);
   file.set_text(object, "unit", unit);
-  file.set_text(object, "hash", content_hash(elements));
+  file.set_text(object, "hash", core::content_hash(elements));
 }
 
 void require_hash(const hdf5::File& file, const std::string& object, const std::string& hash) {
@@ -289,7 +289,7 @@ PromptInfo read_prompt(const hdf5::File& file, const std::string& id, const Mode
   const std::vector<std::int64_t> layers = file.integers(group, "layers");
   prompt.layers.assign(layers.begin(), layers.end());
   hdf5::StoredRanges spans = hdf5::read_ranges(file, group + "/spans");
-  require_hash(file, group + "/spans", content_hash(spans.bytes));
+  require_hash(file, group + "/spans", core::content_hash(spans.bytes));
   for (hdf5::NamedRange& range : spans.ranges) {
     prompt.spans.push_back({std::move(range.name), range.begin, range.end});
   }

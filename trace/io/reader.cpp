@@ -9,7 +9,7 @@
 #include <tuple>
 #include <utility>
 
-#include "trace/io/hash.hpp"
+#include "core/hash.hpp"
 #include "trace/io/parts_directory.hpp"
 #include "trace/io/trace_file.hpp"
 #include "trace/values.hpp"
@@ -24,7 +24,7 @@ namespace {
 /// the elements does both, which may lie in a file that has not been read yet.
 void require_sound(const TraceFile& file, const std::string& object, Field field, const Tensor& tensor,
                    const LayerShape& shape) {
-  ContentHash hash;
+  core::ContentHash hash;
   const std::string problem =
       value_problem(field, tensor, shape, {.visit = [&](std::span<const std::byte> bytes) { hash.add(bytes); }});
   layout::require_hash(file.file(), object, hash.text());
@@ -140,7 +140,7 @@ RowMatrix TraceReader::output_weight(Index layer) const {
   const std::string object = layout::output_weight_path(layer);
   const hdf5::File& file = impl_->whole->file();
   const auto bytes = std::as_bytes(std::span(weight.data(), static_cast<std::size_t>(weight.size())));
-  layout::require_hash(file, object, content_hash(bytes));
+  layout::require_hash(file, object, core::content_hash(bytes));
   if (const std::string problem = output_weight_problem(weight); !problem.empty()) fail(file, object, problem);
   return weight;
 }

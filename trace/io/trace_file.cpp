@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "trace/io/digest.hpp"
-#include "trace/io/hash.hpp"
+#include "core/hash.hpp"
 #include "trace/values.hpp"
 
 namespace evictlab::trace {
@@ -93,7 +93,7 @@ std::vector<std::int32_t> TraceFile::tokens(const PromptInfo& prompt) const {
   }
   expect_shape(file_, object, found, {static_cast<std::uint64_t>(prompt.prompt_length + prompt.future_length)});
   std::vector<std::int32_t> tokens = file_.read<std::int32_t>(object);
-  layout::require_hash(file_, object, content_hash(std::as_bytes(std::span(tokens))));
+  layout::require_hash(file_, object, core::content_hash(std::as_bytes(std::span(tokens))));
   if (const std::string problem = tokens_problem(tokens); !problem.empty()) fail(file_, object, problem);
   return tokens;
 }

@@ -4,7 +4,7 @@
 
 #include <map>
 
-#include "trace/io/hash.hpp"
+#include "core/hash.hpp"
 #include "trace/io/parts_directory.hpp"
 #include "trace/io/reader.hpp"
 #include "trace/io/trace_file.hpp"
@@ -54,7 +54,7 @@ class Verifier {
     if (file.text(object, "axes") != axes) add(object, fmt::format("its axes are not \"{}\"", axes));
     if (file.text(object, "unit") != unit) add(object, fmt::format("its unit is not \"{}\"", unit));
     const std::string stored = file.text(object, "hash");
-    const std::string computed = content_hash(bytes);
+    const std::string computed = core::content_hash(bytes);
     if (stored != computed) add(object, fmt::format("damaged: its hash is {}, recorded was {}", computed, stored));
     return stored == computed;
   }

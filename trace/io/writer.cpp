@@ -9,7 +9,7 @@
 
 #include "core/file.hpp"
 #include "trace/io/digest.hpp"
-#include "trace/io/hash.hpp"
+#include "core/hash.hpp"
 #include "trace/io/layout.hpp"
 #include "trace/io/parts_directory.hpp"
 #include "trace/io/prompt_writer.hpp"
@@ -220,7 +220,7 @@ void TraceWriter::Impl::write_output_weight(Index layer, const RowMatrix& weight
   const std::string object = layout::output_weight_path(layer);
   const auto already_in = [&](const hdf5::File& file) {
     if (!file.exists(object)) return false;
-    if (file.text(object, "hash") == content_hash(bytes)) return true;
+    if (file.text(object, "hash") == core::content_hash(bytes)) return true;
     throw TraceError("{}: {}: differs from the model's", file.path().string(), object);
   };
   if (base && already_in(base->file())) return;
@@ -343,7 +343,7 @@ namespace {
 void copy_sound(const hdf5::File& from, const std::string& object, hdf5::File& to) {
   to.copy_from(from, object, object, [&from](const std::string& dataset, std::span<const std::byte> elements) {
     // Datasets that are not ours may have none.
-    if (from.has_attribute(dataset, "hash")) layout::require_hash(from, dataset, content_hash(elements));
+    if (from.has_attribute(dataset, "hash")) layout::require_hash(from, dataset, core::content_hash(elements));
   });
 }
 

@@ -5,7 +5,7 @@
 #include <span>
 #include <string>
 
-namespace evictlab::trace {
+namespace evictlab::core {
 
 /// Computes the hash of bytes that come in pieces: "xxh3-128:<32 hexadecimal digits>", XXH3 with 128 bits of them all,
 /// as Python's xxhash.xxh3_128_hexdigest prints it.
@@ -24,4 +24,4 @@ class ContentHash {
 
 std::string content_hash(std::span<const std::byte> bytes);
 
-}  // namespace evictlab::trace
+}  // namespace evictlab::core

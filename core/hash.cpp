@@ -1,10 +1,10 @@
-#include "trace/io/hash.hpp"
+#include "core/hash.hpp"
 
 #include <fmt/format.h>
 #define XXH_INLINE_ALL  // compiled for our processors: the library is for any
 #include <xxhash.h>
 
-namespace evictlab::trace {
+namespace evictlab::core {
 namespace {
 
 std::string hash_text(const XXH128_hash_t& hash) {
@@ -30,4 +30,4 @@ std::string content_hash(std::span<const std::byte> bytes) {
   return hash_text(XXH3_128bits(bytes.data(), bytes.size()));
 }
 
-}  // namespace evictlab::trace
+}  // namespace evictlab::core
