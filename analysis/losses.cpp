@@ -493,6 +493,63 @@ std::vector<OutputLosses> OutputReference::losses(std::span<const NestedSets> he
   return losses;
 }
 
+std::vector<double> OutputReference::head_losses(Index kv_head, const NestedSets& sets, const Eigen::MatrixXf& gram,
+                                                 ErrorUnit unit) const {
+  const std::size_t runs = sets.counts.size();
+  const Index queries = shape_.future_length;
+  const Index d = shape_.head_dim;
+  if (!std::ranges::is_sorted(sets.counts) || (runs > 0 && sets.counts.back() > std::ssize(sets.ranked))) {
+    throw std::invalid_argument("counts of a head must rise, up to all of its ranked positions");
+  }
+  if (unit == ErrorUnit::kStream && stream_squares_.empty()) {
+    throw std::invalid_argument("norms of the residual stream are not recorded");
+  }
+  std::vector<double> losses(runs, 0.0);
+  if (queries == 0) return losses;
+  // One query's delta of all heads a row, a run's queries together.
+  const Index columns = shape_.group_size() * d;
+  RowMatrix differences = RowMatrix::Zero(static_cast<Index>(runs) * queries, columns);
+  for (Index i = 0; i < shape_.group_size(); ++i) {
+    const Index h = kv_head * shape_.group_size() + i;
+    const Head& head = heads_[static_cast<std::size_t>(h)];
+    Walk walk(*this, h, head.future);
+    walk.add(sets.always);
+    Index walked = 0;
+    for (std::size_t run = 0; run < runs; ++run) {
+      const Index count = sets.counts[run];
+      if (std::ssize(sets.always) + count == shape_.prompt_length - first_) break;  // all is held from here on
+      const Eigen::MatrixXd& held =
+          walk.add(sets.ranked.subspan(static_cast<std::size_t>(walked), static_cast<std::size_t>(count - walked)));
+      walked = count;
+      for (Index t = 0; t < queries; ++t) {
+        // A query that holds nothing gets y^ = 0, as in write_difference().
+        const double mass = held(t, d);
+        const double ratio = mass > 0 ? (head.all(t, d) - mass) / mass : 0.0;
+        differences.row(static_cast<Index>(run) * queries + t).segment(i * d, d) =
+            ((head.all.row(t).head(d) - held.row(t).head(d)) - ratio * held.row(t).head(d)).cast<float>();
+      }
+    }
+  }
+  const std::vector<double>& squares = unit == ErrorUnit::kStream ? stream_squares_ : output_squares_;
+  const RowMatrix products = differences * gram;
+  for (std::size_t run = 0; run < runs; ++run) {
+    for (Index t = 0; t < queries; ++t) {
+      const Index row = static_cast<Index>(run) * queries + t;
+      const double lost = std::max(0.0, products.row(row).cast<double>().dot(differences.row(row).cast<double>()));
+      const double square = unit == ErrorUnit::kSquared ? 1.0 : squares[static_cast<std::size_t>(t)];
+      if (square > 0) losses[run] += lost / square;
+    }
+    losses[run] /= static_cast<double>(queries);
+  }
+  return losses;
+}
+
+Eigen::MatrixXf output_gram(const LayerShape& shape, const RowMatrix& output_weight, Index kv_head) {
+  const Index rows = shape.group_size() * shape.head_dim;
+  const Eigen::MatrixXd own = output_weight.middleRows(kv_head * rows, rows).cast<double>();
+  return (own * own.transpose()).cast<float>();
+}
+
 // Sums over the positions that the queries of one head still find; columns of `attention` are positions from `first`
 // on.
 struct OutputReference::Held {

@@ -127,6 +127,15 @@ struct NestedSets {
   std::span<const trace::Index> counts;  // [runs]
 };
 
+/// What a query's squared error is divided by: nothing, ||y||_2^2 of the layer's output, or ||h + y||_2^2 of the
+/// residual stream that the output is added to.
+enum class ErrorUnit { kSquared, kOutput, kStream };
+
+/// W W^T [H/G * d, H/G * d] of the rows W of W_O that the query heads of kv head `kv_head` have: ||x W||_2^2 = x W W^T
+/// x^T, whatever the hidden size.
+Eigen::MatrixXf output_gram(const trace::LayerShape& shape, const trace::RowMatrix& output_weight,
+                            trace::Index kv_head);
+
 /// The time for which every query head holds each position: H spans of [n + T]. Query t finds position j while
 /// t < until[j], and a position j >= n only from t = j - n on. 0: not kept after the prompt; T: never evicted. Heads
 /// that share a set repeat the span.
@@ -172,6 +181,12 @@ class OutputReference {
   /// Of every run, in the order of the counts; `heads` [H] have as many counts each. A run's result does not depend on
   /// which others are asked for. Thread-safe. Throws std::invalid_argument when they do not fit together.
   std::vector<OutputLosses> losses(std::span<const NestedSets> heads) const;
+  /// What the layer loses where the query heads of one kv head hold `sets` and all others hold everything: the squared
+  /// error in a unit, mean over the future queries, for each of the rising counts. `gram` is output_gram() of that
+  /// head. Costs 2 H/G T c (d+2) for a walk to the largest count c, and 2 T (H/G d)^2 a count. Thread-safe. Throws
+  /// std::invalid_argument when counts fall or the unit needs norms of the stream that are not recorded.
+  std::vector<double> head_losses(trace::Index kv_head, const NestedSets& sets, const Eigen::MatrixXf& gram,
+                                  ErrorUnit unit) const;
   /// The same where positions leave between queries. Costs about 4 T (n + T) d operations a head. Thread-safe. Throws
   /// std::invalid_argument when `until` is no H such spans.
   DecodingLosses losses(const HoldingTimes& until) const;

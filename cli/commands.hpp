@@ -26,6 +26,7 @@ struct Command {
   COMMAND(replay, "replay eviction policies at budgets from a trace: what is kept, what it costs")               \
   COMMAND(sweep, "replay every policy at every budget of a range: curves, regret, headroom; resumable")          \
   COMMAND(advise, "the cheapest policy and budget that meets a target, and its budgets for an engine")           \
+  COMMAND(fit, "compile a policy from recordings: scorer, protection and budget per head")                       \
   COMMAND(validate,                                                                                              \
           "run the model with its cache really compacted: what eviction costs, and how well replay predicts it") \
   COMMAND(policies, "list the eviction policies, their parameters and sources")                                  \

@@ -40,14 +40,14 @@ runtime::NeedleGrid needle_grid(const Options& options) {
   return grid;
 }
 
+}  // namespace
+
 std::vector<std::string> only_ids(const Options& options) {
   std::vector<std::string> ids;
   if (!options.has("only")) return ids;
   for (const std::string& item : core::split(options.text("only"), ',')) ids.emplace_back(core::trim(item));
   return ids;
 }
-
-}  // namespace
 
 void declare_prompts(Options& options) {
   options.value("model", "MODEL", "",

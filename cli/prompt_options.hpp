@@ -9,6 +9,8 @@ namespace evictlab::cli {
 
 /// --model; --prompts, --text, --needle and what belongs to them
 void declare_prompts(Options& options);
+/// The ids that --only names; none where it is not given.
+std::vector<std::string> only_ids(const Options& options);
 lab::PromptRequest prompt_request(const Options& options);
 
 /// --future, --max-positions, --evict-at, --no-special-tokens

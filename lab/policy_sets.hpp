@@ -8,6 +8,9 @@ namespace evictlab::lab {
 inline constexpr const char* kAdvisedPolicies =
     "streaming-llm,h2o,tova,snapkv,pyramidkv,ada-snapkv,ada-pyramid,cake,windowkv,criticalkv,critical-adakv,chunkkv";
 
+/// Those whose scorers `fit` may use: accumulated attention, the last query's and the window's.
+inline constexpr const char* kFitPolicies = "h2o,h2o(variant=kvpress),tova,snapkv";
+
 /// Those that the demo replays: the well-known methods between the controls and the ceiling.
 inline constexpr const char* kDemoPolicies =
     "full,random,protect-only,streaming-llm,h2o,tova,snapkv,pyramidkv,ada-snapkv,dynamickv,cake,oracle";

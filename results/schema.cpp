@@ -138,6 +138,8 @@ void add_replay_tables(std::vector<TableSchema>& all) {
            text("granularity", "who shares a kept set: each query head, each kv head, all heads of a layer"), budget(),
            slots_held("stored slots of the layer, divided by kv heads; for `all` the mean"),
            integer("bytes", "bytes", "held by the layer in the trace's data type; for `all` the sum"),
+           integer("bytes_padded", "bytes", "the same where all kept sets of a layer are stored as long as its longest"),
+           integer("bytes_paged", "bytes", "the same where every kept set is stored in whole blocks of 16 positions"),
            layer_or_all("the layer's index, or `all`: means over the layers, or sums where a measure says so"),
            measure_columns(), predicted_interval(),
            text("calibration",
@@ -490,6 +492,27 @@ void add_sensitivity_tables(std::vector<TableSchema>& all) {
                      "halvings"))});
 }
 
+void add_fit_tables(std::vector<TableSchema>& all) {
+  const Column budget = integer("budget_requested", "slots per kv head", "the budget at which choices are made");
+  all.push_back(
+      {"fit", "fit", "a choice of scorers, axis, weight of equal budgets, task and budget: judged on what is held out",
+       joined(text("level", "who has a scorer of its own: `model`, `layer` or `head`"),
+              text("scorer", "at level `model`: the policy whose scorer it is"),
+              text("axis", "what curves are averaged along: `count` of positions, or `share` of the prompt"),
+              number("uniform_weight", "share", "of equal budgets in those given; 1: all are equal"),
+              text("task", "a task, or `all`: mean over tasks"), budget,
+              number("loss", "of `--unit`",
+                     "mean over prompts of what single heads lose, summed over heads, fitted to other tasks or "
+                     "documents"),
+              text("chosen", "`yes`: this is what was fitted in the end"))});
+  all.push_back({"fit_budgets", "fit", "a layer, kv head and budget",
+                 joined(integer("layer", "", "of the model"), integer("head", "", "kv head"),
+                        text("scorer", "the policy whose scorer ranks its positions"),
+                        integer("sinks", "positions", "first positions that it holds before others"),
+                        integer("recent", "positions", "last positions that it holds before others"), budget,
+                        integer("positions", "", "what it gets of a prompt of the middle length fitted to"))});
+}
+
 std::vector<TableSchema> all_schemas() {
   std::vector<TableSchema> all;
   add_replay_tables(all);
@@ -497,6 +520,7 @@ std::vector<TableSchema> all_schemas() {
   add_validate_tables(all);
   add_analysis_tables(all);
   add_sensitivity_tables(all);
+  add_fit_tables(all);
   return all;
 }
 

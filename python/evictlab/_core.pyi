@@ -95,6 +95,16 @@ def sweep(
     progress: Callable[[float, float], None] | None,
 ) -> dict[str, Any]: ...
 def kept(traces: Sequence[str], policy: Policy, budget: str) -> dict[str, list[list[list[int]]]]: ...
+def fit(
+    traces: Sequence[str],
+    out: str,
+    policies: Sequence[Policy],
+    budgets: str,
+    unit: str,
+    only: Sequence[str],
+    force: bool,
+    progress: Callable[[float, float], None] | None,
+) -> dict[str, Any]: ...
 def analyze(trace: str, sensitivity: str, progress: Callable[[float, float], None] | None) -> dict[str, Columns]: ...
 def draw(tables: dict[str, Columns], only: str = "") -> list[tuple[str, str]]: ...
 def advise(

@@ -16,7 +16,7 @@ from . import _core
 from ._policies import PolicyLike, policies_of, policy_texts
 from ._trace import Trace
 
-__all__ = ["Advice", "Tables", "advise", "analyze", "kept", "replay", "report", "sweep"]
+__all__ = ["Advice", "Tables", "advise", "analyze", "fit", "kept", "replay", "report", "sweep"]
 
 PathLike = str | os.PathLike[str] | Trace
 
@@ -26,6 +26,7 @@ class Tables(dict):
 
     left_out: list[str]  # policies that could not be run, and why
     notes: list[str]  # what policies had to say
+    policy: str  # of fit alone: the text of the policy that was fitted
 
     def __init__(self, columns: dict[str, dict[str, list]], left_out: Sequence[str] = (), notes: Sequence[str] = ()):
         super().__init__({name: pandas.DataFrame(table) for name, table in columns.items()})
@@ -219,6 +220,30 @@ def analyze(trace: PathLike, *, sensitivity: str = "", progress: bool = True) ->
     (path,) = _paths(trace)
     with _Bar("analysing", progress) as bar:
         return Tables(_core.analyze(path, sensitivity, bar))
+
+
+def fit(
+    traces: PathLike | Iterable[PathLike],
+    out: str | os.PathLike[str],
+    *,
+    policies: PolicyLike | Iterable[PolicyLike] = (),
+    budgets: int | float | str | Iterable[int | float | str] = "64,128,256",
+    unit: str = "output",
+    only: Iterable[str] = (),
+    force: bool = False,
+    progress: bool = True,
+) -> Tables:
+    """A policy compiled from recordings of one model: `fitted(file=OUT/policy.json)` wherever a policy is asked for.
+
+    `policies` are those whose scorers may rank a head's positions, `budgets` the slots at which choices are made, `unit` what a
+    loss is measured in (output, stream, squared, mass), `only` the ids of the prompts to fit to. Tables: fit (what was compared on
+    what was held out), fit_budgets (what every head gets); `policy` is the text of the policy."""
+    parts, impossible = policies_of(policies, "", "") if policies else ([], [])
+    with _Bar("fitting", progress) as bar:
+        result = _core.fit(_paths(traces), os.fspath(out), parts, _budgets(budgets), unit, list(only), force, bar)
+    tables = Tables(result["tables"], impossible + result["left_out"])
+    tables.policy = f"fitted(file={result['policy']})"
+    return tables
 
 
 @dataclasses.dataclass(frozen=True)

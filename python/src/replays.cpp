@@ -4,6 +4,7 @@
 
 #include "binding.hpp"
 #include "lab/analyze.hpp"
+#include "lab/fit.hpp"
 #include "lab/replay.hpp"
 #include "lab/sweep.hpp"
 #include "trace/io/joined.hpp"
@@ -119,6 +120,27 @@ py::dict analyze(const std::filesystem::path& path, const std::string& sensitivi
   return tables.tables();
 }
 
+py::dict fit(const std::vector<std::filesystem::path>& paths, const std::filesystem::path& out,
+             const std::vector<sim::Policy>& policies, const std::string& budgets, const std::string& unit,
+             const std::vector<std::string>& only, bool force, const py::object& progress) {
+  lab::FitOptions options{.traces = paths, .only = only, .budgets = budgets, .out = out, .force = force};
+  options.unit = lab::loss_unit(unit);
+  if (!policies.empty()) options.policies = {.policies = policies};
+  options.command = "evictlab.fit";
+  lab::FitOutcome outcome;
+  std::vector<std::string> left_out;
+  run_interruptibly(progress, [&](const Progress& report) {
+    Collector collector(report);
+    outcome = lab::fit(options, collector);
+    left_out = collector.left_out;
+  });
+  TableDict tables;
+  tables.add("fit", outcome.trials).add("fit_budgets", outcome.budgets);
+  py::dict result = result_of(tables, left_out, {});
+  result["policy"] = outcome.policy.string();
+  return result;
+}
+
 }  // namespace
 
 void bind_replays(py::module_& module) {
@@ -128,6 +150,8 @@ void bind_replays(py::module_& module) {
              py::arg("protect"), py::arg("matrix"), py::arg("tune"), py::arg("layers"), py::arg("full_measures"),
              py::arg("out"), py::arg("calibration"), py::arg("force"), py::arg("progress"));
   module.def("kept", &kept, py::arg("traces"), py::arg("policy"), py::arg("budget"));
+  module.def("fit", &fit, py::arg("traces"), py::arg("out"), py::arg("policies"), py::arg("budgets"), py::arg("unit"),
+             py::arg("only"), py::arg("force"), py::arg("progress"));
   module.def("analyze", &analyze, py::arg("trace"), py::arg("sensitivity"), py::arg("progress"));
 }
 

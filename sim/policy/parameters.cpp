@@ -30,6 +30,8 @@ std::optional<ParameterValue> parse(std::string_view text, const Choices& choice
   return *found;
 }
 
+std::optional<ParameterValue> parse(std::string_view text, const FreeText& /*any*/) { return std::string(text); }
+
 std::string joined(const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, ", ")); }
 
 }  // namespace
@@ -43,6 +45,7 @@ std::string allowed_text(const Parameter& parameter) {
   if (const auto* range = std::get_if<NumberRange>(&parameter.allowed)) {
     return fmt::format("a number in {}..{}", range->minimum, range->maximum);
   }
+  if (const auto* text = std::get_if<FreeText>(&parameter.allowed)) return text->what;
   const auto& names = std::get<Choices>(parameter.allowed).names;
   return names.size() == 1 ? names.front() : "one of " + joined(names);
 }
@@ -114,6 +117,10 @@ ParameterList& ParameterList::number(std::string name, double default_value, Num
 ParameterList& ParameterList::choice(std::string name, std::vector<std::string> choices, std::string help) {
   std::string first = choices.front();
   return add({std::move(name), std::move(first), Choices{std::move(choices)}, std::move(help)});
+}
+
+ParameterList& ParameterList::text(std::string name, FreeText allowed, std::string help) {
+  return add({std::move(name), std::string(), std::move(allowed), std::move(help)});
 }
 
 ParameterList& ParameterList::set_defaults(const KeyValues& defaults) {

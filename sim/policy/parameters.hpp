@@ -30,12 +30,17 @@ struct Choices {
   std::vector<std::string> names;
 };
 
+/// Any text that a list of policies can hold: no comma, no parenthesis.
+struct FreeText {
+  std::string what;  // "a file that evictlab fit wrote"
+};
+
 using ParameterValue = std::variant<std::int64_t, double, std::string>;
 
 struct Parameter {
   std::string name;
   ParameterValue default_value;
-  std::variant<IntegerRange, NumberRange, Choices> allowed;
+  std::variant<IntegerRange, NumberRange, Choices, FreeText> allowed;
   std::string help;        // one line: what it means, its unit
   std::string alias = {};  // another name it is accepted under, that of its authors' code, say
   /// "block" of "scorer.block": a value for this name holds for all parameters of the family that have none themselves.
@@ -56,6 +61,9 @@ class ParameterList {
   ParameterList& number(std::string name, double default_value, NumberRange range, std::string help);
   /// The first choice is the default.
   ParameterList& choice(std::string name, std::vector<std::string> choices, std::string help);
+
+  /// Empty by default.
+  ParameterList& text(std::string name, FreeText allowed, std::string help);
 
   /// std::logic_error for a name that is declared already.
   ParameterList& add(Parameter parameter);
@@ -95,6 +103,7 @@ class Parameters {
   std::int64_t integer(std::string_view name) const;
   double number(std::string_view name) const;
   const std::string& choice(std::string_view name) const;
+  const std::string& text(std::string_view name) const { return choice(name); }
 
   /// Canonical: every parameter in declared order, "window=32,kernel=7,pooling=max".
   std::string text() const;

@@ -103,6 +103,15 @@ void check_needs(const Policy& policy, const trace::PromptInfo& prompt) {
 }
 
 void check_layers(const Policy& policy, const trace::ModelInfo& model, const trace::PromptInfo& prompt) {
+  const FittedModel& made_for = policy.fitted_to;
+  if (made_for.layers > 0 && (made_for.layers != model.layers || made_for.kv_heads != model.kv_heads)) {
+    throw PolicyError("policy '{}' was fitted to {}, of {} layers with {} kv heads; {} has {} with {}", policy.label(),
+                      made_for.name, made_for.layers, made_for.kv_heads, model.name, model.layers, model.kv_heads);
+  }
+  if (!made_for.fingerprint.empty() && made_for.fingerprint != model.fingerprint) {
+    throw PolicyError("policy '{}' was fitted to {} ({}), not to {} ({}); any_model=yes runs it all the same",
+                      policy.label(), made_for.name, made_for.fingerprint, model.name, model.fingerprint);
+  }
   const auto recorded = static_cast<Index>(prompt.layers.size());
   if (recorded == model.layers) return;
   const Index sharing = policy.selector->sharing(model.layers).layers;

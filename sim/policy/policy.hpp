@@ -14,6 +14,15 @@
 
 namespace evictlab::sim {
 
+/// The model that a policy was made for.
+struct FittedModel {
+  std::string digest;       // of the file that says what was fitted
+  std::string fingerprint;  // empty: any of these sizes
+  std::string name;
+  Index layers = 0;  // 0: any model
+  Index kv_heads = 0;
+};
+
 /// Combines a scorer, an allocator and a selector with what is protected and who shares a kept set. A value: copies
 /// share the parts, which never change.
 struct Policy {
@@ -33,6 +42,7 @@ struct Policy {
   Index block = 1;            // positions stored, and so kept, together; blocks start at multiples of it
   bool authors_unit = false;  // budgets are in the unit of the method's source
   Index uncounted = 0;        // protected positions that the source's capacity does not count
+  FittedModel fitted_to = {};
   /// What a user should know about its parameters, one line each: a published setting that is not known.
   std::vector<std::string> notes;
 
@@ -72,7 +82,7 @@ void check_parts(const Policy& policy);
 /// included. A prompt of which all queries are recorded lacks none: sim::run_status() says whether they are enough.
 void check_needs(const Policy& policy, const trace::PromptInfo& prompt);
 
-/// Throws PolicyError naming policy and reason when the prompt is recorded in some layers only and what the policy
+/// Throws PolicyError naming policy and reason when it was made for another model, when the prompt is recorded in some layers only and what the policy
 /// keeps in them depends on the others: budgets that layers compete for, a selection that successive layers share.
 void check_layers(const Policy& policy, const trace::ModelInfo& model, const trace::PromptInfo& prompt);
 

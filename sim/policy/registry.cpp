@@ -36,7 +36,7 @@ KeyValues variant_defaults(const PolicyDefinition& definition, const KeyValues& 
 }
 
 /// The policies of a list, with those that "all" stands for: each with its defaults, without those that the list has
-/// anyway, and without compose, which is none before its parts are chosen.
+/// anyway, and without those that are none before parts or a file are chosen.
 std::vector<PolicySpec> listed_policies(std::string_view list) {
   std::vector<PolicySpec> listed;
   const std::vector<PolicySpec> specs = parse_policies(list);
@@ -52,7 +52,7 @@ std::vector<PolicySpec> listed_policies(std::string_view list) {
     if (!spec.parameters.empty()) throw PolicyError("policies '{}': all takes no parameters", list);
     for (const PolicyInfo& info : policies()) {
       const bool is_listed = has(specs, info.name) || has(listed, info.name);
-      if (info.name != "compose" && !is_listed) listed.push_back({info.name, {}});
+      if (info.name != "compose" && !info.definition.from_file && !is_listed) listed.push_back({info.name, {}});
     }
   }
   return listed;
@@ -103,8 +103,10 @@ Policy make_policy(const PolicySpec& spec) {
   Policy policy = definition.build(parameters);
   policy.name = info.name;
   if (!definition.variants.empty()) policy.variant = parameters.choice(kVariantParameter);
-  policy.parameters = comma_separated(parameters.text(), constraints.text());
-  policy.changes = comma_separated(parameters.changes(), constraints.text());
+  if (policy.parameters.empty()) policy.parameters = parameters.text();
+  if (policy.changes.empty()) policy.changes = parameters.changes();
+  policy.parameters = comma_separated(policy.parameters, constraints.text());
+  policy.changes = comma_separated(policy.changes, constraints.text());
   policy = constrained(std::move(policy), constraints);
   policy.role = policy.needs().future ? results::Role::kCeiling : definition.role;
   check_parts(policy);

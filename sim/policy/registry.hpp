@@ -27,11 +27,14 @@ struct PolicyDefinition {
   /// A policy with a part that reads the future is a ceiling, whatever is said here.
   results::Role role = results::Role::kMethod;
   ParameterList parameters;
+  /// Stands for what a file says, which it is nothing without: a list's "all" leaves it out.
+  bool from_file = false;
   /// The first is the default. Where there are any, a parameter "variant" chooses one.
   std::vector<Variant> variants = {};
   /// Where the parameters depend on what is asked for: those for the given ones. Else `parameters` are all.
   std::function<ParameterList(const KeyValues& given)> parameters_for = nullptr;
-  /// The parts; name and parameter texts are the registry's to fill.
+  /// The parts; name and parameter texts are the registry's to fill, but for parameters that are more than what was
+  /// given.
   std::function<Policy(const Parameters&)> build;
 };
 

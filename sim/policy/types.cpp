@@ -69,6 +69,19 @@ double stored_slots(Granularity granularity, const trace::LayerShape& shape, Ind
   return static_cast<double>(positions) / static_cast<double>(shape.kv_heads);
 }
 
+StoredSlots stored_forms(Granularity granularity, const trace::LayerShape& shape, std::span<const Index> set_counts) {
+  Index exact = 0;
+  Index longest = 0;
+  Index paged = 0;
+  for (const Index count : set_counts) {
+    exact += count;
+    longest = std::max(longest, count);
+    paged += (count + kPageSlots - 1) / kPageSlots * kPageSlots;
+  }
+  const auto slots = [&](Index positions) { return stored_slots(granularity, shape, positions); };
+  return {slots(exact), slots(longest * std::ssize(set_counts)), slots(paged)};
+}
+
 std::string Protection::text() const { return fmt::format("sinks={},recent={}", sinks, recent); }
 
 PositionRanges::PositionRanges(const trace::LayerShape& shape, const Protection& protection, Index block)

@@ -55,6 +55,15 @@ Index set_of(Granularity granularity, const trace::LayerShape& shape, Index quer
 /// Stored slots per kv head when the layer's sets hold `positions` positions together.
 double stored_slots(Granularity granularity, const trace::LayerShape& shape, Index positions);
 
+/// The same in the forms in which engines store a layer.
+struct StoredSlots {
+  double exact = 0.0;   // every set as long as it is
+  double padded = 0.0;  // every set as long as the layer's longest
+  double paged = 0.0;   // every set in whole blocks of kPageSlots positions
+};
+inline constexpr Index kPageSlots = 16;
+StoredSlots stored_forms(Granularity granularity, const trace::LayerShape& shape, std::span<const Index> set_counts);
+
 /// Protects positions whatever their importance: the first `sinks` and the last `recent` of the prompt.
 struct Protection {
   Index sinks = 0;

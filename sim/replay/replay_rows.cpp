@@ -124,6 +124,8 @@ Row run_row(const RowContext& context, const results::Table& table) {
 struct Held {
   std::optional<double> slots;
   std::optional<std::int64_t> bytes;
+  std::optional<std::int64_t> bytes_padded;
+  std::optional<std::int64_t> bytes_paged;
 };
 
 std::optional<results::PredictedKl> predicted_kl(const RowContext& context, double slots, const MeasureValues& values) {
@@ -157,6 +159,8 @@ void add_replay_row(const RowContext& context, const Held& held, Cell layer, con
       .set("granularity", granularity_name(policy.granularity))
       .set("slots_held", held.slots)
       .set("bytes", held.bytes)
+      .set("bytes_padded", held.bytes_padded)
+      .set("bytes_paged", held.bytes_paged)
       .set("layer", std::move(layer))
       .set("status", results::status_name(status));
   for (const results::MeasureInfo& measure : results::measures()) {
@@ -249,12 +253,8 @@ void LayerOutcome::count(const HeldLayer& held, Granularity granularity, bool wa
                          std::span<const trace::Span> spans) {
   layer = held.shape.layer;
   set_counts.clear();
-  Index positions = 0;
-  for (Index set = 0; set < held.sets(); ++set) {
-    set_counts.push_back(held.stored(set));
-    positions += set_counts.back();
-  }
-  slots_held = stored_slots(granularity, held.shape, positions);
+  for (Index set = 0; set < held.sets(); ++set) set_counts.push_back(held.stored(set));
+  stored = stored_forms(granularity, held.shape, set_counts);
   nothing_evicted = std::ranges::all_of(set_counts, [&](Index count) { return count == held.ranges.visible(); });
   if (!want_positions) return;
   const LayerRetention kept = held.positions();
@@ -265,7 +265,8 @@ void LayerOutcome::count(const HeldLayer& held, Granularity granularity, bool wa
   span_shares = shares_of_spans(kept, spans);
   depth_shares.emplace();
   for (std::size_t bin = 0; bin < kDepthBins; ++bin) {
-    (*depth_shares)[bin] = positions == 0 ? 0.0 : static_cast<double>(counts[bin]) / static_cast<double>(positions);
+    const auto positions = static_cast<double>(kept.positions.size());
+    (*depth_shares)[bin] = kept.positions.empty() ? 0.0 : static_cast<double>(counts[bin]) / positions;
   }
 }
 
@@ -298,24 +299,30 @@ void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers
   };
   const double slot_bytes = static_cast<double>(context.model.kv_heads * context.model.slot_bytes());
   const std::vector<MeasureValues> values = values_by_layer(layers);
+  const auto bytes_of = [slot_bytes](double slots) -> std::int64_t { return std::llround(slots * slot_bytes); };
   double slots = 0.0;
   std::int64_t bytes = 0;
+  std::int64_t padded = 0;
+  std::int64_t paged = 0;
   bool all_kept = true;
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const LayerOutcome& layer = layers[i];
-    const std::int64_t layer_bytes = std::llround(layer.slots_held * slot_bytes);
+    const Held own{layer.stored.exact, bytes_of(layer.stored.exact), bytes_of(layer.stored.padded),
+                   bytes_of(layer.stored.paged)};
     if (context.by_layer) {
-      add_replay_row(context, {layer.slots_held, layer_bytes}, layer.layer, values[i], status(layer.nothing_evicted),
+      add_replay_row(context, own, layer.layer, values[i], status(layer.nothing_evicted),
                      result);
       add_budget_rows(context, layer, result);
     }
-    slots += layer.slots_held;
-    bytes += layer_bytes;
+    slots += layer.stored.exact;
+    bytes += *own.bytes;
+    padded += *own.bytes_padded;
+    paged += *own.bytes_paged;
     all_kept = all_kept && layer.nothing_evicted;
   }
   const double held = slots / static_cast<double>(layers.size());
   const MeasureValues run = run_values(layers, values);
-  add_replay_row(context, {held, bytes}, all_layers(), run, status(all_kept), result, predicted_kl(context, held, run));
+  add_replay_row(context, {held, bytes, padded, paged}, all_layers(), run, status(all_kept), result, predicted_kl(context, held, run));
   add_span_rows(context, layers, result);
 }
 
@@ -364,7 +371,7 @@ void add_trajectory(const RowContext& context, const std::vector<TrajectoryPoint
 void add_headroom(const RowContext& context, const std::vector<LayerOutcome>& layers,
                   const std::optional<Headroom>& headroom, ReplayResult& result) {
   double slots = 0.0;
-  for (const LayerOutcome& layer : layers) slots += layer.slots_held;
+  for (const LayerOutcome& layer : layers) slots += layer.stored.exact;
   const std::vector<MeasureValues> values = values_by_layer(layers);
   const auto mean = [&](Measure measure) { return over_layers(results::info(measure), values); };
   Row row = run_row(context, result.headroom);

@@ -32,7 +32,7 @@ struct LayerOutcome {
   Measures measures;
   Index layer = 0;                // of the model
   std::vector<Index> set_counts;  // [sets]: positions held
-  double slots_held = 0.0;        // stored slots per kv head
+  StoredSlots stored;             // slots per kv head
   bool nothing_evicted = false;
   std::optional<std::array<double, kDepthBins>> depth_shares;
   std::vector<double> span_shares;  // of each named span, the share kept, mean over kept sets

@@ -184,6 +184,36 @@ TEST(OutputLosses, DependNeitherOnWhichOtherRunsAreAskedForNorOnThreads) {
   core::set_threads(threads);
 }
 
+// One head's losses are the layer's where every other head holds everything.
+TEST(OutputLosses, OfOneKvHeadAreTheLayersWhereAllOthersHoldEverything) {
+  std::mt19937_64 random(17);
+  for (const Index sliding_window : {0, 40}) {
+    const LayerShape shape = layer_shape(60, 9, sliding_window);
+    const RandomLayer layer = random_layer(random, shape, 12, 2.0F);
+    const OutputReference reference(shape, trace::future_view(layer.data), layer.output_weight);
+    Runs runs = random_runs(random, shape, 2, 6);
+    for (auto& counts : runs.counts) std::ranges::sort(counts);
+    for (const Index g : {0, 1}) {
+      const auto own = static_cast<std::size_t>(g);
+      const NestedSets sets{runs.always, runs.ranked[own], runs.counts[own]};
+      const Eigen::MatrixXf gram = output_gram(shape, layer.output_weight, g);
+      std::vector<Index> everything(6, std::ssize(runs.ranked[1 - own]));
+      std::vector<NestedSets> heads(4, {runs.always, runs.ranked[1 - own], everything});
+      heads[2 * own] = heads[2 * own + 1] = sets;
+      const std::vector<OutputLosses> expected = reference.losses(heads);
+      const auto found = [&](ErrorUnit unit) { return reference.head_losses(g, sets, gram, unit); };
+      for (std::size_t run = 0; run < 6; ++run) {
+        const double squared = expected[run].squared_error;
+        EXPECT_NEAR(found(ErrorUnit::kSquared)[run], squared, 1e-4 * squared + 1e-10);
+        const double relative = expected[run].output_relative_squared_error;
+        EXPECT_NEAR(found(ErrorUnit::kOutput)[run], relative, 1e-4 * relative + 1e-10);
+        const double stream = expected[run].stream_relative_squared_error().value();
+        EXPECT_NEAR(found(ErrorUnit::kStream)[run], stream, 1e-4 * stream + 1e-10);
+      }
+    }
+  }
+}
+
 TEST(OutputLosses, AreExactlyNothingForRunsThatHoldAll) {
   std::mt19937_64 random(31);
   const LayerShape shape = layer_shape(150, 3, 0);

@@ -16,7 +16,7 @@ from conftest import MODEL, ROOT
 from option_effects import Run, differs, holds, lacks_files, same, says, table_content
 
 TINY = ROOT / "tests" / "data" / "checkpoints" / "gqa-f32"  # token ids only
-COMMANDS = ("record", "info", "verify", "import", "synth", "replay", "sweep", "advise", "validate", "policies", "analyze",
+COMMANDS = ("record", "info", "verify", "import", "synth", "replay", "sweep", "advise", "validate", "policies", "analyze", "fit",
             "plot", "report", "demo")
 
 
@@ -48,6 +48,8 @@ class Work:
         self.one_prompt = write_lines(directory / "one.jsonl", [{"id": "p9", "task": "t", "tokens": ids(48, 9)}])
         self.document = directory / "document.txt"
         self.document.write_text(text(6, 1))
+        self.talk = write_lines(directory / "talk.jsonl", [
+            {"id": f"talk{i}", "task": "t", "prompt": text(12, 20 + i), "answer": " The rain waits."} for i in range(4)])
         self.haystack = directory / "haystack.txt"
         self.haystack.write_text(text(40, 2))
         self.template = directory / "template.txt"
@@ -169,6 +171,7 @@ def base_of(work):
                      "24", "--window", 16, "--out", "OUT/v"),
         "policies": ("snapkv",),
         "analyze": (work.trace, "--policy", "snapkv,h2o", "--out", "OUT/a"),
+        "fit": (work.trace, "--policy", "h2o,snapkv", "--budget", "24,40", "--out", "OUT/f"),
         "plot": (work.tables, "--out", "OUT/p"),
         "report": (work.tables, "--out", "OUT/r.html"),
         "demo": (),
@@ -395,6 +398,28 @@ def rows_of(work):
                 (("--sensitivity", "windowkv@50"), "cannot evict in one place only"))),
             "threads": Row(("--threads", 1), same),
             "json": Row(("--json",)),
+            "force": FORCE,
+        },
+        "fit": {
+            "model": Row(base=("--model", MODEL, "--prompts", work.talk, "--policy", "h2o", "--budget", "24", "--out",
+                               "OUT/f"), refused=((("--model", MODEL), "give a trace, or --model and --prompts, not both"),
+                                                  (("--model", MODEL, "--only", "a"), "does not apply to --model",
+                                                   ("--prompts", work.talk, "--out", "OUT/f")))),
+            "prompts": Row(refused=((("--prompts", work.talk), "needs --model"),)),
+            "out": NEEDED,
+            "only": Row(("--only", "synth-001"), says("nothing was held out"), refused=(
+                (("--only", "synth-009"), "no such prompt was recorded"),)),
+            "policy": Row(("--policy", "tova"), refused=(
+                (("--policy", "protect-only"), "has no scorer"), (("--policy", "oracle"), "reads the future"))),
+            "budget": Row(("--budget", "30"), refused=((("--budget", "0.5"), "must be a number of slots"),)),
+            "unit": Row(("--unit", "mass"), refused=(
+                (("--unit", "kl"), "takes one of"),
+                (("--unit", "output"), "fit with --unit mass", (work.summary, "--policy", "h2o", "--out", "OUT/f")))),
+            "scores-from": Row(("--scores-from", "window"), says("which --scores-from window leaves out"), refused=(
+                (("--scores-from", "keys", "--policy", "h2o"), "which --scores-from keys leaves out"),)),
+            "bytes-as": Row(("--bytes-as", "padded"), refused=((("--bytes-as", "free"), "takes one of"),)),
+            "tasks": Row(("--tasks", "mean"), same, refused=((("--tasks", "best"), "takes one of"),)),
+            "threads": Row(("--threads", 1), same),
             "force": FORCE,
         },
         "plot": {

@@ -136,6 +136,7 @@ COMMANDS = {
     "replay": lambda i, out: ("replay", i["trace"], *POLICIES, "--out", out / "replay.csv"),
     "sweep": lambda i, out: ("sweep", i["trace"], *POLICIES, "--out", out),
     "analyze": lambda i, out: ("analyze", i["trace"], "--out", out),
+    "fit": lambda i, out: ("fit", i["trace"], "--policy", "h2o", "--budget", 48, "--out", out),
     "plot": lambda i, out: ("plot", i["tables"], "--out", out),
     "report": lambda i, out: ("report", i["tables"], "--out", out / "report.html"),
     "validate": lambda i, out: ("validate", "--model", MODEL, "--prompts", i["prompts"], "--policy", "snapkv,h2o",

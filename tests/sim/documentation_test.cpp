@@ -44,8 +44,10 @@ std::string fields_text(trace::Fields fields) {
 std::string policy_rows(const std::string& page) {
   std::string rows;
   for (const PolicyInfo& info : policies()) {
-    rows += row({"`" + info.name + "`", info.definition.description, or_none(info.paper), info.definition.source,
-                 fields_text(make_policy(info.name).needs().fields), deviations_of(page, info.name)});
+    rows +=
+        row({"`" + info.name + "`", info.definition.description, or_none(info.paper), info.definition.source,
+             info.definition.from_file ? "what its scorers read" : fields_text(make_policy(info.name).needs().fields),
+             deviations_of(page, info.name)});
   }
   return rows;
 }
@@ -63,6 +65,7 @@ std::vector<std::string> part_names(const Policy& policy) {
 std::string part_rows() {
   std::string rows;
   for (const PolicyInfo& info : policies()) {
+    if (info.definition.from_file) continue;
     std::vector<std::vector<std::string>> seen;
     std::vector<std::string> texts = {info.name};
     for (const Variant& variant : info.definition.variants) {

@@ -175,7 +175,21 @@ TEST(Replay, EqualBudgetsAreEqualBytesAlsoPerQueryHead) {
     const double layers = rows.text(row, "layer") == "all" ? 3.0 : 1.0;
     const auto slot_bytes = static_cast<double>(small_trace().model().slot_bytes());
     ASSERT_EQ(rows.number(row, "bytes"), held * 2 * slot_bytes * layers);
+    ASSERT_EQ(rows.number(row, "bytes_padded"), rows.number(row, "bytes"));
+    const double paged = std::ceil(held / 16.0) * 16.0;
+    if (rows.text(row, "granularity") == "kv") {
+      ASSERT_EQ(rows.number(row, "bytes_paged"), paged * 2 * slot_bytes * layers);
+    }
   }
+}
+
+TEST(StoredForms, PadToTheLongestSetOfALayerAndToWholePages) {
+  const trace::LayerShape shape{.query_heads = 4, .kv_heads = 2};
+  const std::vector<Index> counts = {5, 33};
+  const StoredSlots forms = stored_forms(Granularity::kKvHead, shape, counts);
+  EXPECT_EQ(forms.exact, 19);
+  EXPECT_EQ(forms.padded, 33);
+  EXPECT_EQ(forms.paged, 32);  // (16 + 48) / 2
 }
 
 TEST(Replay, ABudgetBelowTheProtectionIsARowWithoutMeasures) {

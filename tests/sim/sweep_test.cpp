@@ -39,6 +39,7 @@ std::vector<Policy> all_policies() {
     if (texts.insert(policy.text()).second) all.push_back(std::move(policy));
   };
   for (const PolicyInfo& info : policies()) {
+    if (info.definition.from_file) continue;
     add(info.name);
     for (const Variant& variant : info.definition.variants) add(info.name + "(variant=" + variant.name + ")");
   }

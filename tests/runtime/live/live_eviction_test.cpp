@@ -76,6 +76,7 @@ struct Live {
 std::vector<std::string> live_policies() {
   std::vector<std::string> texts;
   for (const sim::PolicyInfo& policy : sim::policies()) {
+    if (policy.definition.from_file) continue;
     const sim::Policy made = sim::make_policy(policy.name);
     if (made.needs().future) continue;  // the oracle
     texts.push_back(policy.name);

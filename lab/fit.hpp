@@ -1,0 +1,55 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lab/observer.hpp"
+#include "lab/policy_selection.hpp"
+#include "lab/policy_sets.hpp"
+#include "results/table.hpp"
+#include "sim/replay/fitting.hpp"
+
+namespace evictlab::lab {
+
+/// What an engine must compute for a scorer: each includes those before.
+enum class ScoresFrom { kKeys, kWindow, kAll };
+/// "keys", "window", "all".
+std::string_view scores_from_name(ScoresFrom from);
+/// Keys and positions alone; attention of the last queries; attention of every query.
+ScoresFrom scores_from(const sim::Policy& policy);
+
+/// By its name. Throws core::InputError for any other.
+sim::LossUnit loss_unit(std::string_view name);
+
+struct FitOptions {
+  std::vector<std::filesystem::path> traces = {};   // of one model
+  std::vector<std::string> only = {};               // ids of the prompts that it is fitted to; empty: all
+  PolicyRequest policies = {.list = kFitPolicies};  // whose scorers may be used
+  std::string budgets = "64,128,256";               // slots at which choices are made
+  sim::LossUnit unit = sim::LossUnit::kOutput;
+  sim::FittedUnit per = sim::FittedUnit::kHead;
+  trace::Index block = 1;  // counts are multiples of it
+  sim::TaskRule tasks = sim::TaskRule::kWorst;
+  ScoresFrom from = ScoresFrom::kAll;  // the most an engine would compute
+
+  std::filesystem::path out = {};  // the folder for policy.json and the tables
+  bool force = false;              // replace existing files
+  std::string command = {};
+};
+
+struct FitOutcome {
+  sim::Fit fit;
+  std::vector<std::string> scorers;  // labels, in the order of the policy's
+  results::Table trials;
+  results::Table budgets;
+  std::filesystem::path policy;
+  std::vector<std::filesystem::path> files;  // written, policy.json first
+};
+
+/// Measures what every kv head loses at every count by every scorer, and compiles a policy of it. Throws
+/// core::InputError, core::Interrupted.
+FitOutcome fit(const FitOptions& options, Observer& observer);
+
+}  // namespace evictlab::lab
