@@ -60,7 +60,7 @@ double retained_by(const Case& given, const std::vector<std::int32_t>& until) {
 }
 
 // The most that any choice retains: all sets of held positions, slot after slot.
-double exhaustive(const Case& given) {
+double exhaustive_slots(const Case& given) {
   std::map<std::uint32_t, double> reached{{(1U << given.attention.cols()) - 1, 0.0}};
   for (Index slot = 0; slot < given.queries(); ++slot) {
     std::uint32_t may = 0;
@@ -125,7 +125,7 @@ TEST(EvictionSlots, OptimalRetainsWhatTryingEverythingRetains) {
     const Index recent = trial % 5 == 0 ? 1 + trial % 2 : 0;
     const Case given = random_case(random, n, queries, trial % 2 == 0 ? 2 : 20, sinks, recent);
     SCOPED_TRACE(trial);
-    const double best = exhaustive(given);
+    const double best = exhaustive_slots(given);
     const EvictionTimes optimal = optimal_eviction(given.attention, given.slots());
     expect_follows_the_slots(given, optimal);
     EXPECT_EQ(optimal.retained, best);

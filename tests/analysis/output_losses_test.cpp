@@ -14,9 +14,9 @@ namespace {
 
 using trace::Index;
 using trace::LayerShape;
-using Sets = std::vector<std::vector<std::int32_t>>;
+using OwnSets = std::vector<std::vector<std::int32_t>>;
 
-LayerShape layer_shape(Index n, Index future, Index sliding_window) {
+LayerShape output_shape(Index n, Index future, Index sliding_window) {
   LayerShape shape;
   shape.layers = 1;
   shape.query_heads = 4;
@@ -31,7 +31,7 @@ LayerShape layer_shape(Index n, Index future, Index sliding_window) {
 }
 
 // What the future queries lose, by plain loops in double over the very rows that the reference has.
-OutputLosses by_rows(const RandomLayer& layer, const OutputReference& reference, const Sets& kept) {
+OutputLosses by_rows(const RandomLayer& layer, const OutputReference& reference, const OwnSets& kept) {
   const LayerShape& shape = layer.data.shape;
   const Index n = shape.prompt_length;
   const Index hidden = layer.output_weight.cols();
@@ -99,7 +99,7 @@ void expect_same_bits(const OutputLosses& found, const OutputLosses& expected) {
 // A ranking for each query head, kv head or the whole layer, and for each of them a count in every run.
 struct Runs {
   std::vector<std::int32_t> always;
-  Sets ranked;                             // [sets]
+  OwnSets ranked;                             // [sets]
   std::vector<std::vector<Index>> counts;  // [sets][runs]
   Index sharing = 1;
 
@@ -110,8 +110,8 @@ struct Runs {
     }
     return heads;
   }
-  Sets kept(std::size_t run) const {
-    Sets sets;
+  OwnSets kept(std::size_t run) const {
+    OwnSets sets;
     for (std::size_t set = 0; set < ranked.size(); ++set) {
       std::vector<std::int32_t> own = always;
       own.insert(own.end(), ranked[set].begin(), ranked[set].begin() + counts[set][run]);
@@ -146,7 +146,7 @@ TEST(OutputLosses, OfRunsThatShareRankingsAreThoseOfEachRunsOwnSets) {
   for (const Index sliding_window : {Index{0}, Index{90}}) {
     for (const Index sharing : {1, 2, 4}) {  // each query head, each kv head, the layer
       for (const float peak : {0.3F, 4.0F}) {
-        const LayerShape shape = layer_shape(300, 11, sliding_window);
+        const LayerShape shape = output_shape(300, 11, sliding_window);
         const RandomLayer layer = random_layer(random, shape, 50, peak);
         const OutputReference reference(shape, future_view(layer.data), layer.output_weight);
         Runs runs = random_runs(random, shape, sharing, 8);
@@ -158,7 +158,7 @@ TEST(OutputLosses, OfRunsThatShareRankingsAreThoseOfEachRunsOwnSets) {
         for (std::size_t run = 0; run < 8; ++run) {
           SCOPED_TRACE(run);
           expect_equal_to_rounding(found[run], by_rows(layer, reference, runs.kept(run)));
-          const Sets kept = runs.kept(run);
+          const OwnSets kept = runs.kept(run);
           expect_equal_to_rounding(found[run], reference.losses(KeptSets(kept.begin(), kept.end())));
         }
       }
@@ -168,7 +168,7 @@ TEST(OutputLosses, OfRunsThatShareRankingsAreThoseOfEachRunsOwnSets) {
 
 TEST(OutputLosses, DependNeitherOnWhichOtherRunsAreAskedForNorOnThreads) {
   std::mt19937_64 random(29);
-  const LayerShape shape = layer_shape(400, 5, 0);
+  const LayerShape shape = output_shape(400, 5, 0);
   const RandomLayer layer = random_layer(random, shape, 100, 1.0F);
   const Runs runs = random_runs(random, shape, 2, 20);
   const std::size_t threads = core::threads();
@@ -188,7 +188,7 @@ TEST(OutputLosses, DependNeitherOnWhichOtherRunsAreAskedForNorOnThreads) {
 TEST(OutputLosses, OfOneKvHeadAreTheLayersWhereAllOthersHoldEverything) {
   std::mt19937_64 random(17);
   for (const Index sliding_window : {0, 40}) {
-    const LayerShape shape = layer_shape(60, 9, sliding_window);
+    const LayerShape shape = output_shape(60, 9, sliding_window);
     const RandomLayer layer = random_layer(random, shape, 12, 2.0F);
     const OutputReference reference(shape, trace::future_view(layer.data), layer.output_weight);
     Runs runs = random_runs(random, shape, 2, 6);
@@ -216,7 +216,7 @@ TEST(OutputLosses, OfOneKvHeadAreTheLayersWhereAllOthersHoldEverything) {
 
 TEST(OutputLosses, AreExactlyNothingForRunsThatHoldAll) {
   std::mt19937_64 random(31);
-  const LayerShape shape = layer_shape(150, 3, 0);
+  const LayerShape shape = output_shape(150, 3, 0);
   const RandomLayer layer = random_layer(random, shape, 10, 1.0F);
   const OutputReference reference(shape, future_view(layer.data), layer.output_weight);
   Runs runs = random_runs(random, shape, 1, 2);
@@ -228,7 +228,7 @@ TEST(OutputLosses, AreExactlyNothingForRunsThatHoldAll) {
 
 TEST(OutputLosses, RefuseCountsThatDoNotFitTheRankings) {
   std::mt19937_64 random(37);
-  const LayerShape shape = layer_shape(20, 2, 0);
+  const LayerShape shape = output_shape(20, 2, 0);
   const RandomLayer layer = random_layer(random, shape, 10, 1.0F);
   const OutputReference reference(shape, future_view(layer.data), layer.output_weight);
   const Runs runs = random_runs(random, shape, 1, 2);

@@ -17,8 +17,8 @@ namespace {
 
 using Doubles = std::vector<double>;
 
-double value_of(Half stored) { return static_cast<double>(to_float(stored)); }
-double value_of(float stored) { return static_cast<double>(stored); }
+double kernel_value_of(Half stored) { return static_cast<double>(to_float(stored)); }
+double kernel_value_of(float stored) { return static_cast<double>(stored); }
 
 // Weights as they are stored: over all magnitudes, subnormal halves and zeros among them.
 void draw(std::mt19937& random, Half& weight) {
@@ -37,7 +37,7 @@ struct Stored {
     for (Element& element : elements) draw(random, element);
     view = {elements.data() + 1, stride, rows, columns};  // not aligned to anything
   }
-  double at(std::size_t row, std::size_t column) const { return value_of(view.first[row * view.stride + column]); }
+  double at(std::size_t row, std::size_t column) const { return kernel_value_of(view.first[row * view.stride + column]); }
 
   std::vector<Element> elements;
   StoredRows<Element> view;
@@ -74,8 +74,8 @@ struct Twin {
 };
 
 template <typename Element>
-class RowKernelsOf : public testing::Test {};
-using Elements = testing::Types<Half, float>;
+class RowKernelsOf : public ::testing::Test {};
+using Elements = ::testing::Types<Half, float>;
 TYPED_TEST_SUITE(RowKernelsOf, Elements);
 
 TYPED_TEST(RowKernelsOf, AllImplementationsGiveTheBitsOfAPlainLoop) {
@@ -160,10 +160,10 @@ TYPED_TEST(RowKernelsOf, AColumnThatNeverChangesHasNoVariance) {
   Doubles means(2);
   Doubles variances(2);
   column_moments(StoredRows<TypeParam>{stored.data(), 2, 3, 2}, 1.0, means, variances);
-  EXPECT_EQ(means, (Doubles{value_of(stored[0]), 1.0}));
+  EXPECT_EQ(means, (Doubles{kernel_value_of(stored[0]), 1.0}));
   EXPECT_EQ(variances, (Doubles{0.0, 1.0}));
   column_moments(StoredRows<TypeParam>{stored.data() + 2, 2, 1, 2}, 1.0, means, variances);  // one row
-  EXPECT_EQ(means, (Doubles{value_of(stored[0]), 1.0}));
+  EXPECT_EQ(means, (Doubles{kernel_value_of(stored[0]), 1.0}));
   EXPECT_EQ(variances, (Doubles{0.0, 0.0}));
 }
 

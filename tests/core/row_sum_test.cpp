@@ -34,8 +34,8 @@ void with_each(const Check& check) {
   }
 }
 
-float value_of(Half half) { return to_float(half); }
-float value_of(float value) { return value; }
+float summed_value_of(Half half) { return to_float(half); }
+float summed_value_of(float value) { return value; }
 
 /// The sum is right to within the error that is promised, and the same with every instruction set.
 template <typename Element>
@@ -43,8 +43,8 @@ void expect_sum(const std::vector<Element>& row) {
   double sum = 0.0;
   float largest = 0.0F;
   for (const Element element : row) {
-    sum += static_cast<double>(value_of(element));
-    largest = std::max(largest, value_of(element));
+    sum += static_cast<double>(summed_value_of(element));
+    largest = std::max(largest, summed_value_of(element));
   }
   const double first = row_sum(std::span<const Element>(row)).sum;
   EXPECT_LE(std::abs(first - sum), kRowSumError * sum);

@@ -11,7 +11,7 @@
 namespace evictlab::core {
 namespace {
 
-const std::filesystem::path kFixtures = std::filesystem::path(EVICTLAB_TEST_DATA) / "gguf";
+const std::filesystem::path kKernelFixtures = std::filesystem::path(EVICTLAB_TEST_DATA) / "gguf";
 
 /// A tensor of blocks.gguf four times, its first element at an odd address.
 struct StoredRow {
@@ -28,7 +28,7 @@ struct StoredRow {
 };
 
 std::vector<StoredRow> rows_of_every_type() {
-  const GgufFile file(kFixtures / "blocks.gguf");
+  const GgufFile file(kKernelFixtures / "blocks.gguf");
   std::vector<StoredRow> rows;
   for (std::size_t i = 0; i < kStorageTypes; ++i) {
     const GgufTensor* tensor = file.find_tensor(storage_layout(static_cast<StorageType>(i)).name);

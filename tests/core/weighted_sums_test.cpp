@@ -12,7 +12,7 @@
 namespace evictlab::core {
 namespace {
 
-struct Case {
+struct SumsCase {
   std::size_t positions;
   std::size_t rows;
   std::size_t width;
@@ -20,7 +20,7 @@ struct Case {
   std::vector<const float*> weights;
   std::vector<double> values;
 
-  Case(std::mt19937_64& random, std::size_t positions_in, std::size_t rows_in, std::size_t width_in)
+  SumsCase(std::mt19937_64& random, std::size_t positions_in, std::size_t rows_in, std::size_t width_in)
       : positions(positions_in), rows(rows_in), width(width_in), values(positions_in * width_in) {
     std::normal_distribution<float> normal;
     for (std::size_t p = 0; p < positions; ++p) {
@@ -35,7 +35,7 @@ TEST(WeightedSums, AreTheSameBitsByEveryKernelAndThoseOfPlainLoops) {
   std::mt19937_64 random(1);
   for (const auto& [positions, rows, width] :
        {std::array<std::size_t, 3>{1, 8, 6}, {200, 24, 18}, {64, 16, 66}, {65, 40, 12}}) {
-    const Case made(random, positions, rows, width);
+    const SumsCase made(random, positions, rows, width);
     std::vector<double> expected(rows * width, 0.5);
     for (std::size_t c = 0; c < width; ++c) {
       for (std::size_t t = 0; t < rows; ++t) {
@@ -56,7 +56,7 @@ TEST(WeightedSums, AreTheSameBitsByEveryKernelAndThoseOfPlainLoops) {
 
 TEST(WeightedSums, AreTheSameBitsWhereverTheListIsCut) {
   std::mt19937_64 random(2);
-  const Case made(random, 150, 8, 6);
+  const SumsCase made(random, 150, 8, 6);
   std::vector<double> whole(8 * 6, 0.0);
   add_weighted_values(made.weights, made.values, 8, 6, whole);
   for (const std::size_t cut : {1, 63, 64, 100}) {
@@ -71,7 +71,7 @@ TEST(WeightedSums, AreTheSameBitsWhereverTheListIsCut) {
 
 TEST(WeightedSums, RefuseSizesThatContradict) {
   std::mt19937_64 random(3);
-  const Case made(random, 2, 8, 6);
+  const SumsCase made(random, 2, 8, 6);
   std::vector<double> sums(8 * 6, 0.0);
   EXPECT_THROW(add_weighted_values(made.weights, made.values, 7, 6, sums), std::invalid_argument);
   EXPECT_THROW(add_weighted_values(made.weights, std::span(made.values).first(6), 8, 6, sums), std::invalid_argument);

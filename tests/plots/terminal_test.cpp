@@ -24,7 +24,7 @@ results::Table replay() {
   return table;
 }
 
-results::Table tasks() {
+results::Table terminal_tasks() {
   results::Table table({"task", "table", "quantity", "layer", "mean", "low", "high", "prompts"});
   for (std::int64_t layer = 0; layer < 4; ++layer) {
     table.add_row({std::string("all"), std::string("layers"), std::string("preference_share"), layer, 0.25, 0.25, 0.25,
@@ -53,7 +53,7 @@ TEST(TerminalPlots, ShowLossByBudgetWithALetterPerPolicyWithinTheWidth) {
 }
 
 TEST(TerminalPlots, ShowTheLayersSharesOfTheBudget) {
-  const std::string text = terminal_plots({{"tasks", tasks()}}, 80);
+  const std::string text = terminal_plots({{"tasks", terminal_tasks()}}, 80);
   EXPECT_THAT(text, HasSubstr("Each layer's share of the budget (mean over 3 prompts)"));
   EXPECT_THAT(text, HasSubstr("CAKE"));
   EXPECT_THAT(text, Not(HasSubstr("DynamicKV")));

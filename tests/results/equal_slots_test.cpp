@@ -10,7 +10,7 @@ namespace {
 
 using Runs = std::vector<Run>;
 
-Run run(const char* policy, double budget, double held, double mass, Role role = Role::kMethod) {
+Run run_at(const char* policy, double budget, double held, double mass, Role role = Role::kMethod) {
   Run run;
   run.key = {policy, ""};
   run.role = role;
@@ -38,21 +38,21 @@ TEST(EqualSlots, AreWithinOnePercentOrOneSlot) {
 
 // From 96 slots to 192 is one doubling, to 135.76 half of it: the mean of the two masses.
 TEST(SlotCurves, AreLinearInTheLogarithmOfTheSlotsBetweenTwoBudgets) {
-  const SlotCurves curves({run("dynamickv", 64, 96, 0.6), run("dynamickv", 128, 192, 0.8)});
+  const SlotCurves curves({run_at("dynamickv", 64, 96, 0.6), run_at("dynamickv", 128, 192, 0.8)});
   EXPECT_NEAR(*mass_at(curves, 96 * std::sqrt(2.0)), 0.7, 1e-12);
   EXPECT_NEAR(*mass_at(curves, 128), 0.6 + 0.2 * std::log2(128.0 / 96.0), 1e-12);
 }
 
 TEST(SlotCurves, TakeARunAsItIsWhereItHoldsTheSlots) {
-  const SlotCurves curves({run("dynamickv", 64, 96, 0.6), run("dynamickv", 100, 127, 0.72),
-                           run("dynamickv", 128, 128.9, 0.75), run("dynamickv", 256, 380, 0.9)});
+  const SlotCurves curves({run_at("dynamickv", 64, 96, 0.6), run_at("dynamickv", 100, 127, 0.72),
+                           run_at("dynamickv", 128, 128.9, 0.75), run_at("dynamickv", 256, 380, 0.9)});
   EXPECT_EQ(mass_at(curves, 128, "128"), 0.75) << "the budget's own run first";
   EXPECT_EQ(mass_at(curves, 128, "100"), 0.72);
   EXPECT_EQ(mass_at(curves, 128, "64"), 0.75) << "then the nearest";
 }
 
 TEST(SlotCurves, SayNothingBeyondTheFirstAndTheLastBudget) {
-  const SlotCurves curves({run("dynamickv", 64, 96, 0.6), run("dynamickv", 128, 192, 0.8)});
+  const SlotCurves curves({run_at("dynamickv", 64, 96, 0.6), run_at("dynamickv", 128, 192, 0.8)});
   EXPECT_FALSE(mass_at(curves, 64));
   EXPECT_FALSE(mass_at(curves, 256));
   EXPECT_EQ(mass_at(curves, 95.5), 0.6) << "but for what counts as equal";
@@ -61,7 +61,7 @@ TEST(SlotCurves, SayNothingBeyondTheFirstAndTheLastBudget) {
 // Held is 377 of 384 on one prompt and 384 on the other: 380.5 on average, which counts as equal; 377 does not.
 TEST(SlotCurves, TakeARunOutOfReachWhereTheMeanOverPromptsIsEqual) {
   const auto with = [](double held_on_a) {
-    Runs runs = {run("dynamickv", 384, held_on_a, 0.8), run("dynamickv", 384, 384, 0.9)};
+    Runs runs = {run_at("dynamickv", 384, held_on_a, 0.8), run_at("dynamickv", 384, 384, 0.9)};
     runs[1].prompt = "b";
     return SlotCurves(runs).values({"dynamickv", ""}, "384", {{"a", 384}, {"b", 384}}, mass_of);
   };
@@ -71,12 +71,12 @@ TEST(SlotCurves, TakeARunOutOfReachWhereTheMeanOverPromptsIsEqual) {
 
 TEST(SlotCurves, CompareAtWhatAMethodHoldsNearestToWhatWasAskedFor) {
   const auto compared = [](const Runs& runs) { return *SlotCurves(runs).compared("128", "a"); };
-  EXPECT_EQ(compared({run("dynamickv", 128, 194, 0.8), run("snapkv", 128, 128, 0.7)}), 128);
-  EXPECT_EQ(compared({run("dynamickv", 128, 194, 0.8), run("blocks", 128, 120, 0.7)}), 120);
-  EXPECT_EQ(compared({run("snapkv", 128, 100, 1.0), run("blocks", 128, 96, 0.9)}), 100) << "a prompt of 100 positions";
-  EXPECT_EQ(compared({run("dynamickv", 128, 194, 0.8), run("protect-only", 128, 36, 0.1, Role::kControl)}), 194)
+  EXPECT_EQ(compared({run_at("dynamickv", 128, 194, 0.8), run_at("snapkv", 128, 128, 0.7)}), 128);
+  EXPECT_EQ(compared({run_at("dynamickv", 128, 194, 0.8), run_at("blocks", 128, 120, 0.7)}), 120);
+  EXPECT_EQ(compared({run_at("snapkv", 128, 100, 1.0), run_at("blocks", 128, 96, 0.9)}), 100) << "a prompt of 100 positions";
+  EXPECT_EQ(compared({run_at("dynamickv", 128, 194, 0.8), run_at("protect-only", 128, 36, 0.1, Role::kControl)}), 194)
       << "controls hold what they do";
-  Runs ratios = {run("dynamickv", 128, 194, 0.8), run("snapkv", 128, 128, 0.7), run("cake", 128, 127, 0.7)};
+  Runs ratios = {run_at("dynamickv", 128, 194, 0.8), run_at("snapkv", 128, 128, 0.7), run_at("cake", 128, 127, 0.7)};
   for (auto& one : ratios) one.budget_slots.reset();
   EXPECT_EQ(compared(ratios), 128) << "of a ratio or bytes the median";
 }

@@ -13,7 +13,7 @@ using ::testing::ElementsAre;
 using ::testing::Pair;
 
 /// A row of replay.csv; no mass: infeasible.
-void add(Table& table, const char* prompt, const char* policy, const char* parameters, const char* role,
+void add_run_row(Table& table, const char* prompt, const char* policy, const char* parameters, const char* role,
          const char* budget, std::optional<double> mass) {
   for (const char* layer : {"0", "all"}) {
     Row row(table);
@@ -26,11 +26,11 @@ void add(Table& table, const char* prompt, const char* policy, const char* param
 
 Table small_table() {
   Table table = new_table("replay");
-  add(table, "b", "snapkv", "window=8", "method", "64", 0.5);
-  add(table, "b", "oracle", "", "ceiling", "64", 0.9);
-  add(table, "a", "snapkv", "window=8", "method", "64", 0.7);
-  add(table, "a", "oracle", "", "ceiling", "64", std::nullopt);
-  add(table, "a", "snapkv", "window=8", "method", "1MiB", 0.8);
+  add_run_row(table, "b", "snapkv", "window=8", "method", "64", 0.5);
+  add_run_row(table, "b", "oracle", "", "ceiling", "64", 0.9);
+  add_run_row(table, "a", "snapkv", "window=8", "method", "64", 0.7);
+  add_run_row(table, "a", "oracle", "", "ceiling", "64", std::nullopt);
+  add_run_row(table, "a", "snapkv", "window=8", "method", "1MiB", 0.8);
   return table;
 }
 
@@ -118,9 +118,9 @@ TEST(RunTable, InfersRolesOnlyWhereATableHasNoneOfItsOwn) {
   EXPECT_THAT(roles, ElementsAre(Role::kCeiling, Role::kCeiling, Role::kControl, Role::kControl, Role::kCeiling,
                                  Role::kCeiling, Role::kMethod, Role::kMethod));
   Table table = new_table("replay");
-  add(table, "a", "full", "", "method", "8", 0.5);
+  add_run_row(table, "a", "full", "", "method", "8", 0.5);
   EXPECT_EQ(runs_over_layers(table)[0].role, Role::kMethod);  // as the table says
-  add(table, "b", "full", "", "best", "8", 0.5);
+  add_run_row(table, "b", "full", "", "best", "8", 0.5);
   EXPECT_THROW(runs_over_layers(table), TableError);
 }
 

@@ -16,7 +16,7 @@ Table replay_table() {
                 "exact_loss", "relative_loss", "regret", "status"});
 }
 
-void add(Table& table, const char* prompt, const char* policy, std::int64_t budget, double mass,
+void add_summary_row(Table& table, const char* prompt, const char* policy, std::int64_t budget, double mass,
          const char* status = "ok") {
   table.add_row({prompt, policy, "", budget, 10.0, std::int64_t{0}, 0.0, Cell(), Cell(), 0.0, status});
   if (std::string_view(status) == "infeasible") {
@@ -29,12 +29,12 @@ void add(Table& table, const char* prompt, const char* policy, std::int64_t budg
 TEST(Summary, RanksByMeanRetainedMassWithinABudget) {
   Table table = replay_table();
   for (const std::int64_t budget : {64, 16}) {
-    add(table, "a", "random", budget, 0.2);
-    add(table, "a", "snapkv", budget, 0.5);
-    add(table, "a", "full", budget, 1.0);
-    add(table, "b", "random", budget, 0.4);
-    add(table, "b", "snapkv", budget, 0.8);
-    add(table, "b", "full", budget, 1.0);
+    add_summary_row(table, "a", "random", budget, 0.2);
+    add_summary_row(table, "a", "snapkv", budget, 0.5);
+    add_summary_row(table, "a", "full", budget, 1.0);
+    add_summary_row(table, "b", "random", budget, 0.4);
+    add_summary_row(table, "b", "snapkv", budget, 0.8);
+    add_summary_row(table, "b", "full", budget, 1.0);
   }
   const Table summary = summarize(table);
   ASSERT_EQ(summary.rows(), 6U);
@@ -68,12 +68,12 @@ TEST(Summary, RanksByMeanRetainedMassWithinABudget) {
 
 TEST(Summary, PoliciesAreComparedOnPromptsThatBothHave) {
   Table table = replay_table();
-  add(table, "a", "random", 16, 0.2);
-  add(table, "b", "random", 16, 0.4);
-  add(table, "a", "snapkv", 16, 0.9, "degenerate");
-  add(table, "b", "snapkv", 16, 0.0, "infeasible");
-  add(table, "a", "other", 16, 0.0, "infeasible");
-  add(table, "b", "other", 16, 0.0, "infeasible");
+  add_summary_row(table, "a", "random", 16, 0.2);
+  add_summary_row(table, "b", "random", 16, 0.4);
+  add_summary_row(table, "a", "snapkv", 16, 0.9, "degenerate");
+  add_summary_row(table, "b", "snapkv", 16, 0.0, "infeasible");
+  add_summary_row(table, "a", "other", 16, 0.0, "infeasible");
+  add_summary_row(table, "b", "other", 16, 0.0, "infeasible");
   const Table summary = summarize(table);
   const auto text = [&](std::size_t row, const char* column) { return summary.text(row, summary.column(column)); };
   EXPECT_EQ(text(0, "policy"), "snapkv");
@@ -178,8 +178,8 @@ TEST(Summary, APolicyThatHoldsOtherSlotsAtTheOnlyBudgetIsNotCompared) {
 
 TEST(Summary, OnePromptHasNoIntervals) {
   Table table = replay_table();
-  add(table, "a", "random", 16, 0.2);
-  add(table, "a", "snapkv", 16, 0.5);
+  add_summary_row(table, "a", "random", 16, 0.2);
+  add_summary_row(table, "a", "snapkv", 16, 0.5);
   const Table summary = summarize(table);
   for (const char* column : {"retained_mass", "to_random"}) {
     EXPECT_TRUE(summary.number(0, summary.column(column))) << column;

@@ -52,7 +52,7 @@ class Expected {
   core::SafetensorsFile file_;
 };
 
-double relative_difference(std::span<const float> a, std::span<const float> b) {
+double relative_logit_difference(std::span<const float> a, std::span<const float> b) {
   EXPECT_EQ(a.size(), b.size());
   double difference = 0.0;
   double largest = 0.0;
@@ -82,7 +82,7 @@ TEST_P(Conformance, LogitsOfEveryPositionAreThoseOfTransformers) {
   KvCache cache = model_.make_cache(n_);
   const trace::RowMatrix logits = model_.forward_all(tokens_, cache);
   const double difference =
-      relative_difference({logits.data(), static_cast<std::size_t>(logits.size())}, expected_.values<float>("logits"));
+      relative_logit_difference({logits.data(), static_cast<std::size_t>(logits.size())}, expected_.values<float>("logits"));
   RecordProperty("logits", fmt::format("{:.1e}", difference));
   EXPECT_LE(difference, kTolerance);
 }
@@ -105,8 +105,8 @@ TEST_P(Conformance, AttentionRowsAndColumnSumsAreThoseOfTransformers) {
       mass.insert(mass.end(), sums.data(), sums.data() + sums.size());
     }
   }
-  EXPECT_LE(relative_difference(rows, expected_.values<float>("window_attention")), kTolerance);
-  EXPECT_LE(relative_difference(mass, expected_.values<float>("attention_mass")), kTolerance);
+  EXPECT_LE(relative_logit_difference(rows, expected_.values<float>("window_attention")), kTolerance);
+  EXPECT_LE(relative_logit_difference(mass, expected_.values<float>("attention_mass")), kTolerance);
 }
 
 TEST_P(Conformance, TheGreedyContinuationIsThatOfTransformers) {
@@ -119,7 +119,7 @@ TEST_P(Conformance, TheGreedyContinuationIsThatOfTransformers) {
     logits = model_.forward(std::span(&id, 1), cache);
     all.insert(all.end(), logits.begin(), logits.end());
   }
-  const double difference = relative_difference(all, expected_.values<float>("greedy_logits"));
+  const double difference = relative_logit_difference(all, expected_.values<float>("greedy_logits"));
   RecordProperty("greedy_logits", fmt::format("{:.1e}", difference));
   EXPECT_LE(difference, kTolerance);
 }

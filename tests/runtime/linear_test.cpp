@@ -10,7 +10,7 @@
 namespace evictlab::runtime {
 namespace {
 
-RowMatrix random_matrix(Index rows, Index columns, unsigned seed) {
+RowMatrix random_weights(Index rows, Index columns, unsigned seed) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal;
   RowMatrix matrix(rows, columns);
@@ -27,8 +27,8 @@ TEST(Linear, EqualsTheProductByDefinitionForAllSizesAroundTheBlocks) {
   for (const Index m : {1, 3, 256, 300}) {
     for (const Index out : {1, 63, 64, 130}) {
       const Index in = 37;
-      const RowMatrix weight = random_matrix(out, in, 1);
-      const RowMatrix x = random_matrix(m, in, 2);
+      const RowMatrix weight = random_weights(out, in, 1);
+      const RowMatrix x = random_weights(m, in, 2);
       Linear linear{.weight = stored(weight), .bias = std::vector<float>(static_cast<std::size_t>(out), 0.5F)};
       linear.bias.back() = -3.0F;
       RowMatrix y(m, out);
@@ -48,8 +48,8 @@ TEST(Linear, EqualsTheProductByDefinitionForAllSizesAroundTheBlocks) {
 // Sizes around those of tiles, expanded columns and blocks of tokens.
 TEST(Linear, LargeProductsEqualTheirDefinitionToRoundingForAnyNumberOfThreads) {
   for (const auto& [m, out, in] : {std::array<Index, 3>{9, 129, 300}, {48, 7, 256}, {49, 200, 513}, {1057, 9, 40}}) {
-    const RowMatrix weight = random_matrix(out, in, 5);
-    const RowMatrix x = random_matrix(m, in, 6);
+    const RowMatrix weight = random_weights(out, in, 5);
+    const RowMatrix x = random_weights(m, in, 6);
     const Linear linear{.weight = stored(weight), .bias = {}};
     core::set_threads(1);
     RowMatrix y(m, out);
@@ -68,11 +68,11 @@ TEST(Linear, LargeProductsEqualTheirDefinitionToRoundingForAnyNumberOfThreads) {
 }
 
 TEST(Linear, RowsInAnotherOrderGiveTheirOwnProducts) {
-  const RowMatrix weight = random_matrix(12, 70, 7);
+  const RowMatrix weight = random_weights(12, 70, 7);
   const Linear pairs{.weight = stored(weight).reordered(rows_of_adjacent_pairs(2, 6)), .bias = {}};
   const Linear plain{.weight = stored(weight), .bias = {}};
   for (const Index m : {1, 20}) {
-    const RowMatrix x = random_matrix(m, 70, 8);
+    const RowMatrix x = random_weights(m, 70, 8);
     RowMatrix of_pairs(m, 12);
     RowMatrix of_plain(m, 12);
     apply(pairs, x, of_pairs);
@@ -85,12 +85,12 @@ TEST(Linear, RowsInAnotherOrderGiveTheirOwnProducts) {
 }
 
 TEST(Linear, HalfWeightsGiveWhatTheirFloatsGive) {
-  const RowMatrix weight = random_matrix(70, 20, 3);
+  const RowMatrix weight = random_weights(70, 20, 3);
   std::vector<core::Half> halves(static_cast<std::size_t>(weight.size()));
   core::to_half({weight.data(), halves.size()}, halves);
   RowMatrix rounded(70, 20);
   core::to_float(halves, {rounded.data(), halves.size()});
-  const RowMatrix x = random_matrix(5, 20, 4);
+  const RowMatrix x = random_weights(5, 20, 4);
   RowMatrix from_halves(5, 70);
   RowMatrix from_floats(5, 70);
   apply({.weight = {core::StorageType::kFloat16, std::as_bytes(std::span(halves)), 70, 20}, .bias = {}}, x,

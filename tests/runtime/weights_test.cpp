@@ -24,7 +24,7 @@ class Rows {
 };
 
 /// The first elements of rows `first` to the end, which say which stored rows they are.
-std::vector<Index> stored(const WeightMatrix& matrix, Index first = 0) {
+std::vector<Index> stored_weights(const WeightMatrix& matrix, Index first = 0) {
   std::vector<float> floats(static_cast<std::size_t>((matrix.rows() - first) * matrix.columns()));
   matrix.copy_rows(first, floats);
   std::vector<const std::byte*> starts(floats.size() / 2);
@@ -42,25 +42,25 @@ std::vector<Index> stored(const WeightMatrix& matrix, Index first = 0) {
 
 TEST(WeightMatrix, RowsComeInTheOrderOfStorage) {
   const Rows rows(4);
-  EXPECT_THAT(stored(rows.matrix()), ElementsAre(0, 1, 2, 3));
-  EXPECT_THAT(stored(rows.matrix(), 2), ElementsAre(2, 3));
+  EXPECT_THAT(stored_weights(rows.matrix()), ElementsAre(0, 1, 2, 3));
+  EXPECT_THAT(stored_weights(rows.matrix(), 2), ElementsAre(2, 3));
   EXPECT_EQ(WeightMatrix().rows(), 0);
 }
 
 TEST(WeightMatrix, InterleavedRowsAreBlocksThatAreAStrideApart) {
   const Rows rows(10);
   // Of [q q q k v] twice: the queries, the keys, the values.
-  EXPECT_THAT(stored(rows.matrix().reordered(interleaved_rows(0, 3, 5, 2))), ElementsAre(0, 1, 2, 5, 6, 7));
-  EXPECT_THAT(stored(rows.matrix().reordered(interleaved_rows(3, 1, 5, 2))), ElementsAre(3, 8));
-  EXPECT_THAT(stored(rows.matrix().reordered(interleaved_rows(0, 3, 5, 2)), 2), ElementsAre(2, 5, 6, 7));
+  EXPECT_THAT(stored_weights(rows.matrix().reordered(interleaved_rows(0, 3, 5, 2))), ElementsAre(0, 1, 2, 5, 6, 7));
+  EXPECT_THAT(stored_weights(rows.matrix().reordered(interleaved_rows(3, 1, 5, 2))), ElementsAre(3, 8));
+  EXPECT_THAT(stored_weights(rows.matrix().reordered(interleaved_rows(0, 3, 5, 2)), 2), ElementsAre(2, 5, 6, 7));
 }
 
 TEST(WeightMatrix, RowsOfAdjacentPairsComeHalfByHalf) {
   const Rows rows(12);
   // Two heads of 6: stored (0, 3), (1, 4), (2, 5).
-  EXPECT_THAT(stored(rows.matrix().reordered(rows_of_adjacent_pairs(2, 6))),
+  EXPECT_THAT(stored_weights(rows.matrix().reordered(rows_of_adjacent_pairs(2, 6))),
               ElementsAre(0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11));
-  EXPECT_THAT(stored(rows.matrix().reordered(rows_of_adjacent_pairs(2, 6)), 5), ElementsAre(5, 6, 8, 10, 7, 9, 11));
+  EXPECT_THAT(stored_weights(rows.matrix().reordered(rows_of_adjacent_pairs(2, 6)), 5), ElementsAre(5, 6, 8, 10, 7, 9, 11));
 }
 
 TEST(WeightMatrix, ARowOfBlocksIsExpanded) {

@@ -18,18 +18,18 @@ using ::testing::HasSubstr;
 using testing::RandomLayers;
 using ::testing::ThrowsMessage;
 
-constexpr Index kLayers = 3;
-constexpr Index kHeads = 2;
+constexpr Index kLayerCount = 3;
+constexpr Index kKvHeads = 2;
 
 // Curves that fall from a size of their own, each at its own pace.
 FittedPolicy fitted_policy() {
   FittedPolicy fitted{.model = "random", .model_fingerprint = "none", .scorers = {"h2o", "snapkv(window=8)"}};
   fitted.points = {1, 4, 16, 64, 256, 1024};
   double size = 1.0;
-  for (Index layer = 0; layer < kLayers; ++layer) {
+  for (Index layer = 0; layer < kLayerCount; ++layer) {
     fitted.sliding_windows.push_back(layer == 1 ? 100 : 0);
     auto& heads = fitted.heads.emplace_back();
-    for (Index g = 0; g < kHeads; ++g) {
+    for (Index g = 0; g < kKvHeads; ++g) {
       FittedHead head{.scorer = static_cast<std::size_t>(g), .protection = {1, g == 1 ? 8 : 4}};
       for (std::size_t i = 0; i < fitted.points.size(); ++i) head.losses.push_back(size / fitted.points[i]);
       heads.push_back(head);
@@ -56,13 +56,13 @@ TEST(FittedBudgets, AddUpToTheTotalForEveryLengthWeightAndTotal) {
   for (const double weight : {0.0, 0.25, 0.5, 1.0}) {
     fitted.uniform_weight = weight;
     for (const Index n : {64, 100, 101, 777, 8192}) {
-      const Index all = kHeads * (2 * n + std::min<Index>(n, 99));
+      const Index all = kKvHeads * (2 * n + std::min<Index>(n, 99));
       for (const double slots : {1.0, 2.0, 17.0, 64.0, 500.0, 9000.0}) {
         const std::vector<Index> budgets = fitted_budgets(fitted, n, slots);
-        EXPECT_EQ(sum(budgets), std::min(all, static_cast<Index>(slots) * kLayers * kHeads)) << n << " " << slots;
-        for (Index layer = 0; layer < kLayers; ++layer) {
-          for (Index g = 0; g < kHeads; ++g) {
-            const Index count = budgets[static_cast<std::size_t>(layer * kHeads + g)];
+        EXPECT_EQ(sum(budgets), std::min(all, static_cast<Index>(slots) * kLayerCount * kKvHeads)) << n << " " << slots;
+        for (Index layer = 0; layer < kLayerCount; ++layer) {
+          for (Index g = 0; g < kKvHeads; ++g) {
+            const Index count = budgets[static_cast<std::size_t>(layer * kKvHeads + g)];
             EXPECT_GE(count, 1);
             EXPECT_LE(count, fitted.visible(layer, n));
           }
@@ -77,19 +77,19 @@ TEST(FittedBudgets, GiveMoreWhereCurvesFallMoreAndAllAlikeAtFullWeight) {
   const std::vector<Index> budgets = fitted_budgets(fitted, 1000, 64);
   EXPECT_LT(budgets.front(), budgets.back());
   fitted.uniform_weight = 1.0;
-  EXPECT_EQ(fitted_budgets(fitted, 1000, 64), std::vector<Index>(kLayers * kHeads, 64));
+  EXPECT_EQ(fitted_budgets(fitted, 1000, 64), std::vector<Index>(kLayerCount * kKvHeads, 64));
 }
 
 TEST(FittedBudgets, AreOneCountALayerOrWholeBlocksWhereThatIsWhatIsPaidFor) {
   FittedPolicy fitted = fitted_policy();
   fitted.per = FittedUnit::kLayer;
   std::vector<Index> budgets = fitted_budgets(fitted, 1000, 64);
-  EXPECT_EQ(sum(budgets), 64 * kLayers * kHeads);
-  for (std::size_t layer = 0; layer < kLayers; ++layer) EXPECT_EQ(budgets[2 * layer], budgets[2 * layer + 1]);
+  EXPECT_EQ(sum(budgets), 64 * kLayerCount * kKvHeads);
+  for (std::size_t layer = 0; layer < kLayerCount; ++layer) EXPECT_EQ(budgets[2 * layer], budgets[2 * layer + 1]);
   fitted.per = FittedUnit::kHead;
   fitted.block = 16;
   budgets = fitted_budgets(fitted, 1000, 64);
-  EXPECT_EQ(sum(budgets), 64 * kLayers * kHeads);
+  EXPECT_EQ(sum(budgets), 64 * kLayerCount * kKvHeads);
   for (const Index count : budgets) EXPECT_EQ(count % 16, 0);
 }
 
@@ -139,20 +139,20 @@ TEST(HoldingOrder, IsSinksThenTheLastPositionsBackwardsThenScores) {
 
 TEST(FittedPolicy, HoldsOfEveryHeadTheFirstOfItsOwnOrder) {
   const RandomLayers layers(
-      {.layers = kLayers, .query_heads = 4, .kv_heads = kHeads, .length = 150, .window = 64, .seed = 5});
+      {.layers = kLayerCount, .query_heads = 4, .kv_heads = kKvHeads, .length = 150, .window = 64, .seed = 5});
   const testing::TemporaryDirectory directory;
   const FittedPolicy fitted = fitted_policy();
   const std::string file = write(directory.path(), fitted_json(fitted));
   const Policy policy = make_policy("fitted(file=" + file + ")");
   const Retention kept = evict(policy, layers.views(), 40);
   const std::vector<Index> budgets = fitted_budgets(fitted, 150, 40);
-  for (std::size_t layer = 0; layer < kLayers; ++layer) {
-    for (std::size_t g = 0; g < kHeads; ++g) {
+  for (std::size_t layer = 0; layer < kLayerCount; ++layer) {
+    for (std::size_t g = 0; g < kKvHeads; ++g) {
       const FittedHead& head = fitted.heads[layer][g];
       const auto scores = kv_head_scores(*make_policy(fitted.scorers[head.scorer]).scorer, layers.views()[layer]);
       const std::span row(scores.row(static_cast<Index>(g)).data(), 150U);
       auto expected = holding_order(row, {layers.views()[layer].shape, head.protection});
-      expected.resize(static_cast<std::size_t>(budgets[layer * kHeads + g]));
+      expected.resize(static_cast<std::size_t>(budgets[layer * kKvHeads + g]));
       std::ranges::sort(expected);
       EXPECT_EQ(kept.layers[layer].kept_ascending(static_cast<Index>(g)), expected);
     }
@@ -177,8 +177,8 @@ TEST(FittedPolicy, IsRefusedOnAnotherModelUnlessToldAndSaysWhenAPromptIsOutsideW
   const std::string file = write(directory.path(), fitted_json(fitted_policy()));
   trace::ModelInfo model;
   model.name = "other";
-  model.layers = kLayers;
-  model.kv_heads = kHeads;
+  model.layers = kLayerCount;
+  model.kv_heads = kKvHeads;
   model.fingerprint = "another";
   trace::PromptInfo prompt;
   prompt.layers = {0, 1, 2};
@@ -192,13 +192,13 @@ TEST(FittedPolicy, IsRefusedOnAnotherModelUnlessToldAndSaysWhenAPromptIsOutsideW
 
   const Policy policy = make_policy("fitted(file=" + file + ")");
   for (const Index length : {150, 250}) {
-    const RandomLayers layers({.layers = kLayers,
+    const RandomLayers layers({.layers = kLayerCount,
                                .query_heads = 4,
-                               .kv_heads = kHeads,
+                               .kv_heads = kKvHeads,
                                .length = length,
                                .window = 64,
                                .seed = 5});
-    Eviction eviction(policy, kLayers, 40);
+    Eviction eviction(policy, kLayerCount, 40);
     for (const trace::LayerView& view : layers.views()) eviction.observe(view);
     EXPECT_EQ(eviction.notes().size(), length == 150 ? 0U : 1U);
   }

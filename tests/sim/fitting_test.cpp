@@ -39,7 +39,7 @@ std::size_t candidate(const LossCurves& curves, Protection protection) {
   return static_cast<std::size_t>(found - curves.candidates.begin());
 }
 
-double replayed(const ReplayResult& result, std::size_t row, const char* measure) {
+double replayed_measure(const ReplayResult& result, std::size_t row, const char* measure) {
   return result.replay.number(row, result.replay.column(measure)).value();
 }
 
@@ -60,7 +60,7 @@ TEST(LossCurves, AreWhatReplayMeasuresOfEvictingInOneHeadAlone) {
             if (result.replay.text(row, result.replay.column("layer")) != std::to_string(layer)) continue;
             const PromptCurves& own = curves.prompts[prompt++];
             const auto at = std::ranges::find(curves.counts, count) - curves.counts.begin();
-            const double expected = replayed(result, row, measure);
+            const double expected = replayed_measure(result, row, measure);
             const double loss =
                 curves.curve(own, static_cast<std::size_t>(layer * 2 + g), protection)[static_cast<std::size_t>(at)];
             EXPECT_NEAR(loss, expected, tolerance * expected + 1e-9) << text << " " << count;

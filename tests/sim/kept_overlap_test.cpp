@@ -7,7 +7,7 @@
 namespace evictlab::sim {
 namespace {
 
-trace::PromptInfo prompt(const std::string& id) {
+trace::PromptInfo overlap_prompt(const std::string& id) {
   trace::PromptInfo info;
   info.id = id;
   info.task = "needle";
@@ -23,7 +23,7 @@ class KeptOverlaps : public ::testing::Test {
 
   void add(const std::string& id, std::size_t policy, std::size_t budget, std::vector<LayerRetention> layers) {
     const Retention retention{Granularity::kKvHead, std::move(layers)};
-    overlap_.add({policies_[policy], budgets_[budget], prompt(id), retention});
+    overlap_.add({policies_[policy], budgets_[budget], overlap_prompt(id), retention});
   }
 };
 

@@ -17,7 +17,7 @@ namespace {
 
 using results::Table;
 
-trace::MemoryTrace synthetic(Index sliding_window) {
+trace::MemoryTrace synthetic_trace(Index sliding_window) {
   trace::SyntheticOptions options;
   options.prompts = 1;
   options.layers = 8;
@@ -31,7 +31,7 @@ trace::MemoryTrace synthetic(Index sliding_window) {
 }
 
 // Every policy, with every variant, and what else changes how budgets become counts.
-std::vector<Policy> all_policies() {
+std::vector<Policy> all_variants() {
   std::vector<Policy> all;
   std::set<std::string> texts;
   const auto add = [&](const std::string& text) {
@@ -68,8 +68,8 @@ std::vector<std::string> texts_of(const Table& table, std::size_t row) {
 class ManyBudgets : public ::testing::TestWithParam<Index> {};
 
 TEST_P(ManyBudgets, GiveToTheLastDigitWhatEachGivesAlone) {
-  const trace::MemoryTrace trace = synthetic(GetParam());
-  const std::vector<Policy> all = all_policies();
+  const trace::MemoryTrace trace = synthetic_trace(GetParam());
+  const std::vector<Policy> all = all_variants();
   const ReplayResult together = replay(trace, all, many_budgets());
   std::size_t row = 0;
   std::size_t budget_row = 0;
@@ -88,8 +88,8 @@ TEST_P(ManyBudgets, GiveToTheLastDigitWhatEachGivesAlone) {
 }
 
 TEST_P(ManyBudgets, AreJudgedAsTheirKeptPositionsAre) {
-  const trace::MemoryTrace trace = synthetic(GetParam());
-  const std::vector<Policy> all = all_policies();
+  const trace::MemoryTrace trace = synthetic_trace(GetParam());
+  const std::vector<Policy> all = all_variants();
   const Table rows = replay(trace, all, many_budgets()).replay;
   std::vector<trace::LayerData> data;
   for (Index l = 0; l < trace.model().layers; ++l) data.push_back(trace.layer(0, l, trace.prompts()[0].recorded()));
@@ -138,8 +138,8 @@ TEST_P(ManyBudgets, AreJudgedAsTheirKeptPositionsAre) {
 INSTANTIATE_TEST_SUITE_P(SlidingWindow, ManyBudgets, ::testing::Values(Index{0}, Index{90}));
 
 TEST(ManyBudgets, WithoutLayersAreTheRowsOverAllLayers) {
-  const trace::MemoryTrace trace = synthetic(0);
-  const std::vector<Policy> all = all_policies();
+  const trace::MemoryTrace trace = synthetic_trace(0);
+  const std::vector<Policy> all = all_variants();
   ReplayOptions options;
   options.headroom = true;
   const ReplayResult with_layers = replay(trace, all, many_budgets(), options);
@@ -155,8 +155,8 @@ TEST(ManyBudgets, WithoutLayersAreTheRowsOverAllLayers) {
 }
 
 TEST(ManyBudgets, DoNotDependOnThreads) {
-  const trace::MemoryTrace trace = synthetic(0);
-  const std::vector<Policy> all = all_policies();
+  const trace::MemoryTrace trace = synthetic_trace(0);
+  const std::vector<Policy> all = all_variants();
   ReplayOptions options;
   options.headroom = true;
   core::set_threads(1);

@@ -38,7 +38,7 @@ std::string read(const fs::path& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-std::vector<json> read_lines(const fs::path& path) {
+std::vector<json> text_lines(const fs::path& path) {
   std::ifstream file(path);
   std::vector<json> lines;
   for (std::string line; std::getline(file, line);) lines.push_back(json::parse(line));
@@ -91,13 +91,13 @@ GgufBuilder as_gguf(const fs::path& file, const std::string& pre) {
 
 TEST_F(GgufTokenizer, ByteLevelOnesGiveTheIdsOfTheTokenizersPackage) {
   const fs::path fixtures = fs::path(EVICTLAB_TEST_DATA) / "tokenizers";
-  const std::vector<json> corpus = read_lines(fixtures / "corpus.jsonl");
+  const std::vector<json> corpus = text_lines(fixtures / "corpus.jsonl");
   const auto check = [&](const std::string& name, const std::string& pre, const auto& change) {
     GgufBuilder builder = as_gguf(fixtures / (name + ".json"), pre);
     change(builder);
     const Tokenizer tokenizer = make(builder);
     std::size_t lines = 0;
-    for (const json& expected : read_lines(fixtures / (name + ".expected"))) {
+    for (const json& expected : text_lines(fixtures / (name + ".expected"))) {
       const auto text = corpus.at(expected["line"].get<std::size_t>()).get<std::string>();
       SCOPED_TRACE(name + " on " + json(text).dump());
       const Encoding encoding = tokenizer.encode(text, true);
@@ -120,7 +120,7 @@ TEST_F(GgufTokenizer, EveryKindGivesTheIdsOfItsPackage) {
     if (entry.path().extension() != ".gguf") continue;
     ++kinds;
     const Tokenizer tokenizer = Tokenizer::from_gguf(core::GgufFile(entry.path()));
-    const std::vector<json> lines = read_lines(fs::path(entry.path()).replace_extension(".expected"));
+    const std::vector<json> lines = text_lines(fs::path(entry.path()).replace_extension(".expected"));
     EXPECT_GE(lines.size(), 10U);
     for (const json& expected : lines) {
       const auto text = expected["text"].get<std::string>();
@@ -184,7 +184,7 @@ TEST_F(GgufTokenizer, SentencePieceOnesGiveTheIdsOfTheSentencepiecePackage) {
   const fs::path fixtures = other != nullptr ? fs::path(other) : fs::path(EVICTLAB_TEST_DATA) / "sentencepiece";
   const Tokenizer tokenizer = make(sentencepiece_as_gguf(fixtures / "bpe.model"));
   std::size_t lines = 0;
-  for (const json& expected : read_lines(fixtures / "bpe.expected")) {
+  for (const json& expected : text_lines(fixtures / "bpe.expected")) {
     const auto text = expected["text"].get<std::string>();
     // Special tokens that are written out become themselves here, and stay text there.
     if (text.find("<s>") != std::string::npos) continue;

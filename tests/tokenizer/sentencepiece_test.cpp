@@ -28,7 +28,7 @@ void write(const fs::path& path, std::string_view bytes) {
   std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
-std::string read(const fs::path& path) {
+std::string read_model(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
 }
@@ -116,10 +116,10 @@ TEST_F(SentencePieceConfig, ControlTokensAreWrittenOutOnlyWhenAskedFor) {
 
 TEST_F(SentencePieceConfig, WhatIsNoModelIsRefused) {
   const fs::path file = directory_ / "tokenizer.model";
-  const std::string sound = read(kFixtures / "bpe.model");
+  const std::string sound = read_model(kFixtures / "bpe.model");
   using namespace std::string_literals;
   // A piece that is a NUL alone is an empty one to the library's trie.
-  const std::string nul = read(kFixtures / "unigram.model") + "\x0a\x08\x0a\x01\x00\x15\x00\x00\x00\x00"s;
+  const std::string nul = read_model(kFixtures / "unigram.model") + "\x0a\x08\x0a\x01\x00\x15\x00\x00\x00\x00"s;
   for (const std::string& bytes : {""s, "{}"s, std::string(300, '\xff'), sound.substr(0, 3), nul}) {
     write(file, bytes);
     EXPECT_EQ(refusal(file), file.string() + ": not a SentencePiece model");

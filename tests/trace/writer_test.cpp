@@ -47,7 +47,7 @@ std::vector<std::string> ids(const Source& trace) {
   return names;
 }
 
-std::string content(const fs::path& path) {
+std::string trace_content(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
 }
@@ -167,7 +167,7 @@ TEST(TraceWriter, AStoppedAndResumedRecordingMakesTheSameFile) {
     writer.finish();
   }
   EXPECT_THAT(ids(TraceReader(directory / "torn.h5")), ElementsAre("z", "a", "m"));
-  EXPECT_EQ(content(directory / "torn.h5"), content(directory / "whole.h5"));
+  EXPECT_EQ(trace_content(directory / "torn.h5"), trace_content(directory / "whole.h5"));
 }
 
 TEST(TraceWriter, AppendKeepsWhatIsThere) {
@@ -326,14 +326,14 @@ TEST(TraceWriter, ADamagedTraceIsNotAppendedTo) {
     }
     const std::string keys(reinterpret_cast<const char*>(prompt.layers[1].keys.bytes().data()), 16);
     flip_bit(directory / "t.h5", text ? "sample.jsonl" : keys);
-    const std::string before = content(directory / "t.h5");
+    const std::string before = trace_content(directory / "t.h5");
     const auto append = [&] {
       TraceWriter writer(appending(directory / "t.h5"), sample_model());
       writer.write_prompt(sample_prompt("b", 2));
       writer.finish();
     };
     EXPECT_THAT(append, ThrowsMessage<TraceError>(HasSubstr(text ? "/prompts/a: damaged" : "layers/1/keys: damaged")));
-    EXPECT_EQ(content(directory / "t.h5"), before);
+    EXPECT_EQ(trace_content(directory / "t.h5"), before);
   }
 }
 

@@ -15,7 +15,7 @@
 namespace evictlab::runtime {
 namespace {
 
-constexpr Index kLength = 150;
+constexpr Index kPromptLength = 150;
 
 /// A model, a prompt, and its recording in the full tier with float32.
 struct Case {
@@ -31,7 +31,7 @@ struct Case {
                                                  : testing::kCheckpoints / name);
     info = model_info(*model);
     const auto vocabulary = static_cast<int>(model->config().vocab_size);
-    prompt.tokens = testing::random_tokens(kLength, vocabulary);
+    prompt.tokens = testing::random_tokens(kPromptLength, vocabulary);
     prompt.future = testing::random_tokens(6, vocabulary, 99);
     trace::TraceWriter writer({.path = directory / "t.h5"}, info);
     for (Index layer = 0; layer < info.layers; ++layer) writer.write_output_weight(layer, model->output_weight(layer));
@@ -67,7 +67,7 @@ struct Live {
   std::vector<float> logits;
 
   Live(const Case& one, const sim::Policy& policy, double slots)
-      : cache(one.model->make_cache(kLength)), eviction(*one.model, one.info, policy, slots, kLength, cache) {
+      : cache(one.model->make_cache(kPromptLength)), eviction(*one.model, one.info, policy, slots, kPromptLength, cache) {
     logits = one.model->forward(one.prompt.tokens, cache, eviction.observer());
     eviction.finish();
   }
@@ -143,7 +143,7 @@ TEST_P(EveryLivePolicy, HoldsAtMostTheBytesThatReplaySays) {
   sim::Eviction eviction(policy, one().info.layers, slots);
   double peak = 0.0;
   for (Index layer = 0; layer < one().info.layers; ++layer) {
-    peak = std::max(peak, eviction.held_slots() + kLength);
+    peak = std::max(peak, eviction.held_slots() + kPromptLength);
     const trace::LayerData data = one().trace->layer(0, layer, trace::kFullFields);
     eviction.observe(trace::layer_view(data));
     if (policy.granularity != sim::Granularity::kQueryHead || group() == 1) continue;
@@ -152,7 +152,7 @@ TEST_P(EveryLivePolicy, HoldsAtMostTheBytesThatReplaySays) {
     for (Index set = 0; set < held.sets(); ++set) own += static_cast<double>(held.stored(set));
     own /= static_cast<double>(one().info.kv_heads);
     const double others = eviction.held_slots() - own;
-    peak = std::max(peak, others + std::max(kLength + own / 2, kLength / 2.0 + own));
+    peak = std::max(peak, others + std::max(kPromptLength + own / 2, kPromptLength / 2.0 + own));
   }
   const sim::Retention kept = eviction.finish();
   const auto slot_bytes = static_cast<double>(2 * one().info.head_dim) * sizeof(float);
@@ -164,7 +164,7 @@ TEST_P(EveryLivePolicy, HoldsAtMostTheBytesThatReplaySays) {
 
 TEST_P(EveryLivePolicy, LeavesTheFirstTokenToTheFullCache) {
   const sim::Policy policy = this->policy();
-  KvCache cache = one().model->make_cache(kLength);
+  KvCache cache = one().model->make_cache(kPromptLength);
   EXPECT_EQ(Live(one(), policy, few_slots(policy)).logits, one().model->forward(one().prompt.tokens, cache));
 }
 
@@ -187,9 +187,9 @@ double peak_slots(const std::string& text, double slots) {
   static const Transformer model(testing::write_random_model(directory / "model", {.kv_heads = 4}));
   static const trace::ModelInfo info = model_info(model);
   const sim::Policy policy = sim::make_policy(text);
-  KvCache cache = model.make_cache(kLength);
-  PromptEviction eviction(model, info, policy, slots, kLength, cache);
-  model.forward(testing::random_tokens(kLength, 64), cache, eviction.observer());
+  KvCache cache = model.make_cache(kPromptLength);
+  PromptEviction eviction(model, info, policy, slots, kPromptLength, cache);
+  model.forward(testing::random_tokens(kPromptLength, 64), cache, eviction.observer());
   eviction.finish();
   return static_cast<double>(cache.peak_bytes()) / static_cast<double>(4 * 2 * info.head_dim * 4);
 }
@@ -217,11 +217,11 @@ TEST(PeakMemory, OfDynamicKvIsJustBeforeAnUpdate) {
 
 TEST(LiveEviction, WithAFullBudgetLogitsAreThoseOfThePlainRuntimeBitForBit) {
   const Case& one = recorded("nine-layers");
-  KvCache plain = one.model->make_cache(kLength + 6);
+  KvCache plain = one.model->make_cache(kPromptLength + 6);
   one.model->forward(one.prompt.tokens, plain);
   for (const char* text : {"full", "snapkv", "h2o(axis=query)", "tova", "cake"}) {
     const sim::Policy policy = sim::make_policy(text);
-    Live live(one, policy, 2 * kLength);  // query heads share the slots of their kv head
+    Live live(one, policy, 2 * kPromptLength);  // query heads share the slots of their kv head
     live.cache.make_room(6);
     KvCache expected = plain;
     for (const std::int32_t token : one.prompt.future) {
@@ -237,7 +237,7 @@ TEST(LiveEviction, DecodingAttendsToWhatIsHeldAndNothingElse) {
   Live live(one, policy, 3);
   struct Watch : ForwardObserver {
     void on_attention(Index, Index, Index first, const RowMatrixView& rows) override {
-      EXPECT_EQ(first, kLength);
+      EXPECT_EQ(first, kPromptLength);
       EXPECT_EQ(rows.cols(), 4);
       EXPECT_NEAR(rows.row(0).sum(), 1.0F, 1e-5F);
     }

@@ -20,7 +20,7 @@ using testing::RandomLayers;
 using testing::RandomShape;
 using testing::stored;
 
-constexpr Index kWindow = 6;
+constexpr Index kCakeWindow = 6;
 
 // One policy at work, looked at after every layer.
 struct Course {
@@ -53,7 +53,7 @@ Course follow(const RandomLayers& layers, const std::string& text, double slots,
   return course;
 }
 
-Index sum_of(const std::vector<Index>& numbers) { return std::accumulate(numbers.begin(), numbers.end(), Index{0}); }
+Index sum_of_budgets(const std::vector<Index>& numbers) { return std::accumulate(numbers.begin(), numbers.end(), Index{0}); }
 
 // ---- CAKE --------------------------------------------------------------------------------------------------------
 
@@ -65,15 +65,15 @@ TEST_P(Cake, KeepsTheSmallestBudgetOfAllStagesAndSetsOnlyShrink) {  // C1, C8
   const RandomLayers layers(GetParam());
   const Index n = GetParam().length;
   for (const char* variant : {"code", "paper"}) {
-    for (Index slots = kWindow; slots + kWindow < n; slots += 7) {
+    for (Index slots = kCakeWindow; slots + kCakeWindow < n; slots += 7) {
       const Course course =
-          follow(layers, fmt::format("cake(variant={},window={},tau1=0.3,tau2=0.7)", variant, kWindow),
-                 static_cast<double>(slots), kWindow);
+          follow(layers, fmt::format("cake(variant={},window={},tau1=0.3,tau2=0.7)", variant, kCakeWindow),
+                 static_cast<double>(slots), kCakeWindow);
       for (std::size_t l = 0; l < layers.views().size(); ++l) {
-        Index least = n - kWindow;
+        Index least = n - kCakeWindow;
         for (std::size_t stage = l; stage < layers.views().size(); ++stage) {
           least = std::min(least, course.budgets[stage][l]);
-          for (const auto& set : course.kept[stage][l]) EXPECT_EQ(static_cast<Index>(set.size()), least + kWindow);
+          for (const auto& set : course.kept[stage][l]) EXPECT_EQ(static_cast<Index>(set.size()), least + kCakeWindow);
           if (stage == l) continue;
           for (std::size_t set = 0; set < course.kept[stage][l].size(); ++set) {
             const auto& now = course.kept[stage][l][set];
@@ -88,11 +88,11 @@ TEST_P(Cake, KeepsTheSmallestBudgetOfAllStagesAndSetsOnlyShrink) {  // C1, C8
 
 TEST_P(Cake, CascadingEqualsOneCutExactlyWhereTheLastBudgetIsTheSmallest) {  // C2
   const RandomLayers layers(GetParam());
-  for (Index slots = kWindow; slots + kWindow < GetParam().length; slots += 3) {
+  for (Index slots = kCakeWindow; slots + kCakeWindow < GetParam().length; slots += 3) {
     for (const char* taus : {"tau1=1,tau2=1", "tau1=0.2,tau2=0.4"}) {
-      const std::string common = fmt::format("window={},{}", kWindow, taus);
-      const Course cascade = follow(layers, "cake(" + common + ")", static_cast<double>(slots), kWindow);
-      const Course once = follow(layers, "cake(cascading=no," + common + ")", static_cast<double>(slots), kWindow);
+      const std::string common = fmt::format("window={},{}", kCakeWindow, taus);
+      const Course cascade = follow(layers, "cake(" + common + ")", static_cast<double>(slots), kCakeWindow);
+      const Course once = follow(layers, "cake(cascading=no," + common + ")", static_cast<double>(slots), kCakeWindow);
       Index lost = 0;
       for (std::size_t l = 0; l < layers.views().size(); ++l) {
         Index least = GetParam().length;
@@ -115,15 +115,15 @@ TEST_P(Cake, TheoremOfThePaperHoldsWithExactDivision) {  // C3
   const RandomLayers layers(GetParam());
   const Index n = GetParam().length;
   const Index count = GetParam().layers;
-  for (Index slots = kWindow; slots <= n; slots += 5) {
+  for (Index slots = kCakeWindow; slots <= n; slots += 5) {
     for (const char* taus : {"tau1=1,tau2=1", "tau1=0.2,tau2=0.4", "tau1=5,tau2=0.1"}) {
-      const std::string common = fmt::format("variant=paper,window={},{}", kWindow, taus);
-      const Course cascade = follow(layers, "cake(" + common + ")", static_cast<double>(slots), kWindow);
-      const Course once = follow(layers, "cake(cascading=no," + common + ")", static_cast<double>(slots), kWindow);
+      const std::string common = fmt::format("variant=paper,window={},{}", kCakeWindow, taus);
+      const Course cascade = follow(layers, "cake(" + common + ")", static_cast<double>(slots), kCakeWindow);
+      const Course once = follow(layers, "cake(cascading=no," + common + ")", static_cast<double>(slots), kCakeWindow);
       EXPECT_EQ(kept_sets(cascade.end), kept_sets(once.end)) << slots;
       for (std::size_t stage = 0; stage < cascade.budgets.size(); ++stage) {
         const auto seen = static_cast<Index>(stage) + 1;
-        const Index total = sum_of(cascade.budgets[stage]) + seen * kWindow;
+        const Index total = sum_of_budgets(cascade.budgets[stage]) + seen * kCakeWindow;
         EXPECT_EQ(total, std::min(slots * count, seen * n));
         for (std::size_t l = 0; stage > 0 && l < stage; ++l) {
           EXPECT_LE(cascade.budgets[stage][l], cascade.budgets[stage - 1][l]);
@@ -137,21 +137,21 @@ TEST_P(Cake, TheCodesBudgetsNeverExceedTheTotalAndMeetItWhereNoLayerIsFull) {  /
   const RandomLayers layers(GetParam());
   const Index n = GetParam().length;
   const Index count = GetParam().layers;
-  for (Index slots = kWindow; slots + kWindow < n; slots += 4) {
+  for (Index slots = kCakeWindow; slots + kCakeWindow < n; slots += 4) {
     const Course course =
-        follow(layers, fmt::format("cake(window={},tau1=0.5,tau2=0.5)", kWindow), static_cast<double>(slots), kWindow);
-    const Index total = (slots - kWindow) * count;
+        follow(layers, fmt::format("cake(window={},tau1=0.5,tau2=0.5)", kCakeWindow), static_cast<double>(slots), kCakeWindow);
+    const Index total = (slots - kCakeWindow) * count;
     for (std::size_t stage = 0; stage < course.budgets.size(); ++stage) {
       const auto& budgets = course.budgets[stage];
-      EXPECT_LE(sum_of(budgets), total);
-      const bool full = std::any_of(budgets.begin(), budgets.end(), [&](Index b) { return b >= n - kWindow; });
+      EXPECT_LE(sum_of_budgets(budgets), total);
+      const bool full = std::any_of(budgets.begin(), budgets.end(), [&](Index b) { return b >= n - kCakeWindow; });
       if (!full) {
-        EXPECT_EQ(sum_of(budgets), total);
+        EXPECT_EQ(sum_of_budgets(budgets), total);
       }
       const auto seen = static_cast<double>(stage + 1);
-      EXPECT_LE(course.held[stage], static_cast<double>(total) + seen * kWindow);
+      EXPECT_LE(course.held[stage], static_cast<double>(total) + seen * kCakeWindow);
       const double before = stage == 0 ? 0.0 : course.held[stage - 1];
-      EXPECT_LE(before + static_cast<double>(n), static_cast<double>(n + total + (count - 1) * kWindow));
+      EXPECT_LE(before + static_cast<double>(n), static_cast<double>(n + total + (count - 1) * kCakeWindow));
     }
   }
 }
@@ -159,23 +159,23 @@ TEST_P(Cake, TheCodesBudgetsNeverExceedTheTotalAndMeetItWhereNoLayerIsFull) {  /
 TEST_P(Cake, KeepsAPromptWholeUpToItsCapacityAndWindow) {  // C6
   const RandomLayers layers(GetParam());
   const Index n = GetParam().length;
-  if (n < 2 * kWindow) return;  // the budget would be below the window
+  if (n < 2 * kCakeWindow) return;  // the budget would be below the window
   const Course course =
-      follow(layers, fmt::format("cake(window={})", kWindow), static_cast<double>(n - kWindow), kWindow);
+      follow(layers, fmt::format("cake(window={})", kCakeWindow), static_cast<double>(n - kCakeWindow), kCakeWindow);
   for (const LayerRetention& layer : course.end.layers) EXPECT_EQ(stored(layer), n * layer.sets());
   const Course smaller =
-      follow(layers, fmt::format("cake(window={})", kWindow), static_cast<double>(n - kWindow - 1), kWindow);
+      follow(layers, fmt::format("cake(window={})", kCakeWindow), static_cast<double>(n - kCakeWindow - 1), kCakeWindow);
   EXPECT_LT(smaller.held.back(), static_cast<double>(n * GetParam().layers));
 }
 
 TEST_P(Cake, WithoutVarianceItRanksAsTheMeanAndHotTemperaturesAreUniform) {  // C9
   const RandomLayers layers(GetParam());
   const Index n = GetParam().length;
-  const Index slots = (n + kWindow) / 2 - 3;
-  if (n <= slots + kWindow) return;
+  const Index slots = (n + kCakeWindow) / 2 - 3;
+  if (n <= slots + kCakeWindow) return;
   const auto even = kept_sets(
-      layers.kept(fmt::format("snapkv(window={},kernel=5,pooling=avg)", kWindow), static_cast<double>(slots)));
-  const Retention hot = layers.kept(fmt::format("cake(gamma=0,tau1=1000000,tau2=1000000,window={})", kWindow),
+      layers.kept(fmt::format("snapkv(window={},kernel=5,pooling=avg)", kCakeWindow), static_cast<double>(slots)));
+  const Retention hot = layers.kept(fmt::format("cake(gamma=0,tau1=1000000,tau2=1000000,window={})", kCakeWindow),
                                     static_cast<double>(slots));
   const auto sets = kept_sets(hot);
   for (std::size_t l = 0; l < sets.size(); ++l) {
@@ -198,7 +198,7 @@ TEST(CakeBudgets, DoNotChangeWhenAllPreferencesAreMultiplied) {  // C7
     const auto total = static_cast<Index>(random.uniform() * 600);
     const auto budgets = divisor_budgets(preferences, total, least, most);
     EXPECT_EQ(budgets, divisor_budgets(multiplied, total, least, most));
-    EXPECT_EQ(sum_of(budgets), std::max<Index>(18, total));
+    EXPECT_EQ(sum_of_budgets(budgets), std::max<Index>(18, total));
   }
 }
 
@@ -213,7 +213,7 @@ TEST(CakeBudgets, DivisorsEqualHandingOutSlotsOneByOneAndNoLayerGainsByAnother) 
     for (std::size_t l = 0; l < layers; ++l) most.push_back(5 + static_cast<Index>(random.uniform() * 80));
     const auto total = static_cast<Index>(random.uniform() * 50) * static_cast<Index>(layers);
     std::vector<Index> expected = least;
-    for (Index given = sum_of(least); given < total; ++given) {
+    for (Index given = sum_of_budgets(least); given < total; ++given) {
       std::size_t best = layers;
       for (std::size_t l = 0; l < layers; ++l) {
         const auto quotient = [&](std::size_t i) { return weights[i] / static_cast<double>(expected[i] + 1); };
@@ -247,17 +247,17 @@ TEST(CakeBudgets, TheCodesRoundingGivesALayerMoreThanAtAnEarlierStage) {
 
 // Capacities as its authors count them: per query head, the window included.
 std::string dynamickv(const std::string& more) {
-  return fmt::format("dynamickv(window={},budget_unit=authors{})", kWindow, more.empty() ? "" : "," + more);
+  return fmt::format("dynamickv(window={},budget_unit=authors{})", kCakeWindow, more.empty() ? "" : "," + more);
 }
 
 TEST(DynamicKv, EveryUpdateDividesTheWholeModelsBudget) {  // D1
   for (const std::uint64_t seed : {1, 2, 3}) {
     const RandomLayers layers({.layers = 8, .length = 150, .seed = seed});
     for (const Index base : {5, 9, 16}) {
-      const Course course = follow(layers, dynamickv(""), static_cast<double>(base + kWindow), kWindow);
-      for (const std::size_t stage : {3U, 7U}) EXPECT_EQ(sum_of(course.budgets[stage]), base * 8);
+      const Course course = follow(layers, dynamickv(""), static_cast<double>(base + kCakeWindow), kCakeWindow);
+      for (const std::size_t stage : {3U, 7U}) EXPECT_EQ(sum_of_budgets(course.budgets[stage]), base * 8);
       // Between updates a new layer has ratio_max times the mean.
-      EXPECT_EQ(course.budgets[5][5], std::min<Index>(10 * base, 150 - kWindow));
+      EXPECT_EQ(course.budgets[5][5], std::min<Index>(10 * base, 150 - kCakeWindow));
     }
   }
 }
@@ -265,18 +265,18 @@ TEST(DynamicKv, EveryUpdateDividesTheWholeModelsBudget) {  // D1
 TEST(DynamicKv, LayersAfterTheLastUpdateComeOnTopOfTheTotal) {  // D2
   const RandomLayers layers({.layers = 6, .length = 300, .seed = 4, .sharpness = 1.0});
   const Index base = 8;
-  const Course course = follow(layers, dynamickv(""), static_cast<double>(base + kWindow), kWindow);
+  const Course course = follow(layers, dynamickv(""), static_cast<double>(base + kCakeWindow), kCakeWindow);
   Index total = 0;
   for (const LayerRetention& layer : course.end.layers) total += static_cast<Index>(layer.kept(0).size());
-  EXPECT_EQ(total, base * 6 + 2 * 80 + 6 * kWindow);
+  EXPECT_EQ(total, base * 6 + 2 * 80 + 6 * kCakeWindow);
   ASSERT_EQ(course.notes.size(), 1U);
   EXPECT_THAT(course.notes[0].text, ::testing::HasSubstr("the last 2 of 6 layers"));
   // The paper's form has no such layers, no duplicates, and never more than the total.
   for (const Index layers_of_model : {3, 4, 6, 7}) {
     const RandomLayers other({.layers = layers_of_model, .length = 80, .seed = 5});
     for (Index b = 1; b < 60; b += 6) {
-      const Course paper = follow(other, dynamickv("variant=paper"), static_cast<double>(b + kWindow), kWindow);
-      EXPECT_LE(sum_of(paper.budgets.back()), b * layers_of_model);
+      const Course paper = follow(other, dynamickv("variant=paper"), static_cast<double>(b + kCakeWindow), kCakeWindow);
+      EXPECT_LE(sum_of_budgets(paper.budgets.back()), b * layers_of_model);
       for (const LayerRetention& layer : paper.end.layers) {
         for (Index set = 0; set < layer.sets(); ++set) {
           EXPECT_EQ(layer.kept(set).size(), layer.kept_ascending(set).size());
@@ -289,20 +289,20 @@ TEST(DynamicKv, LayersAfterTheLastUpdateComeOnTopOfTheTotal) {  // D2
 TEST(DynamicKv, KeepsTheBestOfEveryHead) {  // D3
   const RandomLayers layers({.layers = 8, .length = 90, .seed = 6});
   const Policy policy = make_policy(dynamickv("kernel=1"));
-  const Retention kept = layers.kept(dynamickv("kernel=1"), 10 + kWindow);
+  const Retention kept = layers.kept(dynamickv("kernel=1"), 10 + kCakeWindow);
   for (std::size_t l = 0; l < kept.layers.size(); ++l) {
     const trace::RowMatrix scores = *score_layer(policy, layers.views()[l]).scores;
     for (Index set = 0; set < kept.layers[l].sets(); ++set) {
       const auto positions = kept.layers[l].kept_ascending(set);
       float worst = 1.0F;
       float best_left_out = 0.0F;
-      for (Index j = 0; j < 90 - kWindow; ++j) {
+      for (Index j = 0; j < 90 - kCakeWindow; ++j) {
         const bool held = std::binary_search(positions.begin(), positions.end(), static_cast<std::int32_t>(j));
         (held ? worst : best_left_out) =
             held ? std::min(worst, scores(set, j)) : std::max(best_left_out, scores(set, j));
       }
       EXPECT_GE(worst, best_left_out);
-      for (Index j = 90 - kWindow; j < 90; ++j) {
+      for (Index j = 90 - kCakeWindow; j < 90; ++j) {
         EXPECT_TRUE(std::binary_search(positions.begin(), positions.end(), static_cast<std::int32_t>(j)));
       }
     }
@@ -342,7 +342,7 @@ TEST(DynamicKv, IdenticalLayersGetAboutEqualBudgets) {  // D5
   RandomLayers layers({.layers = 8, .length = 200, .seed = 8});
   const trace::Tensor first = layers.data().front().window_attention;
   layers.change([&](trace::LayerData& layer) { layer.window_attention = first; });
-  const Course course = follow(layers, dynamickv("kernel=1"), 20 + kWindow, kWindow);
+  const Course course = follow(layers, dynamickv("kernel=1"), 20 + kCakeWindow, kCakeWindow);
   // Steps of L / ratio_max = 0.8 slots, and of the whole numbers; the last layer gets what rounding leaves.
   for (std::size_t l = 0; l < 7; ++l) EXPECT_NEAR(static_cast<double>(course.budgets.back()[l]), 20.0, 2.0);
   EXPECT_NEAR(static_cast<double>(course.budgets.back()[7]), 20.0, 8.0);
@@ -352,12 +352,12 @@ TEST(DynamicKv, ThePeakIsBoundedByFourFirstBudgetsBesidesTheTotal) {  // D6
   for (const std::uint64_t seed : {1, 2, 3}) {
     const RandomLayers layers({.layers = 12, .query_heads = 2, .kv_heads = 2, .length = 300, .seed = seed});
     const Index base = 10;
-    const Course course = follow(layers, dynamickv(""), static_cast<double>(base + kWindow), kWindow);
+    const Course course = follow(layers, dynamickv(""), static_cast<double>(base + kCakeWindow), kCakeWindow);
     const Index first = 10 * base;
     for (std::size_t stage = 1; stage < course.held.size(); ++stage) {
       // Duplicates of window positions come on top; at most the window per layer.
       EXPECT_LE(course.held[stage - 1] + 300,
-                static_cast<double>(300 + base * 12 + 3 * (first + kWindow) + 12 * kWindow + 12 * kWindow));
+                static_cast<double>(300 + base * 12 + 3 * (first + kCakeWindow) + 12 * kCakeWindow + 12 * kCakeWindow));
     }
   }
 }
@@ -365,11 +365,11 @@ TEST(DynamicKv, ThePeakIsBoundedByFourFirstBudgetsBesidesTheTotal) {  // D6
 TEST(DynamicKv, SettingsOnWhichTheCodeCrashesGiveWhatIsProtectedOrEverything) {
   const RandomLayers layers({.layers = 8, .length = 40, .seed = 9});
   // A base of 0 (the code divides by zero) is refused.
-  EXPECT_FALSE(is_feasible(make_policy(dynamickv("")), layers.views().front().shape, kWindow));
-  EXPECT_THROW(layers.kept(dynamickv(""), kWindow), PolicyError);
-  EXPECT_NO_THROW(layers.kept(dynamickv(""), kWindow + 1));
+  EXPECT_FALSE(is_feasible(make_policy(dynamickv("")), layers.views().front().shape, kCakeWindow));
+  EXPECT_THROW(layers.kept(dynamickv(""), kCakeWindow), PolicyError);
+  EXPECT_NO_THROW(layers.kept(dynamickv(""), kCakeWindow + 1));
   // A prompt of no more than the window (an empty pooling).
-  for (const Index n : {Index{5}, kWindow}) {
+  for (const Index n : {Index{5}, kCakeWindow}) {
     const RandomLayers small({.layers = 8, .length = n, .window = n, .seed = 10});
     const std::string policy = fmt::format("dynamickv(window={},budget_unit=authors)", n);
     for (const auto& layer : kept_sets(small.kept(policy, static_cast<double>(n + 1)))) {
@@ -377,7 +377,7 @@ TEST(DynamicKv, SettingsOnWhichTheCodeCrashesGiveWhatIsProtectedOrEverything) {
     }
   }
   // n = w + 1: every x is 0.
-  const RandomLayers tiny({.layers = 8, .length = kWindow + 1, .window = kWindow, .seed = 11});
+  const RandomLayers tiny({.layers = 8, .length = kCakeWindow + 1, .window = kCakeWindow, .seed = 11});
   for (const double slots : {7.0, 8.0}) EXPECT_NO_THROW(tiny.kept(dynamickv(""), slots)) << slots;
 }
 

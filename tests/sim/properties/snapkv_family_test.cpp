@@ -22,9 +22,9 @@ using testing::RandomLayers;
 using testing::RandomShape;
 using testing::reordered;
 
-constexpr Index kWindow = 12;
+constexpr Index kSnapWindow = 12;
 
-std::vector<std::int32_t> everything(Index n) {
+std::vector<std::int32_t> all_positions(Index n) {
   std::vector<std::int32_t> positions(static_cast<std::size_t>(n));
   std::iota(positions.begin(), positions.end(), 0);
   return positions;
@@ -46,22 +46,22 @@ INSTANTIATE_TEST_SUITE_P(Shapes, SnapKvFamily, ::testing::ValuesIn(corner_shapes
 TEST_P(SnapKvFamily, KeepsEverythingBelowItsCapacityAndAtItButForAdaptiveTruncation) {
   const RandomLayers layers(GetParam());
   const Index n = GetParam().length;
-  const std::string w = std::to_string(std::min(kWindow, GetParam().window));
+  const std::string w = std::to_string(std::min(kSnapWindow, GetParam().window));
   // Not ada-pyramid: its first layer's share is clipped to the prompt, and then truncated as at n below.
   for (const char* name : {"snapkv", "pyramidkv", "ada-snapkv"}) {
     const std::string policy = std::string(name) + "(window=" + w + ")";
     for (const auto& layer : kept_sets(layers.kept(policy, static_cast<double>(n + 1)))) {
-      for (const auto& set : layer) EXPECT_EQ(set, everything(n)) << policy;
+      for (const auto& set : layer) EXPECT_EQ(set, all_positions(n)) << policy;
     }
   }
   for (const std::string& policy : {"snapkv(window=" + w + ")", "h2o(window=" + w + ")", std::string("streaming-llm"),
                                     "ada-snapkv(floor_alpha=0,window=" + w + ")"}) {
     for (const auto& layer : kept_sets(layers.kept(policy, static_cast<double>(n)))) {
-      for (const auto& set : layer) EXPECT_EQ(set, everything(n)) << policy;
+      for (const auto& set : layer) EXPECT_EQ(set, all_positions(n)) << policy;
     }
   }
   // int(b * 0.2) drops frac(b/5); what the blend loses beyond half a position is one position per head.
-  const Index b = n - std::min(kWindow, GetParam().window);
+  const Index b = n - std::min(kSnapWindow, GetParam().window);
   const double dropped = 0.2 * static_cast<double>(b) - std::floor(0.2 * static_cast<double>(b));
   for (const LayerRetention& layer : layers.kept("ada-snapkv(window=" + w + ")", static_cast<double>(n)).layers) {
     for (Index set = 0; set < layer.sets(); ++set) {
@@ -76,7 +76,7 @@ TEST_P(SnapKvFamily, KeepsEverythingBelowItsCapacityAndAtItButForAdaptiveTruncat
 
 TEST_P(SnapKvFamily, WorksAtTheSmallestBudgetAndRefusesOneBelow) {
   const RandomLayers layers(GetParam());
-  const Index w = std::min(kWindow, GetParam().window);
+  const Index w = std::min(kSnapWindow, GetParam().window);
   for (const char* name : {"snapkv", "pyramidkv", "ada-snapkv", "ada-pyramid"}) {
     const std::string policy = std::string(name) + "(window=" + std::to_string(w) + ")";
     for (const auto& layer : kept_sets(layers.kept(policy, static_cast<double>(w)))) {
@@ -115,12 +115,12 @@ TEST_P(SnapKvFamily, TheBestBySumOfAttentionHasTheSmallestBoundOfAllSetsOfItsSiz
     for (int attempt = 0; attempt < 20; ++attempt) {
       std::vector<std::vector<std::int32_t>> other;
       for (Index h = 0; h < shape.query_heads; ++h) {  // the window and 8 others
-        std::vector<std::int32_t> set = everything(shape.length);
+        std::vector<std::int32_t> set = all_positions(shape.length);
         for (std::size_t i = 0; i < 8; ++i) {
-          const auto rest = static_cast<double>(shape.length - kWindow) - static_cast<double>(i);
+          const auto rest = static_cast<double>(shape.length - kSnapWindow) - static_cast<double>(i);
           std::swap(set[i], set[i + static_cast<std::size_t>(random.uniform() * rest)]);
         }
-        set.erase(set.begin() + 8, set.end() - kWindow);
+        set.erase(set.begin() + 8, set.end() - kSnapWindow);
         std::sort(set.begin(), set.end());
         other.push_back(set);
       }
@@ -133,7 +133,7 @@ TEST_P(SnapKvFamily, HeadsThatCompeteRetainAtLeastWhatEqualHeadsDoOfTheScoresThe
   // Ada-KV Theorem 3.3: raw mean scores, no floor; and the counts add up exactly.
   const RandomLayers layers(GetParam());
   const Index n = GetParam().length;
-  const Index w = std::min(kWindow, GetParam().window);
+  const Index w = std::min(kSnapWindow, GetParam().window);
   const std::string common = "kernel=1,window=" + std::to_string(w);
   const Policy raw = make_policy("snapkv(" + common + ")");
   for (const Index slots : {w + 1, w + 5, (w + n) / 2, n}) {
@@ -158,7 +158,7 @@ TEST_P(SnapKvFamily, HeadsThatCompeteRetainAtLeastWhatEqualHeadsDoOfTheScoresThe
 TEST_P(SnapKvFamily, AdaptiveTotalsMissTheirShareOnlyByTruncationAndRounding) {
   const RandomLayers layers(GetParam());
   const Index n = GetParam().length;
-  const Index w = std::min(kWindow, GetParam().window);
+  const Index w = std::min(kSnapWindow, GetParam().window);
   for (const double alpha : {0.0, 0.2, 0.25, 0.5, 1.0}) {
     for (Index slots = w; slots <= n; slots += 3) {
       const Index b = slots - w;
@@ -194,7 +194,7 @@ TEST_P(SnapKvFamily, KvpressTotalsAreExact) {
 TEST_P(SnapKvFamily, AdaptiveEqualsUniformWhereHeadsCannotCompete) {
   const RandomLayers layers(GetParam());
   const Index n = GetParam().length;
-  const Index w = std::min(kWindow, GetParam().window);
+  const Index w = std::min(kSnapWindow, GetParam().window);
   const double slots = static_cast<double>((w + n) / 2);
   const std::string window = "window=" + std::to_string(w);
   const auto even = kept_sets(layers.kept("snapkv(" + window + ")", slots));
@@ -304,7 +304,7 @@ TEST(ShortPrompts, NoLongerThanTheWindowAreKeptWholeByEveryMethodThatHasOne) {
       const std::string policy = fmt::format(fmt::runtime(text), std::max<Index>(2, n));
       if (n == 1 && make_policy(policy).needs().window_rows > 1) continue;  // a window of 2 was not recorded
       for (const auto& layer : kept_sets(layers.kept(policy, static_cast<double>(n + 1)))) {
-        for (const auto& set : layer) EXPECT_EQ(set, everything(n)) << policy;
+        for (const auto& set : layer) EXPECT_EQ(set, all_positions(n)) << policy;
       }
     }
   }
@@ -328,7 +328,7 @@ TEST(PyramidBudgets, FallByWholeStepsFromTheFirstLayerAndHoldAtLeastTheTotal) {
       EXPECT_LE(sum_of(k), 7 * b + 21);  // L (L - 1) / 2
     }
   }
-  for (const auto& layer : kept_sets(layers.kept("pyramidkv(window=12)", 401))) EXPECT_EQ(layer[0], everything(400));
+  for (const auto& layer : kept_sets(layers.kept("pyramidkv(window=12)", 401))) EXPECT_EQ(layer[0], all_positions(400));
 }
 
 TEST(Pooling, AveragesCountTheirPaddingAndASinkSpreadsToItsNeighboursAlike) {
