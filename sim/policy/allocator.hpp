@@ -96,6 +96,8 @@ struct AllocatorTraits {
   PartChoice equal_layers = {};
   /// What is protected where that is the method itself, so that nothing else can be protected instead.
   std::optional<Protection> protection = std::nullopt;
+  /// Whose kept sets its budgets are for, where they were not made for whatever sets a policy has.
+  std::optional<Granularity> budgets_per = std::nullopt;
   StatisticsRecipe statistics = {};
 };
 

@@ -119,6 +119,10 @@ Policy constrained(Policy policy, const Constraints& constraints) {
       throw ImpossiblePolicy("policy '{}' has one kept set per {}; share={} would need scores it does not give",
                              policy.name, granularity_words(policy.granularity), granularity_name(*constraints.share));
     }
+    if (traits.budgets_per && *traits.budgets_per != *constraints.share) {
+      throw ImpossiblePolicy("policy '{}' has budgets per {}, so share={} cannot be", policy.name,
+                             granularity_words(*traits.budgets_per), granularity_name(*constraints.share));
+    }
     policy.granularity = *constraints.share;
     if (policy.scorer) policy.scorer = shared_scorer(policy.scorer, policy.granularity);
     if (policy.refiner) policy.refiner = shared_scorer(policy.refiner, policy.granularity);

@@ -252,7 +252,9 @@ Policy make_fitted(std::shared_ptr<const FittedPolicy> fitted, bool any_model) {
   policy.scorer = std::move(scorer);
   // Budgets depend on the length alone, but divide one total over all layers: layers that were not recorded have
   // theirs.
-  auto allocator = rule_allocator<FittedAllocation>(AllocatorTraits{}, std::shared_ptr<const FittedPolicy>(fitted));
+  auto allocator = rule_allocator<FittedAllocation>(
+      {.equal_layers = {"uniform"}, .protection = Protection{}, .budgets_per = Granularity::kKvHead},
+      std::shared_ptr<const FittedPolicy>(fitted));
   allocator->set_identity("fitted " + fitted->digest);
   policy.allocator = std::move(allocator);
   policy.selector = make_selector({"top"});

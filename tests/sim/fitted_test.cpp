@@ -192,15 +192,27 @@ TEST(FittedPolicy, IsRefusedOnAnotherModelUnlessToldAndSaysWhenAPromptIsOutsideW
 
   const Policy policy = make_policy("fitted(file=" + file + ")");
   for (const Index length : {150, 250}) {
-    const RandomLayers layers({.layers = kLayerCount,
-                               .query_heads = 4,
-                               .kv_heads = kKvHeads,
-                               .length = length,
-                               .window = 64,
-                               .seed = 5});
+    const RandomLayers layers(
+        {.layers = kLayerCount, .query_heads = 4, .kv_heads = kKvHeads, .length = length, .window = 64, .seed = 5});
     Eviction eviction(policy, kLayerCount, 40);
     for (const trace::LayerView& view : layers.views()) eviction.observe(view);
     EXPECT_EQ(eviction.notes().size(), length == 150 ? 0U : 1U);
+  }
+}
+
+TEST(FittedPolicy, TakesOnlyConstraintsThatLeaveItsBudgetsWhatTheyAre) {
+  const testing::TemporaryDirectory directory;
+  const std::string file = write(directory.path(), fitted_json(fitted_policy()));
+  const auto make = [&](const char* constraint) { return make_policy("fitted(file=" + file + "," + constraint + ")"); };
+  EXPECT_THAT([&] { make("share=layer"); }, ThrowsMessage<ImpossiblePolicy>(HasSubstr("budgets per kv head")));
+  EXPECT_THAT([&] { make("protect=4+32"); }, ThrowsMessage<ImpossiblePolicy>(HasSubstr("is the method itself")));
+  const RandomLayers layers(
+      {.layers = kLayerCount, .query_heads = 4, .kv_heads = kKvHeads, .length = 150, .window = 64, .seed = 5});
+  for (const LayerRetention& layer : evict(make("layers=uniform"), layers.views(), 40).layers) {
+    for (Index set = 0; set < kKvHeads; ++set) EXPECT_EQ(layer.kept(set).size(), 40U);
+  }
+  for (const LayerRetention& layer : evict(make("blocks=16"), layers.views(), 40).layers) {
+    for (Index set = 0; set < kKvHeads; ++set) EXPECT_LE(layer.kept(set).size(), 150U);
   }
 }
 
