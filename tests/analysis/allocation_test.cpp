@@ -13,7 +13,7 @@
 namespace evictlab::analysis {
 namespace {
 
-using testing::ElementsAre;
+using ::testing::ElementsAre;
 using trace::Index;
 using Curve = std::vector<double>;
 

@@ -14,8 +14,8 @@
 namespace evictlab::analysis {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using trace::Index;
 
 struct Case {

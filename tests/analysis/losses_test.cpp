@@ -187,7 +187,7 @@ void expect_ordered(const SummaryLosses& summary, const OutputLosses& output, do
 
 TEST(Losses, AreOrderedOnThousandsOfRandomLayers) {
   std::mt19937_64 random(11);
-  for (int i = 0; i < 3000 && !testing::Test::HasFailure(); ++i) {
+  for (int i = 0; i < 3000 && !::testing::Test::HasFailure(); ++i) {
     const Index kv_heads = 1 + static_cast<Index>(random() % 2);
     const Index group = 1 + static_cast<Index>(random() % 3);
     LayerShape shape = layer_shape(kv_heads * group, kv_heads, 1 + static_cast<Index>(random() % 4),

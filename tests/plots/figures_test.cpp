@@ -16,9 +16,9 @@ namespace {
 
 using results::Cell;
 using results::Table;
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::Not;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 Table replay_table() {
   return Table({"prompt", "task", "T", "policy", "parameters", "budget_requested", "slots_held", "layer",

@@ -246,7 +246,7 @@ TEST(CalibrationFile, RefusesWhatIsDamagedInOneLine) {
       ADD_FAILURE() << text;
     } catch (const core::InputError& error) {
       EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos);
-      EXPECT_THAT(error.what(), testing::StartsWith("calibration.json"));
+      EXPECT_THAT(error.what(), ::testing::StartsWith("calibration.json"));
     }
   }
 }

@@ -12,9 +12,9 @@
 namespace evictlab::results {
 namespace {
 
-using testing::AllOf;
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 std::string error_of(const std::string& csv) {
   try {

@@ -64,7 +64,7 @@ Checked check_tokenizer(const fs::path& file, const std::vector<json>& corpus) {
       ++checked.ranges;
     }
     ++checked.lines;
-    if (testing::Test::HasFailure()) return checked;  // one line shows what is wrong, thousands hide it
+    if (::testing::Test::HasFailure()) return checked;  // one line shows what is wrong, thousands hide it
   }
   return checked;
 }
