@@ -13,8 +13,10 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+/// What the policy reads with its defaults; empty where a file says it.
 std::vector<std::string> needs_of(const sim::PolicyInfo& policy) {
   std::vector<std::string> names;
+  if (policy.definition.from_file) return names;
   const sim::Needs needs = sim::make_policy(policy.name).needs();
   for (const trace::Field field : trace::kAllFields) {
     if (needs.fields.contains(field)) names.emplace_back(trace::field_name(field));

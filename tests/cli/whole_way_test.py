@@ -37,8 +37,8 @@ def rows_of(path):
 def test_the_table_has_exactly_the_columns_of_its_contract(results):
     with open(results / "replay.csv") as file:
         assert file.readline().strip() == (
-            "prompt,task,document,T,policy,parameters,variant,role,protection,granularity,budget_requested,slots_held,bytes,layer,"
-            "retained_mass,prompt_retained_mass,ada_bound,head_bound,keptmax_bound,value_bound,exact_loss,relative_loss,"
+            "prompt,task,document,T,policy,parameters,variant,role,protection,granularity,budget_requested,slots_held,bytes,"
+            "bytes_padded,bytes_paged,layer,retained_mass,prompt_retained_mass,ada_bound,head_bound,keptmax_bound,value_bound,exact_loss,relative_loss,"
             "regret,squared_error,relative_squared_error,output_relative_squared_error,tail_loss,worst_span_mass,"
             "predicted_kl,predicted_kl_low,predicted_kl_high,calibration,status")
     with open(results / "budgets.csv") as file:
