@@ -70,11 +70,16 @@ lab::FitOptions fit_options(const Options& options) {
   return fit;
 }
 
+std::string counted(std::size_t count, const char* what) {
+  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+}
+
 std::string fit_summary(const lab::FitOutcome& outcome) {
   const sim::Fit& fit = outcome.fit;
   const sim::FitProvenance& from = fit.fitted.provenance;
-  std::string text = fmt::format("fitted to {} documents of {} tasks, {} to {} positions\n", from.documents.size(),
-                                 from.tasks.size(), from.shortest, from.longest);
+  std::string text =
+      fmt::format("fitted to {} and {}, {} to {} positions\n", counted(from.documents.size(), "document"),
+                  counted(from.tasks.size(), "task"), from.shortest, from.longest);
   if (fit.choice.level == sim::ScorerLevel::kModel) {
     text += fmt::format("scorer of all heads: {}\n", outcome.scorers[fit.choice.scorer]);
   } else {

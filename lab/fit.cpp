@@ -6,11 +6,12 @@
 #include <map>
 
 #include "core/error.hpp"
-#include "core/hash.hpp"
 #include "core/version.hpp"
+#include "lab/live_setup.hpp"
 #include "lab/result_folder.hpp"
 #include "results/schema.hpp"
 #include "sim/policy/budget.hpp"
+#include "sim/policy/policy_text.hpp"
 #include "trace/io/joined.hpp"
 
 namespace evictlab::lab {
@@ -43,26 +44,74 @@ std::vector<trace::Index> prompts_of(const trace::Source& trace, const std::vect
   return prompts;
 }
 
-/// The scorers of the policies that the trace can serve and the engine can compute; reports the others.
-std::vector<sim::FitScorer> fit_scorers(const FitOptions& options, const trace::Source& trace, Observer& observer) {
-  const auto why_not = [&](const sim::Policy& policy) -> std::optional<std::string> {
-    if (scores_from(policy) > options.from) {
-      return fmt::format("policy '{}' scores from {}, which --scores-from {} leaves out", policy.label(),
-                         scores_from_name(scores_from(policy)), scores_from_name(options.from));
-    }
-    try {
-      sim::fit_scorer(policy);
-    } catch (const sim::ImpossiblePolicy& error) {
-      return error.what();
-    }
-    return why_no_scores(trace, policy);
-  };
-  std::vector<sim::FitScorer> scorers;
-  for (const sim::Policy& policy : selected_policies(make_policies(options.policies, observer), why_not, observer)) {
-    scorers.push_back(sim::fit_scorer(policy));
+/// Why the policy's scorer cannot be used, whatever the trace.
+std::optional<std::string> why_not_fitted(const FitOptions& options, const sim::Policy& policy) {
+  if (scores_from(policy) > options.from) {
+    return fmt::format("policy '{}' scores from {}, which --scores-from {} leaves out", policy.label(),
+                       scores_from_name(scores_from(policy)), scores_from_name(options.from));
   }
-  return scorers;
+  try {
+    sim::fit_scorer(policy);
+  } catch (const sim::ImpossiblePolicy& error) {
+    return error.what();
+  } catch (const sim::PolicyError&) {
+    return fmt::format("policy '{}' is none of the program's own, which alone a file can name", policy.label());
+  }
+  return std::nullopt;
 }
+
+/// The same, or why some prompt cannot serve it.
+std::optional<std::string> why_not_fitted(const FitOptions& options, const sim::Policy& policy,
+                                          const trace::Source& trace, std::span<const trace::Index> prompts) {
+  if (auto reason = why_not_fitted(options, policy)) return reason;
+  if (auto reason = why_no_scores(trace, policy)) return reason;
+  for (const trace::Index index : prompts) {
+    const trace::PromptInfo& prompt = trace.prompts()[static_cast<std::size_t>(index)];
+    if (policy.needs().window_rows <= prompt.prompt_length) continue;
+    return fmt::format("policy '{}' reads the last {} prompt queries; prompt '{}' has {}", policy.label(),
+                       policy.needs().window_rows, prompt.id, prompt.prompt_length);
+  }
+  return std::nullopt;
+}
+
+/// Which prompts count as one document: those that name the same, and those that share text.
+std::map<std::string, std::string> documents_of(const trace::Source& trace, std::span<const trace::Index> prompts,
+                                                Observer& observer) {
+  std::vector<runtime::TokenizedPrompt> read;
+  for (const trace::Index index : prompts) {
+    const trace::PromptInfo& info = trace.prompts()[static_cast<std::size_t>(index)];
+    runtime::TokenizedPrompt& prompt = read.emplace_back();
+    prompt.id = info.id;
+    prompt.task = info.task;
+    prompt.document = info.document;
+    prompt.spans = info.spans;
+    prompt.tokens = trace.tokens(index);
+    prompt.tokens.resize(std::min(prompt.tokens.size(), static_cast<std::size_t>(info.prompt_length)));
+  }
+  merge_documents(read, observer);
+  std::map<std::string, std::string> documents;
+  for (const runtime::TokenizedPrompt& prompt : read) {
+    documents[prompt.id] = prompt.document.empty() ? prompt.id : prompt.document;
+  }
+  return documents;
+}
+
+/// A policy's file is named in lists of policies, where some paths cannot be.
+void require_nameable(const fs::path& policy) {
+  try {
+    const sim::PolicySpec spec = sim::parse_policy("fitted(file=" + policy.string() + ")");
+    if (spec.parameters.size() == 1 && spec.parameters.front().second == policy.string()) return;
+  } catch (const sim::PolicyError&) {  // said below
+  }
+  throw core::InputError(
+      "fit: --out '{}': a list of policies cannot name a file there; leave out commas, parentheses and blanks at the "
+      "ends",
+      policy.parent_path().string());
+}
+
+fs::path policy_path(const FitOptions& options) { return options.out / "policy.json"; }
+fs::path trials_path(const FitOptions& options) { return options.out / "fit.csv"; }
+fs::path budgets_path(const FitOptions& options) { return options.out / "fit_budgets.csv"; }
 
 results::Table trials_table(const sim::Fit& fit, std::span<const std::string> labels) {
   results::Table table = results::new_table("fit");
@@ -136,25 +185,47 @@ ScoresFrom scores_from(const sim::Policy& policy) {
   return needs.window_rows > 0 ? ScoresFrom::kWindow : ScoresFrom::kKeys;
 }
 
+void plan_fit(const FitOptions& options, ResultFolder& folder) {
+  folder.plan_manifest(trials_path(options));
+  for (const fs::path& path : {policy_path(options), trials_path(options), budgets_path(options)}) folder.plan(path);
+}
+
+void check_fit(const FitOptions& options, Observer& observer) {
+  require_nameable(policy_path(options));
+  slots_of(options.budgets);
+  Observer silent;
+  selected_policies(
+      make_policies(options.policies, observer),
+      [&](const sim::Policy& policy) { return why_not_fitted(options, policy); }, silent);
+}
+
 FitOutcome fit(const FitOptions& options, Observer& observer) {
-  ResultFolder folder(options.force, options.command, Inputs().add(options.traces));
-  const fs::path policy = options.out / "policy.json";
-  const fs::path trials = options.out / "fit.csv";
-  const fs::path budgets = options.out / "fit_budgets.csv";
-  folder.plan_manifest(trials);
-  for (const fs::path& path : {policy, trials, budgets}) folder.plan(path);
+  check_fit(options, observer);
+  Inputs inputs = options.inputs;
+  ResultFolder folder(options.force, options.command, inputs.add(options.traces));
+  plan_fit(options, folder);
   const std::unique_ptr<trace::Source> trace = trace::open_traces(options.traces);
   const trace::ModelInfo& model = trace->model();
-  const std::vector<double> slots = slots_of(options.budgets);
-  const std::vector<sim::FitScorer> scorers = fit_scorers(options, *trace, observer);
+  const std::vector<trace::Index> prompts = prompts_of(*trace, options.only);
+  std::vector<sim::FitScorer> scorers;
+  for (const sim::Policy& policy : selected_policies(
+           make_policies(options.policies, observer),
+           [&](const sim::Policy& asked) { return why_not_fitted(options, asked, *trace, prompts); }, observer)) {
+    scorers.push_back(sim::fit_scorer(policy));
+  }
 
   FitOutcome outcome;
   for (const sim::FitScorer& scorer : scorers) outcome.scorers.push_back(sim::make_policy(scorer.policy).label());
-  const std::vector<trace::Index> prompts = prompts_of(*trace, options.only);
-  const sim::LossCurves curves =
+  sim::LossCurves curves =
       sim::measure_loss_curves(*trace, prompts, scorers, options.unit, progress_to(observer, {"measuring"}));
+  const std::map<std::string, std::string> documents = documents_of(*trace, prompts, observer);
+  for (sim::PromptCurves& prompt : curves.prompts) prompt.document = documents.at(prompt.prompt);
   outcome.fit = sim::fit_policy(curves, scorers, model,
-                                {.slots = slots, .per = options.per, .block = options.block, .tasks = options.tasks});
+                                {.slots = slots_of(options.budgets),
+                                 .per = options.per,
+                                 .block = options.block,
+                                 .tasks = options.tasks,
+                                 .progress = progress_to(observer, {"choosing", "fits"})});
   sim::FittedPolicy& fitted = outcome.fit.fitted;
   fitted.model = model.name;
   fitted.model_fingerprint = model.fingerprint;
@@ -164,14 +235,14 @@ FitOutcome fit(const FitOptions& options, Observer& observer) {
   outcome.trials = trials_table(outcome.fit, outcome.scorers);
   outcome.budgets = budgets_table(outcome.fit, outcome.scorers);
 
-  folder.write(policy, sim::fitted_json(fitted));
-  folder.write_table(trials, outcome.trials);
-  folder.write_table(budgets, outcome.budgets);
-  folder.write_manifest(trials,
+  folder.write(policy_path(options), sim::fitted_json(fitted));
+  folder.write_table(trials_path(options), outcome.trials);
+  folder.write_table(budgets_path(options), outcome.budgets);
+  folder.write_manifest(trials_path(options),
                         {{"model", model.name}, {"model_fingerprint", model.fingerprint}, {"prompts", prompts.size()}});
   folder.commit();
-  outcome.policy = policy;
-  outcome.files = {policy, trials, budgets};
+  outcome.policy = policy_path(options);
+  outcome.files = {policy_path(options), trials_path(options), budgets_path(options)};
   return outcome;
 }
 

@@ -5,9 +5,11 @@
 #include <string_view>
 #include <vector>
 
+#include "lab/inputs.hpp"
 #include "lab/observer.hpp"
 #include "lab/policy_selection.hpp"
 #include "lab/policy_sets.hpp"
+#include "lab/result_folder.hpp"
 #include "results/table.hpp"
 #include "sim/replay/fitting.hpp"
 
@@ -34,6 +36,7 @@ struct FitOptions {
   sim::TaskRule tasks = sim::TaskRule::kWorst;
   ScoresFrom from = ScoresFrom::kAll;  // the most an engine would compute
 
+  Inputs inputs = {};              // further files that no output may be
   std::filesystem::path out = {};  // the folder for policy.json and the tables
   bool force = false;              // replace existing files
   std::string command = {};
@@ -47,6 +50,12 @@ struct FitOutcome {
   std::filesystem::path policy;
   std::vector<std::filesystem::path> files;  // written, policy.json first
 };
+
+/// Announces the files of a fit.
+void plan_fit(const FitOptions& options, ResultFolder& folder);
+/// Throws core::InputError for what is wrong whatever the recording: the folder's name, budgets, policies none of which
+/// has a scorer that may be used.
+void check_fit(const FitOptions& options, Observer& observer);
 
 /// Measures what every kv head loses at every count by every scorer, and compiles a policy of it. Throws
 /// core::InputError, core::Interrupted.

@@ -4,13 +4,13 @@
 #include <set>
 
 #include "core/error.hpp"
+#include "lab/live_setup.hpp"
 #include "lab/model.hpp"
 #include "lab/record.hpp"
 #include "lab/replay.hpp"
 #include "results/run_table.hpp"
 #include "results/statistics.hpp"
 #include "runtime/checkpoint.hpp"
-#include "runtime/prompts/shared_text.hpp"
 
 namespace evictlab::lab {
 namespace {
@@ -27,13 +27,13 @@ runtime::RecordOptions full_tier() {
   return record;
 }
 
-Halves halves_of(const LiveFitOptions& options) {
+Halves halves_of(const LiveFitOptions& options, Observer& observer) {
   // First, or a model that is not there would be said to lack a tokenizer.
   const runtime::ModelConfig config = runtime::read_model_config(options.model);
   const ModelTokenizer tokenizer(options.model);
   std::vector<runtime::TokenizedPrompt> prompts =
       tokenize_all(gather_prompts(options.prompts, tokenizer), tokenizer, config, full_tier(), {});
-  runtime::merge_documents_by_text(prompts);
+  merge_documents(prompts, observer);
   std::vector<results::Run> runs;
   for (const runtime::TokenizedPrompt& prompt : prompts) {
     results::Run& run = runs.emplace_back();
@@ -85,8 +85,20 @@ std::vector<sim::Policy> best_published(const LiveFitOptions& options, const std
 }  // namespace
 
 LiveFitOutcome fit_live(const LiveFitOptions& options, Observer& observer) {
-  const Halves halves = halves_of(options);
   const std::filesystem::path trace = options.fit.out / "recording.h5";
+  // What an interrupted run left is gone on with: the recording, and the prompts that were run.
+  const bool goes_on = !options.fit.force && std::filesystem::exists(trace) &&
+                       !std::filesystem::exists(options.fit.out / "validate" / "validate.csv");
+  FitOptions fit = options.fit;
+  fit.inputs = prompt_inputs(options.prompts);
+  fit.inputs.add_model(options.model);
+  check_fit(fit, observer);
+  {
+    // Before the work: nothing is made yet that would have to stay.
+    ResultFolder folder(fit.force || goes_on, fit.command, fit.inputs);
+    plan_fit(fit, folder);
+  }
+  const Halves halves = halves_of(options, observer);
   LiveFitOutcome outcome;
   outcome.recorded = halves.fitted.size();
   outcome.judged = halves.judged.size();
@@ -95,11 +107,13 @@ LiveFitOutcome fit_live(const LiveFitOptions& options, Observer& observer) {
   record.prompts.only = halves.fitted;
   record.record = full_tier();
   record.force = options.fit.force;
+  record.append = !record.force && std::filesystem::exists(trace);
   record.command = options.fit.command;
   lab::record(record, observer);
 
-  FitOptions fit = options.fit;
   fit.traces = {trace};
+  fit.only = halves.fitted;
+  fit.force = fit.force || goes_on;
   outcome.fit = lab::fit(fit, observer);
 
   ValidateOptions validate{.model = options.model, .prompts = options.prompts, .budgets = fit.budgets};
@@ -109,8 +123,8 @@ LiveFitOutcome fit_live(const LiveFitOptions& options, Observer& observer) {
   for (const sim::Policy& policy : validate.policies.policies) outcome.published.push_back(policy.label());
   validate.teacher_forced = true;
   validate.out = fit.out / "validate";
-  validate.force = fit.force;
-  validate.command = fit.command;
+  validate.force = options.fit.force;
+  validate.command = options.fit.command;
   outcome.validation = lab::validate(validate, observer);
   return outcome;
 }

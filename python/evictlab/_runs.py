@@ -240,7 +240,7 @@ def fit(
     what was held out), fit_budgets (what every head gets); `policy` is the text of the policy."""
     parts, impossible = policies_of(policies, "", "") if policies else ([], [])
     with _Bar("fitting", progress) as bar:
-        result = _core.fit(_paths(traces), os.fspath(out), parts, _budgets(budgets), unit, list(only), force, bar)
+        result = _core.fit(_paths(traces), os.fspath(out), parts, _budgets(budgets), unit, [only] if isinstance(only, str) else list(only), force, bar)
     tables = Tables(result["tables"], impossible + result["left_out"])
     tables.policy = f"fitted(file={result['policy']})"
     return tables

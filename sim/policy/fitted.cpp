@@ -22,12 +22,10 @@ class FittedScorer final : public Scorer {
  public:
   explicit FittedScorer(std::shared_ptr<const FittedPolicy> fitted) : fitted_(std::move(fitted)) {
     for (const std::string& text : fitted_->scorers) {
-      scorers_.push_back(make_policy(text).scorer);
-      if (!scorers_.back()) throw PolicyError("policy '{}' has no scorer that a fitted policy could use", text);
+      scorers_.push_back(fittable_scorer(text));
       const Needs own = scorers_.back()->needs();
       needs_.fields |= own.fields;
       needs_.window_rows = std::max(needs_.window_rows, own.window_rows);
-      needs_.future = needs_.future || own.future;
     }
   }
 
@@ -107,7 +105,7 @@ std::vector<Index> mixed(const std::vector<Index>& a, const std::vector<Index>& 
   Index left = std::accumulate(a.begin(), a.end(), Index{0});
   for (std::size_t i = 0; i < a.size(); ++i) {
     const double real = (1.0 - w) * static_cast<double>(a[i]) + w * static_cast<double>(b[i]);
-    counts.push_back(std::clamp(static_cast<Index>(std::floor(real)), Index{1}, most[i]));
+    counts.push_back(std::clamp(static_cast<Index>(std::floor(real)), std::min(Index{1}, most[i]), most[i]));
     fractions.push_back(real - std::floor(real));
     left -= counts.back();
   }
@@ -118,7 +116,7 @@ std::vector<Index> mixed(const std::vector<Index>& a, const std::vector<Index>& 
     moved = false;
     for (const std::size_t i : order) {
       const Index step = left > 0 ? 1 : -1;
-      if (left == 0 || counts[i] + step > most[i] || counts[i] + step < 1) continue;
+      if (left == 0 || counts[i] + step > most[i] || counts[i] + step < std::min(Index{1}, most[i])) continue;
       counts[i] += step;
       left -= step;
       moved = true;
@@ -168,14 +166,15 @@ std::vector<Index> divided(const std::vector<std::vector<double>>& losses, Index
     std::vector<double>& gain = gains.emplace_back();
     double least = std::numeric_limits<double>::infinity();
     for (std::size_t count = 0; count < curve.size(); ++count) {
-      least = std::min(least, curve[std::max<std::size_t>(count, 1)]);
+      least = std::min(least, curve[std::min(std::max<std::size_t>(count, 1), curve.size() - 1)]);
       gain.push_back(-least);
     }
-    hulls.emplace_back(gain, 1);
+    hulls.emplace_back(gain, std::min<Index>(1, std::ssize(curve) - 1));
     most.push_back(std::ssize(curve) - 1);
     all += most.back();
   }
-  total = std::clamp(total, std::ssize(losses), all);
+  const auto least_total = std::ranges::count_if(most, [](Index count) { return count > 0; });
+  total = std::clamp(total, static_cast<Index>(least_total), all);
   const auto value_of = [&](std::size_t unit, Index count) { return gains[unit][static_cast<std::size_t>(count)]; };
   const std::vector<Index> best = analysis::best_allocation(hulls, value_of, total).counts;
   return uniform_weight > 0.0 ? mixed(best, equal_counts(most, total), uniform_weight, most) : best;
@@ -245,6 +244,20 @@ trace::RowMatrix kv_head_scores(const Scorer& scorer, const trace::LayerView& la
   return scores;
 }
 
+std::shared_ptr<const Scorer> fittable_scorer(std::string_view policy) {
+  const PolicySpec spec = parse_policy(policy);
+  // Before it is made: a file may name itself.
+  if (find_policy(spec.name).definition.from_file) {
+    throw ImpossiblePolicy("policy '{}' is fitted already and has no scorer of its own", spec.name);
+  }
+  const Policy made = make_policy(spec);
+  if (!made.scorer) throw ImpossiblePolicy("policy '{}' has no scorer that heads could rank by", made.label());
+  if (made.scorer->needs().future) {
+    throw ImpossiblePolicy("policy '{}' reads the future, which a fitted policy never sees", made.label());
+  }
+  return made.scorer;
+}
+
 Policy make_fitted(std::shared_ptr<const FittedPolicy> fitted, bool any_model) {
   Policy policy;
   auto scorer = std::make_shared<FittedScorer>(fitted);
@@ -253,7 +266,11 @@ Policy make_fitted(std::shared_ptr<const FittedPolicy> fitted, bool any_model) {
   // Budgets depend on the length alone, but divide one total over all layers: layers that were not recorded have
   // theirs.
   auto allocator = rule_allocator<FittedAllocation>(
-      {.equal_layers = {"uniform"}, .protection = Protection{}, .budgets_per = Granularity::kKvHead},
+      // A head holds one block at least.
+      {.least_free = fitted->block,
+       .equal_layers = {"uniform"},
+       .protection = Protection{},
+       .budgets_per = Granularity::kKvHead},
       std::shared_ptr<const FittedPolicy>(fitted));
   allocator->set_identity("fitted " + fitted->digest);
   policy.allocator = std::move(allocator);
@@ -262,7 +279,8 @@ Policy make_fitted(std::shared_ptr<const FittedPolicy> fitted, bool any_model) {
                       .fingerprint = any_model ? "" : fitted->model_fingerprint,
                       .name = fitted->model,
                       .layers = fitted->layers(),
-                      .kv_heads = fitted->kv_heads()};
+                      .kv_heads = fitted->kv_heads(),
+                      .sliding_windows = fitted->sliding_windows};
   return policy;
 }
 

@@ -85,6 +85,10 @@ std::vector<std::int32_t> holding_order(std::span<const float> scores, const Pos
 /// layer.
 trace::RowMatrix kv_head_scores(const Scorer& scorer, const trace::LayerView& layer);
 
+/// The scorer of a policy that a fitted one may be made of. Throws ImpossiblePolicy for a policy without one, that reads
+/// the future, or that is fitted itself; PolicyError for one that does not exist.
+std::shared_ptr<const Scorer> fittable_scorer(std::string_view policy);
+
 /// The text of policy.json.
 std::string fitted_json(const FittedPolicy& fitted);
 /// Reads it, but for the digest. Throws the document's error, naming the key, for what is missing, of another type or

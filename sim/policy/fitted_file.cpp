@@ -124,7 +124,8 @@ std::string fitted_json(const FittedPolicy& fitted) {
                      {"block", fitted.block},
                      {"uniform_weight", fitted.uniform_weight},
                      {"layers", std::move(layers)}};
-  return json.dump() + "\n";
+  // Names of files may hold any bytes.
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 FittedPolicy parse_fitted(const core::JsonDocument& document) {

@@ -108,6 +108,10 @@ void check_layers(const Policy& policy, const trace::ModelInfo& model, const tra
     throw PolicyError("policy '{}' was fitted to {}, of {} layers with {} kv heads; {} has {} with {}", policy.label(),
                       made_for.name, made_for.layers, made_for.kv_heads, model.name, model.layers, model.kv_heads);
   }
+  if (made_for.layers > 0 && made_for.sliding_windows != model.sliding_windows) {
+    throw PolicyError("policy '{}' was fitted to {}, whose layers have other sliding windows than those of {}",
+                      policy.label(), made_for.name, model.name);
+  }
   if (!made_for.fingerprint.empty() && made_for.fingerprint != model.fingerprint) {
     throw PolicyError("policy '{}' was fitted to {} ({}), not to {} ({}); any_model=yes runs it all the same",
                       policy.label(), made_for.name, made_for.fingerprint, model.name, model.fingerprint);

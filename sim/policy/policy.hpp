@@ -21,6 +21,7 @@ struct FittedModel {
   std::string name;
   Index layers = 0;  // 0: any model
   Index kv_heads = 0;
+  std::vector<Index> sliding_windows = {};  // [layers]
 };
 
 /// Combines a scorer, an allocator and a selector with what is protected and who shares a kept set. A value: copies

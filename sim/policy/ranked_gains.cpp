@@ -1,6 +1,5 @@
 #include "sim/policy/ranked_gains.hpp"
 
-
 #include "core/parallel.hpp"
 #include "sim/policy/future.hpp"
 

@@ -7,6 +7,7 @@
 #include <map>
 #include <numeric>
 
+#include "core/interrupt.hpp"
 #include "core/parallel.hpp"
 
 namespace evictlab::sim {
@@ -330,6 +331,7 @@ std::size_t best_of(std::span<const Judged> judged, TaskRule rule) {
 void judge(const LossCurves& curves, const Fitted& fitted, const Members& prompts, std::span<const double> slots,
            Judged& judged) {
   for (const PromptCurves* prompt : prompts) {
+    core::throw_if_interrupted();
     for (std::size_t budget = 0; budget < slots.size(); ++budget) {
       const std::vector<Index> budgets = fitted_budgets(fitted.policy, prompt->length, slots[budget]);
       judged.add(prompt->task, budget, loss_on(curves, *prompt, fitted.candidates, budgets));
@@ -411,6 +413,7 @@ Fit fit_policy(const LossCurves& curves, std::span<const FitScorer> scorers, con
   std::vector<double> uniform;
   if (!splits.empty()) {
     constexpr std::size_t kWeights = std::size(kUniformWeights);
+    double done = 0.0;
     std::vector<std::vector<Judged>> judged(choices.size(), std::vector<Judged>(kWeights));
     for (const Split& split : splits) {
       const MeanCurves mean = mean_curves(curves, split.fitted, axis);
@@ -420,6 +423,8 @@ Fit fit_policy(const LossCurves& curves, std::span<const FitScorer> scorers, con
           fitted.policy.uniform_weight = kUniformWeights[w];
           judge(curves, fitted, split.judged, settings.slots, judged[c][w]);
         }
+        done += 1.0;
+        if (settings.progress) settings.progress(done, static_cast<double>(splits.size() * choices.size()));
       }
     }
     std::vector<Judged> first;

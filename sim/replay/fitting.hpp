@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <set>
 #include <string>
@@ -30,6 +31,7 @@ struct FitSettings {
   FittedUnit per = FittedUnit::kHead;
   Index block = 1;
   TaskRule tasks = TaskRule::kWorst;
+  std::function<void(double done, double total)> progress = nullptr;  // of the cross-validation, in fits
 };
 
 /// Which scorers a fit may use: `scorer` everywhere where the level is the model, else all, each where it is best.
@@ -58,7 +60,7 @@ struct Fit {
   std::vector<FitTrial> trials;  // held out, of every choice that was compared; none without cross-validation
 };
 
-/// Fits to the prompts of `curves` given by index; none: to all. Throws PolicyError when there are no prompts.
+/// Fits to the prompts of `curves`. Throws PolicyError when there are none; core::Interrupted.
 Fit fit_policy(const LossCurves& curves, std::span<const FitScorer> scorers, const trace::ModelInfo& model,
                const FitSettings& settings);
 

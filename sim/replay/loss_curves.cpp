@@ -157,14 +157,7 @@ std::string_view loss_unit_name(LossUnit unit) {
   return "output";
 }
 
-FitScorer fit_scorer(const Policy& policy) {
-  if (!policy.scorer) throw ImpossiblePolicy("policy '{}' has no scorer that heads could rank by", policy.label());
-  if (policy.scorer->needs().future) {
-    throw ImpossiblePolicy("policy '{}' reads the future, which a fitted policy never sees", policy.label());
-  }
-  if (policy.fitted_to.layers > 0) throw ImpossiblePolicy("policy '{}' is fitted already", policy.label());
-  return {policy.text(), policy.scorer};
-}
+FitScorer fit_scorer(const Policy& policy) { return {policy.text(), fittable_scorer(policy.text())}; }
 
 std::vector<FitCandidate> fit_candidates(std::span<const FitScorer> scorers) {
   std::vector<FitCandidate> candidates;

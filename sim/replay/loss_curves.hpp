@@ -34,7 +34,7 @@ struct FitScorer {
   std::string policy;  // its text
   std::shared_ptr<const Scorer> scorer;
 };
-/// The scorer of a policy. Throws ImpossiblePolicy for a policy without one, and for one that reads the future.
+/// The scorer of a policy. Throws as fittable_scorer() does.
 FitScorer fit_scorer(const Policy& policy);
 
 /// Every scorer under every protection: first positions 0, 1, 4; last ones 0, 4, 8, 16, 32, 64, and what its window
@@ -68,8 +68,8 @@ struct LossCurves {
   }
 };
 
-/// Measures the curves of prompts, given by index, each layer read once. The result does not depend on threads. Throws PolicyError
-/// when a prompt lacks what a scorer or the unit reads, or records only some layers; core::Interrupted.
+/// Measures the curves of prompts, given by index, each layer read once. The result does not depend on threads. Throws
+/// PolicyError when a prompt lacks what a scorer or the unit reads, or records only some layers; core::Interrupted.
 LossCurves measure_loss_curves(const trace::Source& source, std::span<const Index> prompts,
                                std::span<const FitScorer> scorers, LossUnit unit,
                                const std::function<void(double done, double total)>& progress);

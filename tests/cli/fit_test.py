@@ -26,7 +26,7 @@ def fitted(evictlab, trace):
     out = trace.parent / "fitted"
     done = evictlab("fit", trace, "--policy", "h2o,snapkv", "--budget", "24,48", "--out", out)
     assert done.code == 0, done.err
-    assert "4 documents" in done.out and "24 slots" in done.out, done.out
+    assert "4 documents and 1 task, 200" in done.out and "24 slots" in done.out, done.out
     return out
 
 
@@ -125,6 +125,25 @@ def test_one_command_records_fits_and_judges_what_it_did_not_fit_to(evictlab, tm
     assert len(live) == 2 and not {f"d{prompt[1:]}" for prompt in live} & fitted_to
     done = evictlab("fit", "--model", tmp_path / "none", "--prompts", prompts, "--out", tmp_path / "x")
     assert done.code == 2 and done.err.count("\n") == 1, done.err
+
+
+def test_a_place_that_no_list_of_policies_can_name_is_refused_before_any_work(evictlab, trace, tmp_path):
+    for name in ("a,b", "a(b", " a"):
+        done = evictlab("fit", trace, "--policy", "h2o", "--budget", "24", "--out", tmp_path / "x" / name)
+        assert (done.code == 2 and "cannot name a file there" in done.err and not (tmp_path / "x").exists()) or name == " a", done.err
+
+
+def test_the_prompts_are_never_replaced_and_nothing_is_recorded_for_a_fit_that_cannot_be(evictlab, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    prompts = out / "policy.json"
+    lines = "".join(json.dumps({"id": f"p{i}", "prompt": "The rain. " * 9, "answer": " Rain."}) + "\n" for i in range(2))
+    prompts.write_text(lines)
+    done = evictlab("fit", "--model", MODEL, "--prompts", prompts, "--policy", "h2o", "--out", out, "--force")
+    assert done.code == 2 and "that is read here" in done.err and prompts.read_text() == lines, done.err
+    for wrong in (("--policy", "nonsense"), ("--policy", "oracle"), ("--budget", "0.5")):
+        done = evictlab("fit", "--model", MODEL, "--prompts", prompts, *wrong, "--out", tmp_path / "other")
+        assert done.code == 2 and not (tmp_path / "other").exists(), done.err
 
 
 @pytest.mark.parametrize("damage", [lambda text: text[: len(text) // 2], lambda text: text.replace("sinks", "sunk"),

@@ -91,6 +91,10 @@ TEST(FittedBudgets, AreOneCountALayerOrWholeBlocksWhereThatIsWhatIsPaidFor) {
   budgets = fitted_budgets(fitted, 1000, 64);
   EXPECT_EQ(sum(budgets), 64 * kLayerCount * kKvHeads);
   for (const Index count : budgets) EXPECT_EQ(count % 16, 0);
+  const trace::LayerShape shape{.layers = kLayerCount, .query_heads = 4, .kv_heads = kKvHeads, .prompt_length = 100};
+  const Policy policy = make_fitted(std::make_shared<const FittedPolicy>(fitted), true);
+  EXPECT_FALSE(is_feasible(policy, shape, 15));  // a head holds one block at least
+  EXPECT_TRUE(is_feasible(policy, shape, 16));
 }
 
 TEST(FittedBudgets, LoseNoMoreThanAnyTransferOfASlotWhereCurvesAreConvex) {
@@ -117,6 +121,14 @@ TEST(FittedBudgets, LoseNoMoreThanAnyTransferOfASlotWhereCurvesAreConvex) {
       EXPECT_GE(loss(other), loss(best) - 1e-12);
     }
   }
+}
+
+TEST(FittedBudgets, AreNothingWhereNothingIsVisible) {
+  FittedPolicy fitted = fitted_policy();
+  fitted.sliding_windows[1] = 1;
+  const std::vector<Index> budgets = fitted_budgets(fitted, 100, 10);
+  EXPECT_EQ(budgets[2], 0);
+  EXPECT_EQ(sum(budgets), 60);
 }
 
 TEST(CurveValue, IsLinearBetweenPointsAndNothingWhereAllIsHeld) {
@@ -180,6 +192,7 @@ TEST(FittedPolicy, IsRefusedOnAnotherModelUnlessToldAndSaysWhenAPromptIsOutsideW
   model.layers = kLayerCount;
   model.kv_heads = kKvHeads;
   model.fingerprint = "another";
+  model.sliding_windows = {0, 100, 0};
   trace::PromptInfo prompt;
   prompt.layers = {0, 1, 2};
   const auto check = [&](const std::string& parameters) {
@@ -187,6 +200,8 @@ TEST(FittedPolicy, IsRefusedOnAnotherModelUnlessToldAndSaysWhenAPromptIsOutsideW
   };
   EXPECT_THAT([&] { check(""); }, ThrowsMessage<PolicyError>(HasSubstr("any_model=yes")));
   EXPECT_NO_THROW(check(",any_model=yes"));
+  model.sliding_windows = {0, 0, 0};
+  EXPECT_THAT([&] { check(",any_model=yes"); }, ThrowsMessage<PolicyError>(HasSubstr("other sliding windows")));
   model.layers = 4;
   EXPECT_THAT([&] { check(",any_model=yes"); }, ThrowsMessage<PolicyError>(HasSubstr("of 3 layers with 2 kv heads")));
 
@@ -237,6 +252,8 @@ TEST(FittedFile, DamageIsOneLineThatNamesTheKey) {
   said("\"sliding_windows\":[0,", "\"sliding_windows\":[", "sliding_windows");
   said("\"prompt_length\":[100,200]", "\"prompt_length\":[200,100]", "prompt_length");
   said("\"h2o\"", "\"h3o\"", "unknown policy");
+  said("\"h2o\"", "\"oracle\"", "reads the future");
+  said("\"h2o\"", "\"fitted(file=" + (directory.path() / "policy.json").string() + ")\"", "is fitted already");
   said("\"h2o\"", "\"protect-only\"", "no scorer");
   EXPECT_THAT([] { make_policy("fitted"); }, ThrowsMessage<PolicyError>(HasSubstr("needs file=")));
   EXPECT_THAT([] { make_policy("fitted(file=/nowhere/policy.json)"); },
