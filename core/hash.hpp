@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace evictlab::core {
 
@@ -23,5 +24,7 @@ class ContentHash {
 };
 
 std::string content_hash(std::span<const std::byte> bytes);
+/// Of a text's bytes.
+inline std::string content_hash(std::string_view text) { return content_hash(std::as_bytes(std::span(text))); }
 
 }  // namespace evictlab::core

@@ -53,8 +53,8 @@ Halves halves_of(const LiveFitOptions& options, Observer& observer) {
   return halves;
 }
 
-/// The policies with the least loss at some budget, mean over the recorded prompts, by what the fit minimises where the
-/// table has it.
+/// The policies with the least loss at some budget, mean over the recorded prompts: squared error relative to the
+/// layer's output.
 std::vector<sim::Policy> best_published(const LiveFitOptions& options, const std::filesystem::path& trace,
                                         Observer& observer) {
   ReplayOptions replay{.traces = {trace}, .policies = {.list = options.against}, .budgets = options.fit.budgets};

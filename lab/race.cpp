@@ -231,8 +231,7 @@ RaceOutcome race(const RaceOptions& options, Observer& observer) {
   require_methods(plan.policies);
   for (trace::Index layer = 0; layer < info.layers; ++layer) plan.output_weights.push_back(model.output_weight(layer));
   ResumableRun resumable{.settings = validation_settings(plan, prompts, run), .restart = run.force};
-  const std::string learned = core::read_text(options.calibration);
-  resumable.settings["calibration"] = core::content_hash(std::as_bytes(std::span(learned)));
+  resumable.settings["calibration"] = core::content_hash(core::read_text(options.calibration));
   for (const runtime::TokenizedPrompt& prompt : prompts) resumable.prompts.push_back(prompt.id);
   const std::uint64_t seed = core::text_hash(json_text(resumable.settings["prompts"], -1));
   report_conversions(described, plan.budgets, observer);

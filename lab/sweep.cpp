@@ -8,6 +8,7 @@
 
 #include "core/error.hpp"
 #include "core/file.hpp"
+#include "core/hash.hpp"
 #include "core/version.hpp"
 #include "lab/calibration_input.hpp"
 #include "lab/replay.hpp"
@@ -18,7 +19,6 @@
 #include "sim/policy/compose.hpp"
 #include "sim/replay/replay.hpp"
 #include "sim/replay/tuning.hpp"
-#include "core/hash.hpp"
 #include "trace/io/joined.hpp"
 
 namespace evictlab::lab {
@@ -114,8 +114,7 @@ nlohmann::ordered_json sweep_settings(const trace::Source& trace, const SweepPla
   for (const sim::Policy& policy : plan.policies) settings["policies"].push_back(policy.text());
   for (const sim::Budget& budget : plan.budgets) settings["budgets"].push_back(budget.text());
   if (options.calibration) {
-    const std::string text = core::read_text(*options.calibration);
-    settings["calibration"] = core::content_hash(std::as_bytes(std::span(text)));
+    settings["calibration"] = core::content_hash(core::read_text(*options.calibration));
   }
   settings["measures"] = options.full_measures ? "all" : "summary";
   settings["layers"] = options.layers;

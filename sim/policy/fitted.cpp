@@ -84,18 +84,6 @@ class FittedAllocation final : public IndependentAllocation {
   mutable std::vector<Index> budgets_;  // [L * G]
 };
 
-double loss_at(std::span<const double> points, std::span<const double> losses, double point, double end) {
-  const auto above = std::ranges::upper_bound(points, point);
-  const auto index = static_cast<std::size_t>(above - points.begin());
-  if (index == 0) return losses.front();
-  const double left = points[index - 1];
-  const bool is_last = index == points.size() || points[index] >= end;
-  const double right = is_last ? end : points[index];
-  const double at_right = is_last ? 0.0 : losses[index];
-  if (right <= left) return at_right;
-  return losses[index - 1] + (at_right - losses[index - 1]) * (point - left) / (right - left);
-}
-
 // Whole numbers nearest to (1 - w) a + w b with the sum of a, each in 1..most: what rounding leaves goes to the largest
 // fractions, then to whoever has room.
 std::vector<Index> mixed(const std::vector<Index>& a, const std::vector<Index>& b, double w,
@@ -154,7 +142,8 @@ double curve_value(std::span<const double> points, CurveAxis axis, std::span<con
                    double count) {
   const auto all = static_cast<double>(visible);
   if (count >= all) return 0.0;
-  return axis == CurveAxis::kCount ? loss_at(points, losses, count, all) : loss_at(points, losses, count / all, 1.0);
+  return axis == CurveAxis::kCount ? interpolated_loss(points, losses, count, all)
+                                   : interpolated_loss(points, losses, count / all, 1.0);
 }
 
 std::vector<Index> divided(const std::vector<std::vector<double>>& losses, Index total, double uniform_weight) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <span>
 #include <string>
@@ -66,6 +67,21 @@ struct FittedPolicy {
   Index visible(Index layer, Index prompt_length) const;
 };
 
+/// The value at `point` of a curve that has `losses` at the rising `points`: linear between them, the first before
+/// them, 0 at `end`, from where on points do not count.
+template <typename Point, typename Loss>
+double interpolated_loss(std::span<const Point> points, std::span<const Loss> losses, double point, double end) {
+  const auto above = std::ranges::upper_bound(points, point, {}, [](Point at) { return static_cast<double>(at); });
+  const auto index = static_cast<std::size_t>(above - points.begin());
+  if (index == 0) return losses.front();
+  const auto left = static_cast<double>(points[index - 1]);
+  const bool is_last = index == points.size() || static_cast<double>(points[index]) >= end;
+  const double right = is_last ? end : static_cast<double>(points[index]);
+  const double at_right = is_last ? 0.0 : losses[index];
+  if (right <= left) return at_right;
+  return losses[index - 1] + (at_right - losses[index - 1]) * (point - left) / (right - left);
+}
+
 /// The value at `count` of a curve of `visible` positions: linear between its points, 0 at all positions.
 double curve_value(std::span<const double> points, CurveAxis axis, std::span<const double> losses, Index visible,
                    double count);
@@ -85,8 +101,8 @@ std::vector<std::int32_t> holding_order(std::span<const float> scores, const Pos
 /// layer.
 trace::RowMatrix kv_head_scores(const Scorer& scorer, const trace::LayerView& layer);
 
-/// The scorer of a policy that a fitted one may be made of. Throws ImpossiblePolicy for a policy without one, that reads
-/// the future, or that is fitted itself; PolicyError for one that does not exist.
+/// The scorer of a policy that a fitted one may be made of. Throws ImpossiblePolicy for a policy without one, that
+/// reads the future, or that is fitted itself; PolicyError for one that does not exist.
 std::shared_ptr<const Scorer> fittable_scorer(std::string_view policy);
 
 /// The text of policy.json.

@@ -57,19 +57,7 @@ double own_loss(const LossCurves& curves, const PromptCurves& prompt, std::size_
                 double count) {
   const auto visible = static_cast<double>(prompt.visible[head / static_cast<std::size_t>(curves.kv_heads)]);
   if (count >= visible) return 0.0;
-  const std::span losses = curves.curve(prompt, head, candidate);
-  const auto above =
-      std::ranges::upper_bound(curves.counts, count, {}, [](Index at) { return static_cast<double>(at); });
-  const auto index = static_cast<std::size_t>(above - curves.counts.begin());
-  if (index == 0) return losses.front();
-  const auto left = static_cast<double>(curves.counts[index - 1]);
-  double right = visible;
-  double at_right = 0.0;
-  if (index < curves.counts.size() && static_cast<double>(curves.counts[index]) < visible) {
-    right = static_cast<double>(curves.counts[index]);
-    at_right = losses[index];
-  }
-  return losses[index - 1] + (at_right - losses[index - 1]) * (count - left) / (right - left);
+  return interpolated_loss(std::span(curves.counts), curves.curve(prompt, head, candidate), count, visible);
 }
 
 std::map<std::string, Members> by_task(const Members& members) {

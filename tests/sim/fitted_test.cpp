@@ -181,7 +181,7 @@ TEST(FittedPolicy, IsWhatItsFileSaysAndNamesItByADigest) {
   EXPECT_THAT(policy.text(), HasSubstr(",digest="));
   EXPECT_EQ(make_policy(policy.text()).text(), policy.text());
   write(directory.path(), text + " ");
-  EXPECT_THAT([&] { make_policy(policy.text()); }, ThrowsMessage<PolicyError>(HasSubstr("written anew")));
+  EXPECT_THAT([&] { make_policy(policy.text()); }, ThrowsMessage<PolicyError>(HasSubstr("the file has changed")));
 }
 
 TEST(FittedPolicy, IsRefusedOnAnotherModelUnlessToldAndSaysWhenAPromptIsOutsideWhatWasFitted) {

@@ -19,8 +19,6 @@ void add(std::string& text, std::string_view part) {
   text += '\0';
 }
 
-std::string hash_of(const std::string& text) { return core::content_hash(std::as_bytes(std::span(text))); }
-
 std::string_view kind_name(hdf5::AttributeContents::Kind kind) {
   using Kind = hdf5::AttributeContents::Kind;
   switch (kind) {
@@ -46,7 +44,7 @@ std::string attributes_hash(const std::vector<hdf5::AttributeContents>& attribut
     add(text, std::to_string(attribute.value.size()));
     text += attribute.value;
   }
-  return hash_of(text);
+  return core::content_hash(text);
 }
 
 // A table's columns follow from the size of its rows.
@@ -80,7 +78,7 @@ std::string group_digest(const hdf5::File& file, const std::string& group) {
       add(text, attributes_hash(member.attributes));
     }
   }
-  return hash_of(text);
+  return core::content_hash(text);
 }
 
 void require_texts_hash(const hdf5::File& file, const std::string& group) {
@@ -92,7 +90,8 @@ void require_texts_hash(const hdf5::File& file, const std::string& group) {
     add(texts, attribute.name);
     add(texts, attribute.value);
   }
-  if (file.text(group, kName) != hash_of(texts)) fail(file, group, "damaged: its texts do not have the recorded hash");
+  if (file.text(group, kName) != core::content_hash(texts))
+    fail(file, group, "damaged: its texts do not have the recorded hash");
 }
 
 void require_digest(const hdf5::File& file, const std::string& group) {

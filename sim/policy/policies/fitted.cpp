@@ -16,7 +16,7 @@ namespace {
 constexpr std::size_t kDigestLength = 12;
 
 std::string digest_of(const std::string& text) {
-  const std::string hash = core::content_hash(std::as_bytes(std::span(text)));
+  const std::string hash = core::content_hash(text);
   return hash.substr(hash.find(':') + 1, kDigestLength);
 }
 
@@ -28,7 +28,7 @@ Policy policy_of_file(const Parameters& given) {
   fitted.digest = digest_of(text);
   const std::string& wanted = given.text("digest");
   if (!wanted.empty() && wanted != fitted.digest) {
-    throw PolicyError("{}: {} has the digest {}, not {}: it was written anew", given.owner(), file, fitted.digest,
+    throw PolicyError("{}: {} has the digest {}, not {}: the file has changed", given.owner(), file, fitted.digest,
                       wanted);
   }
   const bool any_model = is_yes(given, "any_model");
