@@ -4,7 +4,9 @@
 //   64,
 //                  vocabulary 32000) read once, and all products of one decoded token with them, in turns; per type
 //   peak, product  fused multiply-adds of the widest vectors in registers, and 1024 rows of x times [8192, 2048]
-//   model          prefill of TOKENS tokens and decoding after it, of a model directory or GGUF file; reading its file
+//   vocabulary     what follows the last product of a token over 150,000 ids: greedy choice, a draw, a divergence;
+//   beside that product model          prefill of TOKENS tokens and decoding after it, of a model directory or GGUF
+//   file; reading its file
 //
 // Medians of the turns and the ratio; threads as many as the machine has, or EVICTLAB_THREADS. Of one thread it is
 // processor time, which other programs disturb less.
@@ -28,6 +30,8 @@
 #include "core/memory.hpp"
 #include "core/parallel.hpp"
 #include "runtime/linear.hpp"
+#include "runtime/live/next_token.hpp"
+#include "runtime/sampling.hpp"
 #include "runtime/transformer.hpp"
 
 namespace {
@@ -204,6 +208,30 @@ void product_beside_peak(core::StorageType type) {
                            100 * product / peak);
 }
 
+void vocabulary() {
+  constexpr Index kIds = 150000;
+  constexpr Index kHidden = 2048;
+  const std::vector<std::byte> stored =
+      made_weights(core::StorageType::kBFloat16, static_cast<std::size_t>(kIds * kHidden));
+  const runtime::Linear head{.weight = {core::StorageType::kBFloat16, stored, kIds, kHidden}, .bias = {}};
+  const RowMatrix x = RowMatrix::Random(1, kHidden);
+  RowMatrix y(1, kIds);
+  const RowMatrix full = RowMatrix::Random(1, kIds) * 4;
+  const RowMatrix evicted = full + RowMatrix::Random(1, kIds);
+  const std::span<const float> reference(full.data(), static_cast<std::size_t>(kIds));
+  const std::span<const float> logits(evicted.data(), static_cast<std::size_t>(kIds));
+  double sum = 0;
+  runtime::Sampler sampler({.temperature = 1.0, .top_k = 0, .top_p = 0.9, .seed = 1});
+  const Turns product_greedy =
+      in_turns([&] { runtime::apply(head, x, y); }, [&] { sum += runtime::greedy_token(logits); });
+  const Turns divergence_draw =
+      in_turns([&] { sum += runtime::kl_divergence(reference, logits); }, [&] { sum += sampler.next(logits); });
+  std::cout << fmt::format(
+      "150,000 ids: product {:.2f} ms{}  greedy {:.3f} ms  divergence {:.3f} ms  draw (top-p 0.9) {:.3f} ms\n",
+      product_greedy.first * 1e3, sum == 0.5 ? "!" : "", product_greedy.second * 1e3, divergence_draw.first * 1e3,
+      divergence_draw.second * 1e3);
+}
+
 void model(const std::filesystem::path& path, Index tokens) {
   constexpr Index kDecoded = 32;
   const runtime::Transformer model(path);
@@ -258,5 +286,6 @@ int main(int argc, char** argv) {
                                  StorageType::kQ4_1, StorageType::kQ4_K, StorageType::kQ6_K}) {
     token_of_1b(type);
   }
+  vocabulary();
   return 0;
 }
