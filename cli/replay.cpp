@@ -52,8 +52,8 @@ int run_replay(const Arguments& arguments) {
   Options options(
       "replay", "TRACE --policy LIST --budget LIST --out replay.csv [OPTION ...]",
       "Replays eviction policies at budgets from a recorded trace: what each keeps, what that costs, and how\n"
-      "far it is from the oracle. Writes the table, budgets.csv, positions.csv, spans.csv, trajectory.csv\n"
-      "and kept_overlap.csv beside it, and a manifest.");
+      "far it is from the oracle. Writes the table, budgets.csv, positions.csv, spans.csv, trajectory.csv,\n"
+      "curves.csv and kept_overlap.csv beside it, and a manifest.");
   declare_replay(options);
   if (!options.parse(arguments)) return 0;
 

@@ -99,8 +99,9 @@ std::string calibration_summary(const results::Calibration& calibration) {
   double left_out = 0.0;
   for (std::size_t row = 0; row < measures.rows(); ++row) {
     left_out = std::max(left_out, measures.number(row, measures.column("left_out")).value_or(0.0));
-    if (results::RowView(measures, row).budget() != "all" || text_of(measures, row, "task") != results::kAllTasks)
-      continue;
+  }
+  for (const results::RowView& view : results::overall_rows(measures)) {
+    const std::size_t row = view.row();
     const std::string own = text_of(measures, row, "status");
     ceiling = interval_text(measures, row, "ceiling", "{:.2f}");
     if (own != "ok" && !own.starts_with("not measured")) status = own;
@@ -126,6 +127,10 @@ std::string calibration_summary(const results::Calibration& calibration) {
         *learned->median_factor, *learned->nine_of_ten_factor,
         learned->coverage ? fmt::format("; {:.0f} % lie in their 90 % interval", 100.0 * *learned->coverage)
                           : std::string());
+  }
+  if (const auto& learned = calibration.learned; learned && learned->decoding) {
+    text += fmt::format("  policies that evict while decoding have a map of their own, of {} documents\n",
+                        learned->decoding->documents);
   }
   if (calibration.disagreements.rows() > 0) {
     const Table& pairs = calibration.disagreements;

@@ -227,6 +227,7 @@ class Adviser {
                              const char* label) const {
     sim::ReplayOptions options;
     options.positions = false;
+    options.curves = false;
     options.predictor = pointer_to(predictor_);
     options.progress = progress_to(observer_, {label});
     return sim::replay(trace_, policies, budgets, options);

@@ -41,6 +41,7 @@ inline constexpr ReplayTable kReplayTables[] = {
     {"replay", &sim::ReplayResult::replay},         {"budgets", &sim::ReplayResult::budgets},
     {"positions", &sim::ReplayResult::positions},   {"spans", &sim::ReplayResult::spans},
     {"trajectory", &sim::ReplayResult::trajectory}, {"headroom", &sim::ReplayResult::headroom},
+    {"curves", &sim::ReplayResult::curves},
 };
 
 struct ReplayOutcome {

@@ -250,6 +250,7 @@ SensitivityTables trace_sensitivity(const trace::Source& trace, const Sensitivit
   std::vector<results::Table> rows(trace.prompts().size(), results::new_table("sensitivity"));
   sim::ReplayOptions options;
   options.positions = false;
+  options.curves = false;
   options.progress = progress_to(observer, {"evicting in one place"});
   options.finished = [&](Index prompt, sim::ReplayResult&& result) {
     const auto place = static_cast<std::size_t>(prompt);

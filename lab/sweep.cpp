@@ -151,6 +151,7 @@ void replay_share(const trace::Source& trace, const SweepPlan& plan, const Sweep
   replay.predictor = predictor;
   for (const std::size_t prompt : share) replay.prompts.push_back(static_cast<trace::Index>(prompt));
   replay.positions = false;
+  replay.curves = false;
   replay.full_measures = options.full_measures;
   replay.layers = options.layers;
   replay.headroom = options.headroom;

@@ -78,7 +78,7 @@ bool is_partial(const results::Table& replay, const trace::ModelInfo& model) {
 
 /// Where the tables go; those of the replay only where there is no other to compare with.
 struct ValidateFiles {
-  fs::path validate, outcomes, calibration, errors, learned, predictions, disagreements, replay, spans, needles;
+  fs::path validate, outcomes, calibration, errors, learned, predictions, disagreements, replay, spans, needles, curves;
 
   ValidateFiles(const ValidateOptions& options, ResultFolder& folder)
       : validate(options.out / "validate.csv"),
@@ -90,13 +90,14 @@ struct ValidateFiles {
         disagreements(options.out / "disagreements.csv"),
         replay(options.out / "replay.csv"),
         spans(options.out / "spans.csv"),
-        needles(options.out / "needles.csv") {
+        needles(options.out / "needles.csv"),
+        curves(options.out / "curves.csv") {
     folder.plan_manifest(validate);
     for (const fs::path& path : {validate, outcomes, calibration, errors, learned, predictions, disagreements}) {
       folder.plan(path);
     }
     if (!options.replay) {
-      for (const fs::path& path : {replay, spans, needles}) folder.plan(path);
+      for (const fs::path& path : {replay, spans, needles, curves}) folder.plan(path);
     }
   }
 };
@@ -112,10 +113,11 @@ void validate_share(const ValidationPlan& plan, const std::vector<runtime::Token
     const ValidatedPrompt result = validate_prompt(plan, prompt, read_prompt(plan, prompt), [&](double done) {
       observer.progress(stage, runs * static_cast<double>(i) + done, total);
     });
-    checkpoint.write(
-        prompt.id,
-        {{{"validate", &result.validate}, {"replay", &result.replay.replay}, {"spans", &result.replay.spans}},
-         result.replay.notes});
+    checkpoint.write(prompt.id, {{{"validate", &result.validate},
+                                  {"replay", &result.replay.replay},
+                                  {"spans", &result.replay.spans},
+                                  {"curves", &result.replay.curves}},
+                                 result.replay.notes});
   }
 }
 
@@ -155,6 +157,7 @@ void write_validation(const ValidateOptions& options, ResultFolder& folder, cons
   write(files.disagreements, outcome.calibration.disagreements.to_csv());
   if (!options.replay) {
     write(files.replay, merged.tables["replay"]);
+    write(files.curves, merged.tables["curves"]);
     if (!merged.tables["spans"].empty()) {
       const results::Table spans = results::Table::from_csv(merged.tables["spans"], files.spans.string());
       write(files.spans, merged.tables["spans"]);
@@ -222,7 +225,9 @@ ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
         report_too_short(runs, observer);
         if (!replay) replay = results::Table::from_csv(merged.tables["replay"], files.replay.string());
         outcome.outcomes = results::outcomes(outcome.validate);
-        outcome.calibration = results::calibrate(outcome.validate, *replay);
+        std::optional<results::Table> curves;
+        if (plan.replay) curves = results::Table::from_csv(merged.tables["curves"], files.curves.string());
+        outcome.calibration = results::calibrate(outcome.validate, *replay, curves ? &*curves : nullptr);
         if (options.replay && is_partial(*replay, info)) {
           observer.message(Topic::kNote,
                            fmt::format("{} is of some of the model's {} layers: no calibration is learned",

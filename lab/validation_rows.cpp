@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "core/interrupt.hpp"
+#include "results/rows.hpp"
 #include "results/run_table.hpp"
 #include "results/schema.hpp"
+#include "results/statistics.hpp"
 #include "sim/replay/agreement.hpp"
 #include "sim/replay/replay_rows.hpp"
 
@@ -106,20 +109,23 @@ void set_written(results::Row& row, const runtime::TokenizedPrompt& prompt, std:
   }
 }
 
-/// One run's rows, a turn each.
-void add_run(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt, const Reference& reference,
-             const sim::Policy& policy, const sim::Budget& budget, const std::vector<sim::Importance>& importance,
-             const Retentions& replayed, results::Table& table) {
+/// One run's rows, a turn each; the divergence at every step of the first.
+std::vector<double> add_run(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt,
+                            const Reference& reference, const sim::Policy& policy, const sim::Budget& budget,
+                            const std::vector<sim::Importance>& importance, const Retentions& replayed,
+                            results::Table& table) {
   const CompactedRun run(plan.model, reference, policy, budget.real_slots(plan.info, reference.prompt_length()),
                          importance);
   const auto agreement = agreement_with(replayed, policy, budget, run.retention(), importance);
   const bool degenerate = run.nothing_evicted() && !policy.keeps_everything();
   const auto status = degenerate ? results::RunStatus::kDegenerate : results::RunStatus::kOk;
   runtime::Continuation forced = run.continued();
+  std::vector<double> kl_by_step;
   for (std::size_t turn = 0; turn < reference.turns.size(); ++turn) {
     const runtime::Turn& question = reference.turns[turn];
-    const runtime::ForcedOutcome outcome =
+    runtime::ForcedOutcome outcome =
         runtime::forced_outcome(question, reference.logits[turn], forced.read(question.tokens));
+    if (turn == 0) kl_by_step = std::move(outcome.kl_by_step);
     results::Row row = key_row(plan, {prompt, reference, policy, budget, turn}, table);
     row.set("slots_held", run.held_slots() / static_cast<double>(plan.info.layers))
         .set("bytes", run.cache().allocated_bytes())
@@ -136,6 +142,28 @@ void add_run(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt,
     }
     table.add_row(std::move(row));
   }
+  return kl_by_step;
+}
+
+/// By policy and budget as tables have them: the live divergence at every step of the first turn.
+using KlBySteps = std::map<std::pair<results::PolicyKey, results::Cell>, std::vector<double>>;
+
+/// curves.csv with the live divergence, mean over the steps of each stretch.
+results::Table with_live_kl(const results::Table& curves, const KlBySteps& live) {
+  results::Table table(curves.columns());
+  const std::size_t kl_column = curves.column("kl");
+  const std::size_t budget_column = curves.column(results::kBudgetColumn);
+  for (const results::RowView view : results::RowsOf(curves)) {
+    std::vector<results::Cell> cells = curves.row(view.row());
+    const auto found = live.find({view.policy(), cells[budget_column]});
+    const auto first = static_cast<std::size_t>(view.number("step_first").value_or(1.0)) - 1;
+    const auto steps = static_cast<std::size_t>(view.number("steps").value_or(0.0));
+    if (found != live.end() && first + steps <= found->second.size()) {
+      cells[kl_column] = results::mean(std::span(found->second).subspan(first, steps));
+    }
+    table.add_row(std::move(cells));
+  }
+  return table;
 }
 
 /// The rows of a policy that cannot run on the prompt.
@@ -189,6 +217,7 @@ ValidatedPrompt validate_prompt(const ValidationPlan& plan, const runtime::Token
   if (std::cmp_less(reference.turns.front().tokens.size(), asked)) {
     ++result.replay.notes["future: the model ends the text before the tokens asked for"].runs;
   }
+  KlBySteps live;
   double done = 0.0;
   for (const sim::Policy& policy : plan.policies) {
     const auto runs_live = [&](const sim::Budget& budget) { return !plan.runs_live || plan.runs_live(policy, budget); };
@@ -201,13 +230,15 @@ ValidatedPrompt validate_prompt(const ValidationPlan& plan, const runtime::Token
       const double slots = budget.real_slots(plan.info, reference.prompt_length());
       const results::RunStatus status = sim::run_status(policy, plan.info, reference.recorded.info, slots);
       if (status == results::RunStatus::kOk) {
-        add_run(plan, prompt, reference, policy, budget, importance, retentions, result.validate);
+        live[{{policy.name, policy.parameters}, sim::requested(budget, plan.info)}] =
+            add_run(plan, prompt, reference, policy, budget, importance, retentions, result.validate);
       } else {
         add_not_run(plan, prompt, reference, policy, budget, status, result.validate);
       }
       progress(done += 1.0);
     }
   }
+  result.replay.curves = with_live_kl(result.replay.curves, live);
   return result;
 }
 

@@ -5,9 +5,9 @@
 
 #include "plots/canvas.hpp"
 #include "plots/figures.hpp"
+#include "results/calibration.hpp"
 #include "results/measures.hpp"
 #include "results/rows.hpp"
-#include "results/task_values.hpp"
 
 namespace evictlab::plots {
 namespace {
@@ -38,10 +38,9 @@ struct Calibration {
 
 Calibration read_calibration(const results::Table& table) {
   Calibration all;
-  const bool has_tasks = table.find_column("task").has_value();
-  for (const RowView row : results::RowsOf(table)) {
+  for (const RowView& row : results::overall_rows(table)) {
     const auto tau = row.number("tau_b");
-    if (row.budget() != "all" || (has_tasks && row.text("task") != results::kAllTasks) || !tau) continue;
+    if (!tau) continue;
     all.points += point_with_bar(all.count, {*tau, row.number("tau_b_low"), row.number("tau_b_high")});
     all.has_intervals = all.has_intervals || row.number("tau_b_low").has_value();
     if (const auto transfer = row.number("transfer")) {

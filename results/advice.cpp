@@ -48,8 +48,9 @@ std::vector<CostedRun> costed_runs(const Table& replay, Measure measure, const K
                     .budget = key.second,
                     .slots = own.slots / count,
                     .bytes = own.bytes / count,
-                    .loss = measure == Measure::kPredictedKl ? predictor->mean(own.losses, own.documents.size())
-                                                             : bootstrap_mean(own.losses, options),
+                    .loss = measure == Measure::kPredictedKl
+                                ? predictor->mean(key.first, own.losses, own.documents.size())
+                                : bootstrap_mean(own.losses, options),
                     .prompts = own.losses.size()});
   }
   return runs;

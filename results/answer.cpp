@@ -16,6 +16,7 @@ namespace {
 
 /// A policy measured on every prompt: the measure with the slots compared, in the order of the prompts' names.
 struct CompetingPolicy {
+  PolicyKey key;
   std::string label;
   Role role = Role::kMethod;
   double held = 0;
@@ -78,8 +79,8 @@ class Answering {
       const auto values =
           curves_.values(policy.key, budget.budget_text, *slots, [&](const Run& run) { return run[measure_]; });
       if (values) {
-        competition.ranked.push_back(
-            {labels_.at(policy.key), policy.role, policy.mean_slots(), values_of(*values), predicted_ends(policy)});
+        competition.ranked.push_back({policy.key, labels_.at(policy.key), policy.role, policy.mean_slots(),
+                                      values_of(*values), predicted_ends(policy)});
       } else if (policy.role == Role::kMethod) {
         competition.left_out.push_back({labels_.at(policy.key), policy.mean_slots()});
       }
@@ -115,7 +116,7 @@ class Answering {
                     const std::vector<std::string>& documents) const {
     if (measure_ != Measure::kPredictedKl) return bootstrap_mean(values);
     if (predictor_ != nullptr) {
-      return predictor_->mean(values, std::set<std::string>(documents.begin(), documents.end()).size());
+      return predictor_->mean(policy.key, values, std::set<std::string>(documents.begin(), documents.end()).size());
     }
     Interval interval = policy.predicted;
     interval.mean = mean(values);

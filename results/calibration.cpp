@@ -15,6 +15,7 @@
 #include "core/parallel.hpp"
 #include "core/random.hpp"
 #include "results/calibration_data.hpp"
+#include "results/evicts.hpp"
 #include "results/labels.hpp"
 #include "results/prediction_errors.hpp"
 #include "results/rank_agreement.hpp"
@@ -158,6 +159,7 @@ void set_agreement(Row& row, const Agreements& agreements, Measure measure, Meas
 
 /// What rows of a budget and task have in common.
 struct ScopeNames {
+  Evicts evicting = Evicts::kAtPrompt;
   Cell budget;
   std::string task;
   std::size_t policies = 0;
@@ -175,7 +177,8 @@ void add_rows(Table& table, const ScopeNames& names, const RankingScope& scope, 
   for (const MeasureInfo& measure : measures()) {
     if (!is_calibrated(measure.id) && measure.id != Measure::kPredictedKl) continue;
     Row row(table);
-    row.set("budget_requested", names.budget)
+    row.set("eviction", evicts_name(names.evicting))
+        .set("budget_requested", names.budget)
         .set("task", names.task)
         .set("measure", measure.column)
         .set("policies", names.policies)
@@ -220,6 +223,11 @@ void add_predictions(Table& table, const RankedBudget& budget) {
       table.add_row(std::move(row));
     }
   }
+}
+
+/// Adds the rows of a table of the same columns.
+void append_rows(Table& table, const Table& more) {
+  for (std::size_t row = 0; row < more.rows(); ++row) table.add_row(more.row(row));
 }
 
 /// Two policies that a measure puts in the wrong order.
@@ -269,15 +277,26 @@ void require_replay_columns(const Table& replay) {
   if (std::ranges::none_of(measures(), has)) require_columns(replay, {info(Measure::kRetainedMass).column});
 }
 
-Calibration calibrate(const Table& validate, const Table& replay, const CalibrationOptions& options) {
-  require_replay_columns(replay);
-  const LiveRuns runs = live_runs(validate, replay);
+namespace {
+
+/// The curve of these runs, in the measure that foretells them where stretches have it, else in squared error.
+std::optional<KlCurve> curve_of(const Table& curves, Evicts evicting, Measure measure) {
+  const LiveStretches stretches = live_stretches(curves, evicting);
+  if (stretches.runs.documents.size() < kFewestDocuments) return std::nullopt;
+  for (const Measure own : {measure, Measure::kSquaredError}) {
+    if (auto curve = learn_curve(stretches.runs, own, stretches.last_steps)) return curve;
+  }
+  return std::nullopt;
+}
+
+/// Adds what runs of one kind say to the tables; what they teach.
+std::optional<CalibratedRuns> calibrate_runs(const LiveRuns& runs, Evicts evicting, const Table* curves,
+                                             const CalibrationOptions& options, Calibration& result,
+                                             std::vector<Disagreement>& pairs, std::optional<Measure>& looked_at) {
   const CalibrationData& data = runs.ranked;
-  Calibration result;
-  result.measures = new_table("calibration");
-  result.predictions = new_table("predictions");
   std::vector<const RankedBudget*> ranked;
-  ScopeNames whole{.budget = std::string("all"), .task = kAllTasks, .prompts = data.prompts.size()};
+  ScopeNames whole{
+      .evicting = evicting, .budget = std::string("all"), .task = kAllTasks, .prompts = data.prompts.size()};
   for (const RankedBudget& budget : data.budgets) {
     whole.policies = std::max(whole.policies, budget.policies.size());
     whole.left_out = std::max(whole.left_out, budget.left_out());
@@ -287,21 +306,21 @@ Calibration calibrate(const Table& validate, const Table& replay, const Calibrat
   whole.documents = documents_among(data, everywhere);
 
   DocumentDraws draws;
+  std::optional<CalibratedRuns> learned;
   const bool has_halves = whole.documents >= kFewestDocuments;
   if (!ranked.empty() && has_halves) {
     draws = document_draws(runs, options);
-    result.learned = learn_calibration(runs);
+    learned = learn_calibration(runs);
   }
-  const PredictionErrors errors =
-      result.learned ? prediction_errors(runs) : PredictionErrors{.table = new_table("prediction_errors")};
-  result.errors = errors.table;
   std::optional<Measure> chosen;
-  if (result.learned) {
-    chosen = result.learned->learned.measure;
-    result.chosen = info(*chosen).column;
-    result.learned->median_factor = errors.median_factor;
-    result.learned->nine_of_ten_factor = errors.nine_of_ten_factor;
-    result.learned->coverage = errors.coverage;
+  if (learned) {
+    const PredictionErrors errors = prediction_errors(runs, evicting);
+    append_rows(result.errors, errors.table);
+    chosen = learned->learned.measure;
+    learned->median_factor = errors.median_factor;
+    learned->nine_of_ten_factor = errors.nine_of_ten_factor;
+    learned->coverage = errors.coverage;
+    if (curves != nullptr) learned->curve = curve_of(*curves, evicting, *chosen);
   }
   for (const RankedBudget& budget : data.budgets) {
     ScopeNames names = whole;
@@ -335,13 +354,51 @@ Calibration calibrate(const Table& validate, const Table& replay, const Calibrat
   }
 
   RankingScope all{.budgets = ranked, .among = everywhere, .has_halves = false};
-  const std::optional<Measure> looked_at = chosen ? chosen : best_measure(agreements_of(all, {}));
-  std::vector<Disagreement> pairs;
+  looked_at = chosen ? chosen : best_measure(agreements_of(all, {}));
   for (const RankedBudget* budget : ranked) {
     if (looked_at) add_disagreements(pairs, *budget, *looked_at);
   }
-  result.disagreements = disagreement_table(std::move(pairs), looked_at.value_or(Measure::kRetainedMass));
+  return learned;
+}
+
+}  // namespace
+
+Calibration calibrate(const Table& validate, const Table& replay, const Table* curves,
+                      const CalibrationOptions& options) {
+  require_replay_columns(replay);
+  Calibration result;
+  result.measures = new_table("calibration");
+  result.predictions = new_table("predictions");
+  result.disagreements = new_table("disagreements");
+  result.errors = new_table("prediction_errors");
+  for (const Evicts evicting : {Evicts::kAtPrompt, Evicts::kWhileDecoding}) {
+    const LiveRuns runs = live_runs(validate, replay, evicting);
+    if (evicting == Evicts::kWhileDecoding && runs.runs.empty()) continue;
+    std::vector<Disagreement> pairs;
+    std::optional<Measure> looked_at;
+    auto learned = calibrate_runs(runs, evicting, curves, options, result, pairs, looked_at);
+    append_rows(result.disagreements, disagreement_table(std::move(pairs), looked_at.value_or(Measure::kRetainedMass)));
+    if (!learned) continue;
+    if (evicting == Evicts::kAtPrompt) {
+      result.chosen = info(learned->learned.measure).column;
+      static_cast<CalibratedRuns&>(result.learned.emplace()) = std::move(*learned);
+    } else if (result.learned) {
+      result.learned->decoding = std::move(*learned);
+    }
+  }
   return result;
+}
+
+std::vector<RowView> overall_rows(const Table& calibration) {
+  const bool has_tasks = calibration.find_column("task").has_value();
+  const bool has_kinds = calibration.find_column("eviction").has_value();
+  std::vector<RowView> rows;
+  for (const RowView row : RowsOf(calibration)) {
+    if (row.budget() != "all" || (has_tasks && row.text("task") != kAllTasks)) continue;
+    if (has_kinds && !rows.empty() && rows.front().text("eviction") != row.text("eviction")) break;
+    rows.push_back(row);
+  }
+  return rows;
 }
 
 }  // namespace evictlab::results

@@ -2,8 +2,10 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "results/prediction.hpp"
+#include "results/rows.hpp"
 #include "results/statistics.hpp"
 #include "results/table.hpp"
 
@@ -22,10 +24,11 @@ struct CalibrationOptions {
 };
 
 struct Calibration {
-  /// The table `calibration`: a row per budget and measure, and for budget_requested = "all" the mean over the budgets
-  /// that have enough policies; of all prompts, then of each task's. It ranks the methods that are feasible on all
-  /// prompts, at equal held slots (SlotCurves): controls, ceilings and whoever holds more would make any measure look
-  /// good. What is lost counts, so that 1 is the same order whatever the measure. Intervals draw documents with
+  /// The table `calibration`, of evictions at the prompt and then, where there are any, of those that go on while
+  /// decoding, each kind by itself: a row per budget and measure, and for budget_requested = "all" the mean over the
+  /// budgets that have enough policies; of all prompts, then of each task's. It ranks the methods that are feasible on
+  /// all prompts, at equal held slots (SlotCurves): controls, ceilings and whoever holds more would make any measure
+  /// look good. What is lost counts, so that 1 is the same order whatever the measure. Intervals draw documents with
   /// replacement, the same draws for all measures. The last measure is predicted_kl, which learns from the half that
   /// it ranks (transfer) or from the other documents (tau_b).
   Table measures;
@@ -47,7 +50,14 @@ struct Calibration {
 void require_replay_columns(const Table& replay);
 
 /// Joins the tables on prompt, policy, parameters and budget; of validate.csv the first turn, of replay.csv the rows
-/// over all layers. Throws TableError when a column is missing.
-Calibration calibrate(const Table& validate, const Table& replay, const CalibrationOptions& options = {});
+/// over all layers. `curves`, a validation's curves.csv, teaches how KL goes on with the distance from the prompt;
+/// none: no curves are learned. Evictions at the prompt must be among the runs for anything to be learned. Throws
+/// TableError when a column is missing.
+Calibration calibrate(const Table& validate, const Table& replay, const Table* curves = nullptr,
+                      const CalibrationOptions& options = {});
+
+/// The rows of a table `calibration` over all budgets and prompts, a measure each: of evictions at the prompt, or of
+/// the others where it has no such.
+std::vector<RowView> overall_rows(const Table& calibration);
 
 }  // namespace evictlab::results

@@ -32,7 +32,7 @@ bool RankedBudget::has(Measure measure) const {
       policies, [&](const RankedPolicy& policy) { return policy.measures[index_of(measure)].has_value(); });
 }
 
-CalibrationData join(const Table& validate, const Table& replay) {
+CalibrationData join(const Table& validate, const Table& replay, Evicts evicting) {
   using Key = std::pair<PolicyKey, std::string>;              // policy, budget
   std::map<Key, std::map<std::string, const Run*>> replayed;  // by prompt
   const std::vector<Run> replay_runs = runs_over_layers(replay);
@@ -45,7 +45,10 @@ CalibrationData join(const Table& validate, const Table& replay) {
   const std::size_t kl_column = validate.column("kl");
   CalibrationData data;
   std::vector<Run> runs = runs_over_layers(validate);
-  std::erase_if(runs, [&](const Run& run) { return run.turn != 1 || !replayed_prompts.contains(run.prompt); });
+  std::erase_if(runs, [&](const Run& run) {
+    return run.turn != 1 || !replayed_prompts.contains(run.prompt) ||
+           (evicts(run.key.parameters) != evicting && !is_full_cache(run.key, run.role));
+  });
   data.prompts = prompts_of(runs);
   std::map<std::string, const Run*> first_of_prompt;
   for (const Run& run : runs) first_of_prompt.try_emplace(run.prompt, &run);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "results/evicts.hpp"
 #include "results/run_table.hpp"
 
 // Data of results/calibration: joins validate.csv and replay.csv.
@@ -36,7 +37,8 @@ struct CalibrationData {
   std::vector<RankedBudget> budgets;
 };
 
-/// Joins first turns of validate.csv and rows over all layers of replay.csv on prompt, policy and budget.
-CalibrationData join(const Table& validate, const Table& replay);
+/// Joins first turns of validate.csv and rows over all layers of replay.csv on prompt, policy and budget, of policies
+/// that evict at these times.
+CalibrationData join(const Table& validate, const Table& replay, Evicts evicting);
 
 }  // namespace evictlab::results

@@ -53,12 +53,15 @@ KlMap map_of(const core::JsonNode& node) {
   return map;
 }
 
+Measure measure_named(const core::JsonNode& node) {
+  const auto measure = measure_of(node.string());
+  if (!measure || !foretells(*measure)) node.fail("'{}' is no measure that foretells divergence", node.string());
+  return *measure;
+}
+
 LearnedKl learned_of(const core::JsonNode& root) {
   LearnedKl learned;
-  const core::JsonNode name = root.at("measure");
-  const auto measure = measure_of(name.string());
-  if (!measure || !foretells(*measure)) name.fail("'{}' is no measure that foretells divergence", name.string());
-  learned.measure = *measure;
+  learned.measure = measure_named(root.at("measure"));
   learned.map = map_of(root.at("map"));
   const core::JsonNode confidence = root.at("confidence");
   learned.confidence = confidence.positive();
@@ -75,41 +78,95 @@ LearnedKl learned_of(const core::JsonNode& root) {
   return learned;
 }
 
-}  // namespace
+/// A curve's stretches reach twice as far as the ones before.
+constexpr std::int64_t kMostSteps = std::int64_t{1} << 40;
 
-std::string calibration_json(const KlCalibration& calibration) {
-  const LearnedKl& learned = calibration.learned;
+KlCurve curve_of(const core::JsonNode& node) {
+  KlCurve curve{.measure = measure_named(node.at("measure")), .map = map_of(node.at("map"))};
+  for (const core::JsonNode& entry : node.at("stretches").items()) {
+    const core::JsonNode last = entry.at("last_step");
+    curve.stretches.push_back({last.integer(1, kMostSteps), find_at_least(entry, "factor", 1.0)});
+    if (curve.stretches.size() > 1 && curve.stretches.rbegin()[1].last >= curve.stretches.back().last) {
+      last.fail("must rise");
+    }
+  }
+  return curve;
+}
+
+CalibratedRuns runs_of(const core::JsonNode& node) {
+  CalibratedRuns runs{.learned = learned_of(node)};
+  if (const auto curve = node.find("curve")) runs.curve = curve_of(*curve);
+  const core::JsonNode covers = node.at("covers");
+  runs.prompts = count_of(covers.at("prompts"));
+  runs.documents = count_of(covers.at("documents"));
+  runs.prompt_length = covered_of(covers.at("prompt_length"));
+  if (const auto future = covers.find("future_length")) runs.future_length = covered_of(*future);
+  runs.slots = covered_of(covers.at("slots"));
+  runs.share = covered_of(covers.at("share"));
+  runs.tasks = covers.at("tasks").strings();
+  runs.policies = covers.at("policies").strings();
+  runs.budgets = covers.at("budgets").strings();
+  const core::JsonNode held_out = node.at("held_out");
+  runs.median_factor = find_at_least(held_out, "median_factor", 1.0);
+  runs.nine_of_ten_factor = find_at_least(held_out, "nine_of_ten_factor", 1.0);
+  runs.coverage = find_at_least(held_out, "coverage", 0.0);
+  return runs;
+}
+
+Json json_of(const KlMap& map) {
+  return {{"log_scale", map.log_scale}, {"saturation", json_of(map.saturation)}, {"exponent", map.exponent}};
+}
+
+Json json_of(const KlCurve& curve) {
+  Json stretches = Json::array();
+  for (const KlCurve::Stretch& stretch : curve.stretches) {
+    stretches.push_back({{"last_step", stretch.last}, {"factor", json_of(stretch.factor)}});
+  }
+  return {{"measure", info(curve.measure).column}, {"map", json_of(curve.map)}, {"stretches", std::move(stretches)}};
+}
+
+void add_runs(Json& json, const CalibratedRuns& runs) {
+  const LearnedKl& learned = runs.learned;
   Json factors = Json::array();
   for (const LearnedKl::MeanFactor& one : learned.mean_factors) {
     factors.push_back({{"documents", one.documents}, {"factor", one.factor}});
   }
-  const Json json = {{"format", kFormat},
-                     {"format_version", kCalibrationVersion},
-                     {"evictlab", core::version()},
-                     {"model", calibration.model},
-                     {"model_fingerprint", calibration.model_fingerprint},
-                     {"measure", info(learned.measure).column},
-                     {"map",
-                      {{"log_scale", learned.map.log_scale},
-                       {"saturation", json_of(learned.map.saturation)},
-                       {"exponent", learned.map.exponent}}},
-                     {"confidence", learned.confidence},
-                     {"prompt_factor", json_of(learned.prompt_factor)},
-                     {"mean_factors", factors},
-                     {"covers",
-                      {{"prompts", calibration.prompts},
-                       {"documents", calibration.documents},
-                       {"prompt_length", json_of(calibration.prompt_length)},
-                       {"slots", json_of(calibration.slots)},
-                       {"share", json_of(calibration.share)},
-                       {"window", calibration.window},
-                       {"tasks", calibration.tasks},
-                       {"policies", calibration.policies},
-                       {"budgets", calibration.budgets}}},
-                     {"held_out",
-                      {{"median_factor", json_of(calibration.median_factor)},
-                       {"nine_of_ten_factor", json_of(calibration.nine_of_ten_factor)},
-                       {"coverage", json_of(calibration.coverage)}}}};
+  json["measure"] = info(learned.measure).column;
+  json["map"] = json_of(learned.map);
+  json["confidence"] = learned.confidence;
+  json["prompt_factor"] = json_of(learned.prompt_factor);
+  json["mean_factors"] = std::move(factors);
+  if (runs.curve) json["curve"] = json_of(*runs.curve);
+  json["covers"] = {{"prompts", runs.prompts},
+                    {"documents", runs.documents},
+                    {"prompt_length", json_of(runs.prompt_length)},
+                    {"future_length", json_of(runs.future_length)},
+                    {"slots", json_of(runs.slots)},
+                    {"share", json_of(runs.share)},
+                    {"tasks", runs.tasks},
+                    {"policies", runs.policies},
+                    {"budgets", runs.budgets}};
+  json["held_out"] = {{"median_factor", json_of(runs.median_factor)},
+                      {"nine_of_ten_factor", json_of(runs.nine_of_ten_factor)},
+                      {"coverage", json_of(runs.coverage)}};
+}
+
+}  // namespace
+
+std::string calibration_json(const KlCalibration& calibration) {
+  Json json = {{"format", kFormat},
+               {"format_version", kCalibrationVersion},
+               {"evictlab", core::version()},
+               {"model", calibration.model},
+               {"model_fingerprint", calibration.model_fingerprint},
+               {"window", calibration.window}};
+  if (calibration.other_model_factor) json["other_model_factor"] = *calibration.other_model_factor;
+  add_runs(json, calibration);
+  if (calibration.decoding) {
+    Json decoding = Json::object();
+    add_runs(decoding, *calibration.decoding);
+    json["decoding"] = std::move(decoding);
+  }
   return json.dump(1) + "\n";
 }
 
@@ -122,23 +179,15 @@ KlCalibration parse_calibration(const core::JsonDocument& document) {
   if (version.integer(1, kMostCounted) > kCalibrationVersion) {
     version.fail("is {}; this program reads up to {}", version.text(), kCalibrationVersion);
   }
-  KlCalibration calibration{.model = root.at("model").string(),
-                            .model_fingerprint = root.at("model_fingerprint").string(),
-                            .learned = learned_of(root)};
-  const core::JsonNode covers = root.at("covers");
-  calibration.prompts = count_of(covers.at("prompts"));
-  calibration.documents = count_of(covers.at("documents"));
-  calibration.prompt_length = covered_of(covers.at("prompt_length"));
-  calibration.slots = covered_of(covers.at("slots"));
-  calibration.share = covered_of(covers.at("share"));
-  calibration.window = covers.at("window").integer(0, kMostCounted);
-  calibration.tasks = covers.at("tasks").strings();
-  calibration.policies = covers.at("policies").strings();
-  calibration.budgets = covers.at("budgets").strings();
-  const core::JsonNode held_out = root.at("held_out");
-  calibration.median_factor = find_at_least(held_out, "median_factor", 1.0);
-  calibration.nine_of_ten_factor = find_at_least(held_out, "nine_of_ten_factor", 1.0);
-  calibration.coverage = find_at_least(held_out, "coverage", 0.0);
+  KlCalibration calibration;
+  calibration.model = root.at("model").string();
+  calibration.model_fingerprint = root.at("model_fingerprint").string();
+  // Version 1 has it among what it covers.
+  calibration.other_model_factor = find_at_least(root, "other_model_factor", 1.0);
+  const auto window = root.find("window");
+  calibration.window = (window ? *window : root.at("covers").at("window")).integer(0, kMostCounted);
+  static_cast<CalibratedRuns&>(calibration) = runs_of(root);
+  if (const auto decoding = root.find("decoding")) calibration.decoding = runs_of(*decoding);
   return calibration;
 }
 

@@ -12,6 +12,7 @@ Table foretold(const Table& replay, const KlPredictor& predictor, const std::map
   for (const std::string_view column : {"predicted_kl", "predicted_kl_low", "predicted_kl_high", "calibration"}) {
     if (!replay.find_column(column)) return replay;
   }
+  const auto future = replay.find_column("T");
   std::map<std::size_t, PredictedKl> by_row;
   for (const Run& run : runs_over_layers(replay)) {
     const auto length = prompt_lengths.find(run.prompt);
@@ -19,6 +20,7 @@ Table foretold(const Table& replay, const KlPredictor& predictor, const std::map
     const auto predicted = predictor({.policy = run.key.policy,
                                       .parameters = run.key.parameters,
                                       .prompt_length = length->second,
+                                      .future_length = future ? replay.number(run.row, *future).value_or(0.0) : 0.0,
                                       .slots = *run.slots_held,
                                       .measures = run.measures});
     if (predicted) by_row.emplace(run.row, *predicted);

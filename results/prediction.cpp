@@ -10,6 +10,7 @@
 
 #include "core/error.hpp"
 #include "core/random.hpp"
+#include "results/evicts.hpp"
 #include "results/rank_correlation.hpp"
 
 namespace evictlab::results {
@@ -268,13 +269,14 @@ std::pair<Documents, Documents> random_halves(const Documents& documents, std::u
   return halves;
 }
 
-std::optional<KlCalibration> learn_calibration(const LiveRuns& runs, const LearnOptions& options) {
+std::optional<CalibratedRuns> learn_calibration(const LiveRuns& runs, const LearnOptions& options) {
   if (runs.runs.empty()) return std::nullopt;
   const auto learned = learn_kl(runs, every_document(runs), options);
   if (!learned) return std::nullopt;
-  KlCalibration calibration{
+  CalibratedRuns calibration{
       .learned = *learned,
       .prompt_length = range_of(runs, [](const LiveRun& run) { return run.prompt_length; }),
+      .future_length = range_of(runs, [](const LiveRun& run) { return run.future_length; }),
       .slots = range_of(runs, [](const LiveRun& run) { return run.slots; }),
       .share = range_of(
           runs, [](const LiveRun& run) { return run.prompt_length > 0.0 ? run.slots / run.prompt_length : 0.0; }),
@@ -292,8 +294,44 @@ std::optional<KlCalibration> learn_calibration(const LiveRuns& runs, const Learn
   return calibration;
 }
 
+std::optional<double> KlCurve::factor(std::int64_t last) const {
+  if (stretches.empty()) return std::nullopt;
+  for (const Stretch& stretch : stretches) {
+    if (last <= stretch.last) return stretch.factor;
+  }
+  return stretches.back().factor;
+}
+
+std::optional<KlCurve> learn_curve(const LiveRuns& runs, Measure measure, std::span<const std::int64_t> last_steps,
+                                   const LearnOptions& options) {
+  const Documents documents = every_document(runs);
+  const auto map = learn_map(runs, measure, documents);
+  if (!map) return std::nullopt;
+  KlCurve curve{.measure = measure, .map = *map};
+  const std::vector<HeldOut> held_out = cross_fitted(runs, measure, documents, options.folds);
+  std::optional<double> widest;
+  for (std::size_t cell = 0; cell < last_steps.size(); ++cell) {
+    std::vector<HeldOut> own;
+    std::set<std::size_t> seen;
+    for (const HeldOut& one : held_out) {
+      if (one.run->cell != cell) continue;
+      own.push_back(one);
+      seen.insert(one.run->document);
+    }
+    // Answers differ in length: far from the prompt there are fewer documents, and where they are too few the factor of
+    // the stretch before would be a guess.
+    const auto factor = own.empty() ? std::nullopt : factor_of_prompts(own, seen.size(), options.confidence);
+    if (!factor && cell > 0) break;
+    if (factor) widest = std::max(widest.value_or(1.0), *factor);
+    curve.stretches.push_back({last_steps[cell], widest});
+  }
+  return curve;
+}
+
 std::string_view calibrated_name(Calibrated calibrated) {
   switch (calibrated) {
+    case Calibrated::kDecode:
+      return "decode";
     case Calibrated::kExtrapolated:
       return "extrapolated";
     case Calibrated::kDefault:
@@ -304,57 +342,87 @@ std::string_view calibrated_name(Calibrated calibrated) {
   return "learned";
 }
 
-bool evicts_as_learned(std::string_view parameters) {
-  while (!parameters.empty()) {
-    const std::size_t end = std::min(parameters.find(','), parameters.size());
-    const std::string_view one = parameters.substr(0, end);
-    if (one == "decode=yes" || one.starts_with("evict_layer=") || one.starts_with("evict_head=")) return false;
-    parameters.remove_prefix(std::min(end + 1, parameters.size()));
-  }
-  return true;
+bool is_unit_free(Measure measure) {
+  return measure == Measure::kRelativeSquaredError || measure == Measure::kTailLoss;
 }
 
 KlPredictor::KlPredictor(KlCalibration calibration, const std::string& model_fingerprint)
     : calibration_(std::move(calibration)), other_model_(calibration_.model_fingerprint != model_fingerprint) {
-  const Measure measure = calibration_.learned.measure;
-  if (!other_model_ || measure == Measure::kRelativeSquaredError) return;
-  throw core::InputError(
-      "the calibration is of model {} ({}) and maps {}, which means something else on a model of fingerprint {}; learn "
-      "one with evictlab validate on this model",
-      calibration_.model, calibration_.model_fingerprint, info(measure).column, model_fingerprint);
+  if (!other_model_) return;
+  const auto check = [&](const CalibratedRuns& runs) {
+    const Measure measure = runs.learned.measure;
+    if (is_unit_free(measure)) return;
+    throw core::InputError(
+        "the calibration is of model {} ({}) and maps {}, which means something else on a model of fingerprint {}; "
+        "learn one with evictlab validate on this model",
+        calibration_.model, calibration_.model_fingerprint, info(measure).column, model_fingerprint);
+  };
+  check(calibration_);
+  if (calibration_.decoding) check(*calibration_.decoding);
 }
 
-std::optional<PredictedKl> KlPredictor::operator()(const PredictedRun& run) const {
-  const LearnedKl& learned = calibration_.learned;
-  const auto value = run.measures[index_of(learned.measure)];
-  if (!value) return std::nullopt;
-  const double lost = amount_lost(learned.measure, *value);
-  PredictedKl predicted{.kl = learned.map(lost)};
-  if (!std::isfinite(predicted.kl * learned.prompt_factor.value_or(1.0))) return std::nullopt;
+const CalibratedRuns& KlPredictor::runs_like(std::string_view parameters) const {
+  if (evicts(parameters) == Evicts::kWhileDecoding && calibration_.decoding) return *calibration_.decoding;
+  return calibration_;
+}
+
+bool KlPredictor::covers(const CalibratedRuns& runs, const PredictedRun& run) const {
   const double share = run.prompt_length > 0.0 ? run.slots / run.prompt_length : 0.0;
-  const bool covered = calibration_.prompt_length.contains(run.prompt_length) &&
-                       calibration_.slots.contains(run.slots) && calibration_.share.contains(share) &&
-                       evicts_as_learned(run.parameters) &&
-                       std::ranges::find(calibration_.policies, run.policy) != calibration_.policies.end();
+  const Evicts kind = &runs == &calibration_ ? Evicts::kAtPrompt : Evicts::kWhileDecoding;
+  return evicts(run.parameters) == kind && runs.prompt_length.contains(run.prompt_length) &&
+         runs.future_length.contains(run.future_length) && runs.slots.contains(run.slots) &&
+         runs.share.contains(share) && std::ranges::find(runs.policies, run.policy) != runs.policies.end();
+}
+
+PredictedKl KlPredictor::completed(double kl, double lost, bool covered, std::optional<double> factor,
+                                   std::string_view parameters) const {
+  PredictedKl predicted{.kl = kl};
   if (other_model_) {
     predicted.calibrated = Calibrated::kDefault;
   } else if (!covered && lost > 0.0) {
     predicted.calibrated = Calibrated::kExtrapolated;
+  } else if (evicts(parameters) == Evicts::kWhileDecoding) {
+    predicted.calibrated = Calibrated::kDecode;
   }
   if (!(lost > 0.0)) {
     predicted.low = predicted.high = 0.0;
-  } else if (learned.prompt_factor && !other_model_) {
-    std::tie(predicted.low, predicted.high) = ends_within(predicted.kl, *learned.prompt_factor);
+  } else if (factor && !other_model_) {
+    std::tie(predicted.low, predicted.high) = ends_within(kl, *factor);
   }
   return predicted;
 }
 
-Interval KlPredictor::mean(std::span<const double> predicted, std::size_t documents) const {
+std::optional<PredictedKl> KlPredictor::operator()(const PredictedRun& run) const {
+  const CalibratedRuns& runs = runs_like(run.parameters);
+  const LearnedKl& learned = runs.learned;
+  const auto value = run.measures[index_of(learned.measure)];
+  if (!value) return std::nullopt;
+  const double lost = amount_lost(learned.measure, *value);
+  const double kl = learned.map(lost);
+  if (!std::isfinite(kl * learned.prompt_factor.value_or(1.0))) return std::nullopt;
+  return completed(kl, lost, covers(runs, run), learned.prompt_factor, run.parameters);
+}
+
+std::optional<PredictedKl> KlPredictor::at_steps(const PredictedRun& run, std::int64_t last) const {
+  const CalibratedRuns& runs = runs_like(run.parameters);
+  if (!runs.curve) return std::nullopt;
+  const KlCurve& curve = *runs.curve;
+  const auto value = run.measures[index_of(curve.measure)];
+  if (!value) return std::nullopt;
+  const double lost = amount_lost(curve.measure, *value);
+  const double kl = curve.map(lost);
+  const auto factor = curve.factor(last);
+  if (!std::isfinite(kl * factor.value_or(1.0))) return std::nullopt;
+  return completed(kl, lost, covers(runs, run) && curve.covers(last), factor, run.parameters);
+}
+
+Interval KlPredictor::mean(const PolicyKey& policy, std::span<const double> predicted, std::size_t documents) const {
   Interval interval{.mean = results::mean(predicted)};
-  const auto factor = calibration_.learned.mean_factor(documents);
+  const auto factor =
+      other_model_ ? calibration_.other_model_factor : runs_like(policy.parameters).learned.mean_factor(documents);
   if (!(interval.mean > 0.0)) {
     interval.low = interval.high = 0.0;
-  } else if (factor && !other_model_) {
+  } else if (factor) {
     std::tie(interval.low, interval.high) = ends_within(interval.mean, *factor);
   }
   return interval;

@@ -104,19 +104,34 @@ struct Covered {
   bool contains(double value) const { return least <= value && value <= most; }
 };
 
-/// A calibration as its file has it.
-struct KlCalibration {
-  std::string model = {};
-  std::string model_fingerprint = {};
+/// What one stretch of the answer loses, query by query, is less even than what all of it loses: its KL has a map of
+/// its own, and factors that widen with the distance from the prompt.
+struct KlCurve {
+  Measure measure = Measure::kSquaredError;
+  KlMap map = {};
+  struct Stretch {
+    std::int64_t last = 1;  // step, from 1: those after the stretch before, up to this one (curve_steps.hpp)
+    std::optional<double> factor = {};  // of one prompt; none: too few documents. Never falls with the distance
+  };
+  std::vector<Stretch> stretches = {};  // by rising steps
+
+  /// The factor for steps up to this one; that of the last stretch beyond it.
+  std::optional<double> factor(std::int64_t last) const;
+  bool covers(std::int64_t last) const { return !stretches.empty() && last <= stretches.back().last; }
+};
+
+/// What runs that evict at the same time have taught.
+struct CalibratedRuns {
   LearnedKl learned = {};
-  // What it has seen: outside of it, predictions are extrapolations.
+  std::optional<KlCurve> curve = {};
+  // What they have seen: outside of it, predictions are extrapolations.
   Covered prompt_length = {};              // positions
-  Covered slots = {};                      // held
+  Covered future_length = {0.0, 1e30};     // answer tokens read: future queries
+  Covered slots = {};                      // held after the prompt
   Covered share = {};                      // of the prompt's positions, those held
   std::vector<std::string> policies = {};  // by name
   std::vector<std::string> budgets = {};   // as asked for
   std::vector<std::string> tasks = {};
-  std::int64_t window = 0;  // observation window, positions
   std::size_t prompts = 0;
   std::size_t documents = 0;
   // How well it did on documents that it had not seen (results/prediction_errors.hpp); none: too few documents.
@@ -125,27 +140,44 @@ struct KlCalibration {
   std::optional<double> coverage = {};            // share of means within their interval
 };
 
-/// Learns a calibration from all documents: what of KlCalibration the runs say. Nothing where learn_kl() has nothing.
-std::optional<KlCalibration> learn_calibration(const LiveRuns& runs, const LearnOptions& options = {});
+/// A calibration as its file has it: what evictions at the end of the prompt have taught and, where there were any,
+/// those that go on while the answer is decoded.
+struct KlCalibration : CalibratedRuns {
+  std::string model = {};
+  std::string model_fingerprint = {};
+  std::int64_t window = 0;  // observation window, positions
+  std::optional<CalibratedRuns> decoding = {};
+  /// By which means over prompts missed, nine of ten, on models that had taught nothing; none: not known.
+  std::optional<double> other_model_factor = {};
+};
+
+/// Whether a measure means the same on every model, so that a calibration may foretell another model's runs by it.
+bool is_unit_free(Measure measure);
+
+/// Learns from all documents. Nothing where learn_kl() has nothing.
+std::optional<CalibratedRuns> learn_calibration(const LiveRuns& runs, const LearnOptions& options = {});
+
+/// Learns a curve; the cells of `runs` are stretches, whose last steps these are, whatever the policy and budget.
+/// Nothing where learn_map() has nothing.
+std::optional<KlCurve> learn_curve(const LiveRuns& runs, Measure measure, std::span<const std::int64_t> last_steps,
+                                   const LearnOptions& options = {});
 
 /// What a prediction rests on: the column `calibration`.
 enum class Calibrated {
   kLearned,       // on this model, within what the calibration covers
+  kDecode,        // likewise, of runs that evict while they decode, by what such runs taught
   kExtrapolated,  // outside of it: other lengths, budgets or policies
   kDefault        // on another model, by a measure without unit
 };
 std::string_view calibrated_name(Calibrated calibrated);
-
-/// Whether a policy with these parameters evicts once, everywhere, as the runs do that a calibration learns from: not
-/// while it decodes, nor in one layer or head alone.
-bool evicts_as_learned(std::string_view parameters);
 
 /// A run to foretell.
 struct PredictedRun {
   std::string_view policy = {};
   std::string_view parameters = {};
   double prompt_length = 0.0;
-  double slots = 0.0;  // held
+  double future_length = 0.0;
+  double slots = 0.0;  // held after the prompt
   std::array<std::optional<double>, kMeasureCount> measures = {};
 };
 
@@ -160,16 +192,26 @@ struct PredictedKl {
 /// Foretells runs on one model by a calibration.
 class KlPredictor {
  public:
-  /// Throws core::InputError when the calibration is of another model and its measure has a unit.
+  /// Throws core::InputError when the calibration is of another model and its measure is not unit-free.
   KlPredictor(KlCalibration calibration, const std::string& model_fingerprint);
 
   /// Nothing where the run lacks the measure, or it is beyond what numbers can say.
   std::optional<PredictedKl> operator()(const PredictedRun& run) const;
+  /// The mean divergence over a stretch of the answer that ends with step `last`; `run` has that stretch's measures.
+  /// Nothing likewise, or where no curve was learned.
+  std::optional<PredictedKl> at_steps(const PredictedRun& run, std::int64_t last) const;
   /// A mean over runs of a policy at a budget, one a prompt, of so many documents.
-  Interval mean(std::span<const double> predicted, std::size_t documents) const;
+  Interval mean(const PolicyKey& policy, std::span<const double> predicted, std::size_t documents) const;
   const KlCalibration& calibration() const { return calibration_; }
+  /// What runs of this kind are foretold by: what evictions at the prompt taught, where nothing else did.
+  const CalibratedRuns& runs_like(std::string_view parameters) const;
 
  private:
+  bool covers(const CalibratedRuns& runs, const PredictedRun& run) const;
+  /// The rest of a prediction.
+  PredictedKl completed(double kl, double lost, bool covered, std::optional<double> factor,
+                        std::string_view parameters) const;
+
   KlCalibration calibration_;
   bool other_model_;
 };

@@ -97,7 +97,7 @@ Interval over_splits(const std::vector<double>& values, double confidence) {
 
 }  // namespace
 
-PredictionErrors prediction_errors(const LiveRuns& runs, const ErrorOptions& options) {
+PredictionErrors prediction_errors(const LiveRuns& runs, Evicts evicting, const ErrorOptions& options) {
   PredictionErrors result;
   result.table = new_table("prediction_errors");
   if (runs.documents.size() < kFewestDocuments) return result;
@@ -117,7 +117,8 @@ PredictionErrors prediction_errors(const LiveRuns& runs, const ErrorOptions& opt
     }
     if (medians.empty()) continue;
     Row row(result.table);
-    row.set("level", kWords[kind].level)
+    row.set("eviction", evicts_name(evicting))
+        .set("level", kWords[kind].level)
         .set("runs", kWords[kind].runs)
         .set("documents", runs.documents.size())
         .set("splits", medians.size());

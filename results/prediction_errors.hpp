@@ -24,7 +24,9 @@ struct PredictionErrors {
 };
 
 /// Learns on one half of the documents (measure, map and intervals) and foretells the other, for every random halving.
-/// Fewer than four documents give no rows.
-PredictionErrors prediction_errors(const LiveRuns& runs, const ErrorOptions& options = {});
+/// Fewer than four documents give no rows. `evicting`: of which kind the runs are,
+/// for the table.
+PredictionErrors prediction_errors(const LiveRuns& runs, Evicts evicting = Evicts::kAtPrompt,
+                                   const ErrorOptions& options = {});
 
 }  // namespace evictlab::results

@@ -182,7 +182,7 @@ std::vector<RaceField> race_fields(const Table& replay, const KlPredictor& predi
         own.covered = std::ranges::all_of(policy.runs, [&](const Run& run) {
           return replay.text(run.row, rests_on) == calibrated_name(Calibrated::kLearned);
         });
-        own.mean = predictor.mean(own.by_document, own.by_document.size());
+        own.mean = predictor.mean(own.key, own.by_document, own.by_document.size());
         field.documents = own.by_document.size();
       }
       foretold.push_back(std::move(own));

@@ -25,6 +25,7 @@ class RowView {
   /// A cell that counts something (a layer, a head, a bin): a whole number in 0..99999; nothing when it is empty.
   std::optional<double> index(std::string_view column) const;
 
+  std::size_t row() const { return row_; }
   std::string prompt() const { return text("prompt"); }
   std::string budget() const { return text("budget_requested"); }
   PolicyKey policy() const { return {text("policy"), text("parameters")}; }

@@ -119,6 +119,29 @@ Columns predicted_interval() {
       number("predicted_kl_high", "nats", "upper end")};
 }
 
+Column calibrated_by() {
+  return text(
+      "calibration",
+      "what `predicted_kl` rests on: empty: nothing; `learned`: runs of this model; `decode`: likewise, of runs "
+      "that go on evicting while they decode; `extrapolated`: these, of other lengths, budgets or policies; "
+      "`default`: runs of another model, without an interval");
+}
+
+/// Measures that a stretch of the answer has of its own.
+Columns curve_measures() {
+  Columns columns;
+  for (const Measure measure :
+       {Measure::kSquaredError, Measure::kRelativeSquaredError, Measure::kOutputRelativeSquaredError}) {
+    columns.push_back(measure_column(measure));
+  }
+  columns.push_back(measure_column(Measure::kPredictedKl));
+  return columns;
+}
+
+Column eviction() {
+  return text("eviction", "`prompt`: policies that evict once, at its end; `decode`: those that go on while decoding");
+}
+
 Columns mass_share_columns(const char* meaning) {
   Columns columns;
   for (const char* name : {"positions_80", "positions_90", "positions_95", "positions_99"}) {
@@ -138,14 +161,20 @@ void add_replay_tables(std::vector<TableSchema>& all) {
            text("granularity", "who shares a kept set: each query head, each kv head, all heads of a layer"), budget(),
            slots_held("stored slots of the layer, divided by kv heads; for `all` the mean"),
            integer("bytes", "bytes", "held by the layer in the trace's data type; for `all` the sum"),
-           integer("bytes_padded", "bytes", "the same where all kept sets of a layer are stored as long as its longest"),
+           integer("bytes_padded", "bytes",
+                   "the same where all kept sets of a layer are stored as long as its longest"),
            integer("bytes_paged", "bytes", "the same where every kept set is stored in whole blocks of 16 positions"),
            layer_or_all("the layer's index, or `all`: means over the layers, or sums where a measure says so"),
-           measure_columns(), predicted_interval(),
-           text("calibration",
-                "what `predicted_kl` rests on: empty: nothing; `learned`: runs of this model; `extrapolated`: these, "
-                "of other lengths, budgets or policies; `default`: runs of another model, without an interval"),
-           status())});
+           measure_columns(), predicted_interval(), calibrated_by(), status())});
+  all.push_back(
+      {"curves", "replay --curves, validate", "a prompt, policy, budget and stretch of the answer, over all layers",
+       joined(prompt(), task(), document(), policy, role(), budget(),
+              slots_held("stored slots after the prompt, divided by kv heads; mean over the layers"),
+              integer("step_first", "", "the stretch's first step: the model reads the answer's first token at step 1"),
+              integer("step_last", "", "its last step, twice that of the stretch before; the answer may end earlier"),
+              integer("steps", "", "how many of its steps the answer has: means are over these"), curve_measures(),
+              number("kl", "nats", "live KL divergence from the full cache; of validate alone"), predicted_interval(),
+              calibrated_by())});
   all.push_back(
       {"budgets", "replay, sweep", "a prompt, policy, budget, layer and kept set",
        joined(layer_of_run, integer("head", "", "the kept set's index in its layer: a query head, kv head, or 0"),
@@ -284,9 +313,11 @@ void add_validate_tables(std::vector<TableSchema>& all) {
                                       "minus the best method's, both with the slots compared, paired; empty for "
                                       "ceilings"))});
   all.push_back(
-      {"calibration", "validate", "a budget, then `all` for their mean, and a measure of replay.csv",
+      {"calibration", "validate",
+       "a kind of eviction, a budget, then `all` for their mean, and a measure of replay.csv",
        joined(
-           budget(), text("task", "a task, or `all`: all prompts"), text("measure", "a column of replay.csv"),
+           eviction(), budget(), text("task", "a task, or `all`: all prompts"),
+           text("measure", "a column of replay.csv"),
            integer("policies", "policies", "methods ranked; controls and ceilings are left out"),
            integer("left_out", "policies",
                    "methods left out: their budgets do not reach the slots that the others hold"),
@@ -310,7 +341,8 @@ void add_validate_tables(std::vector<TableSchema>& all) {
            text("status", "`ok`, or why cells are empty"))});
   all.push_back(
       {"prediction_errors", "validate", "what is foretold, and for which runs",
-       joined(text("level", "`prompt`: a policy and budget on one prompt; `mean`: over the held-out documents"),
+       joined(eviction(),
+              text("level", "`prompt`: a policy and budget on one prompt; `mean`: over the held-out documents"),
               text("runs",
                    "`methods and controls`, which teach the map; `ceilings`, which read the future and never teach; "
                    "`policies left out`: each by a map that saw no run of it"),

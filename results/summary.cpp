@@ -133,7 +133,7 @@ void set_predicted_mean(Row& row, const Entry& entry, const KlPredictor* predict
   if (predictor == nullptr || predicted.empty()) return;
   std::set<std::string> documents;
   for (const auto& [id, run] : entry.prompts) documents.insert(run.document);
-  set_interval(row, "predicted_kl", predictor->mean(predicted, documents.size()));
+  set_interval(row, "predicted_kl", predictor->mean(entry.key, predicted, documents.size()));
 }
 
 /// Sets the interval of an entry's ranking measure minus the reference's, at the slots of the entry's comparisons and

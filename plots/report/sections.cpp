@@ -12,6 +12,7 @@
 #include "plots/series.hpp"
 #include "results/equal_slots.hpp"
 #include "results/findings.hpp"
+#include "results/calibration.hpp"
 #include "results/rows.hpp"
 #include "results/sensitivity.hpp"
 #include "results/task_values.hpp"
@@ -465,9 +466,7 @@ SmallTable calibration_findings(const ResultTables& tables) {
                        "does: Kendall's tau-b, mean over budgets (1: the same order). Methods alone, with equally many "
                        "slots held: controls and ceilings are left out",
                    .columns = {"measure", "same prompts", "low", "high", "other documents", "ceiling of these"}};
-  const bool has_tasks = calibration->find_column("task").has_value();
-  for (const results::RowView row : results::RowsOf(*calibration)) {
-    if (row.budget() != "all" || (has_tasks && row.text("task") != kAllTasks)) continue;
+  for (const results::RowView& row : results::overall_rows(*calibration)) {
     const auto cell = [&row](const char* column) {
       const auto value = row.number(column);
       return value ? fmt::format("{:.2f}", *value) : std::string("-");

@@ -130,7 +130,7 @@ def replay(
 
     `policies`: texts as the program takes them ("snapkv(kernel=5),h2o"), and policies made with `scorer` and `allocator`.
     `budgets`: stored slots (128), ratios (0.05, "5%"), sizes ("64MiB"), ranges ("16:4096:log32"). `protect` ("sinks=4,window=32") and
-    `variant` set defaults for policies given as text. Tables: replay, summary, budgets, positions, spans, trajectory, kept_overlap.
+    `variant` set defaults for policies given as text. Tables: replay, summary, budgets, positions, spans, trajectory, curves, kept_overlap.
     `calibration`: calibration.json of `evictlab validate` on this model, which foretells KL divergence (docs/prediction.md).
     `measures="summary"` leaves out those of the full tier, which take nearly all of the time where there are many runs.
     """

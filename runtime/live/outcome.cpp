@@ -43,7 +43,8 @@ ForcedOutcome forced_outcome(const Turn& turn, const trace::RowMatrix& reference
   for (Index row = turn.first_row(); row < logits.rows(); ++row) {
     const auto ours = row_of(logits, row);
     const auto full = row_of(reference, row);
-    outcome.kl += kl_divergence(full, ours);
+    outcome.kl_by_step.push_back(kl_divergence(full, ours));
+    outcome.kl += outcome.kl_by_step.back();
     outcome.top1_agreement += largest_logit(full) == largest_logit(ours) ? 1.0 : 0.0;
     rows += 1.0;
     if (const auto token = target(turn, row)) {

@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "runtime/live/compacted_run.hpp"
 
@@ -11,9 +12,10 @@ namespace evictlab::runtime {
 
 /// What teacher forcing shows over the rows of a turn that the cache answers for (Turn::first_row()), means in nats.
 struct ForcedOutcome {
-  double kl = 0.0;              // from the full cache's next-token distributions
-  std::optional<double> nll;    // of the answer's tokens after the first row, and of what must follow; none if none
-  double top1_agreement = 0.0;  // share of rows whose most probable token is the full cache's
+  double kl = 0.0;                 // from the full cache's next-token distributions
+  std::optional<double> nll;       // of the answer's tokens after the first row, and of what must follow; none if none
+  double top1_agreement = 0.0;     // share of rows whose most probable token is the full cache's
+  std::vector<double> kl_by_step;  // of each of these rows: kl is their mean
 };
 /// `reference` and `logits` [tokens, vocab] of the same turn.
 ForcedOutcome forced_outcome(const Turn& turn, const trace::RowMatrix& reference, const trace::RowMatrix& logits);

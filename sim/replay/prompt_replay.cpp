@@ -35,6 +35,7 @@ PromptReplay::PromptReplay(const trace::Source& source, Index prompt, std::span<
       want_tables_(options.tables),
       want_positions_(options.positions),
       want_headroom_(options.headroom && options.tables),
+      want_curves_(options.curves && options.tables),
       want_outputs_(options.full_measures && info_.tier == trace::Tier::kFull) {
   recomputes_ = want_outputs_ || (info_.tier == trace::Tier::kFull &&
                                   std::ranges::any_of(policies, [](const Policy& one) { return bool(one.decoding); }));
@@ -95,6 +96,7 @@ void PromptReplay::report(ReplayResult& result, PositionMeans& positions, const 
     add_rows(context, run.layers, result);
     positions.add(context, run.layers);
     if (options.layers) add_trajectory(context, run.trajectory, result);
+    if (want_curves_) run.curve.add_rows(context, mean_slots(run.layers), result);
     if (want_headroom_) add_headroom(context, run.layers, run.headroom, result);
     for (const Note& note : run.notes) {
       auto& total = result.notes[fmt::format("{}: {}", run.policy->label(), note.text)];
@@ -296,6 +298,10 @@ void PromptReplay::judge(const trace::LayerData& data, std::size_t layer, bool r
     const HeldLayer& own = run.eviction->held(layer);
     if (layer_judge) {
       if (run.policy->decoding) outcome.measures = layer_judge->judge_decoding(*run.policy, own.positions());
+      if (outcome.measures.output) {
+        if (want_curves_) run.curve.add(*outcome.measures.output);
+        outcome.measures.output->by_query = {};  // of many runs in many layers
+      }
       outcome.count(own, run.policy->granularity, want_positions_, info_.spans);
     }
     if (keep_retention_) run.retention.layers.push_back(own.positions());

@@ -13,6 +13,7 @@
 #include "sim/replay/headroom.hpp"
 #include "sim/replay/replay.hpp"
 #include "sim/replay/replay_rows.hpp"
+#include "sim/replay/run_curve.hpp"
 
 namespace evictlab::sim {
 
@@ -37,6 +38,7 @@ class PromptReplay {
     results::RunStatus status = results::RunStatus::kOk;
     std::unique_ptr<Eviction> eviction = nullptr;
     std::vector<LayerOutcome> layers = {};
+    RunCurve curve = {};
     std::vector<TrajectoryPoint> trajectory = {};  // after each layer
     std::vector<Note> notes = {};
     Retention retention = {};  // kept for the caller
@@ -95,6 +97,7 @@ class PromptReplay {
   bool want_tables_;
   bool want_positions_;
   bool want_headroom_;
+  bool want_curves_;
   bool want_outputs_;        // measures of the full tier
   bool recomputes_ = false;  // attention of the full tier: for these, or for rules that evict while decoding
   trace::Fields fields_;

@@ -50,6 +50,8 @@ struct ReplayOptions {
   /// Measures of the full tier too. Without them their cells are empty, and queries, keys and values are read for
   /// policies alone: nearly all of the time where there are many runs (analysis::OutputReference).
   bool full_measures = true;
+  /// Losses by distance from the prompt: the table `curves`, in the full tier.
+  bool curves = true;
   /// How much better scoring and better allocation could do: the table `headroom`. Ranks all candidates.
   bool headroom = false;
   /// Foretells the KL divergence of every run; none: these cells are empty.
@@ -79,6 +81,8 @@ struct ReplayResult {
   /// the best counts for its own ranking (and a bound on that), by both. Empty cells where slots cannot be divided
   /// freely. Rows only where it was asked for; none of infeasible runs.
   results::Table headroom;
+  /// How losses go on with the distance from the prompt: over all layers, a row for each stretch of the answer.
+  results::Table curves;
   /// What policies have to say about how they went: on how many (prompt, budget), and about how many slots in all.
   struct NoteTotal {
     std::size_t runs = 0;

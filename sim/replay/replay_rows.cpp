@@ -17,7 +17,6 @@ using results::Cell;
 using results::Measure;
 using results::Row;
 using results::RunStatus;
-using MeasureValues = std::array<std::optional<double>, results::kMeasureCount>;  // none: not measured
 
 // The bounds need output norms; those of the output itself are measured in the full tier alone.
 MeasureValues measure_values(const Measures& losses) {
@@ -111,15 +110,6 @@ MeasureValues run_values(const std::vector<LayerOutcome>& layers, const std::vec
 
 Cell all_layers() { return results::cell_of(results::kAllLayers); }
 
-/// A row with what names the run.
-Row run_row(const RowContext& context, const results::Table& table) {
-  Row row(table);
-  row.set("prompt", context.prompt.id);
-  const Policy& policy = context.policy;
-  set_run(row, {policy.name, policy.parameters}, policy.role, requested(context.budget, context.model));
-  return row;
-}
-
 /// What a run holds in a layer, or over all of them.
 struct Held {
   std::optional<double> slots;
@@ -129,21 +119,8 @@ struct Held {
 };
 
 std::optional<results::PredictedKl> predicted_kl(const RowContext& context, double slots, const MeasureValues& values) {
-  if (context.predictor == nullptr) return std::nullopt;
-  // Of some layers' errors a calibration that learned from all of them foretells too little.
-  if (static_cast<Index>(context.prompt.layers.size()) < context.model.layers) return std::nullopt;
-  return (*context.predictor)({.policy = context.policy.name,
-                               .parameters = context.policy.parameters,
-                               .prompt_length = static_cast<double>(context.prompt.prompt_length),
-                               .slots = slots,
-                               .measures = values});
-}
-
-void set_predicted(Row& row, const results::PredictedKl& predicted) {
-  row.set("predicted_kl", predicted.kl)
-      .set("predicted_kl_low", predicted.low)
-      .set("predicted_kl_high", predicted.high)
-      .set("calibration", results::calibrated_name(predicted.calibrated));
+  if (!foretells_whole_runs(context)) return std::nullopt;
+  return (*context.predictor)(predicted_run(context, slots, values));
 }
 
 void add_replay_row(const RowContext& context, const Held& held, Cell layer, const MeasureValues& values,
@@ -244,6 +221,40 @@ void add_span_rows(const RowContext& context, const std::vector<LayerOutcome>& l
 
 }  // namespace
 
+double mean_slots(const std::vector<LayerOutcome>& layers) {
+  double slots = 0.0;
+  for (const LayerOutcome& layer : layers) slots += layer.stored.exact;
+  return slots / static_cast<double>(layers.size());
+}
+
+Row run_row(const RowContext& context, const results::Table& table) {
+  Row row(table);
+  row.set("prompt", context.prompt.id);
+  const Policy& policy = context.policy;
+  set_run(row, {policy.name, policy.parameters}, policy.role, requested(context.budget, context.model));
+  return row;
+}
+
+bool foretells_whole_runs(const RowContext& context) {
+  return context.predictor != nullptr && static_cast<Index>(context.prompt.layers.size()) == context.model.layers;
+}
+
+results::PredictedRun predicted_run(const RowContext& context, double slots_held, const MeasureValues& values) {
+  return {.policy = context.policy.name,
+          .parameters = context.policy.parameters,
+          .prompt_length = static_cast<double>(context.prompt.prompt_length),
+          .future_length = static_cast<double>(context.prompt.future_length),
+          .slots = slots_held,
+          .measures = values};
+}
+
+void set_predicted(Row& row, const results::PredictedKl& predicted) {
+  row.set("predicted_kl", predicted.kl)
+      .set("predicted_kl_low", predicted.low)
+      .set("predicted_kl_high", predicted.high)
+      .set("calibration", results::calibrated_name(predicted.calibrated));
+}
+
 Cell requested(const Budget& budget, const trace::ModelInfo& model) {
   if (budget.unit() == Budget::Unit::kSlots) return results::cell_of(budget.to_slots(model, 0));
   return budget.text();
@@ -289,6 +300,7 @@ ReplayResult empty_result() {
           .spans = table("spans"),
           .trajectory = table("trajectory"),
           .headroom = table("headroom"),
+          .curves = table("curves"),
           .notes = {}};
 }
 
@@ -300,7 +312,6 @@ void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers
   const double slot_bytes = static_cast<double>(context.model.kv_heads * context.model.slot_bytes());
   const std::vector<MeasureValues> values = values_by_layer(layers);
   const auto bytes_of = [slot_bytes](double slots) -> std::int64_t { return std::llround(slots * slot_bytes); };
-  double slots = 0.0;
   std::int64_t bytes = 0;
   std::int64_t padded = 0;
   std::int64_t paged = 0;
@@ -310,19 +321,18 @@ void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers
     const Held own{layer.stored.exact, bytes_of(layer.stored.exact), bytes_of(layer.stored.padded),
                    bytes_of(layer.stored.paged)};
     if (context.by_layer) {
-      add_replay_row(context, own, layer.layer, values[i], status(layer.nothing_evicted),
-                     result);
+      add_replay_row(context, own, layer.layer, values[i], status(layer.nothing_evicted), result);
       add_budget_rows(context, layer, result);
     }
-    slots += layer.stored.exact;
     bytes += *own.bytes;
     padded += *own.bytes_padded;
     paged += *own.bytes_paged;
     all_kept = all_kept && layer.nothing_evicted;
   }
-  const double held = slots / static_cast<double>(layers.size());
+  const double held = mean_slots(layers);
   const MeasureValues run = run_values(layers, values);
-  add_replay_row(context, {held, bytes, padded, paged}, all_layers(), run, status(all_kept), result, predicted_kl(context, held, run));
+  add_replay_row(context, {held, bytes, padded, paged}, all_layers(), run, status(all_kept), result,
+                 predicted_kl(context, held, run));
   add_span_rows(context, layers, result);
 }
 
@@ -370,13 +380,11 @@ void add_trajectory(const RowContext& context, const std::vector<TrajectoryPoint
 
 void add_headroom(const RowContext& context, const std::vector<LayerOutcome>& layers,
                   const std::optional<Headroom>& headroom, ReplayResult& result) {
-  double slots = 0.0;
-  for (const LayerOutcome& layer : layers) slots += layer.stored.exact;
   const std::vector<MeasureValues> values = values_by_layer(layers);
   const auto mean = [&](Measure measure) { return over_layers(results::info(measure), values); };
   Row row = run_row(context, result.headroom);
   row.set("task", context.prompt.task)
-      .set("slots_held", slots / static_cast<double>(layers.size()))
+      .set("slots_held", mean_slots(layers))
       .set("retained_mass", mean(Measure::kRetainedMass))
       .set("scoring", mean(Measure::kRegret));  // the oracle with the same counts
   if (headroom) {

@@ -41,6 +41,9 @@ struct LayerOutcome {
   void count(const HeldLayer& held, Granularity granularity, bool want_positions, std::span<const trace::Span> spans);
 };
 
+/// Slots per kv head, mean over the layers.
+double mean_slots(const std::vector<LayerOutcome>& layers);
+
 /// Slots per kv head held by all layers up to this one.
 struct TrajectoryPoint {
   Index layer = 0;
@@ -57,6 +60,17 @@ struct RowContext {
   bool by_layer = true;  // rows of single layers too
   const results::KlPredictor* predictor = nullptr;
 };
+
+/// What a run loses by each measure; none: not measured.
+using MeasureValues = std::array<std::optional<double>, results::kMeasureCount>;
+
+/// A row with what names the run.
+results::Row run_row(const RowContext& context, const results::Table& table);
+/// Whether KL is to be foretold: of some layers' errors, a calibration that learned from all would foretell too little.
+bool foretells_whole_runs(const RowContext& context);
+results::PredictedRun predicted_run(const RowContext& context, double slots_held, const MeasureValues& values);
+/// Sets predicted_kl, its ends, and what they rest on.
+void set_predicted(results::Row& row, const results::PredictedKl& predicted);
 
 /// A budget as tables have it, and as a reader of the CSV gets it back: slots and ratios are numbers, bytes are text.
 results::Cell requested(const Budget& budget, const trace::ModelInfo& model);

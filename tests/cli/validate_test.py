@@ -11,7 +11,7 @@ from conftest import PATIENCE, PROGRAM, ROOT, wait_until
 
 MODEL = ROOT / "tests" / "data" / "checkpoints" / "gqa-f32"
 POLICIES = "snapkv,ada-snapkv,pyramidkv,h2o,streaming-llm,random,oracle"
-TABLES = {"validate.csv", "outcomes.csv", "calibration.csv", "calibration.json", "prediction_errors.csv", "predictions.csv", "disagreements.csv", "replay.csv",
+TABLES = {"validate.csv", "outcomes.csv", "calibration.csv", "calibration.json", "prediction_errors.csv", "predictions.csv", "disagreements.csv", "replay.csv", "curves.csv",
           "spans.csv", "needles.csv", "validate.manifest.json"}
 TIMED = {"decode_ms", "tokens_per_second"}
 
@@ -93,6 +93,19 @@ def test_slots_and_bytes_are_those_of_replay(validated):
         other = replayed[row["prompt"], row["policy"], row["budget_requested"]]
         assert float(row["slots_held"]) == pytest.approx(float(other["slots_held"]))
         assert float(row["bytes"]) == float(other["bytes"])
+
+
+def test_curves_have_the_live_divergence_whose_mean_is_the_answers(validated):
+    sums = {}
+    for row in rows(validated[0] / "curves.csv"):
+        own = sums.setdefault((row["prompt"], row["policy"], row["budget_requested"]), [0.0, 0])
+        own[0] += int(row["steps"]) * float(row["kl"])
+        own[1] += int(row["steps"])
+    live = [row for row in rows(validated[0] / "validate.csv") if row["turn"] == "1"]
+    assert len(sums) == len(live)
+    for row in live:
+        total, steps = sums[row["prompt"], row["policy"], row["budget_requested"]]
+        assert total / steps == pytest.approx(float(row["kl"]), rel=1e-9, abs=1e-12)
 
 
 def test_needles_have_accuracy_beside_what_is_kept(validated):

@@ -157,7 +157,9 @@ TEST(Validate, ReportsWhatCannotBeRunAndLeavesNothingWhenNothingCan) {
 
 /// With a calibration of another model, which has no interval.
 RaceOptions race_of(const SmallModel& model) {
-  results::KlCalibration calibration{.model = "another", .model_fingerprint = "another", .prompts = 1, .documents = 1};
+  results::KlCalibration calibration;
+  calibration.model = calibration.model_fingerprint = "another";
+  calibration.prompts = calibration.documents = 1;
   calibration.learned.measure = results::Measure::kRelativeSquaredError;
   testing::write_file(model.folder("calibration.json"), results::calibration_json(calibration));
   RaceOptions options{.run = validate_of(model), .calibration = model.folder("calibration.json")};

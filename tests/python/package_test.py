@@ -84,7 +84,7 @@ def test_replay_gives_the_tables_of_the_program(evictlab_program, small_trace, t
     done = evictlab_program("replay", small_trace, "--policy", POLICIES, "--budget", "48,0.5", "--out", tmp_path / "replay.csv")
     assert done.code == 0, done.err
     result = evictlab.replay(small_trace, POLICIES, [48, 0.5])
-    for name in ("replay", "budgets", "positions", "spans", "trajectory", "kept_overlap"):
+    for name in ("replay", "budgets", "positions", "spans", "trajectory", "curves", "kept_overlap"):
         same(result[name], table_of(tmp_path / f"{name}.csv"))
     assert result.left_out == [] and set(result.summary["policy"]) == set(POLICIES.split(","))
 

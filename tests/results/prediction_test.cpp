@@ -3,9 +3,12 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <map>
+#include <set>
 #include <string>
 
 #include "core/random.hpp"
+#include "results/calibration.hpp"
 #include "results/calibration_file.hpp"
 #include "results/prediction_errors.hpp"
 
@@ -26,6 +29,8 @@ struct Simulated {
   double document_spread = 0.3;
   double noise = 0.3;
   std::uint64_t seed = 1;
+  double scale = 2.0;
+  std::string parameters = {};
 };
 
 struct SimulatedTables {
@@ -33,6 +38,11 @@ struct SimulatedTables {
                   "budget_requested", "slots_held", "kl", "status"}};
   Table replay{{"prompt", "task", "document", "policy", "parameters", "role", "budget_requested", "slots_held", "layer",
                 "retained_mass", "squared_error", "regret", "status"}};
+
+  void add(const SimulatedTables& more) {
+    for (std::size_t row = 0; row < more.validate.rows(); ++row) validate.add_row(more.validate.row(row));
+    for (std::size_t row = 0; row < more.replay.rows(); ++row) replay.add_row(more.replay.row(row));
+  }
 };
 
 SimulatedTables simulated(const Simulated& made) {
@@ -44,15 +54,15 @@ SimulatedTables simulated(const Simulated& made) {
       const std::string id = fmt::format("p{}-{}", document, prompt);
       const std::string text = fmt::format("d{}", document);
       const auto add = [&](const std::string& policy, const char* role, int budget, double squared, double kl) {
-        tables.validate.add_row({id, "t", text, std::int64_t{1000}, std::int64_t{1}, policy, "", role,
+        tables.validate.add_row({id, "t", text, std::int64_t{1000}, std::int64_t{1}, policy, made.parameters, role,
                                  std::int64_t{budget}, double(budget), kl, "ok"});
-        tables.replay.add_row({id, "t", text, policy, "", role, std::int64_t{budget}, double(budget), "all",
-                               1.0 - 0.5 * random.uniform(), squared, 0.1, "ok"});
+        tables.replay.add_row({id, "t", text, policy, made.parameters, role, std::int64_t{budget}, double(budget),
+                               "all", 1.0 - 0.5 * random.uniform(), squared, 0.1, "ok"});
       };
       for (const int budget : {64, 256}) {
         for (int policy = 0; policy < made.policies; ++policy) {
           const double squared = (budget == 64 ? 1.0 : 0.3) * std::exp(0.4 * policy + 0.2 * normal(random));
-          const double kl = 2.0 * std::pow(squared, 0.8) * std::exp(of_document + made.noise * normal(random));
+          const double kl = made.scale * std::pow(squared, 0.8) * std::exp(of_document + made.noise * normal(random));
           add(fmt::format("policy-{}", policy), "method", budget, squared, kl);
         }
         add("full", "ceiling", budget, 0.0, 0.0);
@@ -68,11 +78,13 @@ LiveRuns runs_of(const Simulated& made) {
 }
 
 KlCalibration learned(const Simulated& made = {}) {
-  auto calibration = learn_calibration(runs_of(made));
-  if (!calibration) throw std::runtime_error("nothing is learned");
-  calibration->model = "simulated";
-  calibration->model_fingerprint = "f";
-  return *calibration;
+  auto learned = learn_calibration(runs_of(made));
+  if (!learned) throw std::runtime_error("nothing is learned");
+  KlCalibration calibration;
+  static_cast<CalibratedRuns&>(calibration) = *learned;
+  calibration.model = "simulated";
+  calibration.model_fingerprint = "f";
+  return calibration;
 }
 
 PredictedRun run_of(double squared, double slots = 64.0, std::string_view policy = "policy-1") {
@@ -142,7 +154,7 @@ TEST(Prediction, NothingLostIsExactlyZero) {
   EXPECT_EQ(predicted->kl, 0.0);
   EXPECT_EQ(predicted->low, 0.0);
   EXPECT_EQ(predicted->high, 0.0);
-  EXPECT_EQ(predictor.mean(std::vector<double>{0.0, 0.0}, 2).upper(), 0.0);
+  EXPECT_EQ(predictor.mean({"full", ""}, std::vector<double>{0.0, 0.0}, 2).upper(), 0.0);
 }
 
 TEST(Prediction, TinyLossesHaveFiniteIntervalsFromZero) {
@@ -175,6 +187,90 @@ TEST(Prediction, RefusesAnotherModelUnlessTheMeasureHasNoUnit) {
   EXPECT_FALSE(predicted->low);
 }
 
+TEST(Prediction, AnotherModelsMeansHaveTheFactorOfModelsLeftOut) {
+  KlCalibration calibration = learned();
+  calibration.learned.measure = Measure::kTailLoss;
+  calibration.other_model_factor = 2.0;
+  const std::vector<double> predicted = {1.0, 3.0};
+  const Interval mean = KlPredictor(calibration, "g").mean({"policy-1", ""}, predicted, 2);
+  EXPECT_DOUBLE_EQ(*mean.low, 1.0);
+  EXPECT_DOUBLE_EQ(*mean.high, 4.0);
+}
+
+// Both kinds lose the same; those that go on evicting cost three times as much.
+Calibration of_both_kinds() {
+  SimulatedTables tables = simulated({});
+  tables.add(simulated({.seed = 2, .scale = 6.0, .parameters = "decode=yes"}));
+  return calibrate(tables.validate, tables.replay, nullptr, {.resamples = 5, .transfer_resamples = 2, .splits = 4});
+}
+
+TEST(Prediction, WhatEvictsWhileDecodingHasAMapOfItsOwn) {
+  Calibration found = of_both_kinds();
+  ASSERT_TRUE(found.learned && found.learned->decoding);
+  found.learned->model_fingerprint = "f";
+  const KlPredictor predictor(*found.learned, "f");
+  PredictedRun run = run_of(1.0);
+  const auto at_prompt = predictor(run);
+  run.parameters = "decode=yes";
+  const auto decoding = predictor(run);
+  EXPECT_EQ(at_prompt->calibrated, Calibrated::kLearned);
+  EXPECT_EQ(decoding->calibrated, Calibrated::kDecode);
+  EXPECT_NEAR(decoding->kl / at_prompt->kl, 3.0, 0.5);
+  const KlPredictor of_prompts(learned(), "f");
+  EXPECT_EQ(of_prompts(run)->calibrated, Calibrated::kExtrapolated) << "runs of the other kind taught nothing";
+}
+
+TEST(Prediction, KindsOfEvictionAreRankedByThemselves) {
+  const Calibration found = of_both_kinds();
+  std::map<std::string, std::set<double>> policies;
+  for (const RowView row : RowsOf(found.measures)) policies[row.text("eviction")].insert(*row.number("policies"));
+  EXPECT_THAT(policies, ::testing::UnorderedElementsAre(::testing::Pair("prompt", ::testing::ElementsAre(8.0)),
+                                                        ::testing::Pair("decode", ::testing::ElementsAre(8.0))));
+  std::set<std::string> overall;
+  for (const RowView& row : overall_rows(found.measures)) overall.insert(row.text("eviction"));
+  EXPECT_THAT(overall, ::testing::ElementsAre("prompt"));
+}
+
+/// Stretches 1 and 2 of 24 documents' answers; the error of predictions grows with the distance.
+Table stretches() {
+  Table table{{"prompt", "document", "policy", "parameters", "role", "budget_requested", "slots_held", "step_first",
+               "step_last", "steps", "squared_error", "kl", "status"}};
+  core::SplitMix64 random(3);
+  for (int document = 0; document < 24; ++document) {
+    const std::string id = fmt::format("d{}", document);
+    for (int policy = 0; policy < 6; ++policy) {
+      for (const int step : {1, 2}) {
+        const double squared = std::exp(0.4 * policy + 0.2 * normal(random));
+        const double kl = squared * std::exp((step == 1 ? 0.1 : 0.8) * normal(random));
+        table.add_row({id, id, fmt::format("policy-{}", policy), "", "method", std::int64_t{64}, 64.0,
+                       std::int64_t{step}, std::int64_t{step}, std::int64_t{1}, squared, kl, "ok"});
+      }
+    }
+  }
+  return table;
+}
+
+TEST(Prediction, IntervalsOfStretchesWidenWithTheDistanceFromThePrompt) {
+  const LiveStretches found = live_stretches(stretches(), Evicts::kAtPrompt);
+  EXPECT_THAT(found.last_steps, ::testing::ElementsAre(1, 2));
+  const auto curve = learn_curve(found.runs, Measure::kSquaredError, found.last_steps);
+  ASSERT_TRUE(curve && curve->factor(1) && curve->factor(2));
+  EXPECT_GT(*curve->factor(2), 1.5 * *curve->factor(1));
+  EXPECT_EQ(curve->factor(64), curve->factor(2));
+  EXPECT_TRUE(curve->covers(2));
+  EXPECT_FALSE(curve->covers(4));
+}
+
+TEST(Prediction, StretchesBeyondWhatACurveCoversAreExtrapolated) {
+  KlCalibration calibration = learned();
+  const LiveStretches found = live_stretches(stretches(), Evicts::kAtPrompt);
+  calibration.curve = learn_curve(found.runs, Measure::kSquaredError, found.last_steps);
+  const KlPredictor predictor(calibration, "f");
+  EXPECT_EQ(predictor.at_steps(run_of(1.0), 2)->calibrated, Calibrated::kLearned);
+  EXPECT_EQ(predictor.at_steps(run_of(1.0), 4)->calibrated, Calibrated::kExtrapolated);
+  EXPECT_FALSE(KlPredictor(learned(), "f").at_steps(run_of(1.0), 1)) << "without a curve";
+}
+
 TEST(Prediction, MeansOverMoreDocumentsHaveNarrowerIntervals) {
   const LearnedKl found = learned().learned;
   ASSERT_TRUE(found.mean_factor(1) && found.mean_factor(16));
@@ -204,7 +300,7 @@ TEST(Prediction, NineOfTenNewPromptsLieInTheirIntervals) {
 }
 
 TEST(Prediction, HalvesOfTheDocumentsForetellEachOtherAsOftenAsTheyClaim) {
-  const PredictionErrors errors = prediction_errors(runs_of({.documents = 40}), {.splits = 40});
+  const PredictionErrors errors = prediction_errors(runs_of({.documents = 40}), Evicts::kAtPrompt, {.splits = 40});
   ASSERT_TRUE(errors.coverage && errors.median_factor);
   EXPECT_NEAR(*errors.coverage, 0.92, 0.07);
   EXPECT_LT(*errors.median_factor, 1.15);
@@ -221,7 +317,11 @@ TEST(Prediction, PromptsOfOneDocumentCountAsOne) {
 core::JsonDocument json(const std::string& text) { return core::JsonDocument::parse(text, "calibration.json"); }
 
 TEST(CalibrationFile, GivesBackWhatWasWritten) {
-  const KlCalibration written = learned();
+  KlCalibration written = learned();
+  const LiveStretches found = live_stretches(stretches(), Evicts::kAtPrompt);
+  written.curve = learn_curve(found.runs, Measure::kSquaredError, found.last_steps);
+  written.decoding = learned({.seed = 2});
+  written.other_model_factor = 2.5;
   const KlCalibration read = parse_calibration(json(calibration_json(written)));
   EXPECT_EQ(calibration_json(read), calibration_json(written));
   EXPECT_EQ(KlPredictor(read, "f")(run_of(1.3))->kl, KlPredictor(written, "f")(run_of(1.3))->kl);
