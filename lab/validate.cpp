@@ -197,7 +197,10 @@ ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
                       options.teacher_forced,
                       !options.replay};
   if (replay) report_not_replayed(*options.replay, *replay, plan, observer);
-  for (trace::Index layer = 0; plan.replay && layer < info.layers; ++layer) {
+  const bool weights_read = plan.replay || std::ranges::any_of(plan.policies, [](const auto& policy) {
+                              return policy.needs().output_weight;
+                            });
+  for (trace::Index layer = 0; weights_read && layer < info.layers; ++layer) {
     plan.output_weights.push_back(model.output_weight(layer));
   }
   ResumableRun run{.settings = validation_settings(plan, prompts, options), .restart = options.force};

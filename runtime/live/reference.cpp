@@ -25,6 +25,7 @@ Reference::Layer Reference::layer(Index index) const {
   // What the running model holds, whatever precision was recorded.
   result.view.keys = cache.layer_keys(index);
   result.view.values = cache.layer_values(index);
+  if (!output_weights.empty()) result.view.output_weight = &output_weights[static_cast<std::size_t>(index)];
   return result;
 }
 
@@ -36,7 +37,7 @@ Reference read_reference(const Transformer& model, const trace::ModelInfo& info,
   for (const TokenizedPrompt::Followup& next : prompt.followups) {
     all += static_cast<Index>(next.given.size() + next.answer.size());
   }
-  Reference reference{{recorded_info(prompt, model.config(), options), {}, {}}, model.make_cache(all), {}, {}, {}};
+  Reference reference{{recorded_info(prompt, model.config(), options), {}, {}}, model.make_cache(all), {}, {}, {}, {}};
   trace::PromptInfo& recorded = reference.recorded.info;
   std::vector<trace::LayerData>& layers = reference.recorded.layers;
   std::vector<trace::Tensor> window_queries;
