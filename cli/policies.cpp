@@ -21,6 +21,7 @@ std::vector<std::string> needs_of(const sim::PolicyInfo& policy) {
   for (const trace::Field field : trace::kAllFields) {
     if (needs.fields.contains(field)) names.emplace_back(trace::field_name(field));
   }
+  if (needs.output_weight) names.emplace_back("output_weight");
   return names;
 }
 

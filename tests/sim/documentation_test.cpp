@@ -33,21 +33,21 @@ std::string deviations_of(const std::string& page, const std::string& name) {
   return kNone;
 }
 
-std::string fields_text(trace::Fields fields) {
+std::string needs_text(const Needs& needs) {
   std::vector<std::string_view> names;
   for (const trace::Field field : trace::kAllFields) {
-    if (fields.contains(field)) names.push_back(trace::field_name(field));
+    if (needs.fields.contains(field)) names.push_back(trace::field_name(field));
   }
+  if (needs.output_weight) names.emplace_back("output_weight");
   return or_none(fmt::format("{}", fmt::join(names, ", ")));
 }
 
 std::string policy_rows(const std::string& page) {
   std::string rows;
   for (const PolicyInfo& info : policies()) {
-    rows +=
-        row({"`" + info.name + "`", info.definition.description, or_none(info.paper), info.definition.source,
-             info.definition.from_file ? "what its scorers read" : fields_text(make_policy(info.name).needs().fields),
-             deviations_of(page, info.name)});
+    rows += row({"`" + info.name + "`", info.definition.description, or_none(info.paper), info.definition.source,
+                 info.definition.from_file ? "what its scorers read" : needs_text(make_policy(info.name).needs()),
+                 deviations_of(page, info.name)});
   }
   return rows;
 }
