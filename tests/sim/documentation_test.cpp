@@ -13,6 +13,7 @@
 #include "core/file.hpp"
 #include "core/text.hpp"
 #include "sim/policy/registry.hpp"
+#include "sim/policy/scores_from.hpp"
 
 namespace evictlab::sim {
 namespace {
@@ -42,12 +43,20 @@ std::string needs_text(const Needs& needs) {
   return or_none(fmt::format("{}", fmt::join(names, ", ")));
 }
 
+// What an engine must compute for it.
+std::string engine_text(const Policy& policy) {
+  const Needs needs = policy.prompt_needs();
+  if (needs.future || (needs.fields.empty() && !policy.scorer)) return kNone;
+  return std::string(scores_from_name(scores_from(needs)));
+}
+
 std::string policy_rows(const std::string& page) {
   std::string rows;
   for (const PolicyInfo& info : policies()) {
-    rows += row({"`" + info.name + "`", info.definition.description, or_none(info.paper), info.definition.source,
-                 info.definition.from_file ? "what its scorers read" : needs_text(make_policy(info.name).needs()),
-                 deviations_of(page, info.name)});
+    rows +=
+        row({"`" + info.name + "`", info.definition.description, or_none(info.paper), info.definition.source,
+             info.definition.from_file ? "what its scorers read" : needs_text(make_policy(info.name).needs()),
+             info.definition.from_file ? kNone : engine_text(make_policy(info.name)), deviations_of(page, info.name)});
   }
   return rows;
 }
