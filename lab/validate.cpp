@@ -173,11 +173,12 @@ ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
   ResultFolder folder(options.force, options.command,
                       prompt_inputs(options.prompts).add_model(options.model).add(options.replay));
   const ValidateFiles files(options, folder);
-  const runtime::RecordOptions record = live_record(options);
+  runtime::RecordOptions record = live_record(options);
   const runtime::Transformer model = open_model(options.model, observer);
   const ModelTokenizer tokenizer(options.model);
   const std::vector<runtime::Prompt> read = gather_prompts(options.prompts, tokenizer);
   const std::vector<sim::Policy> policies = live_policies(options.policies, observer);
+  record.repeat_chunk = repeat_chunk_for(policies);
   const std::vector<sim::Budget> budgets = sim::parse_budgets(options.budgets);
 
   const trace::ModelInfo info = runtime::model_info(model);

@@ -1,8 +1,10 @@
 #include "runtime/live/reference.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "runtime/gathering.hpp"
+#include "runtime/repeat_pass.hpp"
 
 namespace evictlab::runtime {
 namespace {
@@ -37,6 +39,7 @@ Reference read_reference(const Transformer& model, const trace::ModelInfo& info,
   for (const TokenizedPrompt::Followup& next : prompt.followups) {
     all += static_cast<Index>(next.given.size() + next.answer.size());
   }
+  all = std::max(all, n + std::min(options.repeat_chunk, n));
   Reference reference{{recorded_info(prompt, model.config(), options), {}, {}}, model.make_cache(all), {}, {}, {}, {}};
   trace::PromptInfo& recorded = reference.recorded.info;
   std::vector<trace::LayerData>& layers = reference.recorded.layers;
@@ -53,6 +56,11 @@ Reference read_reference(const Transformer& model, const trace::ModelInfo& info,
   std::vector<std::int32_t> future =
       future_tokens(model, prompt, options.sampling, reference.first_logits, reference.cache);
   reference.cache.truncate(n);
+  if (options.repeat_chunk > 0) {
+    std::vector<trace::Tensor> paid =
+        repeat_attention(model, recorded, prompt.tokens, options.repeat_chunk, reference.cache, progress);
+    for (std::size_t i = 0; i < paid.size(); ++i) layers[i].repeat_attention = std::move(paid[i]);
+  }
   recorded.future_length = static_cast<Index>(future.size());
   std::size_t next_layer = 0;
   FutureGathering after(model, info, recorded, {kFutureFields, options.dtype}, std::move(window_queries),
