@@ -33,7 +33,7 @@ struct AdaptiveRule {
 };
 
 // How many of the `total` best scores are each set's. Weighed for b, their order depends on the budget.
-std::vector<Index> shares(const AdaptiveRule& rule, const LayerSummary& summary, Index total, Index b) {
+std::vector<Index> competing_shares(const AdaptiveRule& rule, const LayerSummary& summary, Index total, Index b) {
   if (!rule.normalize) return pooled_ranking_of(summary, TieOrder::kLowerFirst)->shares(total);
   auto weighed = weighed_by_concentration(*summary.importance.scores, summary.ranges, b);
   return PooledRanking(std::move(weighed), summary.ranges, TieOrder::kLowerFirst).shares(total);
@@ -45,7 +45,7 @@ std::vector<Index> blended(const AdaptiveRule& rule, const LayerSummary& summary
   const Index b = share - ranges.protected_count();
   if (b > ranges.candidates()) return std::vector<Index>(static_cast<std::size_t>(sets), ranges.visible());
   const auto floor_slots = static_cast<Index>(static_cast<double>(b) * rule.floor_alpha);
-  std::vector<Index> budgets = shares(rule, summary, sets * b, b);
+  std::vector<Index> budgets = competing_shares(rule, summary, sets * b, b);
   for (Index& budget : budgets) {
     budget = ranges.protected_count() + blended_count(budget, rule.floor_alpha, floor_slots);
   }

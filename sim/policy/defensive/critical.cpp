@@ -17,7 +17,6 @@
 #include "core/select.hpp"
 #include "sim/policy/allocators/all_layers.hpp"
 #include "sim/policy/common_parameters.hpp"
-#include "sim/policy/independent_allocation.hpp"
 #include "sim/policy/part.hpp"
 #include "sim/policy/pooled_ranking.hpp"
 #include "sim/policy/scorer.hpp"
@@ -90,7 +89,7 @@ Index stage_limit(const PositionRanges& ranges, double capacity, const CriticalR
   return rule.repair_limit ? std::max<Index>(limit, 0) : limit;
 }
 
-float largest(const trace::RowMatrix& scores, const PositionRanges& ranges) {
+float largest_score(const trace::RowMatrix& scores, const PositionRanges& ranges) {
   return scores.rightCols(scores.cols() - ranges.first_visible).maxCoeff();
 }
 
@@ -123,25 +122,37 @@ class CriticalFirstSelector final : public Selector {
 };
 
 // The heads of a layer compete for int(capacity * sets) positions by the scores of the budget.
-class CriticalHeadsAllocation final : public IndependentAllocation {
+class CriticalHeadsAllocation final : public Allocation {
  public:
   CriticalHeadsAllocation(const AllocationRequest& request, const CriticalRule& rule)
       : request_(request), rule_(rule) {}
 
- private:
-  std::vector<Index> positions(const LayerSummary& summary) const override {
+  Index ceiling(const LayerSummary& summary) const override {
+    const Index sets = set_count(request_.granularity, summary.layer.shape);
+    return std::min(summary.ranges.visible(), summary.ranges.protected_count() + free_slots(summary, sets));
+  }
+
+  std::span<const Index> observe(const LayerSummary& summary) override {
     const PositionRanges& ranges = summary.ranges;
-    const double capacity = request_.real_capacity(summary.layer.shape);
     const Index sets = summary.importance.scores->rows();
-    const Index total = request_.total(summary.layer.shape, sets) - sets * ranges.protected_count();
-    const auto scores = elevated_scores(summary.importance, ranges, capacity, rule_);
-    std::vector<Index> budgets = PooledRanking(scores, ranges, TieOrder::kLowerFirst).shares(total);
-    for (Index& budget : budgets) budget += ranges.protected_count();
-    return budgets;
+    const auto scores = elevated_scores(summary.importance, ranges, request_.real_capacity(summary.layer.shape), rule_);
+    const std::vector<Index> counts =
+        PooledRanking(scores, ranges, TieOrder::kLowerFirst).shares(free_slots(summary, sets));
+    for (const Index count : counts) budgets_.push_back(ranges.protected_count() + count);
+    return budgets_;
+  }
+
+  std::span<const Index> finish() override { return budgets_; }
+
+ private:
+  // Of all the layer's kept sets, beside what is protected.
+  Index free_slots(const LayerSummary& summary, Index sets) const {
+    return request_.total(summary.layer.shape, sets) - sets * summary.ranges.protected_count();
   }
 
   AllocationRequest request_;
   CriticalRule rule_;
+  std::vector<Index> budgets_;  // [layers so far * sets]
 };
 
 ParameterList rule_parameters() {
@@ -164,7 +175,7 @@ std::vector<float> elevated_scores(const Importance& importance, const PositionR
   const float critical = ranks.maxCoeff();
   const Index limit = std::min(static_cast<Index>(critical), stage_limit(ranges, capacity, rule));
   const Index last = limit >= 0 ? limit : ranges.visible() - rule.window + limit;
-  const float best = largest(*importance.scores, ranges);
+  const float best = largest_score(*importance.scores, ranges);
   for (Index j = 0; j < ranks.size(); ++j) {
     if (critical - ranks[j] < static_cast<float>(last))
       scores[static_cast<std::size_t>(ranges.first_visible + j)] = best;
