@@ -29,7 +29,8 @@ constexpr char kSummaryMethods[] =
     "chunkkv,random,protect-only";
 constexpr char kAllMethods[] =
     "streaming-llm,h2o,tova,snapkv,pyramidkv,ada-snapkv,ada-pyramid,dynamickv,windowkv,cake,criticalkv,critical-adakv,"
-    "chunkkv,random,protect-only,knorm,keydiff,lagkv,expected-attention";
+    "chunkkv,random,protect-only,knorm,keydiff,lagkv,expected-attention,defensivekv,layer-defensivekv,lava,rest-kv,dropkv,"
+    "caote,obcache";
 
 trace::MemoryTrace trace_of(trace::Tier tier, trace::Index length) {
   trace::SyntheticOptions options;
@@ -50,7 +51,10 @@ const std::vector<trace::LayerData>& layers_of(trace::Index length) {
   auto& layers = known[length];
   if (layers.empty()) {
     const trace::MemoryTrace trace = trace_of(trace::Tier::kFull, length);
-    for (trace::Index l = 0; l < 4; ++l) layers.push_back(trace.layer(0, l, trace::kFullFields));
+    for (trace::Index l = 0; l < 4; ++l) {
+      layers.push_back(trace.layer(0, l, trace::kFullFields.without(trace::Field::kResidualNorms)));
+      layers.back().output_weight = std::make_shared<const trace::RowMatrix>(trace.output_weight(l));
+    }
   }
   return layers;
 }

@@ -57,8 +57,8 @@ lab::FitOptions fit_options(const Options& options) {
   fit.budgets = options.text("budget");
   fit.unit = lab::loss_unit(options.choice("unit", {"output", "stream", "squared", "mass"}));
   const std::string from = options.choice("scores-from", {"keys", "window", "all"});
-  for (const lab::ScoresFrom known : {lab::ScoresFrom::kKeys, lab::ScoresFrom::kWindow, lab::ScoresFrom::kAll}) {
-    if (from == lab::scores_from_name(known)) fit.from = known;
+  for (const sim::ScoresFrom known : {sim::ScoresFrom::kKeys, sim::ScoresFrom::kWindow, sim::ScoresFrom::kAll}) {
+    if (from == sim::scores_from_name(known)) fit.from = known;
   }
   const std::string bytes = options.choice("bytes-as", {"exact", "padded", "paged"});
   if (bytes == "padded") fit.per = sim::FittedUnit::kLayer;

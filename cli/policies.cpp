@@ -7,6 +7,7 @@
 #include "lab/result_folder.hpp"
 #include "sim/policy/compose.hpp"
 #include "sim/policy/registry.hpp"
+#include "sim/policy/scores_from.hpp"
 
 namespace evictlab::cli {
 namespace {
@@ -21,6 +22,7 @@ std::vector<std::string> needs_of(const sim::PolicyInfo& policy) {
   for (const trace::Field field : trace::kAllFields) {
     if (needs.fields.contains(field)) names.emplace_back(trace::field_name(field));
   }
+  if (needs.output_weight) names.emplace_back("output_weight");
   return names;
 }
 
@@ -108,6 +110,9 @@ Json json_of(const sim::PolicyInfo& policy) {
                {"paper", policy.paper},     {"source", definition.source},
                {"needs", needs_of(policy)}, {"parameters", json_of(definition.parameters)},
                {"variants", variants}};
+  if (!definition.from_file) {
+    json["scores_from"] = sim::scores_from_name(sim::scores_from(sim::make_policy(policy.name).prompt_needs()));
+  }
   if (definition.parameters_for) {
     json["scorers"] = json_of(sim::scorers());
     json["allocators"] = json_of(sim::allocators());

@@ -46,9 +46,10 @@ std::vector<trace::Index> prompts_of(const trace::Source& trace, const std::vect
 
 /// Why the policy's scorer cannot be used, whatever the trace.
 std::optional<std::string> why_not_fitted(const FitOptions& options, const sim::Policy& policy) {
-  if (scores_from(policy) > options.from) {
+  const sim::ScoresFrom from = sim::scores_from(policy.needs());
+  if (from > options.from) {
     return fmt::format("policy '{}' scores from {}, which --scores-from {} leaves out", policy.label(),
-                       scores_from_name(scores_from(policy)), scores_from_name(options.from));
+                       sim::scores_from_name(from), sim::scores_from_name(options.from));
   }
   try {
     sim::fit_scorer(policy);
@@ -165,24 +166,6 @@ sim::LossUnit loss_unit(std::string_view name) {
     if (name == sim::loss_unit_name(unit)) return unit;
   }
   throw core::InputError("fit: the unit must be one of output, stream, squared, mass, got '{}'", name);
-}
-
-std::string_view scores_from_name(ScoresFrom from) {
-  switch (from) {
-    case ScoresFrom::kKeys:
-      return "keys";
-    case ScoresFrom::kWindow:
-      return "window";
-    case ScoresFrom::kAll:
-      break;
-  }
-  return "all";
-}
-
-ScoresFrom scores_from(const sim::Policy& policy) {
-  const sim::Needs needs = policy.needs();
-  if (needs.fields.contains(trace::Field::kAttentionMass)) return ScoresFrom::kAll;
-  return needs.window_rows > 0 ? ScoresFrom::kWindow : ScoresFrom::kKeys;
 }
 
 void plan_fit(const FitOptions& options, ResultFolder& folder) {

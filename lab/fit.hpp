@@ -11,16 +11,10 @@
 #include "lab/policy_sets.hpp"
 #include "lab/result_folder.hpp"
 #include "results/table.hpp"
+#include "sim/policy/scores_from.hpp"
 #include "sim/replay/fitting.hpp"
 
 namespace evictlab::lab {
-
-/// What an engine must compute for a scorer: each includes those before.
-enum class ScoresFrom { kKeys, kWindow, kAll };
-/// "keys", "window", "all".
-std::string_view scores_from_name(ScoresFrom from);
-/// Keys and positions alone; attention of the last queries; attention of every query.
-ScoresFrom scores_from(const sim::Policy& policy);
 
 /// By its name. Throws core::InputError for any other.
 sim::LossUnit loss_unit(std::string_view name);
@@ -34,7 +28,7 @@ struct FitOptions {
   sim::FittedUnit per = sim::FittedUnit::kHead;
   trace::Index block = 1;  // counts are multiples of it
   sim::TaskRule tasks = sim::TaskRule::kWorst;
-  ScoresFrom from = ScoresFrom::kAll;  // the most an engine would compute
+  sim::ScoresFrom from = sim::ScoresFrom::kAll;  // the most an engine would compute
 
   Inputs inputs = {};              // further files that no output may be
   std::filesystem::path out = {};  // the folder for policy.json and the tables

@@ -48,11 +48,12 @@ LiveSensitivityOutcome live_sensitivity(const LiveSensitivityOptions& options, O
   const fs::path first = table_path(run.out, SensitivityTables::names().front());
   folder.plan_manifest(first);
   for (const std::string& name : SensitivityTables::names()) folder.plan(table_path(run.out, name));
-  const runtime::RecordOptions record = live_record(run);
+  runtime::RecordOptions record = live_record(run);
   const runtime::Transformer model = open_model(run.model, observer);
   const ModelTokenizer tokenizer(run.model);
   const std::vector<runtime::Prompt> read = gather_prompts(run.prompts, tokenizer);
   SensitivityRequest request{live_policies(run.policies, observer), sim::parse_budgets(run.budgets)};
+  record.repeat_chunk = repeat_chunk_for(request.policies);
 
   const trace::ModelInfo info = runtime::model_info(model);
   const std::vector<runtime::TokenizedPrompt> prompts =

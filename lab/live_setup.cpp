@@ -8,6 +8,7 @@
 #include "core/hash.hpp"
 #include "core/version.hpp"
 #include "runtime/prompts/shared_text.hpp"
+#include "runtime/repeat_pass.hpp"
 
 namespace evictlab::lab {
 
@@ -91,6 +92,13 @@ runtime::RecordOptions live_record(const ValidateOptions& options) {
   record.window = options.window;
   record.dtype = options.dtype;
   return record;
+}
+
+trace::Index repeat_chunk_for(std::span<const sim::Policy> policies) {
+  const bool repeats = std::ranges::any_of(policies, [](const sim::Policy& policy) {
+    return policy.needs().fields.contains(trace::Field::kRepeatAttention);
+  });
+  return repeats ? runtime::kRepeatChunk : 0;
 }
 
 }  // namespace evictlab::lab

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <span>
 #include <vector>
 
 #include "lab/policy_selection.hpp"
@@ -21,6 +22,9 @@ std::vector<sim::Policy> with_full(std::vector<sim::Policy> policies);
 
 /// The full tier, with the options' window and data type: what policies and replay read.
 runtime::RecordOptions live_record(const ValidateOptions& options);
+
+/// How the prompt is repeated for policies that read what a repetition pays; 0 where none does.
+trace::Index repeat_chunk_for(std::span<const sim::Policy> policies);
 
 /// How the answers of `prompts` become text: numbers where nothing is text.
 runtime::Detokenizer detokenizer(const std::vector<runtime::Prompt>& prompts, const ModelTokenizer& tokenizer);

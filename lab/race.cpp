@@ -210,19 +210,21 @@ RaceOutcome race(const RaceOptions& options, Observer& observer) {
   Ranks& ranks = run.ranks != nullptr ? *run.ranks : alone;
   ResultFolder folder(run.force, run.command, prompt_inputs(run.prompts).add_model(run.model).add(options.calibration));
   const RaceFiles files(run.out, folder);
-  const runtime::RecordOptions record = live_record(run);
+  runtime::RecordOptions record = live_record(run);
   const runtime::Transformer model = open_model(run.model, observer);
   const trace::ModelInfo info = runtime::model_info(model);
   const results::KlPredictor predictor = *read_predictor(options.calibration, info);
   const ModelTokenizer tokenizer(run.model);
   const std::vector<runtime::Prompt> read = gather_prompts(run.prompts, tokenizer);
+  std::vector<sim::Policy> policies = live_policies(run.policies, observer);
+  record.repeat_chunk = repeat_chunk_for(policies);
   std::vector<runtime::TokenizedPrompt> prompts =
       tokenize_all(read, tokenizer, model.config(), record, run.tokenization);
   merge_documents(prompts, observer);
   const trace::MemoryTrace described = described_prompts(info, prompts, model, record);
   ValidationPlan plan{.model = model,
                       .info = info,
-                      .policies = usable_policies(live_policies(run.policies, observer), described, observer),
+                      .policies = usable_policies(std::move(policies), described, observer),
                       .budgets = sim::parse_budgets(run.budgets),
                       .record = record,
                       .text = detokenizer(read, tokenizer),

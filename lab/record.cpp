@@ -153,6 +153,7 @@ trace::Settings recording_settings(const runtime::RecordOptions& record, const R
   if (record.tier == trace::Tier::kFull) {
     settings["dtype"] = record.dtype == trace::ElementType::kFloat16 ? "float16" : "float32";
   }
+  if (record.repeat_chunk > 0) settings["repeat-context"] = std::to_string(record.repeat_chunk);
   if (options.prompts.chat) settings["chat"] = "yes";
   if (!options.prompts.thinking) settings["thinking"] = "no";
   if (record.sampling.temperature > 0) {

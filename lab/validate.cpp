@@ -176,11 +176,12 @@ ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
   ResultFolder folder(options.force, options.command,
                       prompt_inputs(options.prompts).add_model(options.model).add(options.replay));
   const ValidateFiles files(options, folder);
-  const runtime::RecordOptions record = live_record(options);
+  runtime::RecordOptions record = live_record(options);
   const runtime::Transformer model = open_model(options.model, observer);
   const ModelTokenizer tokenizer(options.model);
   const std::vector<runtime::Prompt> read = gather_prompts(options.prompts, tokenizer);
   const std::vector<sim::Policy> policies = live_policies(options.policies, observer);
+  record.repeat_chunk = repeat_chunk_for(policies);
   const std::vector<sim::Budget> budgets = sim::parse_budgets(options.budgets);
 
   const trace::ModelInfo info = runtime::model_info(model);
@@ -200,7 +201,10 @@ ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
                       options.teacher_forced,
                       !options.replay};
   if (replay) report_not_replayed(*options.replay, *replay, plan, observer);
-  for (trace::Index layer = 0; plan.replay && layer < info.layers; ++layer) {
+  const bool weights_read = plan.replay || std::ranges::any_of(plan.policies, [](const auto& policy) {
+                              return policy.needs().output_weight;
+                            });
+  for (trace::Index layer = 0; weights_read && layer < info.layers; ++layer) {
     plan.output_weights.push_back(model.output_weight(layer));
   }
   ResumableRun run{.settings = validation_settings(plan, prompts, options), .restart = options.force};

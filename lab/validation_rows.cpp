@@ -196,8 +196,10 @@ trace::MemoryTrace recorded_trace(const ValidationPlan& plan, const Reference& r
 }
 
 Reference read_prompt(const ValidationPlan& plan, const runtime::TokenizedPrompt& prompt) {
-  return runtime::read_reference(plan.model, plan.info, prompt, plan.record,
-                                 [](double) { core::throw_if_interrupted(); });
+  Reference reference =
+      runtime::read_reference(plan.model, plan.info, prompt, plan.record, [](double) { core::throw_if_interrupted(); });
+  reference.output_weights = plan.output_weights;
+  return reference;
 }
 
 sim::ReplayResult replay_prompt(const ValidationPlan& plan, const Reference& reference) {

@@ -9,6 +9,7 @@
 #include "core/random.hpp"
 #include "runtime/gathering.hpp"
 #include "runtime/kv_cache.hpp"
+#include "runtime/repeat_pass.hpp"
 
 namespace evictlab::runtime {
 namespace {
@@ -65,6 +66,12 @@ void check_recordable(const TokenizedPrompt& prompt, const ModelConfig& model, c
     throw RecordError("prompt '{}' ({}): {} positions and {} future ones exceed the model's {}; {}", prompt.id,
                       prompt.source, n, future, model.max_positions, advice_for_long(prompt, model.max_positions));
   }
+  if (n + std::min(options.repeat_chunk, n) > model.max_positions) {
+    throw RecordError("prompt '{}' ({}): {} positions and {} repeated ones exceed the model's {}; {}", prompt.id,
+                      prompt.source, n, std::min(options.repeat_chunk, n), model.max_positions,
+                      n < model.max_positions ? fmt::format("--repeat-context {} fits", model.max_positions - n)
+                                              : "give a shorter prompt");
+  }
   for (const auto* tokens : {&prompt.tokens, &prompt.future}) {
     for (const std::int32_t token : *tokens) {
       if (token < 0 || token >= model.vocab_size) {
@@ -87,6 +94,7 @@ trace::PromptInfo recorded_info(const TokenizedPrompt& prompt, const ModelConfig
           .window = std::min(options.window, static_cast<Index>(prompt.tokens.size())),
           .layers = recorded_layers(model, options),
           .spans = prompt.spans,
+          .extra = options.repeat_chunk > 0 ? trace::Fields(Field::kRepeatAttention) : trace::Fields(),
           .document = prompt.document};
 }
 
@@ -119,7 +127,8 @@ void record_prompt(const Transformer& model, const TokenizedPrompt& prompt, cons
   const auto n = static_cast<Index>(prompt.tokens.size());
   trace::PromptInfo info = recorded_info(prompt, model.config(), options);
   trace::PromptWriter prompt_writer = writer.begin_prompt(info, recorded_tokens(prompt));
-  KvCache cache = model.make_cache(n + static_cast<Index>(prompt.future.size()) + prompt.generate);
+  const Index asked = static_cast<Index>(prompt.future.size()) + prompt.generate;
+  KvCache cache = model.make_cache(n + std::max(asked, std::min(options.repeat_chunk, n)));
 
   const trace::ModelInfo model_described = model_info(model, "");
   const trace::Fields fields = trace::tier_fields(options.tier);
@@ -138,8 +147,13 @@ void record_prompt(const Transformer& model, const TokenizedPrompt& prompt, cons
   const std::vector<std::int32_t> future = future_tokens(model, prompt, options.sampling, std::move(logits), cache);
   if (prompt.generate > 0) prompt_writer.set_future(future);
 
-  // Generated or given, the future is read as one chunk from the end of the prompt: one way to record it.
   cache.truncate(n);
+  if (options.repeat_chunk > 0) {
+    const std::vector<Tensor> paid =
+        repeat_attention(model, info, prompt.tokens, options.repeat_chunk, cache, [&](double) { progress(1.0); });
+    for (std::size_t i = 0; i < paid.size(); ++i) prompt_writer.write(info.layers[i], Field::kRepeatAttention, paid[i]);
+  }
+  // Generated or given, the future is read as one chunk from the end of the prompt: one way to record it.
   info.future_length = static_cast<Index>(future.size());
   FutureGathering future_pass(model, model_described, info, {fields, options.dtype}, std::move(window_queries),
                               [&](trace::LayerData&& layer) { write_fields(prompt_writer, layer); });
@@ -165,6 +179,7 @@ RecordEstimate estimate_recording(const std::vector<TokenizedPrompt>& prompts, c
                           4 * heads * dimension * (dimension + 1);
     const double residual = 3 * 4 * (all - n);
     estimate.trace_bytes += layers * (full ? summary + states + residual : summary) + 4 * all;
+    if (options.repeat_chunk > 0) estimate.trace_bytes += layers * 4 * kv_heads * n;
 
     // The model's float cache, one layer's hidden states and rows, and the window's queries of every layer.
     const double cache = static_cast<double>(model.layers) * 2 * kv_heads * all * dimension * 4;

@@ -28,6 +28,8 @@ struct RecordOptions {
   trace::Index window = 64;  // the last prompt queries that are recorded; of a shorter prompt, all
   trace::ElementType dtype = trace::ElementType::kFloat16;  // of queries, keys and values
   std::vector<trace::Index> layers;                         // those to record, ascending; empty = all
+  /// Tokens of a chunk that is read again for repeat_attention (runtime/repeat_pass.hpp); 0 = it is not recorded.
+  trace::Index repeat_chunk = 0;
   SamplingOptions sampling;  // of generated futures; every prompt draws from a stream of its own
 };
 

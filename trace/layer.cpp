@@ -5,7 +5,17 @@
 
 namespace evictlab::trace {
 
-std::string_view tier_name(Tier tier) { return tier == Tier::kSummary ? "summary" : "full"; }
+std::string_view tier_name(Tier tier) {
+  switch (tier) {
+    case Tier::kSummary:
+      return "summary";
+    case Tier::kFull:
+      return "full";
+    case Tier::kExtra:
+      break;
+  }
+  return "extra";
+}
 
 std::string_view elements_name(FieldElements elements) {
   switch (elements) {
@@ -108,6 +118,7 @@ LayerView layer_view(const LayerData& layer) {
 #define EVICTLAB_LAYER_VIEW(member, field, part) view.member = part(layer[Field::field], layer.shape);
 #include "trace/fields.def"
   view.query_count = layer.query_count;
+  view.output_weight = layer.output_weight.get();
   return view;
 }
 

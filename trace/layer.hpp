@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -46,8 +47,9 @@ inline constexpr Field kAllFields[] = {
 };
 static_assert(std::size(kAllFields) <= 32, "Fields has a bit for each");
 
-/// How much a recording holds: each tier includes those before.
-enum class Tier { kSummary, kFull };
+/// How much a recording holds: each tier includes those before. kExtra is of fields alone, never of a prompt: what is
+/// recorded beyond a tier when it is asked for.
+enum class Tier { kSummary, kFull, kExtra };
 std::string_view tier_name(Tier tier);
 
 enum class FieldElements { kHalf, kFloat, kHalfOrFloat };
@@ -80,6 +82,8 @@ constexpr Fields tier_fields(Tier tier) {
 }
 inline constexpr Fields kSummaryFields = tier_fields(Tier::kSummary);
 inline constexpr Fields kFullFields = tier_fields(Tier::kFull);
+/// What no tier records by itself.
+inline constexpr Fields kExtraFields = tier_fields(Tier::kExtra).without(kFullFields);
 /// What a prompt may lack: some cannot be had of every import or model, and traces of version 1 have no residual norms.
 inline constexpr Fields kOptionalFields = Field::kAttentionMass | Field::kOutputNorms | Fields(Field::kResidualNorms);
 /// Of them, those that the measures and methods of a tier cannot do without.
@@ -126,6 +130,8 @@ struct LayerData {
 #define EVICTLAB_TRACE_FIELD(field, dataset, ...) Tensor dataset;
 #include "trace/fields.def"
   Index query_count = 0;  // positions that query_mean and query_covariance are over
+  /// W_O of the layer, [H*d, hidden], where a policy reads it: the model's, not the prompt's, so not a field.
+  std::shared_ptr<const RowMatrix> output_weight = nullptr;
 
   Tensor& operator[](Field field);
   const Tensor& operator[](Field field) const;
@@ -156,7 +162,8 @@ struct LayerView {
 #define EVICTLAB_LAYER_VIEW(member, ...) TensorView member;
 #include "trace/fields.def"
   Index query_count = 0;
-  const FutureView* future = nullptr;  // for the oracle alone
+  const RowMatrix* output_weight = nullptr;  // [H*d, hidden]: y = sum over h of output of head h * rows h*d ... h*d+d-1
+  const FutureView* future = nullptr;        // for the oracle alone
 };
 
 /// An array of LayerView and the field it is part of.

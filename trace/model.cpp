@@ -6,7 +6,7 @@
 
 namespace evictlab::trace {
 
-Fields PromptInfo::recorded() const { return tier_fields(tier).without(missing); }
+Fields PromptInfo::recorded() const { return tier_fields(tier).without(missing) | extra; }
 
 namespace {
 

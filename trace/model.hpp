@@ -56,6 +56,8 @@ struct PromptInfo {
   std::vector<Span> spans;
   /// Fields of the tier that were not recorded, of kOptionalFields.
   Fields missing = {};
+  /// Fields recorded beyond the tier, of kExtraFields.
+  Fields extra = {};
   std::string document = {};  // the text that the prompt was made from; empty: no other prompt is made from its text
 
   Fields recorded() const;

@@ -23,7 +23,13 @@ namespace {
 // There is no stream that attention outputs are added to.
 constexpr Fields kMissing = Field::kResidualNorms;
 
-Fields recorded_fields(const SyntheticOptions& options) { return tier_fields(options.tier).without(kMissing); }
+Fields extra_fields(const SyntheticOptions& options) {
+  return options.repeat_attention ? Fields(Field::kRepeatAttention) : Fields();
+}
+
+Fields recorded_fields(const SyntheticOptions& options) {
+  return tier_fields(options.tier).without(kMissing) | extra_fields(options);
+}
 
 // Bytes of one layer in memory, W_O included.
 double layer_bytes(const SyntheticOptions& options) {
@@ -57,6 +63,7 @@ std::string options_text(const SyntheticOptions& options) {
   if (synthetic_hidden_size(options) != options.query_heads * options.head_dim) {
     text += fmt::format(",hidden_size={}", options.hidden_size);
   }
+  if (options.repeat_attention) text += ",repeat_attention";
   for (const HeadKind kind : options.kinds) text += fmt::format(",{}", head_kind_name(kind));
   return text;
 }
@@ -146,6 +153,7 @@ PromptInfo synthetic_prompt_info(const SyntheticOptions& options, Index prompt) 
   info.tier = options.tier;
   info.window = options.window;
   if (tier_fields(options.tier).contains(kMissing)) info.missing = kMissing;
+  info.extra = extra_fields(options);
   info.spans = {{"context", 0, question_begin(options)},
                 needle_span(options, prompt),
                 {"question", question_begin(options), options.length}};
@@ -281,6 +289,18 @@ LayerData empty_layer(const SyntheticOptions& options, const LayerShape& shape) 
   return out;
 }
 
+void record_repeat_attention(LayerData& out) {
+  const LayerShape& shape = out.shape;
+  for (Index head = 0; head < shape.kv_heads; ++head) {
+    RowMatrix most = RowMatrix::Zero(1, shape.prompt_length);
+    for (Index i = 0; i < shape.group_size(); ++i) {
+      const RowMatrix rows = out.window_attention.view().copy_head(head * shape.group_size() + i);
+      most = most.cwiseMax(rows.colwise().maxCoeff()).eval();
+    }
+    out.repeat_attention.set_row(head, 0, {most.data(), static_cast<std::size_t>(most.size())});
+  }
+}
+
 }  // namespace
 
 // In the summary tier what is not recorded and changes nothing is not drawn: noise of keys and queries.
@@ -304,6 +324,7 @@ LayerData synthetic_layer(const SyntheticOptions& options, Index prompt, Index l
     if (full) record_queries(synthetic_queries(options, prompt, shape, head), head, out);
   });
   record_values(options, prompt, out);
+  if (options.repeat_attention) record_repeat_attention(out);
   return out;
 }
 

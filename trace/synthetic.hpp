@@ -51,6 +51,8 @@ struct SyntheticOptions {
   double needle_logit = 6.0;
   double local_ratio = 0.9;  // 0.01 <= ratio < 1
   Index heavy_hitters = 8;   // positions per set, 1..n/2, at most 4096
+  /// Also records repeat_attention. No pass repeats the prompt: the queries of the recorded window play it.
+  bool repeat_attention = false;
 };
 
 /// Throws TraceError with the first option that is out of range, or when one layer would take more than 64 GiB.

@@ -230,6 +230,16 @@ std::string variance_problem(const Tensor& covariance) {
   return "";
 }
 
+std::string probability_problem(const Tensor& tensor) {
+  constexpr float kRounding = 1e-3F;  // of softmax rows in half precision
+  for (Index head = 0; head < tensor.heads(); ++head) {
+    for (const float value : tensor.view().float_row(head, 0)) {
+      if (value < 0.0F || value > 1.0F + kRounding) return fmt::format("head {}: {} is no probability", head, value);
+    }
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string value_problem(Field field, const Tensor& tensor, const LayerShape& shape, const ValueCheck& check) {
@@ -237,6 +247,7 @@ std::string value_problem(Field field, const Tensor& tensor, const LayerShape& s
   std::string problem = elements_problem(tensor, check.visit);
   if (problem.empty() && field == Field::kQueryCovariance) problem = variance_problem(tensor);
   if (problem.empty() && field == Field::kResidualNorms) problem = triangle_problem(tensor);
+  if (problem.empty() && field == Field::kRepeatAttention) problem = probability_problem(tensor);
   return problem;
 }
 

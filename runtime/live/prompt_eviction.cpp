@@ -15,6 +15,7 @@ sim::Needs live_needs(std::span<const sim::Policy> policies) {
     }
     all.fields |= needs.fields;
     all.window_rows = std::max(all.window_rows, needs.window_rows);
+    all.output_weight = all.output_weight || needs.output_weight;
   }
   return all;
 }
@@ -36,17 +37,33 @@ trace::LayerView live_view(const trace::LayerData& gathered, const KvCache& cach
   return view;
 }
 
+namespace {
+
+// What decides while decoding are attention rows, for which replay needs recorded queries and a running model does not.
+trace::Fields gathered_fields(const sim::Policy& policy) {
+  const trace::Fields fields = policy.needs().fields.without(trace::Field::kQueries);
+  return policy.prompt_needs().fields.contains(trace::Field::kQueries) ? fields | trace::Field::kQueries : fields;
+}
+
+}  // namespace
+
 PromptEviction::PromptEviction(const Transformer& model, const trace::ModelInfo& info, const sim::Policy& policy,
                                double slots, Index prompt_length, KvCache& cache)
-    : policy_(policy),
+    : model_(model),
+      policy_(policy),
       cache_(cache),
       prompt_(live_prompt(prompt_length, live_needs({&policy, 1}), info.layers)),
       eviction_(policy, info.layers, slots),
-      gathering_(model, info, prompt_, {policy.needs().fields.without(trace::Field::kQueries)},
+      gathering_(model, info, prompt_, {gathered_fields(policy)},
                  [this](trace::LayerData&& layer) { take(std::move(layer)); }) {}
 
 void PromptEviction::take(trace::LayerData&& layer) {
-  const trace::LayerView view = live_view(layer, cache_);
+  trace::LayerView view = live_view(layer, cache_);
+  trace::RowMatrix output_weight;
+  if (policy_.needs().output_weight) {
+    output_weight = model_.output_weight(layer.shape.layer);
+    view.output_weight = &output_weight;
+  }
   eviction_.observe(view, sim::score_layer(policy_, view), cache_);
   trace::LayerData rest;
   rest.shape = layer.shape;

@@ -43,6 +43,7 @@ class PromptEviction {
  private:
   void take(trace::LayerData&& layer);
 
+  const Transformer& model_;
   const sim::Policy& policy_;
   KvCache& cache_;
   trace::PromptInfo prompt_;

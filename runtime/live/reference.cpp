@@ -1,8 +1,10 @@
 #include "runtime/live/reference.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "runtime/gathering.hpp"
+#include "runtime/repeat_pass.hpp"
 
 namespace evictlab::runtime {
 namespace {
@@ -25,6 +27,7 @@ Reference::Layer Reference::layer(Index index) const {
   // What the running model holds, whatever precision was recorded.
   result.view.keys = cache.layer_keys(index);
   result.view.values = cache.layer_values(index);
+  if (!output_weights.empty()) result.view.output_weight = &output_weights[static_cast<std::size_t>(index)];
   return result;
 }
 
@@ -36,7 +39,8 @@ Reference read_reference(const Transformer& model, const trace::ModelInfo& info,
   for (const TokenizedPrompt::Followup& next : prompt.followups) {
     all += static_cast<Index>(next.given.size() + next.answer.size());
   }
-  Reference reference{{recorded_info(prompt, model.config(), options), {}, {}}, model.make_cache(all), {}, {}, {}};
+  all = std::max(all, n + std::min(options.repeat_chunk, n));
+  Reference reference{{recorded_info(prompt, model.config(), options), {}, {}}, model.make_cache(all), {}, {}, {}, {}};
   trace::PromptInfo& recorded = reference.recorded.info;
   std::vector<trace::LayerData>& layers = reference.recorded.layers;
   std::vector<trace::Tensor> window_queries;
@@ -52,6 +56,11 @@ Reference read_reference(const Transformer& model, const trace::ModelInfo& info,
   std::vector<std::int32_t> future =
       future_tokens(model, prompt, options.sampling, reference.first_logits, reference.cache);
   reference.cache.truncate(n);
+  if (options.repeat_chunk > 0) {
+    std::vector<trace::Tensor> paid =
+        repeat_attention(model, recorded, prompt.tokens, options.repeat_chunk, reference.cache, progress);
+    for (std::size_t i = 0; i < paid.size(); ++i) layers[i].repeat_attention = std::move(paid[i]);
+  }
   recorded.future_length = static_cast<Index>(future.size());
   std::size_t next_layer = 0;
   FutureGathering after(model, info, recorded, {kFutureFields, options.dtype}, std::move(window_queries),

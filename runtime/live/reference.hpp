@@ -33,6 +33,8 @@ struct Reference {
   std::vector<float> first_logits;       // after the prompt: they predict the first token of all
   std::vector<Turn> turns;               // the future, then follow-up questions
   std::vector<trace::RowMatrix> logits;  // of each turn [its tokens, vocab]
+  /// W_O of each layer, [L] of [H*d, hidden], for policies that read it; whoever shows the layers sets it.
+  std::span<const trace::RowMatrix> output_weights = {};
 
   Index prompt_length() const { return recorded.info.prompt_length; }
   /// A layer as policies see it, with the future, which only the oracle may read.

@@ -28,6 +28,10 @@ struct AllocationRequest {
     return real_set_capacity(granularity, shape, slots);
   }
   Index capacity(const trace::LayerShape& shape) const { return static_cast<Index>(real_capacity(shape)); }
+  /// Positions of `sets` kept sets together, rounded down once.
+  Index total(const trace::LayerShape& shape, Index sets) const {
+    return static_cast<Index>(real_capacity(shape) * static_cast<double>(sets));
+  }
 };
 
 /// Holds what an allocator computes of a layer once, for all budgets. Each kind of allocator derives its own.

@@ -26,6 +26,7 @@ class FittedScorer final : public Scorer {
       const Needs own = scorers_.back()->needs();
       needs_.fields |= own.fields;
       needs_.window_rows = std::max(needs_.window_rows, own.window_rows);
+      needs_.output_weight = needs_.output_weight || own.output_weight;
     }
   }
 

@@ -10,16 +10,22 @@ namespace evictlab::sim {
 namespace {
 
 Needs merged(const Needs& a, const Needs& b) {
-  return {a.fields | b.fields, std::max(a.window_rows, b.window_rows), a.future || b.future};
+  return {a.fields | b.fields, std::max(a.window_rows, b.window_rows), a.future || b.future,
+          a.output_weight || b.output_weight};
 }
 
 }  // namespace
 
-Needs Policy::needs() const {
+Needs Policy::prompt_needs() const {
   Needs needs = allocator->traits().needs;
   for (const auto& part : {scorer, refiner}) {
     if (part) needs = merged(needs, part->needs());
   }
+  return needs;
+}
+
+Needs Policy::needs() const {
+  Needs needs = prompt_needs();
   if (decoding) needs.fields |= decoding->fields() | trace::Field::kQueries | trace::Field::kKeys;
   return needs;
 }
@@ -66,7 +72,7 @@ void check_parts(const Policy& policy) {
     throw ImpossiblePolicy("policy '{}': {} needs a scorer and a second one that refines it", policy.name,
                            policy.selector->identity());
   }
-  if (policy.selector->ranking_depends_on_budget() && policy.allocator->traits().revises) {
+  if (policy.selector->ranking_depends_on_own_budget() && policy.allocator->traits().revises) {
     throw ImpossiblePolicy("policy '{}': {} ranks for one budget, but {} still changes a layer's budget after ranking",
                            policy.name, policy.selector->identity(), policy.allocator->identity());
   }
@@ -86,9 +92,19 @@ void check_needs(const Policy& policy, const trace::PromptInfo& prompt) {
       throw PolicyError("policy '{}' reads {}; prompt '{}' was recorded without it", policy.name,
                         trace::field_name(field), prompt.id);
     }
+    if (trace::kExtraFields.contains(field)) {
+      throw PolicyError("policy '{}' reads {}, which prompt '{}' was recorded without (record with --repeat-context)",
+                        policy.name, trace::field_name(field), prompt.id);
+    }
     throw PolicyError(
         "policy '{}' reads {}; prompt '{}' was recorded in the {} tier, which lacks it (record with --tier full)",
         policy.name, trace::field_name(field), prompt.id, trace::tier_name(prompt.tier));
+  }
+  if (needs.output_weight && prompt.tier != trace::Tier::kFull) {
+    throw PolicyError(
+        "policy '{}' reads the output weight; prompt '{}' was recorded in the {} tier, which lacks it (record with "
+        "--tier full)",
+        policy.name, prompt.id, trace::tier_name(prompt.tier));
   }
   const bool every_query = prompt.window >= prompt.prompt_length;
   if (needs.window_rows > prompt.window && !every_query) {

@@ -51,6 +51,8 @@ struct Policy {
   bool keeps_everything() const { return allocator->traits().keeps_everything; }
   /// What all parts together read.
   Needs needs() const;
+  /// What of it is read of the prompt alone, without the rule that evicts while decoding.
+  Needs prompt_needs() const;
   PositionRanges ranges(const trace::LayerShape& shape) const { return {shape, protection, block}; }
   /// The request for a budget, in a model of so many layers.
   AllocationRequest request(Index layers, double slots) const {
@@ -83,8 +85,9 @@ void check_parts(const Policy& policy);
 /// included. A prompt of which all queries are recorded lacks none: sim::run_status() says whether they are enough.
 void check_needs(const Policy& policy, const trace::PromptInfo& prompt);
 
-/// Throws PolicyError naming policy and reason when it was made for another model, when the prompt is recorded in some layers only and what the policy
-/// keeps in them depends on the others: budgets that layers compete for, a selection that successive layers share.
+/// Throws PolicyError naming policy and reason when it was made for another model, when the prompt is recorded in some
+/// layers only and what the policy keeps in them depends on the others: budgets that layers compete for, a selection
+/// that successive layers share.
 void check_layers(const Policy& policy, const trace::ModelInfo& model, const trace::PromptInfo& prompt);
 
 /// Whether `slots` per kv head hold at least what the policy protects in this layer.

@@ -6,9 +6,10 @@
 #include "core/select.hpp"
 
 namespace evictlab::sim {
-PooledRanking::PooledRanking(const LayerSummary& summary, TieOrder ties)
-    : matrix_(summary.importance.scores),
-      ranges_(summary.ranges),
+PooledRanking::PooledRanking(std::shared_ptr<const trace::RowMatrix> scores, const PositionRanges& ranges,
+                             TieOrder ties)
+    : matrix_(std::move(scores)),
+      ranges_(ranges),
       ties_(ties),
       sets_(matrix_->rows()),
       candidates_(sets_ * ranges_.candidates()) {}
@@ -67,12 +68,30 @@ std::vector<Index> PooledRanking::shares(Index count, Index guarantee) const {
 
 std::shared_ptr<const PooledRanking> pooled_ranking_of(const LayerSummary& summary, TieOrder ties) {
   if (auto known = std::dynamic_pointer_cast<const PooledRanking>(summary.statistics)) return known;
-  return std::make_shared<const PooledRanking>(summary, ties);
+  return std::make_shared<const PooledRanking>(summary.importance.scores, summary.ranges, ties);
+}
+
+std::shared_ptr<const trace::RowMatrix> weighed_by_concentration(const trace::RowMatrix& scores,
+                                                                 const PositionRanges& ranges, Index best) {
+  auto weighed = std::make_shared<trace::RowMatrix>(scores);
+  for (Index set = 0; set < weighed->rows(); ++set) {
+    auto row = weighed->row(set).segment(ranges.candidates_begin, ranges.candidates());
+    const std::span values(row.data(), static_cast<std::size_t>(row.size()));
+    double highest = 0.0;
+    for (const std::uint32_t index : core::top_positions(values, static_cast<std::size_t>(best))) {
+      highest += values[index];
+    }
+    const double all = row.cast<double>().sum();
+    if (all > 0.0) row *= static_cast<float>(highest / all);
+  }
+  return weighed;
 }
 
 StatisticsRecipe pooled_ranking_statistics(TieOrder ties) {
   return {ties == TieOrder::kLowerFirst ? "pooled-ranking(ties=lower)" : "pooled-ranking(ties=higher)",
-          [ties](const LayerSummary& summary) { return std::make_shared<const PooledRanking>(summary, ties); }};
+          [ties](const LayerSummary& summary) {
+            return std::make_shared<const PooledRanking>(summary.importance.scores, summary.ranges, ties);
+          }};
 }
 
 }  // namespace evictlab::sim

@@ -19,7 +19,8 @@ enum class TieOrder { kLowerFirst, kHigherFirst };
 /// Thread-safe.
 class PooledRanking final : public LayerStatistics {
  public:
-  PooledRanking(const LayerSummary& summary, TieOrder ties);
+  /// `scores` [kept sets, n].
+  PooledRanking(std::shared_ptr<const trace::RowMatrix> scores, const PositionRanges& ranges, TieOrder ties);
 
   Index sets() const { return sets_; }
   /// All there are.
@@ -48,6 +49,10 @@ class PooledRanking final : public LayerStatistics {
 
 /// The ranking that an allocator prepared, or, where none did, a new one.
 std::shared_ptr<const PooledRanking> pooled_ranking_of(const LayerSummary& summary, TieOrder ties);
+
+/// The scores, each kept set's multiplied by the share of their sum that its `best` highest candidates hold.
+std::shared_ptr<const trace::RowMatrix> weighed_by_concentration(const trace::RowMatrix& scores,
+                                                                 const PositionRanges& ranges, Index best);
 
 /// For allocators that look budgets up in it.
 StatisticsRecipe pooled_ranking_statistics(TieOrder ties);

@@ -32,6 +32,8 @@ class Selector : public Part {
  public:
   /// Whether the ranking changes with the budget. If not, one ranking serves every budget.
   virtual bool ranking_depends_on_budget() const { return false; }
+  /// Whether it changes with what the allocator gives the set, not only with the capacity that is asked for.
+  virtual bool ranking_depends_on_own_budget() const { return ranking_depends_on_budget(); }
   /// Whether it reads what the policy's refiner says.
   virtual bool needs_refinement() const { return false; }
   /// Positions that are kept or evicted together; a ranking of blocks is never cut short.

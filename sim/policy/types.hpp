@@ -32,8 +32,9 @@ class ImpossiblePolicy : public PolicyError {
 /// Says what a part of a policy reads of a prompt. Checked against a trace before anything runs.
 struct Needs {
   trace::Fields fields;
-  Index window_rows = 0;  // the last so many rows of window_attention
-  bool future = false;    // reads what policies must not see: the oracle alone
+  Index window_rows = 0;       // the last so many rows of window_attention
+  bool future = false;         // reads what policies must not see: the oracle alone
+  bool output_weight = false;  // W_O of the layer, which traces of the full tier and running models have
 };
 
 /// Who shares a kept set: each query head has its own, each kv head, or all heads of a layer.

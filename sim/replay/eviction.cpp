@@ -14,9 +14,14 @@ namespace evictlab::sim {
 namespace {
 
 void check_layer(const Policy& policy, const Needs& needs, const trace::LayerView& layer) {
-  if (needs.window_rows > layer.window_attention.rows() && needs.window_rows > 0) {
+  const bool reads_attention = needs.fields.contains(trace::Field::kWindowAttention);
+  const Index rows = (reads_attention ? layer.window_attention : layer.window_queries).rows();
+  if (needs.window_rows > rows) {
     throw PolicyError("policy '{}' reads the last {} prompt queries; layer {} gives {}", policy.name, needs.window_rows,
-                      layer.shape.layer, layer.window_attention.rows());
+                      layer.shape.layer, rows);
+  }
+  if (needs.output_weight && layer.output_weight == nullptr) {
+    throw PolicyError("policy '{}' reads the output weight; layer {} has none", policy.name, layer.shape.layer);
   }
   if (needs.future && layer.future == nullptr) {
     throw PolicyError("policy '{}' reads the future queries; layer {} has none", policy.name, layer.shape.layer);

@@ -82,7 +82,7 @@ struct OutputWeight {
 /// Measures one layer of one prompt.
 class LayerCurves {
  public:
-  /// `output_weight` [H*d, hidden] and what is made of it; null where the unit needs none.
+  /// `output_weight` [H*d, hidden] and what is made of it; null where neither the unit nor a scorer needs it.
   LayerCurves(const trace::LayerData& data, std::string_view prompt, std::span<const FitScorer> scorers, LossUnit unit,
               const OutputWeight* output_weight)
       : shape_(data.shape),
@@ -92,9 +92,10 @@ class LayerCurves {
         output_weight_(output_weight) {
     trace::LayerView view = trace::layer_view(data);
     view.prompt = prompt;
+    if (output_weight != nullptr) view.output_weight = &output_weight->matrix;
     scores_.resize(scorers.size());
     core::parallel_for(scorers.size(), [&](std::size_t s) { scores_[s] = kv_head_scores(*scorers[s].scorer, view); });
-    if (output_weight != nullptr) reference_.emplace(shape_, future_, output_weight->matrix);
+    if (unit != LossUnit::kMass) reference_.emplace(shape_, future_, output_weight->matrix);
   }
 
   /// Writes the losses of a head that holds as a candidate says, at every count below all visible positions.
@@ -204,6 +205,9 @@ LossCurves measure_loss_curves(const trace::Source& source, std::span<const Inde
   const std::size_t per_head = curves.candidates.size() * curves.counts.size();
   const double total = static_cast<double>(prompts.size()) * static_cast<double>(model.layers);
   double done = 0.0;
+  const bool reads_output_weight = unit != LossUnit::kMass || std::ranges::any_of(scorers, [](const FitScorer& one) {
+                                     return one.scorer->needs().output_weight;
+                                   });
   std::vector<std::optional<OutputWeight>> weights(static_cast<std::size_t>(model.layers));
   for (const Index index : prompts) {
     const trace::PromptInfo& prompt = info(index);
@@ -220,7 +224,7 @@ LossCurves measure_loss_curves(const trace::Source& source, std::span<const Inde
       const trace::LayerData data = std::move(next);
       own.visible.push_back(data.shape.prompt_length - data.shape.first_visible());
       std::optional<OutputWeight>& weight = weights[static_cast<std::size_t>(layer)];
-      if (!weight && unit != LossUnit::kMass) weight.emplace(source.output_weight(layer), data.shape);
+      if (!weight && reads_output_weight) weight.emplace(source.output_weight(layer), data.shape);
       const LayerCurves layer_curves(data, prompt.id, scorers, unit, weight ? &*weight : nullptr);
       const std::size_t work = static_cast<std::size_t>(model.kv_heads) * curves.candidates.size();
       core::parallel_for(work + 1, [&](std::size_t task) {

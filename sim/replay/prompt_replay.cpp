@@ -41,6 +41,7 @@ PromptReplay::PromptReplay(const trace::Source& source, Index prompt, std::span<
                                   std::ranges::any_of(policies, [](const Policy& one) { return bool(one.decoding); }));
   for (const Policy& policy : policies) {
     fields_ |= policy.needs().fields;
+    reads_output_weight_ = reads_output_weight_ || policy.needs().output_weight;
     if (policy.decoding) decoding_fields_ |= policy.decoding->fields();
     for (const Budget& budget : budgets) add_run(policy, budget);
   }
@@ -198,6 +199,8 @@ PromptReplay::GroupLayer PromptReplay::prepare(const std::vector<std::size_t>& m
 void PromptReplay::observe(const trace::LayerData& data, std::size_t layer) {
   trace::LayerView view = trace::layer_view(data);
   view.prompt = info_.id;
+  std::optional<trace::RowMatrix> output_weight;
+  if (reads_output_weight_) view.output_weight = &output_weight.emplace(source_.output_weight(data.shape.layer));
   const trace::FutureView future = trace::future_view(data);
   trace::LayerView with_future = view;
   with_future.future = &future;

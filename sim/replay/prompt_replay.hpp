@@ -98,8 +98,9 @@ class PromptReplay {
   bool want_positions_;
   bool want_headroom_;
   bool want_curves_;
-  bool want_outputs_;        // measures of the full tier
-  bool recomputes_ = false;  // attention of the full tier: for these, or for rules that evict while decoding
+  bool want_outputs_;                 // measures of the full tier
+  bool recomputes_ = false;           // attention of the full tier: for these, or for rules that evict while decoding
+  bool reads_output_weight_ = false;  // some policy does
   trace::Fields fields_;
   trace::Fields decoding_fields_;  // what rules read while decoding
   std::vector<Run> runs_;          // in the order of the rows

@@ -71,8 +71,12 @@ std::vector<std::optional<Foresight>> layer_agreements(const trace::LayerData& d
 results::Table scorer_table(const trace::Source& source, std::span<const Policy> policies, double top,
                             const std::function<void(double, double)>& progress) {
   trace::Fields fields = trace::Field::kFutureMass;
+  bool reads_output_weight = false;
   double total = 0.0;
-  for (const Policy& policy : policies) fields |= policy.needs().fields;
+  for (const Policy& policy : policies) {
+    fields |= policy.needs().fields;
+    reads_output_weight = reads_output_weight || policy.needs().output_weight;
+  }
   for (const trace::PromptInfo& prompt : source.prompts()) {
     for (const Policy& policy : policies) check_needs(policy, prompt);
     total += static_cast<double>(prompt.layers.size());
@@ -85,7 +89,11 @@ results::Table scorer_table(const trace::Source& source, std::span<const Policy>
     if (prompt.future_length == 0) continue;
     std::vector<std::vector<std::optional<Foresight>>> layers(prompt.layers.size());
     core::parallel_for(layers.size(), [&](std::size_t i) {
-      layers[i] = layer_agreements(source.layer(static_cast<Index>(p), prompt.layers[i], fields), policies, top);
+      trace::LayerData data = source.layer(static_cast<Index>(p), prompt.layers[i], fields);
+      if (reads_output_weight) {
+        data.output_weight = std::make_shared<const trace::RowMatrix>(source.output_weight(prompt.layers[i]));
+      }
+      layers[i] = layer_agreements(data, policies, top);
     });
     for (std::size_t i = 0; i < layers.size(); ++i) {
       for (std::size_t k = 0; k < policies.size(); ++k) {

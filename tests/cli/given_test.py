@@ -197,6 +197,9 @@ def test_policies_as_json_names_every_parameter_and_variant(evictlab):
     assert {"h2o", "tova", "cake", "dynamickv", "windowkv", "criticalkv", "simlayerkv", "compose"} <= set(by_name)
     names = {parameter["name"]: parameter for parameter in by_name["cake"]["parameters"]}
     assert names["gamma"]["default"] in (200, 200.0, "200")
+    assert {name: by_name[name]["scores_from"] for name in ("knorm", "caote", "r-kv", "h2o", "kvzip")} == {
+        "knorm": "keys", "caote": "window", "r-kv": "window", "h2o": "all", "kvzip": "all"}
+    assert "output_weight" in by_name["rest-kv"]["needs"]
     text = evictlab("policies", "cake").out
     for word in ("arXiv:2503.12491", "antgroup/cakekv@c4675ce", "gamma=200", "variant=paper"):
         assert word in text

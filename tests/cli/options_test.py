@@ -247,6 +247,8 @@ def rows_of(work):
             "dtype": Row(("--dtype", "float32"), beside=("--tier", "full"),
                          refused=((("--dtype", "float32"), "only --tier full records"),)),
             "window": Row(("--window", 8)),
+            "repeat-context": Row(("--repeat-context", 16), refused=(
+                (("--repeat-context", "x"), "--repeat-context takes a whole number"),)),
             "layers": Row(("--layers", "0")),
             "temperature": Row(("--temperature", 5), beside=("--future", 6)),
             "top-k": Row(("--top-k", 1), beside=hot, refused=((("--top-k", 2), "needs a --temperature above 0"),)),

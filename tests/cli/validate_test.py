@@ -334,3 +334,27 @@ def test_what_is_given_is_checked_before_anything_is_made(evictlab, prompts, tmp
 def test_what_prompts_say_of_their_answers_is_checked(evictlab, tmp_path, change, saying):
     done = validate(evictlab, write_prompts(tmp_path / "p.jsonl", 1, **change), tmp_path / "out", policies="snapkv")
     assert done.code == 2 and done.err.count("\n") == 1 and saying in done.err, done.err
+
+
+def test_methods_that_read_output_weights_keys_or_a_repetition_hold_live_what_they_keep_in_replay(evictlab, prompts, tmp_path):
+    policies = ("defensivekv(window=16),layer-defensivekv(window=16),lava(window=16),rest-kv(window=16,axis=kv),dropkv(window=16),"
+                "caote(window=16),obcache(window=16),r-kv,kvzip,kvzip(variant=kvpress)")
+    done = validate(evictlab, prompts, tmp_path / "out", "--only", "p1", "--teacher-forced", policies=policies, budget="48")
+    assert done.code == 0, done.err
+    live = rows(tmp_path / "out" / "validate.csv")
+    assert len(live) == 11  # with full
+    for row in live:
+        assert (row["status"], row["mismatches"]) == ("ok", "0"), row["policy"]
+        assert float(row["kl"]) >= 0
+
+
+def test_kvzip_is_replayed_where_a_repetition_was_recorded_and_says_so_elsewhere(evictlab, prompts, tmp_path):
+    for name, more in (("with", ("--repeat-context", 32)), ("without", ())):
+        done = evictlab("record", "--model", MODEL, "--prompts", prompts, "--only", "p0", "--window", 16, "--out", tmp_path / name, *more)
+        assert done.code == 0, done.err
+        (tmp_path / f"replay-{name}").mkdir()
+    runs = {name: evictlab("replay", tmp_path / name, "--policy", "kvzip", "--budget", 40, "--out", tmp_path / f"replay-{name}" / "replay.csv")
+            for name in ("with", "without")}
+    assert runs["with"].code == 0, runs["with"].err
+    assert runs["without"].code == 2
+    assert "'kvzip' reads repeat_attention" in runs["without"].err and "--repeat-context" in runs["without"].err

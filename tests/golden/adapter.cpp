@@ -113,6 +113,69 @@ Request windowkv(const Context& c) {
           static_cast<double>(c.integer("max_capacity_prompt") + suffix)};
 }
 
+// The unmodified code, whose window is not protected.
+std::string defensive(const Context& c, const char* policy) {
+  return fmt::format("{}(variant=code,{})", policy, c.press_scoring());
+}
+
+Request lava(const Context& c) {
+  return {fmt::format("lava(window={},kernel={},pooling={},floor_alpha={},normalize={},skip={})", c.integer("window"),
+                      c.integer("kernel"), c.pooling("pooling"), c.number("floor_alpha"), c.yes_no("normalize"),
+                      c.integer("skip")),
+          c.slots(c.integer("base_capacity"))};
+}
+
+Request rest_kv(const Context& c) {
+  const std::string pooling = c.word("pooling");
+  const bool exponential = c.flag("use_ema");
+  const std::string alpha = c.params.at("alpha").is_null() ? std::string("0") : fmt::format("{}", c.number("alpha"));
+  const bool before = c.word("metric_mode") == "before";
+  return {fmt::format("rest-kv(window={},kernel={},smoothing={},average={},rows={},alpha={},space={},norm={},tau={},"
+                      "scale={},budgets={})",
+                      c.integer("window"), c.integer("kernel"),
+                      pooling == "avgpool"   ? "avg"
+                      : pooling == "maxpool" ? "max"
+                                             : pooling,
+                      before ? "errors" : "attention", exponential ? "ema" : "mean", alpha,
+                      c.flag("use_wo") ? "output" : "value", before ? c.yes_no("use_norm") : "no", c.number("tau"),
+                      c.number("scale"), c.flag("use_pyramid") ? "pyramid" : "uniform"),
+          c.slots(c.integer("max_capacity_prompt"))};
+}
+
+// The code never keeps fewer than the window.
+Request dropkv(const Context& c) {
+  return {fmt::format("dropkv({},epsilon={})", c.press_scoring(), c.number("epsilon")),
+          std::max(c.kept_by_ratio(), static_cast<double>(c.integer("window")))};
+}
+
+Request r_kv(const Context& c) {
+  return {fmt::format("r-kv(window={},kernel={},lambda={},exempt={})", c.integer("window"), c.integer("kernel"),
+                      c.number("mix_lambda"), c.word("retain_direction") == "first" ? "first" : "last"),
+          c.slots(c.integer("budget"))};
+}
+
+// `ratio` of the context is kept, beside the system prompt and what follows the context.
+Request kvzip(const Context& c) {
+  const Index sinks = c.integer("sink");
+  const Index window = c.integer("window");
+  const auto context = static_cast<double>(c.shape.prompt_length - sinks - window);
+  return {
+      fmt::format("kvzip(sinks={},window={},over={})", sinks, window, c.word("level") == "pair" ? "layers" : "nothing"),
+      static_cast<double>(sinks + window) + context * c.number("ratio")};
+}
+
+// A ratio of all that compete is pruned, rounded down; half a slot more is the same count without doubt.
+Request kvpress_kvzip(const Context& c) {
+  const Index window = c.integer("window");
+  const bool layerwise = c.flag("layerwise");
+  const Index sets = c.shape.kv_heads * (layerwise ? 1 : c.shape.layers);
+  const Index all = sets * (c.shape.prompt_length - window);
+  const Index kept = all - static_cast<Index>(static_cast<double>(all) * c.number("compression_ratio"));
+  return {fmt::format("kvzip(variant=kvpress,top={},window={},over={})", c.integer("n_sink"), window,
+                      layerwise ? "heads" : "layers"),
+          static_cast<double>(window) + (static_cast<double>(kept) + 0.5) / static_cast<double>(sets)};
+}
+
 const std::map<std::string, std::function<Request(const Context&)>>& adapters() {
   static const std::map<std::string, std::function<Request(const Context&)>> table = {
       {"snapkv", snapkv},
@@ -160,6 +223,14 @@ const std::map<std::string, std::function<Request(const Context&)>>& adapters() 
       {"cake", cake},
       {"dynamickv", dynamickv},
       {"windowkv", windowkv},
+      {"defensivekv", press([](const Context& c) { return defensive(c, "defensivekv"); })},
+      {"layer_defensivekv", press([](const Context& c) { return defensive(c, "layer-defensivekv"); })},
+      {"lava", lava},
+      {"restkv", rest_kv},
+      {"dropkv", dropkv},
+      {"rkv", r_kv},
+      {"kvzip", kvzip},
+      {"kvpress_kvzip", kvpress_kvzip},
   };
   return table;
 }

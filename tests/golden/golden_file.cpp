@@ -139,7 +139,12 @@ trace::LayerData Inputs::read_layer(const File& file, Index layer) {
   attention_rows(shape, data.queries, shape.window, data.keys,
                  [&](Index h, Index t, const Eigen::RowVectorXd& row) { set_row(data.window_attention, h, t, row); });
   if (file.exists(group + "/o_proj")) {
-    data.output_norms = output_norms(shape, data.values, file.read<float>(group + "/o_proj"));
+    const std::vector<float> projection = file.read<float>(group + "/o_proj");
+    data.output_norms = output_norms(shape, data.values, projection);
+    const Index width = shape.query_heads * shape.head_dim;
+    data.output_weight = std::make_shared<const trace::RowMatrix>(
+        Eigen::Map<const trace::RowMatrix>(projection.data(), static_cast<Index>(projection.size()) / width, width)
+            .transpose());
   }
   if (file.exists(group + "/query_full")) {
     const Tensor queries = read_tensor(file, group + "/query_full");

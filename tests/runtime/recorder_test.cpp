@@ -249,9 +249,71 @@ TEST(Recorder, AGeneratedFutureIsRecordedAsIfItHadBeenGiven) {
   const Recorded again({given}, kFullFloat);
   EXPECT_EQ(again.trace->prompts()[0].future_kind, "teacher-forced");
   for (const Field field : trace::kAllFields) {
+    if (!trace::kFullFields.contains(field)) continue;
     const trace::LayerData a = once.trace->layer(0, 4, field);
     const trace::LayerData b = again.trace->layer(0, 4, field);
     EXPECT_TRUE(std::ranges::equal(a[field].bytes(), b[field].bytes())) << trace::field_name(field);
+  }
+}
+
+/// Keeps the rows of the queries from `first` on, of all layers and heads.
+class RowsFrom : public ForwardObserver {
+ public:
+  explicit RowsFrom(Index first) : rows(static_cast<std::size_t>(kLayers * kHeads)), first_(first) {}
+  void on_attention(Index layer, Index head, Index position, const trace::RowMatrixView& seen) override {
+    auto& own = rows[static_cast<std::size_t>(layer * kHeads + head)];
+    for (Index r = std::max<Index>(0, first_ - position); r < seen.rows(); ++r) own.emplace_back(seen.row(r));
+  }
+  std::vector<std::vector<Eigen::RowVectorXf>> rows;
+
+ private:
+  Index first_;
+};
+
+// 40 positions in chunks of 16, 16 and 8. Read in one pass instead, the prompt and one chunk behind it give the same
+// rows.
+TEST(Recorder, RepeatAttentionIsTheLargestShareThatAQueryOfTheRepeatedChunkPays) {
+  constexpr Index n = 40;
+  const TokenizedPrompt prompt = some_prompt(n, 5);
+  const Recorded plain({prompt}, {.tier = trace::Tier::kSummary, .window = 8, .layers = {}, .sampling = {}});
+  const Recorded recorded(
+      {prompt}, {.tier = trace::Tier::kSummary, .window = 8, .layers = {1, 3}, .repeat_chunk = 16, .sampling = {}});
+  EXPECT_EQ(recorded.trace->prompts()[0].extra, trace::Fields(Field::kRepeatAttention));
+  const Index group = kHeads / demo_model().config().kv_heads;
+  for (Index begin = 0; begin < n; begin += 16) {
+    const Index count = std::min<Index>(16, n - begin);
+    std::vector<std::int32_t> tokens = prompt.tokens;
+    tokens.insert(tokens.end(), prompt.tokens.begin() + begin, prompt.tokens.begin() + begin + count);
+    KvCache cache = demo_model().make_cache(n + count);
+    RowsFrom repeated(n);
+    demo_model().forward(tokens, cache, &repeated);
+    for (const Index layer : {Index{1}, Index{3}}) {
+      const trace::LayerData data = recorded.trace->layer(0, layer, Field::kRepeatAttention);
+      for (Index head = 0; head < kHeads / group; ++head) {
+        Eigen::RowVectorXf expected = Eigen::RowVectorXf::Zero(count);
+        for (Index h = head * group; h < (head + 1) * group; ++h) {
+          const auto& rows = repeated.rows[static_cast<std::size_t>(layer * kHeads + h)];
+          ASSERT_EQ(static_cast<Index>(rows.size()), count);
+          for (Index t = 0; t < count; ++t) {
+            const Eigen::RowVectorXf& row = rows[static_cast<std::size_t>(t)];
+            const auto own = row.segment(begin, count);
+            expected = expected.cwiseMax(own / (own.sum() + row.segment(n, t + 1).sum()));
+          }
+        }
+        for (Index j = 0; j < count; ++j) {
+          EXPECT_NEAR(data.repeat_attention.view().float_row(head, 0)[static_cast<std::size_t>(begin + j)], expected[j],
+                      1e-5);
+        }
+      }
+    }
+  }
+  for (const Index layer : {Index{1}, Index{3}}) {
+    for (const Field field : trace::kAllFields) {
+      if (!trace::kSummaryFields.contains(field)) continue;
+      const trace::LayerData a = plain.trace->layer(0, layer, field);
+      const trace::LayerData b = recorded.trace->layer(0, layer, field);
+      EXPECT_TRUE(std::ranges::equal(a[field].bytes(), b[field].bytes())) << trace::field_name(field);
+    }
   }
 }
 

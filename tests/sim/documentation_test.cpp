@@ -13,6 +13,7 @@
 #include "core/file.hpp"
 #include "core/text.hpp"
 #include "sim/policy/registry.hpp"
+#include "sim/policy/scores_from.hpp"
 
 namespace evictlab::sim {
 namespace {
@@ -33,12 +34,20 @@ std::string deviations_of(const std::string& page, const std::string& name) {
   return kNone;
 }
 
-std::string fields_text(trace::Fields fields) {
+std::string needs_text(const Needs& needs) {
   std::vector<std::string_view> names;
   for (const trace::Field field : trace::kAllFields) {
-    if (fields.contains(field)) names.push_back(trace::field_name(field));
+    if (needs.fields.contains(field)) names.push_back(trace::field_name(field));
   }
+  if (needs.output_weight) names.emplace_back("output_weight");
   return or_none(fmt::format("{}", fmt::join(names, ", ")));
+}
+
+// What an engine must compute for it.
+std::string engine_text(const Policy& policy) {
+  const Needs needs = policy.prompt_needs();
+  if (needs.future || (needs.fields.empty() && !policy.scorer)) return kNone;
+  return std::string(scores_from_name(scores_from(needs)));
 }
 
 std::string policy_rows(const std::string& page) {
@@ -46,8 +55,8 @@ std::string policy_rows(const std::string& page) {
   for (const PolicyInfo& info : policies()) {
     rows +=
         row({"`" + info.name + "`", info.definition.description, or_none(info.paper), info.definition.source,
-             info.definition.from_file ? "what its scorers read" : fields_text(make_policy(info.name).needs().fields),
-             deviations_of(page, info.name)});
+             info.definition.from_file ? "what its scorers read" : needs_text(make_policy(info.name).needs()),
+             info.definition.from_file ? kNone : engine_text(make_policy(info.name)), deviations_of(page, info.name)});
   }
   return rows;
 }

@@ -29,6 +29,7 @@ const trace::MemoryTrace& whole() {
     options.length = 120;
     options.future = 4;
     options.window = 64;
+    options.repeat_attention = true;
     return synthesize(options);
   }();
   return trace;
@@ -131,7 +132,7 @@ TEST(PartialRecording, is_refused_where_layers_depend_on_each_other) {
     if (info.definition.from_file) continue;
     if (!serves_partial(make_policy(info.name))) refused.insert(info.name);
   }
-  EXPECT_EQ(refused, (std::set<std::string>{"cake", "dynamickv", "windowkv"}));
+  EXPECT_EQ(refused, (std::set<std::string>{"cake", "dynamickv", "kvzip", "lava", "layer-defensivekv", "windowkv"}));
   for (const char* text : {"cake", "dynamickv", "oracle(over=layers)", "compose(allocator=all-layers)",
                            "compose(allocator=hindsight)", "compose(allocator=preference,cascading=no)"}) {
     EXPECT_THAT([&] { replay(Partial(), make_policies(text), parse_budgets("70")); },

@@ -111,8 +111,8 @@ TEST(Part, refuses_values_it_does_not_take_and_names_it_does_not_have) {
 TEST(Compose, offers_no_part_that_only_policies_use) {
   for (const auto& part : scorers()) EXPECT_NE(part.name, "torch-random");
   for (const auto& part : selectors()) EXPECT_NE(part.name, "recent-first");
-  EXPECT_EQ(scorers().size(), 15U);
-  EXPECT_EQ(allocators().size(), 11U);
+  EXPECT_EQ(scorers().size(), 20U);
+  EXPECT_EQ(allocators().size(), 12U);
   EXPECT_EQ(selectors().size(), 3U);
 }
 

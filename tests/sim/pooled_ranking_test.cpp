@@ -15,23 +15,22 @@ using ::testing::ElementsAre;
 // A layer of two kept sets with six positions, of which the first and the last are protected.
 class TwoSets {
  public:
-  explicit TwoSets(const trace::RowMatrix& scores)
-      : importance_{std::make_shared<const trace::RowMatrix>(scores), nullptr} {
-    view_.shape = {.layers = 1,
-                   .query_heads = scores.rows(),
-                   .kv_heads = scores.rows(),
-                   .head_dim = 1,
-                   .prompt_length = scores.cols(),
-                   .future_length = 1,
-                   .window = 1};
+  explicit TwoSets(const trace::RowMatrix& scores) : scores_(std::make_shared<const trace::RowMatrix>(scores)) {
+    shape_ = {.layers = 1,
+              .query_heads = scores.rows(),
+              .kv_heads = scores.rows(),
+              .head_dim = 1,
+              .prompt_length = scores.cols(),
+              .future_length = 1,
+              .window = 1};
   }
-  LayerSummary summary(Protection protection) const {
-    return {view_, importance_, PositionRanges(view_.shape, protection)};
+  PooledRanking ranking(Protection protection, TieOrder ties) const {
+    return {scores_, PositionRanges(shape_, protection), ties};
   }
 
  private:
-  trace::LayerView view_;
-  Importance importance_;
+  trace::LayerShape shape_;
+  std::shared_ptr<const trace::RowMatrix> scores_;
 };
 
 // Candidates are positions 1..4: set 0 has 5 3 3 1, set 1 has 4 3 2 0.
@@ -44,7 +43,7 @@ trace::RowMatrix scores_of_two_sets() {
 
 TEST(PooledRanking, CountsWhoHasTheBestCandidatesAndOfEqualOnesTheLowerSetFirst) {
   const TwoSets layer(scores_of_two_sets());
-  const PooledRanking competition(layer.summary({1, 1}), TieOrder::kLowerFirst);
+  const PooledRanking competition = layer.ranking({1, 1}, TieOrder::kLowerFirst);
   EXPECT_EQ(competition.candidates(), 8);
   EXPECT_THAT(competition.shares(0), ElementsAre(0, 0));
   EXPECT_THAT(competition.shares(1), ElementsAre(1, 0));  // 5
@@ -56,14 +55,14 @@ TEST(PooledRanking, CountsWhoHasTheBestCandidatesAndOfEqualOnesTheLowerSetFirst)
 
 TEST(PooledRanking, TheOtherTieOrderGivesEqualOnesToTheHigherSet) {
   const TwoSets layer(scores_of_two_sets());
-  const PooledRanking competition(layer.summary({1, 1}), TieOrder::kHigherFirst);
+  const PooledRanking competition = layer.ranking({1, 1}, TieOrder::kHigherFirst);
   EXPECT_THAT(competition.shares(3), ElementsAre(1, 2));  // 5 4 | 3 of set 1
   EXPECT_THAT(competition.shares(4), ElementsAre(2, 2));
 }
 
 TEST(PooledRanking, AGuaranteeGoesToEverySetBeforeTheRestIsCompetedFor) {
   const TwoSets layer(scores_of_two_sets());
-  const PooledRanking competition(layer.summary({1, 1}), TieOrder::kLowerFirst);
+  const PooledRanking competition = layer.ranking({1, 1}, TieOrder::kLowerFirst);
   EXPECT_THAT(competition.shares(4, 2), ElementsAre(2, 2));  // nothing is left
   EXPECT_THAT(competition.shares(5, 1), ElementsAre(3, 2));  // 5 and 4 are guaranteed; then 3 3 3
   EXPECT_THAT(competition.shares(5, 2), ElementsAre(3, 2));  // 5 3 and 4 3; then set 0's other 3
@@ -75,9 +74,9 @@ TEST(PooledRanking, WhatIsAskedForFirstDoesNotChangeWhatIsToldLater) {
   for (float& score : scores.reshaped()) score = static_cast<float>(random() % 50);
   const TwoSets layer(scores);
   for (const TieOrder ties : {TieOrder::kLowerFirst, TieOrder::kHigherFirst}) {
-    const PooledRanking rising(layer.summary({2, 5}), ties);
+    const PooledRanking rising = layer.ranking({2, 5}, ties);
     for (const Index count : {1, 3, 40, 41, 300, 579}) {
-      const PooledRanking fresh(layer.summary({2, 5}), ties);
+      const PooledRanking fresh = layer.ranking({2, 5}, ties);
       EXPECT_EQ(rising.shares(count), fresh.shares(count)) << count;
       EXPECT_EQ(rising.shares(count, 10), fresh.shares(count, 10)) << count;
     }

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "core/random.hpp"
@@ -92,6 +93,14 @@ class RandomLayers {
       for (Index i = 0; i < d; ++i) layer.query_covariance.floats()[static_cast<std::size_t>((h * d + i) * d + i)] = 1;
     }
     layer.query_count = n;
+    // A stream of their own: what was drawn before these came stays as it was.
+    core::SplitMix64 own(shape_.seed * 1000003U + static_cast<std::uint64_t>(index));
+    const auto symmetric = [&own] { return own.uniform() + own.uniform() - 1.0; };
+    layer.queries = matrix(shape_.query_heads, shape_.window + 1, d, [&] { return 3.0 * symmetric(); });
+    layer.repeat_attention = matrix(shape_.kv_heads, 1, n, [&] { return own.uniform(); });
+    auto weight = std::make_shared<trace::RowMatrix>(shape_.query_heads * d, 6);
+    for (Index i = 0; i < weight->size(); ++i) weight->data()[i] = static_cast<float>(symmetric());
+    layer.output_weight = std::move(weight);
   }
 
   // Softmax of what the head likes, plus what this query likes.

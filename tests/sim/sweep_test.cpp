@@ -27,6 +27,7 @@ trace::MemoryTrace synthetic_trace(Index sliding_window) {
   options.future = 6;
   options.window = 64;
   options.sliding_window = sliding_window;
+  options.repeat_attention = true;
   return synthesize(options);
 }
 
@@ -92,7 +93,10 @@ TEST_P(ManyBudgets, AreJudgedAsTheirKeptPositionsAre) {
   const std::vector<Policy> all = all_variants();
   const Table rows = replay(trace, all, many_budgets()).replay;
   std::vector<trace::LayerData> data;
-  for (Index l = 0; l < trace.model().layers; ++l) data.push_back(trace.layer(0, l, trace.prompts()[0].recorded()));
+  for (Index l = 0; l < trace.model().layers; ++l) {
+    data.push_back(trace.layer(0, l, trace.prompts()[0].recorded()));
+    data.back().output_weight = std::make_shared<const trace::RowMatrix>(trace.output_weight(l));
+  }
   std::vector<trace::FutureView> futures;
   for (const trace::LayerData& layer : data) futures.push_back(trace::future_view(layer));
   std::size_t row = 0;

@@ -50,11 +50,13 @@ std::string with_tables(const std::string& page, std::vector<std::string> tables
 
 TEST(TraceFormatPage, HasTheTableOfEachTiersFields) {
   const std::string page = core::read_text(kPage);
-  const std::string expected = with_tables(page, {field_table(Tier::kSummary), field_table(Tier::kFull)});
+  const std::string expected =
+      with_tables(page, {field_table(Tier::kSummary), field_table(Tier::kFull), field_table(Tier::kExtra)});
   if (std::getenv("EVICTLAB_UPDATE_DOCS") != nullptr) core::write_text(kPage, expected);
   EXPECT_EQ(page, expected) << "rewrite it with EVICTLAB_UPDATE_DOCS=1";
   EXPECT_THAT(page, ::testing::HasSubstr(field_table(Tier::kSummary)));
   EXPECT_THAT(page, ::testing::HasSubstr(field_table(Tier::kFull)));
+  EXPECT_THAT(page, ::testing::HasSubstr(field_table(Tier::kExtra)));
 }
 
 TEST(FieldTable, IsInTheOrderOfTheEnumeration) {

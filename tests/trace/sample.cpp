@@ -8,8 +8,8 @@
 #include <random>
 #include <string_view>
 
-#include "trace/io/digest.hpp"
 #include "core/hash.hpp"
+#include "trace/io/digest.hpp"
 #include "trace/io/hdf5/file.hpp"
 #include "trace/io/layout.hpp"
 
@@ -95,6 +95,10 @@ LayerData sample_layer(const LayerShape& shape, const Sample& sample, Numbers& n
       norm(2) = std::max(norm(0), norm(1));
     }
   }
+  if (sample.extra.contains(Field::kRepeatAttention)) {
+    layer.repeat_attention = Tensor(ElementType::kFloat32, shape.kv_heads, 1, n);
+    for (float& value : layer.repeat_attention.floats()) value = numbers.uniform();
+  }
   return layer;
 }
 
@@ -129,6 +133,7 @@ MemoryTrace::Prompt sample_prompt(const std::string& id, std::uint32_t seed, con
   prompt.info.window = sample.window;
   prompt.info.layers = sample.layers;
   prompt.info.spans = sample.spans;
+  prompt.info.extra = sample.extra;
   for (Index i = 0; i < sample.prompt_length + sample.future_length; ++i) {
     prompt.tokens.push_back(static_cast<std::int32_t>(1000.0F * numbers.uniform()));
   }

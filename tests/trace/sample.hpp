@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -20,7 +21,11 @@ struct Sample {
   Index window = 9;
   std::vector<Index> layers = {0, 1, 2};
   std::vector<Span> spans = {{"context", 0, 30}, {"needle", 11, 14}, {"answer", 37, 41}};
+  Fields extra = {};
 };
+/// Datasets of a layer in the full tier.
+inline constexpr auto kFullFieldCount = static_cast<std::size_t>(
+    std::ranges::count_if(kFieldTable, [](const FieldInfo& info) { return kFullFields.contains(info.field); }));
 
 ModelInfo sample_model();
 MemoryTrace::Prompt sample_prompt(const std::string& id, std::uint32_t seed, const Sample& sample = {});

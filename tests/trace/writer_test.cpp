@@ -337,6 +337,29 @@ TEST(TraceWriter, ADamagedTraceIsNotAppendedTo) {
   }
 }
 
+TEST(TraceWriter, WhatIsAskedForBeyondTheTierIsRecordedAndNamed) {
+  const testing::TemporaryDirectory directory;
+  MemoryTrace::Prompt prompt =
+      sample_prompt("a", 1, {.tier = Tier::kSummary, .extra = Fields(Field::kRepeatAttention)});
+  {
+    TraceWriter writer(to(directory / "t.h5"), sample_model());
+    writer.write_prompt(prompt);
+    writer.write_prompt(sample_prompt("b", 2, {.tier = Tier::kSummary}));
+    writer.finish();
+  }
+  EXPECT_THAT(verify_trace(directory / "t.h5"), IsEmpty());
+  const TraceReader reader(directory / "t.h5");
+  EXPECT_EQ(reader.prompts()[0].extra, Fields(Field::kRepeatAttention));
+  EXPECT_EQ(reader.prompts()[0].recorded(), kSummaryFields | Field::kRepeatAttention);
+  expect_equal(reader.layer(0, 1, reader.prompts()[0].recorded()), prompt.layers[1]);
+  EXPECT_EQ(reader.prompts()[1].recorded(), kSummaryFields);
+  EXPECT_THROW(reader.layer(1, 0, Field::kRepeatAttention), TraceError);
+
+  prompt.layers[0].repeat_attention.floats()[3] = 1.5F;
+  TraceWriter writer(to(directory / "wrong.h5"), sample_model());
+  EXPECT_THAT([&] { writer.write_prompt(prompt); }, ThrowsMessage<TraceError>(HasSubstr("1.5 is no probability")));
+}
+
 TEST(TraceWriter, ATraceOfVersion1IsAppendedTo) {
   const testing::TemporaryDirectory directory;
   fs::copy_file(EVICTLAB_TEST_DATA "/trace/version_1.h5", directory / "t.h5");
@@ -389,7 +412,7 @@ TEST(TraceWriter, KeptPartsAreATrace) {
   expect_equal(reader.layer(1, 0, kFullFields), sample_prompt("a", 2).layers[0]);
   EXPECT_EQ(reader.output_weight(1), sample_output_weight(1));
   EXPECT_EQ(reader.tokens(1), sample_prompt("a", 2).tokens);
-  EXPECT_EQ(reader.datasets().size(), 3U + 2 * (2 + 3 * std::size(kAllFields)));
+  EXPECT_EQ(reader.datasets().size(), 3U + 2 * (2 + 3 * kFullFieldCount));
   EXPECT_THAT(verify_trace(directory / "t.h5.parts"), IsEmpty());
 }
 

@@ -6,9 +6,9 @@
 #include <cmath>
 #include <iterator>
 
+#include "core/hash.hpp"
 #include "core/text.hpp"
 #include "core/version.hpp"
-#include "core/hash.hpp"
 #include "trace/io/hdf5/ranges.hpp"
 
 namespace evictlab::trace::layout {
@@ -199,13 +199,13 @@ std::string fields_text(Fields fields) {
   return text;
 }
 
-// Only what a prompt can lack: all else is what makes the tier.
-Fields parse_missing(const std::string& text, const std::string& where) {
+// Of those that the attribute may name.
+Fields parse_fields(std::string_view attribute, const std::string& text, Fields allowed, const std::string& where) {
   Fields fields;
   for (const std::string& name : core::split(text, ' ')) {
     const auto* const named = std::ranges::find(kAllFields, name, field_name);
-    if (named == std::end(kAllFields) || !kOptionalFields.contains(*named)) {
-      throw TraceError("{}: missing is '{}', may name {}", where, text, fields_text(kOptionalFields));
+    if (named == std::end(kAllFields) || !allowed.contains(*named)) {
+      throw TraceError("{}: {} is '{}', may name {}", where, attribute, text, fields_text(allowed));
     }
     fields |= *named;
   }
@@ -224,6 +224,9 @@ void check_prompt(const PromptInfo& prompt, const ModelInfo& model, const std::s
   if (!dispensable.contains(prompt.missing)) {
     throw TraceError("{}: of the {} tier only {} may be missing", where, tier_name(prompt.tier),
                      fields_text(dispensable));
+  }
+  if (!kExtraFields.contains(prompt.extra)) {
+    throw TraceError("{}: beyond the tier only {} may be recorded", where, fields_text(kExtraFields));
   }
   Index previous = -1;
   for (const Index layer : prompt.layers) {
@@ -260,6 +263,7 @@ void write_prompt(hdf5::File& file, const PromptInfo& prompt, Index index) {
   file.set_text(group, "tier", tier_name(prompt.tier));
   file.set_integer(group, "window", prompt.window);
   write_missing(file, prompt);
+  if (!prompt.extra.empty()) file.set_text(group, "extra", fields_text(prompt.extra));
   if (!prompt.document.empty()) file.set_text(group, "document", prompt.document);
   const std::vector<std::int64_t> layers(prompt.layers.begin(), prompt.layers.end());
   file.set_integers(group, "layers", layers);
@@ -282,7 +286,13 @@ PromptInfo read_prompt(const hdf5::File& file, const std::string& id, const Mode
   prompt.tier = tier == "full" ? Tier::kFull : Tier::kSummary;
   prompt.window = file.integer(group, "window");
   if (file.has_attribute(group, "document")) prompt.document = file.text(group, "document");
-  if (file.has_attribute(group, "missing")) prompt.missing = parse_missing(file.text(group, "missing"), where);
+  // Only what a prompt can lack: all else is what makes the tier.
+  if (file.has_attribute(group, "missing")) {
+    prompt.missing = parse_fields("missing", file.text(group, "missing"), kOptionalFields, where);
+  }
+  if (file.has_attribute(group, "extra")) {
+    prompt.extra = parse_fields("extra", file.text(group, "extra"), kExtraFields, where);
+  }
   if (format_version < kFirstVersionWithResidualNorms && prompt.tier == Tier::kFull) {
     prompt.missing |= Field::kResidualNorms;
   }

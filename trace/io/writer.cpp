@@ -275,7 +275,7 @@ std::string recorded_otherwise(const WrittenPrompts::Entry& entry, const PromptI
                                std::span<const std::int32_t> tokens) {
   const PromptInfo& there = entry.info;
   if (there.tier != info.tier) return fmt::format("{} tier", tier_name(there.tier));
-  if (there.missing != info.missing) return "other fields";
+  if (there.missing != info.missing || there.extra != info.extra) return "other fields";
   if (there.window != info.window) return fmt::format("window {}", there.window);
   if (there.layers != info.layers) return "other layers";
   if (there.future_kind != info.future_kind) return fmt::format("its future is {}", there.future_kind);

@@ -14,9 +14,7 @@
 // the higher position stays; CriticalAdaKV takes from the top, where the lower one does.
 
 #include <algorithm>
-#include <cmath>
 
-#include "core/select.hpp"
 #include "sim/policy/allocators/layer_share.hpp"
 #include "sim/policy/common_parameters.hpp"
 #include "sim/policy/pooled_ranking.hpp"
@@ -24,10 +22,9 @@
 namespace evictlab::sim {
 namespace {
 
-using Scores = trace::RowMatrix;
-
 struct AdaptiveRule {
   LayerShare share = uniform_share();
+  bool real_total = false;  // guarantees: the layer's slots are rounded down together, not every set's
   bool guarantees = false;  // a part of a set's capacity; else the counts are blended with the uniform share
   TieOrder ties = TieOrder::kLowerFirst;
   double floor_alpha = 0.2;  // the guaranteed part, or the weight of the uniform share; 0..1
@@ -35,28 +32,11 @@ struct AdaptiveRule {
   Index skip = 0;            // so many first layers are uniform
 };
 
-// Multiplies each row by the share of its sum that its b highest scores hold.
-void normalize_rows(Scores& scores, Index b) {
-  for (Index row = 0; row < scores.rows(); ++row) {
-    const std::span values(scores.row(row).data(), static_cast<std::size_t>(scores.cols()));
-    double highest = 0.0;
-    for (const std::uint32_t index : core::top_positions(values, static_cast<std::size_t>(b))) highest += values[index];
-    const double all = scores.row(row).cast<double>().sum();
-    if (all > 0.0) scores.row(row) *= static_cast<float>(highest / all);
-  }
-}
-
-// How many of the `total` highest scores each row has, when rows are weighed by how concentrated they are for b: the
-// weights, and so the order, depend on the budget.
-std::vector<Index> normalized_counts(const LayerSummary& summary, Index total, Index b) {
-  Scores scores = summary.importance.scores->middleCols(summary.ranges.candidates_begin, summary.ranges.candidates());
-  normalize_rows(scores, b);
-  std::vector<Index> counts(static_cast<std::size_t>(scores.rows()), 0);
-  const std::span flat(scores.data(), static_cast<std::size_t>(scores.size()));
-  for (const std::uint32_t index : core::top_positions(flat, static_cast<std::size_t>(total))) {
-    ++counts[static_cast<std::size_t>(static_cast<Index>(index) / scores.cols())];
-  }
-  return counts;
+// How many of the `total` best scores are each set's. Weighed for b, their order depends on the budget.
+std::vector<Index> competing_shares(const AdaptiveRule& rule, const LayerSummary& summary, Index total, Index b) {
+  if (!rule.normalize) return pooled_ranking_of(summary, TieOrder::kLowerFirst)->shares(total);
+  auto weighed = weighed_by_concentration(*summary.importance.scores, summary.ranges, b);
+  return PooledRanking(std::move(weighed), summary.ranges, TieOrder::kLowerFirst).shares(total);
 }
 
 std::vector<Index> blended(const AdaptiveRule& rule, const LayerSummary& summary, Index share) {
@@ -65,22 +45,20 @@ std::vector<Index> blended(const AdaptiveRule& rule, const LayerSummary& summary
   const Index b = share - ranges.protected_count();
   if (b > ranges.candidates()) return std::vector<Index>(static_cast<std::size_t>(sets), ranges.visible());
   const auto floor_slots = static_cast<Index>(static_cast<double>(b) * rule.floor_alpha);
-  std::vector<Index> budgets = rule.normalize ? normalized_counts(summary, sets * b, b)
-                                              : pooled_ranking_of(summary, TieOrder::kLowerFirst)->shares(sets * b);
-  const auto adaptive = static_cast<float>(1.0 - rule.floor_alpha);
+  std::vector<Index> budgets = competing_shares(rule, summary, sets * b, b);
   for (Index& budget : budgets) {
-    const float product = static_cast<float>(budget) * adaptive;
-    budget = ranges.protected_count() + static_cast<Index>(std::nearbyint(product + static_cast<float>(floor_slots)));
+    budget = ranges.protected_count() + blended_count(budget, rule.floor_alpha, floor_slots);
   }
   return budgets;
 }
 
-std::vector<Index> guaranteed(const AdaptiveRule& rule, const LayerSummary& summary, Index share, Index guarantee) {
+std::vector<Index> guaranteed(const AdaptiveRule& rule, const LayerSummary& summary, Index share, Index guarantee,
+                              Index total) {
   const PositionRanges& ranges = summary.ranges;
   const Index sets = summary.importance.scores->rows();
   const Index b = share - ranges.protected_count();
   if (b >= ranges.candidates()) return std::vector<Index>(static_cast<std::size_t>(sets), ranges.visible());
-  std::vector<Index> budgets = pooled_ranking_of(summary, rule.ties)->shares(sets * b, guarantee);
+  std::vector<Index> budgets = pooled_ranking_of(summary, rule.ties)->shares(total, guarantee);
   for (Index& budget : budgets) budget += ranges.protected_count();
   return budgets;
 }
@@ -93,18 +71,20 @@ class AdaptiveAllocation final : public Allocation {
     const auto sets = set_count(request_.granularity, summary.layer.shape);
     const Index b = rule_.share(request_, summary) - summary.ranges.protected_count();
     if (b >= summary.ranges.candidates()) return summary.ranges.visible();
-    return std::min(summary.ranges.visible(), summary.ranges.protected_count() + sets * b + 1);
+    return std::min(summary.ranges.visible(), summary.ranges.protected_count() + sets * (b + 1));
   }
 
   std::span<const Index> observe(const LayerSummary& summary) override {
     const Index share = std::min(rule_.share(request_, summary),
                                  summary.ranges.visible() + 1);  // more than all is still told from all
+    const Index sets = set_count(request_.granularity, summary.layer.shape);
     if (summary.layer.shape.layer < rule_.skip) {
-      const auto sets = static_cast<std::size_t>(set_count(request_.granularity, summary.layer.shape));
-      budgets_.insert(budgets_.end(), sets, std::min(share, summary.ranges.visible()));
+      budgets_.insert(budgets_.end(), static_cast<std::size_t>(sets), std::min(share, summary.ranges.visible()));
     } else {
+      const Index slots = rule_.real_total ? request_.total(summary.layer.shape, sets) : sets * share;
+      const Index total = slots - sets * summary.ranges.protected_count();
       const std::vector<Index> own = rule_.guarantees
-                                         ? guaranteed(rule_, summary, share, guarantee(share, summary.ranges))
+                                         ? guaranteed(rule_, summary, share, guarantee(share, summary.ranges), total)
                                          : blended(rule_, summary, share);
       budgets_.insert(budgets_.end(), own.begin(), own.end());
     }
@@ -136,15 +116,9 @@ AdaptiveRule blending_rule_from(const Parameters& given) {
           .skip = given.integer("skip")};
 }
 
-Parameter skip_parameter() {
-  return {"skip", std::int64_t{0}, IntegerRange{0, kMaxPositions}, "first layers in which heads do not compete"};
-}
-
 ParameterList blending_parameters() {
   ParameterList parameters;
-  return parameters.add(floor_alpha_parameter())
-      .add(yes_no_parameter("normalize", false, "weigh a head's scores by how concentrated they are"))
-      .add(skip_parameter());
+  return parameters.add(floor_alpha_parameter()).add(normalize_parameter()).add(skip_parameter());
 }
 
 }  // namespace
@@ -175,13 +149,16 @@ AllocatorDefinition guaranteed_allocator() {
   ParameterList parameters;
   parameters.add(floor_alpha_parameter());
   ParameterList settings;
-  settings.choice("ties", {"lower", "higher"}, "which position stays of equal scores at the cut").add(skip_parameter());
+  settings.choice("ties", {"lower", "higher"}, "which position stays of equal scores at the cut")
+      .add(skip_parameter())
+      .add(yes_no_parameter("real", false, "round the layer's slots down together"));
   return {
       .description = "heads compete for what no head is guaranteed (kvpress AdaKV)",
       .parameters = parameters,
       .settings = settings,
       .make = [](const Parameters& given) {
-        return allocator_by({.guarantees = true,
+        return allocator_by({.real_total = is_yes(given, "real"),
+                             .guarantees = true,
                              .ties = given.choice("ties") == "higher" ? TieOrder::kHigherFirst : TieOrder::kLowerFirst,
                              .floor_alpha = given.number("floor_alpha"),
                              .skip = given.integer("skip")});

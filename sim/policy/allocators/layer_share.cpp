@@ -122,6 +122,19 @@ Parameter floor_alpha_parameter() {
           "weight of the uniform budget; in kvpress the part of its capacity a head is guaranteed"};
 }
 
+Index blended_count(Index count, double floor_alpha, Index floor_slots) {
+  const float product = static_cast<float>(count) * static_cast<float>(1.0 - floor_alpha);
+  return static_cast<Index>(std::nearbyint(product + static_cast<float>(floor_slots)));
+}
+
+Parameter normalize_parameter() {
+  return yes_no_parameter("normalize", false, "weigh a head's scores by how concentrated they are");
+}
+
+Parameter skip_parameter() {
+  return {"skip", std::int64_t{0}, IntegerRange{0, kMaxPositions}, "first layers in which heads do not compete"};
+}
+
 Index guaranteed_positions(double capacity, double floor_alpha) {
   return static_cast<Index>(std::floor(capacity) * floor_alpha);
 }

@@ -25,6 +25,12 @@ Parameter beta_parameter();
 
 /// "floor_alpha": what is not left to competition between heads.
 Parameter floor_alpha_parameter();
+/// rint( count (1 - floor_alpha) + floor_slots ), in float32 with halves to even: a head's share of what its layer
+/// competes for, blended with an equal part.
+Index blended_count(Index count, double floor_alpha, Index floor_slots);
+/// "normalize" and "skip" of allocators by which heads compete.
+Parameter normalize_parameter();
+Parameter skip_parameter();
 /// How many positions a kept set of this capacity is guaranteed before the heads of its layer compete, as kvpress
 /// counts them, for the allocator that guarantees them and the selectors that put them first: int(int(capacity) *
 /// floor_alpha).

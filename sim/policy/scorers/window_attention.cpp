@@ -9,9 +9,11 @@
 // both ends are damped; max pooling's padding never wins. Heads are reduced before pooling as in
 // FFY0/AdaKV and KVCache-Factory; NVIDIA/kvpress pools first, which differs for max pooling with mean, and scores
 // the window's own positions max + 1 instead of leaving them out of the competition.
-// In a layer with a sliding window only visible positions take part.
+// LAVa multiplies a head's votes by the largest || v_i ||_1 of its kv head, over the m positions (or all n in the
+// paper). In a layer with a sliding window only visible positions take part.
 
 #include <algorithm>
+#include <string>
 
 #include "analysis/window_statistics.hpp"
 #include "core/parallel.hpp"
@@ -34,9 +36,14 @@ class WindowAttentionScorer final : public Scorer {
         pool_first_(given.choice("order") == "pool-first"),
         reduction_(reduction_from(given)),
         granularity_(granularity_from(given)),
-        score_window_(is_yes(given, "score_window")) {}
+        score_window_(is_yes(given, "score_window")),
+        value_norms_(given.choice("value_norms")) {}
 
-  Needs needs() const override { return {trace::Field::kWindowAttention, window_, false}; }
+  Needs needs() const override {
+    trace::Fields fields = trace::Field::kWindowAttention;
+    if (value_norms_ != "none") fields |= trace::Field::kValues;
+    return {fields, window_, false};
+  }
   Granularity granularity() const override { return granularity_; }
   Index unscored_tail() const override { return score_window_ ? 0 : window_; }
 
@@ -49,7 +56,8 @@ class WindowAttentionScorer final : public Scorer {
     core::parallel_for(static_cast<std::size_t>(count > 0 ? scores.rows() : 0), [&](std::size_t index) {
       const auto set = static_cast<Index>(index);
       const Eigen::RowVectorXd sums = pooled_sums(layer.window_attention, set * heads, heads, first, count);
-      scores.row(set).segment(first, count) = (sums / static_cast<double>(averaged)).cast<float>();
+      const double weight = value_norms_ == "none" ? 1.0 : largest_value_norm(layer, set * heads, first, count);
+      scores.row(set).segment(first, count) = (sums / static_cast<double>(averaged) * weight).cast<float>();
     });
     if (!score_window_) return;
     const float best = count > 0 ? scores.middleCols(first, count).maxCoeff() : 0.0F;
@@ -57,6 +65,18 @@ class WindowAttentionScorer final : public Scorer {
   }
 
  private:
+  double largest_value_norm(const trace::LayerView& layer, Index query_head, Index first, Index count) const {
+    const Index positions = value_norms_ == "all" ? layer.shape.prompt_length - first : count;
+    const Index head = layer.shape.kv_head_of(query_head);
+    Eigen::RowVectorXf value(layer.values.columns());
+    double largest = 0.0;
+    for (Index j = first; j < first + positions; ++j) {
+      layer.values.copy_row(head, j, {value.data(), static_cast<std::size_t>(value.size())});
+      largest = std::max(largest, value.cast<double>().lpNorm<1>());
+    }
+    return largest;
+  }
+
   // The scores of a set but for what they are averaged over, which neither pooling nor reducing minds.
   Eigen::RowVectorXd pooled_sums(const trace::TensorView& attention, Index first_head, Index heads, Index first,
                                  Index count) const {
@@ -93,6 +113,7 @@ class WindowAttentionScorer final : public Scorer {
   Reduction reduction_;  // over the query heads of a kv head; not used per query head
   Granularity granularity_;
   bool score_window_;
+  std::string value_norms_;
 };
 
 }  // namespace
@@ -105,7 +126,8 @@ ScorerDefinition window_attention_scorer() {
       .add(reduction_parameter())
       .add(axis_parameter());
   ParameterList settings;
-  settings.add(yes_no_parameter("score_window", false, "score the window's own positions one more than the best"));
+  settings.add(yes_no_parameter("score_window", false, "score the window's own positions one more than the best"))
+      .choice("value_norms", {"none", "prefix", "all"}, "positions whose largest value norm weighs a head");
   return {.description = "attention of the last prompt queries, pooled (SnapKV)",
           .parameters = parameters,
           .settings = settings,

@@ -96,6 +96,8 @@ class GuaranteedSelector final : public BudgetedSelector {
  public:
   explicit GuaranteedSelector(double floor_alpha) : floor_alpha_(floor_alpha) {}
 
+  bool ranking_depends_on_own_budget() const override { return false; }
+
   std::vector<std::int32_t> rank(const RankRequest& request) const override {
     const auto scores = candidates_of(*request.importance.scores, request);
     const Index count = beyond_protection(guaranteed_positions(request.capacity, floor_alpha_), request.ranges);

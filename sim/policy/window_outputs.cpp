@@ -1,0 +1,58 @@
+#include "sim/policy/window_outputs.hpp"
+
+#include <Eigen/Eigenvalues>
+
+#include <vector>
+
+#include "core/fixed_blocking.hpp"
+
+namespace evictlab::sim {
+namespace {
+
+using trace::Index;
+
+// Everything but the weights' rows.
+WindowOutputs with_values(const trace::LayerView& layer, Index query_head, Eigen::MatrixXd weights) {
+  core::use_fixed_blocking();
+  WindowOutputs head;
+  head.first = layer.shape.first_visible();
+  head.weights = std::move(weights);
+  const Index count = layer.shape.prompt_length - head.first;
+  const trace::RowMatrix values =
+      layer.values.row_range(head.first, count).copy_head(layer.shape.kv_head_of(query_head));
+  head.values = values.transpose().cast<double>();
+  head.outputs.noalias() = head.values * head.weights.transpose();
+  return head;
+}
+
+}  // namespace
+
+WindowOutputs window_outputs(const trace::LayerView& layer, Index query_head, Index window) {
+  const Index first = layer.shape.first_visible();
+  const Index count = layer.shape.prompt_length - first;
+  const trace::TensorView rows =
+      layer.window_attention.row_range(layer.window_attention.rows() - window, window).column_range(first, count);
+  return with_values(layer, query_head, rows.copy_head(query_head).cast<double>());
+}
+
+WindowOutputs mass_outputs(const trace::LayerView& layer, Index query_head) {
+  const Index first = layer.shape.first_visible();
+  const Index count = layer.shape.prompt_length - first;
+  Eigen::MatrixXd mass = layer.attention_mass.column_range(first, count).copy_head(query_head).cast<double>();
+  const double all = mass.sum();
+  if (all > 0.0) mass /= all;
+  return with_values(layer, query_head, std::move(mass));
+}
+
+Eigen::MatrixXd output_metric(const trace::LayerView& layer, Index query_head) {
+  core::use_fixed_blocking();
+  const Index d = layer.shape.head_dim;
+  const Eigen::MatrixXd weight = layer.output_weight->middleRows(query_head * d, d).cast<double>();
+  Eigen::MatrixXd gram(d, d);
+  gram.noalias() = weight * weight.transpose();
+  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(gram);
+  const Eigen::VectorXd roots = solver.eigenvalues().cwiseMax(0.0).cwiseSqrt();
+  return roots.asDiagonal() * solver.eigenvectors().transpose();
+}
+
+}  // namespace evictlab::sim
