@@ -2,69 +2,18 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include "core/fixed_blocking.hpp"
 #include "core/parallel.hpp"
-#include "core/storage_type.hpp"
 #include "runtime/attention.hpp"
 #include "runtime/fixed_order_sum.hpp"
 
 namespace evictlab::runtime {
 namespace {
 
-// W is transposed this many columns at a time, a multiple of the largest block of stored numbers, or a multiple of it
-// as long as the part has no more elements than kTransposedElements.
-constexpr Index kTransposedColumns = 256;
-constexpr Index kTransposedElements = Index{1} << 24;
-// Rows of W that one task transposes, and how many of them together: a cache line of the transposed part.
-constexpr Index kTransposedRows = 256;
-constexpr Index kRowsTogether = 16;
-
-Index columns_together(const WeightMatrix& weight) {
-  const Index most = kTransposedElements / weight.rows() / kTransposedColumns * kTransposedColumns;
-  return std::min(weight.columns(), std::max(kTransposedColumns, most));
-}
-
-/// Columns `first` ... of W as rows: [columns, out].
-void transpose_columns(const WeightMatrix& weight, Index first, RowMatrix& transposed) {
-  const Index columns = transposed.rows();
-  const auto offset = core::stored_bytes(weight.type(), static_cast<std::size_t>(first));
-  const auto bytes = core::stored_bytes(weight.type(), static_cast<std::size_t>(columns));
-  const Index tasks = (weight.rows() + kTransposedRows - 1) / kTransposedRows;
-  core::parallel_for(static_cast<std::size_t>(tasks), [&](std::size_t task) {
-    const Index end = std::min(weight.rows(), (static_cast<Index>(task) + 1) * kTransposedRows);
-    RowMatrix expanded(kRowsTogether, columns);
-    std::vector<const std::byte*> starts;
-    for (Index row = static_cast<Index>(task) * kTransposedRows; row < end; row += kRowsTogether) {
-      const Index count = std::min(kRowsTogether, end - row);
-      starts.resize(static_cast<std::size_t>(count));
-      weight.find_rows(row, starts);
-      for (Index i = 0; i < count; ++i) {
-        core::expand(weight.type(), {starts[static_cast<std::size_t>(i)] + offset, bytes},
-                     {expanded.row(i).data(), static_cast<std::size_t>(columns)});
-      }
-      transposed.middleCols(row, count) = expanded.topRows(count).transpose();
-    }
-  });
-}
-
 Index draws_of(Index gradient_rows, Index rows) { return gradient_rows / rows; }
 
 }  // namespace
-
-void apply_backward(const WeightMatrix& weight, const Eigen::Ref<const RowMatrix>& dy, Eigen::Ref<RowMatrix> dx) {
-  const Index together = columns_together(weight);
-  for (Index first = 0; first < weight.columns(); first += together) {
-    const Index columns = std::min(together, weight.columns() - first);
-    RowMatrix transposed(columns, weight.rows());
-    transpose_columns(weight, first, transposed);
-    const std::span floats(transposed.data(), static_cast<std::size_t>(transposed.size()));
-    const Linear part{.weight = {core::StorageType::kFloat32, std::as_bytes(floats), columns, weight.rows()},
-                      .bias = {}};
-    apply(part, dy, dx.middleCols(first, columns));
-  }
-}
 
 void rms_norm_backward(const Eigen::Ref<const RowMatrix>& x, std::span<const float> weight, double eps,
                        Eigen::Ref<RowMatrix> dy) {

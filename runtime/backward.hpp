@@ -7,15 +7,13 @@
 #include "runtime/rope.hpp"
 
 // Vector-Jacobian products of the kernels that a forward pass consists of: from the gradient of a scalar by a kernel's
-// output, the gradient by its input. Weights are constants. Results do not depend on the number of threads.
+// output, the gradient by its input; that of apply() is apply_transposed(). Weights are constants. Results do not
+// depend on the number of threads.
 //
 // Several scalars ("draws", R of them) share one forward pass of m rows: their gradients are one matrix [R * m, ...],
 // draw after draw, whose row r * m + t belongs to row t of the forward pass.
 
 namespace evictlab::runtime {
-
-/// dx = dy W for y = x W^T + b. dy [rows, out]; writes dx [rows, in], which must have that size already.
-void apply_backward(const WeightMatrix& weight, const Eigen::Ref<const RowMatrix>& dy, Eigen::Ref<RowMatrix> dx);
 
 /// Of rms_norm(): with f = 1 / sqrt(mean_j x_j^2 + eps),
 ///   dx_i = f w_i dy_i - x_i f^3 / n sum_j w_j dy_j x_j

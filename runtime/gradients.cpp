@@ -67,12 +67,12 @@ class BackwardPass {
       auto block = stream_.middleRows(first, std::min(rows, stream_.rows() - first));
       RowMatrix up(block.rows(), config_.intermediate_size);
       RowMatrix gate(block.rows(), config_.intermediate_size);
-      apply_backward(weights.down.weight, block, up);
+      apply_transposed(weights.down.weight, block, up);
       gate_with_silu_backward(forward.gate, forward.up, up, gate);
       RowMatrix normed(block.rows(), config_.hidden_size);
       RowMatrix part(block.rows(), config_.hidden_size);
-      apply_backward(weights.gate.weight, gate, normed);
-      apply_backward(weights.up.weight, up, part);
+      apply_transposed(weights.gate.weight, gate, normed);
+      apply_transposed(weights.up.weight, up, part);
       normed += part;
       rms_norm_backward(states_.after(layer), weights.mlp_norm, config_.rms_norm_eps, normed);
       block += normed;
@@ -88,7 +88,7 @@ class BackwardPass {
     RowMatrix raw_queries(queries_, config_.query_heads * d);
     apply(weights.query, normed, raw_queries);
     RowMatrix mixed(stream_.rows(), config_.query_heads * d);
-    apply_backward(weights.attention_output.weight, stream_, mixed);
+    apply_transposed(weights.attention_output.weight, stream_, mixed);
     AttentionGradients gradients = cached_attention_backward(
         turned(raw_queries, weights.query_norm).view(), cache_, layer, static_cast<float>(config_.attention_scale()),
         config_.sliding_windows[static_cast<std::size_t>(layer)], mixed);
@@ -102,10 +102,10 @@ class BackwardPass {
     }
     RowMatrix sum(stream_.rows(), config_.hidden_size);
     RowMatrix part(stream_.rows(), config_.hidden_size);
-    apply_backward(weights.query.weight, gradients.queries, sum);
-    apply_backward(weights.key.weight, gradients.keys, part);
+    apply_transposed(weights.query.weight, gradients.queries, sum);
+    apply_transposed(weights.key.weight, gradients.keys, part);
     sum += part;
-    apply_backward(weights.value.weight, gradients.values, part);
+    apply_transposed(weights.value.weight, gradients.values, part);
     sum += part;
     rms_norm_backward(states_.before(layer), weights.attention_norm, config_.rms_norm_eps, sum);
     stream_ += sum;
@@ -144,7 +144,7 @@ class BackwardPass {
       }
     });
     RowMatrix by_normed(gradients.rows(), config_.hidden_size);
-    apply_backward(model_.output_head().weight, gradients, by_normed);
+    apply_transposed(model_.output_head().weight, gradients, by_normed);
     for (Index draw = 0; draw < draws_; ++draw) {
       stream_.middleRows(draw * queries_ + first, normed.rows()) =
           by_normed.middleRows(draw * normed.rows(), normed.rows());

@@ -13,7 +13,7 @@
 #include "double_twin.hpp"
 #include "model_files.hpp"
 #include "random_model.hpp"
-#include "runtime/backward.hpp"
+#include "runtime/layer_weights.hpp"
 #include "testing/temporary_directory.hpp"
 
 namespace evictlab::runtime {
@@ -165,7 +165,7 @@ TEST(GradientsTest, OfADrawDoNotDependOnHowManyThereAre) {
   }
 }
 
-TEST(GradientsTest, ApplyBackwardMultipliesByTheWeightAsItIs) {
+TEST(TransposedProductsTest, MultiplyByStoredWeightsOfEveryFixture) {
   for (const std::filesystem::path& path : fixture_models()) {
     const Transformer model(path);
     for (const Linear* linear : {&model.layer_weights(0).query, &model.layer_weights(1).down, &model.output_head()}) {
@@ -175,7 +175,7 @@ TEST(GradientsTest, ApplyBackwardMultipliesByTheWeightAsItIs) {
       for (const Index rows : {Index{1}, Index{8}, Index{50}}) {
         const RowMatrix dy = random_matrix(rows, weight.rows(), 3).cast<float>();
         RowMatrix dx(rows, weight.columns());
-        apply_backward(weight, dy, dx);
+        apply_transposed(weight, dy, dx);
         const Eigen::MatrixXd expected = dy.cast<double>() * expanded.cast<double>();
         EXPECT_LE((dx.cast<double>() - expected).cwiseAbs().maxCoeff(), 1e-5 * expected.cwiseAbs().maxCoeff()) << path;
       }
