@@ -23,12 +23,16 @@ class RecordError : public core::InputError {
   using core::InputError::InputError;
 };
 
+/// Draws of gradients where nothing else is asked for.
+inline constexpr trace::Index kGradientDraws = 8;
+
 struct RecordOptions {
   trace::Tier tier = trace::Tier::kSummary;
   trace::Index window = 64;  // the last prompt queries that are recorded; of a shorter prompt, all
   trace::ElementType dtype = trace::ElementType::kFloat16;  // of queries, keys and values
   std::vector<trace::Index> layers;                         // those to record, ascending; empty = all
-  SamplingOptions sampling;  // of generated futures; every prompt draws from a stream of its own
+  trace::Index gradients = 0;  // full tier: draws of output_gradients; 0 = none are recorded
+  SamplingOptions sampling;    // of generated futures; every prompt draws from a stream of its own
 };
 
 /// Throws RecordError naming the prompt when it cannot be recorded: empty, too short for the full tier's statistics,

@@ -74,7 +74,7 @@ TEST_F(TraceReaderTest, ManyThreadsReadTheSame) {
     threads.emplace_back([&reader, i] {
       const MemoryTrace::Prompt expected = sample_prompt("p" + std::to_string(i % 3), i % 3);
       for (Index layer = 0; layer < 3; ++layer) {
-        expect_equal(reader.layer(i % 3, layer, kFullFields), expected.layers[static_cast<std::size_t>(layer)]);
+        expect_equal(reader.layer(i % 3, layer, kSampleFields), expected.layers[static_cast<std::size_t>(layer)]);
       }
     });
   }
@@ -85,7 +85,7 @@ TEST_F(TraceReaderTest, WhatWasReadOutlivesTheReaderAndTheFile) {
   std::vector<LayerData> layers;
   {
     const TraceReader reader(path_);
-    for (Index layer = 0; layer < 3; ++layer) layers.push_back(reader.layer(2, layer, kFullFields));
+    for (Index layer = 0; layer < 3; ++layer) layers.push_back(reader.layer(2, layer, kSampleFields));
   }
   fs::remove(path_);
   const MemoryTrace::Prompt expected = sample_prompt("p2", 2);
@@ -97,7 +97,7 @@ int expect_reads_as(const fs::path& path, const MemoryTrace::Prompt& expected) {
   const TraceReader reader(path);
   int in_place = 0;
   for (std::size_t layer = 0; layer < expected.layers.size(); ++layer) {
-    const LayerData data = reader.layer(0, static_cast<Index>(layer), kFullFields);
+    const LayerData data = reader.layer(0, static_cast<Index>(layer), kSampleFields);
     expect_equal(data, expected.layers[layer]);
     for (const Field field : kAllFields) in_place += data[field].is_borrowed() ? 1 : 0;
   }

@@ -190,7 +190,7 @@ TEST(TraceWriter, AppendKeepsWhatIsThere) {
   }
   const TraceReader reader(directory / "t.h5");
   EXPECT_THAT(ids(reader), ElementsAre("b", "a"));
-  expect_equal(reader.layer(0, 2, kFullFields), sample_prompt("b", 1).layers[2]);
+  expect_equal(reader.layer(0, 2, kSampleFields), sample_prompt("b", 1).layers[2]);
   EXPECT_EQ(reader.output_weight(1), sample_output_weight(1));
   EXPECT_THAT(verify_trace(directory / "t.h5"), IsEmpty());
 }
@@ -386,7 +386,7 @@ TEST(TraceWriter, KeptPartsAreATrace) {
   EXPECT_FALSE(fs::exists(directory / "t.h5"));
   const TraceReader reader(directory / "t.h5.parts");
   EXPECT_THAT(ids(reader), ElementsAre("z", "a"));
-  expect_equal(reader.layer(1, 0, kFullFields), sample_prompt("a", 2).layers[0]);
+  expect_equal(reader.layer(1, 0, kSampleFields), sample_prompt("a", 2).layers[0]);
   EXPECT_EQ(reader.output_weight(1), sample_output_weight(1));
   EXPECT_EQ(reader.tokens(1), sample_prompt("a", 2).tokens);
   EXPECT_EQ(reader.datasets().size(), 3U + 2 * (2 + 3 * std::size(kAllFields)));

@@ -6,9 +6,9 @@
 #include <cmath>
 #include <iterator>
 
+#include "core/hash.hpp"
 #include "core/text.hpp"
 #include "core/version.hpp"
-#include "core/hash.hpp"
 #include "trace/io/hdf5/ranges.hpp"
 
 namespace evictlab::trace::layout {
@@ -220,6 +220,7 @@ void check_prompt(const PromptInfo& prompt, const ModelInfo& model, const std::s
   check_range(where, "window", prompt.window, 1, prompt.prompt_length);
   if (prompt.layers.empty()) throw TraceError("{}: no layers", where);
   const bool full = prompt.tier == Tier::kFull;
+  check_range(where, "gradient_draws", prompt.gradient_draws, 0, full ? kMaxGradientDraws : 0);
   const Fields dispensable = full ? kOptionalFields.without(kNeededInFullTier) : kOptionalFields;
   if (!dispensable.contains(prompt.missing)) {
     throw TraceError("{}: of the {} tier only {} may be missing", where, tier_name(prompt.tier),
@@ -261,6 +262,7 @@ void write_prompt(hdf5::File& file, const PromptInfo& prompt, Index index) {
   file.set_integer(group, "window", prompt.window);
   write_missing(file, prompt);
   if (!prompt.document.empty()) file.set_text(group, "document", prompt.document);
+  if (prompt.gradient_draws > 0) file.set_integer(group, "gradient_draws", prompt.gradient_draws);
   const std::vector<std::int64_t> layers(prompt.layers.begin(), prompt.layers.end());
   file.set_integers(group, "layers", layers);
   file.set_integer(group, "complete", 0);
@@ -282,6 +284,7 @@ PromptInfo read_prompt(const hdf5::File& file, const std::string& id, const Mode
   prompt.tier = tier == "full" ? Tier::kFull : Tier::kSummary;
   prompt.window = file.integer(group, "window");
   if (file.has_attribute(group, "document")) prompt.document = file.text(group, "document");
+  if (file.has_attribute(group, "gradient_draws")) prompt.gradient_draws = file.integer(group, "gradient_draws");
   if (file.has_attribute(group, "missing")) prompt.missing = parse_missing(file.text(group, "missing"), where);
   if (format_version < kFirstVersionWithResidualNorms && prompt.tier == Tier::kFull) {
     prompt.missing |= Field::kResidualNorms;
