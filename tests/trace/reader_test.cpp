@@ -194,11 +194,14 @@ TEST_F(TraceReaderTest, DataThatContradictsTheAttributesIsRefusedWhenRead) {
 TEST_F(TraceReaderTest, AWrongTypeOrScaleIsRefusedWhenRead) {
   change([](hdf5::File& file) {
     file.set_number("/prompts/p0/layers/0/window_attention", "scale", 3.0);
+    file.set_number("/prompts/p0/layers/0/output_gradients", "scale", 3.0);
     file.set_integer("/prompts/p0/layers/0/query_mean", "count", 38);
   });
   const TraceReader reader(path_);
   EXPECT_THAT([&] { reader.layer(0, 0, Field::kWindowAttention); },
               ThrowsMessage<TraceError>(HasSubstr("scale 3, expected 1 or 32768")));
+  EXPECT_THAT([&] { reader.layer(0, 0, Field::kOutputGradients); },
+              ThrowsMessage<TraceError>(HasSubstr("scale 3, expected a power of two")));
   EXPECT_THAT([&] { reader.layer(0, 0, Field::kQueryMean); }, ThrowsMessage<TraceError>(HasSubstr("count 38")));
 }
 
@@ -250,7 +253,7 @@ void read_all(const fs::path& path) {
   for (Index prompt = 0; prompt < static_cast<Index>(reader.prompts().size()); ++prompt) {
     reader.tokens(prompt);
     for (const Index layer : reader.prompts()[static_cast<std::size_t>(prompt)].layers) {
-      reader.layer(prompt, layer, tier_fields(reader.prompts()[static_cast<std::size_t>(prompt)].tier));
+      reader.layer(prompt, layer, reader.prompts()[static_cast<std::size_t>(prompt)].recorded());
     }
   }
   reader.output_weight(1);
