@@ -100,7 +100,9 @@ Columns measure_columns() {
   for (const MeasureInfo& own : measures()) {
     columns.push_back(measure_column(own.id));
     columns.back().meaning += fmt::format("; {} is better{}", own.better == Better::kHigher ? "higher" : "lower",
-                                          own.tier == MeasureTier::kFull ? "; full tier" : "");
+                                          own.tier == MeasureTier::kFull        ? "; full tier"
+                                          : own.tier == MeasureTier::kGradients ? "; with gradients"
+                                                                                : "");
     if (own.layers == OverLayers::kSum) columns.back().meaning += "; `all` is the sum over the layers";
     if (own.layers == OverLayers::kWhole) columns.back().meaning += "; of `all` alone";
     if (own.layers == OverLayers::kWorstSpan)
@@ -138,14 +140,15 @@ void add_replay_tables(std::vector<TableSchema>& all) {
            text("granularity", "who shares a kept set: each query head, each kv head, all heads of a layer"), budget(),
            slots_held("stored slots of the layer, divided by kv heads; for `all` the mean"),
            integer("bytes", "bytes", "held by the layer in the trace's data type; for `all` the sum"),
-           integer("bytes_padded", "bytes", "the same where all kept sets of a layer are stored as long as its longest"),
+           integer("bytes_padded", "bytes",
+                   "the same where all kept sets of a layer are stored as long as its longest"),
            integer("bytes_paged", "bytes", "the same where every kept set is stored in whole blocks of 16 positions"),
            layer_or_all("the layer's index, or `all`: means over the layers, or sums where a measure says so"),
            measure_columns(), predicted_interval(),
            text("calibration",
                 "what `predicted_kl` rests on: empty: nothing; `learned`: runs of this model; `extrapolated`: these, "
                 "of other lengths, budgets or policies; `default`: runs of another model, without an interval"),
-           status())});
+           number("fisher_kl_error", "nats", "standard error of fisher_kl over the draws of gradients"), status())});
   all.push_back(
       {"budgets", "replay, sweep", "a prompt, policy, budget, layer and kept set",
        joined(layer_of_run, integer("head", "", "the kept set's index in its layer: a query head, kv head, or 0"),
