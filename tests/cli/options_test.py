@@ -417,6 +417,7 @@ def rows_of(work):
             "budget": Row(("--budget", "30"), refused=((("--budget", "0.5"), "must be a number of slots"),)),
             "unit": Row(("--unit", "mass"), refused=(
                 (("--unit", "kl"), "takes one of"),
+                (("--unit", "fisher"), "lacks output_gradients"),
                 (("--unit", "output"), "fit with --unit mass", (work.summary, "--policy", "h2o", "--out", "OUT/f")))),
             "scores-from": Row(("--scores-from", "window"), says("which --scores-from window leaves out"), refused=(
                 (("--scores-from", "keys", "--policy", "h2o"), "which --scores-from keys leaves out"),)),
