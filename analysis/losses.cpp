@@ -138,6 +138,7 @@ OutputReference::OutputReference(const LayerShape& shape, const FutureView& futu
   MatrixNorms norms = std::move(projection_.norms(output).front());
   output_norm_ = norms.absolute;
   output_squares_ = std::move(norms.squared);
+  if (!future.output_gradients.empty()) gradients_.emplace(shape, future.output_gradients, output_weight);
   if (future.residual_norms.empty()) return;
   require_shape("residual norms", future.residual_norms, 3, 1, shape.future_length);
   const FloatRow sums(future.residual_norms, 2);
@@ -183,15 +184,16 @@ double OutputReference::write_difference(Index h, const Eigen::MatrixXd& lost, c
   return value_bound;
 }
 
-OutputLosses OutputReference::output_losses(double value_bound, const MatrixNorms& difference) const {
+OutputLosses OutputReference::output_losses(double value_bound, const MatrixNorms& norms,
+                                            const TiledRows& difference) const {
   const auto queries = static_cast<double>(shape_.future_length);
   const auto ratio = [](double lost, double whole) { return whole > 0 ? lost / whole : 0.0; };
   OutputLosses losses;
   losses.value_bound = value_bound / queries;
-  losses.exact_loss = difference.absolute / queries;
-  losses.relative_loss = ratio(difference.absolute, output_norm_);
+  losses.exact_loss = norms.absolute / queries;
+  losses.relative_loss = ratio(norms.absolute, output_norm_);
   for (std::size_t t = 0; t < static_cast<std::size_t>(shape_.future_length); ++t) {
-    const double lost = difference.squared[t];
+    const double lost = norms.squared[t];
     const double to_output = ratio(lost, output_squares_[t]);
     losses.squared_error += lost / queries;
     losses.output_relative_squared_error += to_output / queries;
@@ -199,6 +201,7 @@ OutputLosses OutputReference::output_losses(double value_bound, const MatrixNorm
     if (stream_squares_.empty()) continue;
     losses.stream_relative_errors.push_back(static_cast<float>(std::sqrt(ratio(lost, stream_squares_[t]))));
   }
+  if (gradients_) losses.fisher = gradients_->loss(difference);
   return losses;
 }
 
@@ -285,11 +288,11 @@ std::vector<OutputLosses> OutputReference::losses(std::span<const NestedSets> he
       }
     });
     const std::vector<MatrixNorms> norms = projection_.norms(differences);
-    for (std::size_t i = 0; i < members.size(); ++i) {
+    core::parallel_for(members.size(), [&](std::size_t i) {
       double value_bound = 0;
       for (std::size_t h = 0; h < heads.size(); ++h) value_bound += bounds[h * runs + members[i]];
-      losses[members[i]] = output_losses(value_bound, norms[i]);
-    }
+      losses[members[i]] = output_losses(value_bound, norms[i], differences[i]);
+    });
   }
   return losses;
 }
@@ -305,6 +308,7 @@ std::vector<double> OutputReference::head_losses(Index kv_head, const NestedSets
   if (unit == ErrorUnit::kStream && stream_squares_.empty()) {
     throw std::invalid_argument("norms of the residual stream are not recorded");
   }
+  if (unit == ErrorUnit::kFisher && !gradients_) throw std::invalid_argument("gradients are not recorded");
   std::vector<double> losses(runs, 0.0);
   if (queries == 0) return losses;
   // One query's delta of all heads a row, a run's queries together.
@@ -330,6 +334,12 @@ std::vector<double> OutputReference::head_losses(Index kv_head, const NestedSets
             ((head.all.row(t).head(d) - held.row(t).head(d)) - ratio * held.row(t).head(d)).cast<float>();
       }
     }
+  }
+  if (unit == ErrorUnit::kFisher) {
+    for (std::size_t run = 0; run < runs; ++run) {
+      losses[run] = gradients_->head_loss(kv_head, differences.middleRows(static_cast<Index>(run) * queries, queries));
+    }
+    return losses;
   }
   const std::vector<double>& squares = unit == ErrorUnit::kStream ? stream_squares_ : output_squares_;
   const RowMatrix products = differences * gram;
@@ -428,7 +438,7 @@ DecodingLosses OutputReference::losses(const HoldingTimes& times) const {
   losses.summary.prompt_retained_mass = prompt_mass > 0 ? kept_prompt_mass / prompt_mass : 1.0;
   bounds.ada = 2 * largest_norm * lost_mass;
   bounds.keptmax /= count;
-  losses.output = output_losses(value_bound, projection_.norms(difference).front());
+  losses.output = output_losses(value_bound, projection_.norms(difference).front(), difference.front());
   return losses;
 }
 

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "analysis/fisher.hpp"
 #include "analysis/output_projection.hpp"
 #include "analysis/summary_losses.hpp"
 #include "trace/layer.hpp"
@@ -54,6 +55,8 @@ struct OutputLosses {
   /// its norms are not recorded.
   std::vector<float> stream_relative_errors;
   std::vector<QueryLoss> by_query;  // [T]
+  /// None without recorded gradients.
+  std::optional<FisherLoss> fisher;
 
   /// Mean of their squares; none without them.
   std::optional<double> stream_relative_squared_error() const;
@@ -71,8 +74,8 @@ struct NestedSets {
 };
 
 /// What a query's squared error is divided by: nothing, ||y||_2^2 of the layer's output, or ||h + y||_2^2 of the
-/// residual stream that the output is added to.
-enum class ErrorUnit { kSquared, kOutput, kStream };
+/// residual stream that the output is added to; kFisher: FisherLoss::loss in its place.
+enum class ErrorUnit { kSquared, kOutput, kStream, kFisher };
 
 /// W W^T [H/G * d, H/G * d] of the rows W of W_O that the query heads of kv head `kv_head` have: ||x W||_2^2 = x W W^T
 /// x^T, whatever the hidden size.
@@ -115,7 +118,8 @@ class OutputReference {
  public:
   /// Reads future.queries [H, T, d], keys, values [G, n+T, d] and output_norms [H, n+T]; the stored norms
   /// serve the value-aware bound, since recomputing them costs more than all else. `output_weight` is
-  /// W_O [H*d, hidden], of which it keeps a copy. Throws std::invalid_argument when shapes contradict.
+  /// W_O [H*d, hidden], of which it keeps a copy; residual_norms [3, T] and output_gradients [R, T, hidden] where there
+  /// are any. Throws std::invalid_argument when shapes contradict.
   OutputReference(const trace::LayerShape& shape, const trace::FutureView& future,
                   const trace::RowMatrix& output_weight);
 
@@ -124,10 +128,11 @@ class OutputReference {
   /// Of every run, in the order of the counts; `heads` [H] have as many counts each. A run's result does not depend on
   /// which others are asked for. Thread-safe. Throws std::invalid_argument when they do not fit together.
   std::vector<OutputLosses> losses(std::span<const NestedSets> heads) const;
-  /// What the layer loses where the query heads of one kv head hold `sets` and all others hold everything: the squared
-  /// error in a unit, mean over the future queries, for each of the rising counts. `gram` is output_gram() of that
-  /// head. Costs 2 H/G T c (d+2) for a walk to the largest count c, and 2 T (H/G d)^2 a count. Thread-safe. Throws
-  /// std::invalid_argument when counts fall or the unit needs norms of the stream that are not recorded.
+  /// What the layer loses where the query heads of one kv head hold `sets` and all others hold everything: the error in
+  /// a unit, mean over the future queries, for each of the rising counts. `gram` is output_gram() of that head, which
+  /// kFisher does not read. Costs 2 H/G T c (d+2) for a walk to the largest count c, and 2 T (H/G d)^2 a count, or
+  /// 2 R T H/G d in kFisher. Thread-safe. Throws std::invalid_argument when counts fall or the unit needs norms of the
+  /// stream or gradients that are not recorded.
   std::vector<double> head_losses(trace::Index kv_head, const NestedSets& sets, const Eigen::MatrixXf& gram,
                                   ErrorUnit unit) const;
   /// The same where positions leave between queries. Costs about 4 T (n + T) d operations a head. Thread-safe. Throws
@@ -153,7 +158,7 @@ class OutputReference {
   /// Writes a head's delta; returns its value-aware bound, summed over the queries.
   double write_difference(trace::Index head, const Eigen::MatrixXd& lost, const Eigen::MatrixXd& held,
                           TiledRows& rows) const;
-  OutputLosses output_losses(double value_bound, const MatrixNorms& difference) const;
+  OutputLosses output_losses(double value_bound, const MatrixNorms& norms, const TiledRows& difference) const;
 
   trace::LayerShape shape_;
   trace::Index first_ = 0;                // the first visible position: column 0 of `attention`
@@ -163,6 +168,7 @@ class OutputReference {
   double output_norm_ = 0;              // sum over queries ||y||_1
   std::vector<double> output_squares_;  // [T] ||y||_2^2
   std::vector<double> stream_squares_;  // [T] ||h + y||_2^2; empty where it is not recorded
+  std::optional<HeadGradients> gradients_;
 };
 
 }  // namespace evictlab::analysis

@@ -25,6 +25,7 @@ class TiledRows {
   /// So many rows with those that fill up the last tile.
   static constexpr trace::Index padded(trace::Index rows) { return (rows + kRows - 1) / kRows * kRows; }
   trace::Index tiles() const { return tiles_; }
+  trace::Index columns() const { return columns_; }
   /// kRows elements of a column, followed by those of the next one.
   float* tile(trace::Index tile, trace::Index column) { return data_.data() + (tile * columns_ + column) * kRows; }
   const float* tile(trace::Index tile, trace::Index column) const {

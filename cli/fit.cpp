@@ -31,8 +31,8 @@ void declare_fit(Options& options) {
   options.value("budget", "LIST", defaults.budgets, "slots at which scorers and protection are chosen");
   options.value("unit", "UNIT", "output",
                 "what a loss is measured in: output or stream (squared error of a layer's output, relative to the "
-                "output or to the residual stream), squared (as it is), mass (attention; the only one of a summary "
-                "recording)");
+                "output or to the residual stream), squared (as it is), fisher (KL divergence to second order; needs "
+                "record --gradients), mass (attention; the only one of a summary recording)");
   options.value("scores-from", "WHAT", "all",
                 "the most an engine would compute for a scorer: keys, window (attention of the last queries), all");
   options.value("bytes-as", "HOW", "exact",
@@ -55,7 +55,7 @@ lab::FitOptions fit_options(const Options& options) {
   fit.only = only_ids(options);
   fit.policies.list = options.text("policy");
   fit.budgets = options.text("budget");
-  fit.unit = lab::loss_unit(options.choice("unit", {"output", "stream", "squared", "mass"}));
+  fit.unit = lab::loss_unit(options.choice("unit", {"output", "stream", "squared", "fisher", "mass"}));
   const std::string from = options.choice("scores-from", {"keys", "window", "all"});
   for (const sim::ScoresFrom known : {sim::ScoresFrom::kKeys, sim::ScoresFrom::kWindow, sim::ScoresFrom::kAll}) {
     if (from == sim::scores_from_name(known)) fit.from = known;

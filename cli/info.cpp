@@ -174,6 +174,7 @@ void print_json(const trace::TraceReader& trace, const Contents& contents, bool 
                                {"future_kind", prompt.future_kind},
                                {"tier", trace::tier_name(prompt.tier)},
                                {"window", prompt.window},
+                               {"gradient_draws", prompt.gradient_draws},
                                {"layers", prompt.layers}});
   }
   json["tasks"] = Json::object();

@@ -28,9 +28,10 @@ void Options::flag(const std::string& name, const std::string& help) {
 }
 
 void Options::value(const std::string& name, const std::string& value_name, const std::string& default_value,
-                    const std::string& help) {
+                    const std::string& help, const std::string& implied) {
   auto* semantic = po::value<std::string>()->value_name(value_name);
   if (!default_value.empty()) semantic->default_value(default_value);
+  if (!implied.empty()) semantic->implicit_value(implied);
   visible_.add_options()(name.c_str(), semantic, help.c_str());
   names_.push_back("--" + name);
 }

@@ -31,9 +31,10 @@ class Options {
   Options(std::string command, std::string synopsis, std::string description);
 
   void flag(const std::string& name, const std::string& help);
-  /// An option with a value; `default_value` empty = none. `value_name` names the value in the help.
+  /// An option with a value; `default_value` empty = none. `value_name` names the value in the help. `implied`, where
+  /// it is not empty, is the value of the option on its own.
   void value(const std::string& name, const std::string& value_name, const std::string& default_value,
-             const std::string& help);
+             const std::string& help, const std::string& implied = "");
   /// An option that may be given several times.
   void values(const std::string& name, const std::string& value_name, const std::string& help);
   /// What is given without a dash. At most one such declaration.

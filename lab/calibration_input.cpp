@@ -30,11 +30,12 @@ void require_mapped_measure(const std::optional<results::KlPredictor>& predictor
 void report_unforetold(const results::Table& replay, const std::optional<results::KlPredictor>& predictor,
                        Observer& observer) {
   if (!predictor || results::is_foretold(replay)) return;
+  const results::MeasureInfo& mapped = results::info(predictor->calibration().learned.measure);
   observer.message(
       Topic::kNote,
       fmt::format("no KL is foretold: the calibration maps {}, which no run has; it takes a recording of every layer "
-                  "with --tier full",
-                  results::info(predictor->calibration().learned.measure).column));
+                  "with --tier full{}",
+                  mapped.column, mapped.tier == results::MeasureTier::kGradients ? " --gradients" : ""));
 }
 
 }  // namespace evictlab::lab

@@ -161,11 +161,11 @@ results::Table budgets_table(const sim::Fit& fit, std::span<const std::string> l
 
 sim::LossUnit loss_unit(std::string_view name) {
   constexpr sim::LossUnit kUnits[] = {sim::LossUnit::kOutput, sim::LossUnit::kStream, sim::LossUnit::kSquared,
-                                      sim::LossUnit::kMass};
+                                      sim::LossUnit::kFisher, sim::LossUnit::kMass};
   for (const sim::LossUnit unit : kUnits) {
     if (name == sim::loss_unit_name(unit)) return unit;
   }
-  throw core::InputError("fit: the unit must be one of output, stream, squared, mass, got '{}'", name);
+  throw core::InputError("fit: the unit must be one of output, stream, squared, fisher, mass, got '{}'", name);
 }
 
 void plan_fit(const FitOptions& options, ResultFolder& folder) {

@@ -21,9 +21,10 @@ struct Halves {
   std::vector<std::string> judged;
 };
 
-runtime::RecordOptions full_tier() {
+runtime::RecordOptions full_tier(sim::LossUnit unit) {
   runtime::RecordOptions record;
   record.tier = trace::Tier::kFull;
+  if (unit == sim::LossUnit::kFisher) record.gradients = runtime::kGradientDraws;
   return record;
 }
 
@@ -32,7 +33,7 @@ Halves halves_of(const LiveFitOptions& options, Observer& observer) {
   const runtime::ModelConfig config = runtime::read_model_config(options.model);
   const ModelTokenizer tokenizer(options.model);
   std::vector<runtime::TokenizedPrompt> prompts =
-      tokenize_all(gather_prompts(options.prompts, tokenizer), tokenizer, config, full_tier(), {});
+      tokenize_all(gather_prompts(options.prompts, tokenizer), tokenizer, config, full_tier(options.fit.unit), {});
   merge_documents(prompts, observer);
   std::vector<results::Run> runs;
   for (const runtime::TokenizedPrompt& prompt : prompts) {
@@ -105,7 +106,7 @@ LiveFitOutcome fit_live(const LiveFitOptions& options, Observer& observer) {
 
   RecordOptions record{.model = options.model, .prompts = options.prompts, .out = trace};
   record.prompts.only = halves.fitted;
-  record.record = full_tier();
+  record.record = full_tier(options.fit.unit);
   record.force = options.fit.force;
   record.append = !record.force && std::filesystem::exists(trace);
   record.command = options.fit.command;

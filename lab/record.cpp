@@ -152,6 +152,7 @@ trace::Settings recording_settings(const runtime::RecordOptions& record, const R
                               {"temperature", fmt::format("{}", record.sampling.temperature)}};
   if (record.tier == trace::Tier::kFull) {
     settings["dtype"] = record.dtype == trace::ElementType::kFloat16 ? "float16" : "float32";
+    settings["gradients"] = std::to_string(record.gradients);
   }
   if (record.repeat_chunk > 0) settings["repeat-context"] = std::to_string(record.repeat_chunk);
   if (options.prompts.chat) settings["chat"] = "yes";

@@ -27,7 +27,7 @@ enum class Better { kLower, kHigher };
 enum class OverLayers { kMean, kSum, kPooled, kWorstSpan, kWhole };
 
 /// What a trace must hold for a measure to be computed.
-enum class MeasureTier { kSummary, kFull };
+enum class MeasureTier { kSummary, kFull, kGradients };
 
 struct MeasureInfo {
   Measure id;

@@ -100,7 +100,9 @@ Columns measure_columns() {
   for (const MeasureInfo& own : measures()) {
     columns.push_back(measure_column(own.id));
     columns.back().meaning += fmt::format("; {} is better{}", own.better == Better::kHigher ? "higher" : "lower",
-                                          own.tier == MeasureTier::kFull ? "; full tier" : "");
+                                          own.tier == MeasureTier::kFull        ? "; full tier"
+                                          : own.tier == MeasureTier::kGradients ? "; with gradients"
+                                                                                : "");
     if (own.layers == OverLayers::kSum) columns.back().meaning += "; `all` is the sum over the layers";
     if (own.layers == OverLayers::kWhole) columns.back().meaning += "; of `all` alone";
     if (own.layers == OverLayers::kWorstSpan)
@@ -165,7 +167,8 @@ void add_replay_tables(std::vector<TableSchema>& all) {
                    "the same where all kept sets of a layer are stored as long as its longest"),
            integer("bytes_paged", "bytes", "the same where every kept set is stored in whole blocks of 16 positions"),
            layer_or_all("the layer's index, or `all`: means over the layers, or sums where a measure says so"),
-           measure_columns(), predicted_interval(), calibrated_by(), status())});
+           measure_columns(), predicted_interval(), calibrated_by(),
+           number("fisher_kl_error", "nats", "standard error of fisher_kl over the draws of gradients"), status())});
   all.push_back(
       {"curves", "replay --curves, validate", "a prompt, policy, budget and stretch of the answer, over all layers",
        joined(prompt(), task(), document(), policy, role(), budget(),

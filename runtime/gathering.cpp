@@ -198,8 +198,9 @@ void FutureGathering::on_attention(Index /*layer*/, Index head, Index /*first_qu
   if (wanted_) mass_.add(head, rows);
 }
 
-void FutureGathering::on_attention_output(Index /*layer*/, Index /*first_query*/, const RowMatrix& residual,
+void FutureGathering::on_attention_output(Index layer, Index first_query, const RowMatrix& residual,
                                           const RowMatrix& output) {
+  if (options_.stream != nullptr) options_.stream->on_attention_output(layer, first_query, residual, output);
   if (wanted_ && options_.fields.contains(Field::kResidualNorms)) {
     data_.residual_norms = residual_norms(residual, output);
   }

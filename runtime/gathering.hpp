@@ -3,6 +3,7 @@
 #include <functional>
 #include <vector>
 
+#include "runtime/gradients.hpp"
 #include "runtime/observer.hpp"
 #include "runtime/transformer.hpp"
 #include "trace/model.hpp"
@@ -38,6 +39,7 @@ using TakeLayer = std::function<void(trace::LayerData&& layer)>;
 struct GatherOptions {
   trace::Fields fields;
   trace::ElementType dtype = trace::ElementType::kFloat32;  // of queries, keys and values
+  StreamStates* stream = nullptr;                           // where there is one, of the future's pass as well
 };
 
 /// The pass over a prompt, read as one chunk: window attention, attention mass, query statistics, output norms [H, n],

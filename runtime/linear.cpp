@@ -80,35 +80,98 @@ class TransposedTokens {
   core::AlignedFloats columns_;
 };
 
-/// Rows of W from `first` on by rows of x: the sums and what they need.
+std::size_t size_of(Index count) { return static_cast<std::size_t>(count); }
+
+/// Rows of W from `first` on as the outputs of a product: sums run over W's columns.
+class WeightRows {
+ public:
+  WeightRows(const WeightMatrix& weight, Index first, Index outputs)
+      : weight_(weight), stored_(size_of(outputs)), rows_(size_of(kOutputTile * kExpandedColumns)) {
+    weight.find_rows(first, stored_);
+  }
+  static Index terms(const WeightMatrix& weight) { return weight.columns(); }
+
+  /// Terms `term` ... of the outputs of every tile, term after term: zeros behind the last output. A tile has room for
+  /// kExpandedColumns terms.
+  void expand(Index term, Index terms, float* tiles) {
+    const std::size_t offset = core::stored_bytes(weight_.type(), size_of(term));
+    for (Index first = 0; first < std::ssize(stored_); first += kOutputTile) {
+      const Index rows = std::min(kOutputTile, std::ssize(stored_) - first);
+      for (Index row = 0; row < rows; ++row) {
+        core::expand(weight_.type(),
+                     {stored_[size_of(first + row)] + offset, core::stored_bytes(weight_.type(), size_of(terms))},
+                     {rows_.data() + row * terms, size_of(terms)});
+      }
+      std::fill(rows_.data() + rows * terms, rows_.data() + kOutputTile * terms, 0.0F);
+      core::fastest_attention_kernels().transpose(rows_.data(), core::kQueryTile, size_of(terms),
+                                                  tiles + first * kExpandedColumns);
+    }
+  }
+
+ private:
+  const WeightMatrix& weight_;
+  std::vector<const std::byte*> stored_;  // [outputs]
+  core::AlignedFloats rows_;              // [kOutputTile, terms]
+};
+
+/// Columns of W from `first` on as the outputs of a product: sums run over W's rows. `first` begins a block of stored
+/// numbers.
+class WeightColumns {
+ public:
+  WeightColumns(const WeightMatrix& weight, Index first, Index outputs)
+      : weight_(weight),
+        offset_(core::stored_bytes(weight.type(), size_of(first))),
+        outputs_(outputs),
+        row_(size_of(blocks(outputs, kOutputTile) * kOutputTile)) {}
+  static Index terms(const WeightMatrix& weight) { return weight.rows(); }
+
+  void expand(Index term, Index terms, float* tiles) {
+    std::array<const std::byte*, kExpandedColumns> starts;
+    weight_.find_rows(term, std::span(starts).first(size_of(terms)));
+    for (Index i = 0; i < terms; ++i) {
+      core::expand(weight_.type(),
+                   {starts[size_of(i)] + offset_, core::stored_bytes(weight_.type(), size_of(outputs_))},
+                   {row_.data(), size_of(outputs_)});
+      for (Index first = 0; first < outputs_; first += kOutputTile) {
+        std::copy_n(row_.data() + first, kOutputTile, tiles + first * kExpandedColumns + i * kOutputTile);
+      }
+    }
+  }
+
+ private:
+  const WeightMatrix& weight_;
+  std::size_t offset_;
+  Index outputs_;
+  core::AlignedFloats row_;  // [outputs], zeros behind them
+};
+
+/// Outputs by rows of x: the sums and what they need. `Weights` is WeightRows or WeightColumns.
+template <typename Weights>
 class OutputTiles {
  public:
   OutputTiles(const WeightMatrix& weight, Index first, Index outputs, const TransposedTokens& x)
-      : weight_(weight),
+      : weights_(weight, first, outputs),
+        terms_(Weights::terms(weight)),
         first_(first),
         outputs_(outputs),
         x_(x),
         tiles_(blocks(outputs, kOutputTile)),
-        stored_(size(outputs)),
-        rows_(size(kOutputTile * kExpandedColumns)),
-        expanded_(size(tiles_ * kOutputTile * kExpandedColumns)),
-        sums_(size(tiles_ * x.tiles() * kTileSize)) {
-    weight.find_rows(first, stored_);
-  }
+        expanded_(size_of(tiles_ * kOutputTile * kExpandedColumns)),
+        sums_(size_of(tiles_ * x.tiles() * kTileSize)) {}
 
   void multiply() {
-    for (Index column = 0; column < weight_.columns(); column += kExpandedColumns) {
-      const Index columns = std::min(kExpandedColumns, weight_.columns() - column);
-      for (Index tile = 0; tile < tiles_; ++tile) expand_tile(tile, column, columns);
-      for (Index begin = 0; begin < columns; begin += kTileColumns) {
-        add_products(begin, std::min(kTileColumns, columns - begin), column);
+    for (Index term = 0; term < terms_; term += kExpandedColumns) {
+      const Index terms = std::min(kExpandedColumns, terms_ - term);
+      weights_.expand(term, terms, expanded_.data());
+      for (Index begin = 0; begin < terms; begin += kTileColumns) {
+        add_products(begin, std::min(kTileColumns, terms - begin), term);
       }
     }
   }
 
   /// Writes the sums to columns first to first + outputs of `y`.
   void store(Eigen::Ref<RowMatrix> y, const std::vector<float>& bias) {
-    core::AlignedFloats transposed(size(kTileSize));
+    core::AlignedFloats transposed(size_of(kTileSize));
     float* const by_token = transposed.data();  // [kTokenTile, kOutputTile]
     for (Index tokens = 0; tokens < x_.tiles(); ++tokens) {
       const Index token = tokens * kTokenTile;
@@ -120,7 +183,7 @@ class OutputTiles {
           float* const out = y.row(row).data() + output;
           const float* const from = by_token + (row - token) * kOutputTile;
           for (Index i = 0; i < count; ++i) {
-            out[i] = bias.empty() ? from[i] : from[i] + bias[size(output + i)];
+            out[i] = bias.empty() ? from[i] : from[i] + bias[size_of(output + i)];
           }
         }
       }
@@ -128,50 +191,50 @@ class OutputTiles {
   }
 
  private:
-  static std::size_t size(Index count) { return static_cast<std::size_t>(count); }
   float* sums(Index tokens, Index tile) { return sums_.data() + (tokens * tiles_ + tile) * kTileSize; }
   float* expanded(Index tile) { return expanded_.data() + tile * kOutputTile * kExpandedColumns; }
 
-  /// `columns` columns of a tile's rows of W from `column` on, column after column: zeros behind the last row.
-  void expand_tile(Index tile, Index column, Index columns) {
-    const std::size_t offset = core::stored_bytes(weight_.type(), size(column));
-    const Index rows = std::min(kOutputTile, outputs_ - tile * kOutputTile);
-    for (Index row = 0; row < rows; ++row) {
-      core::expand(
-          weight_.type(),
-          {stored_[size(tile * kOutputTile + row)] + offset, core::stored_bytes(weight_.type(), size(columns))},
-          {rows_.data() + row * columns, size(columns)});
-    }
-    std::fill(rows_.data() + rows * columns, rows_.data() + kOutputTile * columns, 0.0F);
-    core::fastest_attention_kernels().transpose(rows_.data(), core::kQueryTile, size(columns), expanded(tile));
-  }
-
-  /// Adds the products over `columns` expanded columns from `begin` on, of which the first is W's column `column`.
-  void add_products(Index begin, Index columns, Index column) {
+  /// Adds the products over `terms` expanded terms from `begin` on, the first expanded one being the product's `term`.
+  void add_products(Index begin, Index terms, Index term) {
     for (Index tokens = 0; tokens < x_.tiles(); ++tokens) {
       for (Index tile = 0; tile < tiles_; ++tile) {
         core::fastest_attention_kernels().multiply(expanded(tile) + begin * kOutputTile,
-                                                   x_.column(tokens, column + begin), size(columns), sums(tokens, tile),
+                                                   x_.column(tokens, term + begin), size_of(terms), sums(tokens, tile),
                                                    core::kKeyTile);
       }
     }
   }
 
-  const WeightMatrix& weight_;
+  Weights weights_;
+  Index terms_;
   Index first_;
   Index outputs_;
   const TransposedTokens& x_;
   Index tiles_;
-  std::vector<const std::byte*> stored_;  // [outputs]
-  core::AlignedFloats rows_;              // [kOutputTile, columns]
-  core::AlignedFloats expanded_;          // [tiles, kExpandedColumns, kOutputTile]
-  core::AlignedFloats sums_;              // [token tiles, tiles, kOutputTile, kTokenTile]
+  core::AlignedFloats expanded_;  // [tiles, kExpandedColumns, kOutputTile]
+  core::AlignedFloats sums_;      // [token tiles, tiles, kOutputTile, kTokenTile]
 };
 
 /// How many of `outputs` rows of W one task takes: a few tasks for every thread. Sums do not depend on it.
 Index outputs_of_a_task(Index outputs) {
   const Index tasks = 4 * static_cast<Index>(core::threads());
   return std::min(kTileOutputs, blocks(blocks(outputs, tasks), kOutputTile) * kOutputTile);
+}
+
+/// y = x W^T + b, or x W without a bias, in tiles.
+template <typename Weights>
+void multiply_in_tiles(const WeightMatrix& weight, Index outputs, Index outputs_at_once,
+                       const Eigen::Ref<const RowMatrix>& x, const std::vector<float>& bias, Eigen::Ref<RowMatrix> y) {
+  for (Index token = 0; token < x.rows(); token += kTokenBlock) {
+    const Index tokens = std::min(kTokenBlock, x.rows() - token);
+    const TransposedTokens transposed(x.middleRows(token, tokens));
+    core::parallel_for(static_cast<std::size_t>(blocks(outputs, outputs_at_once)), [&](std::size_t task) {
+      const Index first = static_cast<Index>(task) * outputs_at_once;
+      OutputTiles<Weights> tiles(weight, first, std::min(outputs_at_once, outputs - first), transposed);
+      tiles.multiply();
+      tiles.store(y.middleRows(token, tokens), bias);
+    });
+  }
 }
 
 }  // namespace
@@ -182,17 +245,12 @@ void apply(const Linear& linear, const Eigen::Ref<const RowMatrix>& x, Eigen::Re
     return;
   }
   const Index outputs = linear.weight.rows();
-  const Index outputs_at_once = outputs_of_a_task(outputs);
-  for (Index token = 0; token < x.rows(); token += kTokenBlock) {
-    const Index tokens = std::min(kTokenBlock, x.rows() - token);
-    const TransposedTokens transposed(x.middleRows(token, tokens));
-    core::parallel_for(static_cast<std::size_t>(blocks(outputs, outputs_at_once)), [&](std::size_t task) {
-      const Index first = static_cast<Index>(task) * outputs_at_once;
-      OutputTiles tiles(linear.weight, first, std::min(outputs_at_once, outputs - first), transposed);
-      tiles.multiply();
-      tiles.store(y.middleRows(token, tokens), linear.bias);
-    });
-  }
+  multiply_in_tiles<WeightRows>(linear.weight, outputs, outputs_of_a_task(outputs), x, linear.bias, y);
+}
+
+void apply_transposed(const WeightMatrix& weight, const Eigen::Ref<const RowMatrix>& x, Eigen::Ref<RowMatrix> y) {
+  // Whole blocks of stored numbers, so never fewer than the largest has.
+  multiply_in_tiles<WeightColumns>(weight, weight.columns(), kExpandedColumns, x, {}, y);
 }
 
 void rms_norm(const Eigen::Ref<const RowMatrix>& x, std::span<const float> weight, double eps,

@@ -22,6 +22,10 @@ struct Linear {
 /// number of threads nor on the machine.
 void apply(const Linear& linear, const Eigen::Ref<const RowMatrix>& x, Eigen::Ref<RowMatrix> y);
 
+/// y = x W: writes the rows of x [m, out] times W [out, in] to `y` [m, in], which must have that size already. Sums run
+/// over the rows of W in the same order for any number of threads.
+void apply_transposed(const WeightMatrix& weight, const Eigen::Ref<const RowMatrix>& x, Eigen::Ref<RowMatrix> y);
+
 /// Root mean square normalisation (Zhang and Sennrich 2019, eq. 4), row by row:
 ///   y_i = x_i / sqrt(mean_j x_j^2 + eps) * weight_i
 void rms_norm(const Eigen::Ref<const RowMatrix>& x, std::span<const float> weight, double eps, Eigen::Ref<RowMatrix> y);

@@ -34,6 +34,18 @@ void write_fields(trace::PromptWriter& writer, const trace::LayerData& layer) {
   if (layer.query_count > 0) writer.set_query_count(layer.shape.layer, layer.query_count);
 }
 
+/// The backward pass of `draws` gradients over `future` of `all` positions: the stream's states of every layer,
+/// gradients by stream, queries, keys and values, those over the vocabulary and the MLP's width with as many numbers
+/// again in the order of a product, and a block of queries' rows for every kv head.
+double gradient_bytes(const ModelConfig& model, double future, double all, double draws) {
+  const auto hidden = static_cast<double>(model.hidden_size);
+  const auto heads = static_cast<double>(model.query_heads + model.kv_heads) * static_cast<double>(model.head_dim);
+  const double wide = std::max(std::max(512.0, draws) * static_cast<double>(model.vocab_size),
+                               3 * std::max(1024.0, future) * static_cast<double>(model.intermediate_size));
+  return 4 * (2 * static_cast<double>(model.layers) * future * hidden + draws * future * (4 * hidden + 2 * heads) +
+              2 * wide + static_cast<double>(model.kv_heads) * 2 * 64 * all);
+}
+
 /// How a prompt too long for the model could be recorded.
 std::string advice_for_long(const TokenizedPrompt& prompt, Index model_positions) {
   // What is asked after the context is cut with the prompt.
@@ -94,8 +106,9 @@ trace::PromptInfo recorded_info(const TokenizedPrompt& prompt, const ModelConfig
           .window = std::min(options.window, static_cast<Index>(prompt.tokens.size())),
           .layers = recorded_layers(model, options),
           .spans = prompt.spans,
-          .extra = options.repeat_chunk > 0 ? trace::Fields(Field::kRepeatAttention) : trace::Fields(),
-          .document = prompt.document};
+           .extra = options.repeat_chunk > 0 ? trace::Fields(Field::kRepeatAttention) : trace::Fields(),
+           .document = prompt.document,
+           .gradient_draws = options.gradients};
 }
 
 std::vector<std::int32_t> recorded_tokens(const TokenizedPrompt& prompt) {
@@ -155,9 +168,18 @@ void record_prompt(const Transformer& model, const TokenizedPrompt& prompt, cons
   }
   // Generated or given, the future is read as one chunk from the end of the prompt: one way to record it.
   info.future_length = static_cast<Index>(future.size());
-  FutureGathering future_pass(model, model_described, info, {fields, options.dtype}, std::move(window_queries),
-                              [&](trace::LayerData&& layer) { write_fields(prompt_writer, layer); });
+  StreamStates stream;
+  FutureGathering future_pass(
+      model, model_described, info, {fields, options.dtype, options.gradients > 0 ? &stream : nullptr},
+      std::move(window_queries), [&](trace::LayerData&& layer) { write_fields(prompt_writer, layer); });
   model.forward(future, cache, &future_pass);
+  if (options.gradients > 0) {
+    attention_output_gradients(model, cache, stream, options.gradients, info.layers, random_sign_gradient(prompt.id),
+                               [&](Index layer, const RowMatrix& gradients) {
+                                 prompt_writer.write(layer, Field::kOutputGradients,
+                                                     stored_gradients(gradients, options.gradients));
+                               });
+  }
   prompt_writer.finish();
 }
 
@@ -167,6 +189,7 @@ RecordEstimate estimate_recording(const std::vector<TokenizedPrompt>& prompts, c
   const auto kv_heads = static_cast<double>(model.kv_heads);
   const auto dimension = static_cast<double>(model.head_dim);
   const auto layers = static_cast<double>(recorded_layers(model, options).size());
+  const auto hidden_size = static_cast<double>(model.hidden_size);
   const double state_bytes = options.dtype == ElementType::kFloat16 ? 2 : 4;
   const bool full = options.tier == trace::Tier::kFull;
   RecordEstimate estimate;
@@ -178,7 +201,8 @@ RecordEstimate estimate_recording(const std::vector<TokenizedPrompt>& prompts, c
     const double states = state_bytes * (heads * (window + all - n) * dimension + 2 * kv_heads * all * dimension) +
                           4 * heads * dimension * (dimension + 1);
     const double residual = 3 * 4 * (all - n);
-    estimate.trace_bytes += layers * (full ? summary + states + residual : summary) + 4 * all;
+    const double gradients = 2 * static_cast<double>(options.gradients) * (all - n) * hidden_size;
+    estimate.trace_bytes += layers * (full ? summary + states + residual + gradients : summary) + 4 * all;
     if (options.repeat_chunk > 0) estimate.trace_bytes += layers * 4 * kv_heads * n;
 
     // The model's float cache, one layer's hidden states and rows, and the window's queries of every layer.
@@ -188,6 +212,9 @@ RecordEstimate estimate_recording(const std::vector<TokenizedPrompt>& prompts, c
                            2 * (heads + 2 * kv_heads) * dimension);
     const double buffers = summary + (full ? states + layers * heads * window * dimension * 4 : 0);
     estimate.memory_bytes = std::max(estimate.memory_bytes, cache + hidden + buffers);
+    if (options.gradients == 0) continue;
+    estimate.memory_bytes = std::max(
+        estimate.memory_bytes, cache + gradient_bytes(model, all - n, all, static_cast<double>(options.gradients)));
   }
   if (full) {
     estimate.trace_bytes += 4 * layers * heads * dimension * static_cast<double>(model.hidden_size);

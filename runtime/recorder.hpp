@@ -23,6 +23,9 @@ class RecordError : public core::InputError {
   using core::InputError::InputError;
 };
 
+/// Draws of gradients where nothing else is asked for.
+inline constexpr trace::Index kGradientDraws = 8;
+
 struct RecordOptions {
   trace::Tier tier = trace::Tier::kSummary;
   trace::Index window = 64;  // the last prompt queries that are recorded; of a shorter prompt, all
@@ -30,7 +33,8 @@ struct RecordOptions {
   std::vector<trace::Index> layers;                         // those to record, ascending; empty = all
   /// Tokens of a chunk that is read again for repeat_attention (runtime/repeat_pass.hpp); 0 = it is not recorded.
   trace::Index repeat_chunk = 0;
-  SamplingOptions sampling;  // of generated futures; every prompt draws from a stream of its own
+  trace::Index gradients = 0;  // full tier: draws of output_gradients; 0 = none are recorded
+  SamplingOptions sampling;    // of generated futures; every prompt draws from a stream of its own
 };
 
 /// Throws RecordError naming the prompt when it cannot be recorded: empty, too short for the full tier's statistics,

@@ -256,6 +256,12 @@ trace::RowMatrix Transformer::output_weight(Index layer) const {
   return weight.transpose();
 }
 
+const LayerWeights& Transformer::layer_weights(Index layer) const {
+  return impl_->layers.at(static_cast<std::size_t>(layer));
+}
+std::span<const float> Transformer::final_norm() const { return impl_->final_norm; }
+const Linear& Transformer::output_head() const { return impl_->output_head; }
+
 trace::ModelInfo model_info(const Transformer& model) { return model_info(model, model.fingerprint()); }
 
 trace::ModelInfo model_info(const Transformer& model, std::string fingerprint) {

@@ -19,6 +19,9 @@
 
 namespace evictlab::runtime {
 
+struct LayerWeights;
+struct Linear;
+
 /// A decoder-only language model, ready to run. Calls on one object may run concurrently on different caches.
 class Transformer {
  public:
@@ -51,6 +54,11 @@ class Transformer {
   /// W_O of one layer, [H*d, hidden]: y = sum over h of (attention output of head h) * rows h*d ... h*d+d-1.
   /// An expensive copy.
   trace::RowMatrix output_weight(Index layer) const;
+
+  /// The weights as they are stored: of a layer; the last norm's [hidden]; from there to the logits.
+  const LayerWeights& layer_weights(Index layer) const;
+  std::span<const float> final_norm() const;
+  const Linear& output_head() const;
 
   /// "xxh3-128:<hex>" over all weights; reads every byte of them.
   std::string fingerprint() const;

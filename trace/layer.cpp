@@ -1,6 +1,7 @@
 #include "trace/layer.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 
 namespace evictlab::trace {
@@ -33,6 +34,19 @@ bool allows(Field field, ElementType type) {
   const FieldElements elements = field_info(field).elements;
   return elements == FieldElements::kHalfOrFloat ||
          (elements == FieldElements::kHalf) == (type == ElementType::kFloat16);
+}
+
+bool allows_scale(Field field, double scale) {
+  if (scale == 1.0) return true;
+  if (field == Field::kWindowAttention) return scale == double{kWindowAttentionScale};
+  int exponent = 0;
+  return field == Field::kOutputGradients && std::isfinite(static_cast<float>(scale)) &&
+         std::frexp(scale, &exponent) == 0.5 && std::isnormal(static_cast<float>(scale));
+}
+
+std::string_view scales_text(Field field) {
+  if (field == Field::kWindowAttention) return "1 or 32768";
+  return field == Field::kOutputGradients ? "a power of two" : "1";
 }
 
 Index LayerShape::first_seen(Index position) const {
@@ -69,6 +83,8 @@ FieldShape field_shape(Field field, const LayerShape& shape) {
   const Index n = shape.prompt_length;
   const Index T = shape.future_length;
   const Index w = shape.window;
+  const Index R = shape.gradient_draws;
+  const Index hidden = shape.hidden_size;
   switch (field) {
 #define EVICTLAB_TRACE_FIELD(field, dataset, tier, elements, shape, ...) \
   case Field::field:                                                     \
@@ -109,7 +125,8 @@ FutureView future_view(const LayerData& layer) {
           .queries = rows_of(layer.queries, layer.shape.window, layer.shape.future_length),
           .keys = all_of(layer.keys),
           .values = all_of(layer.values),
-          .residual_norms = all_of(layer.residual_norms)};
+          .residual_norms = all_of(layer.residual_norms),
+          .output_gradients = all_of(layer.output_gradients)};
 }
 
 LayerView layer_view(const LayerData& layer) {

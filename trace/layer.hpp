@@ -10,7 +10,7 @@
 
 // One layer of one recorded prompt. Letters as everywhere: H query heads, G kv heads (query head h
 // reads kv head h / (H/G)), d head dimension, n prompt positions, T future positions, w recorded
-// window queries (the last w of the prompt).
+// window queries (the last w of the prompt), R draws of gradients.
 
 namespace evictlab::trace {
 
@@ -73,12 +73,15 @@ inline constexpr FieldInfo kFieldTable[] = {
 constexpr const FieldInfo& field_info(Field field) { return kFieldTable[static_cast<std::uint32_t>(field)]; }
 constexpr std::string_view field_name(Field field) { return field_info(field).name; }
 
+/// Fields that their tier can hold, but that only recordings that ask for them have.
+inline constexpr Fields kRequestedFields = Field::kOutputGradients;
+/// What every prompt of a tier has.
 constexpr Fields tier_fields(Tier tier) {
   Fields fields;
   for (const FieldInfo& info : kFieldTable) {
     if (info.tier <= tier) fields |= info.field;
   }
-  return fields;
+  return fields.without(kRequestedFields);
 }
 inline constexpr Fields kSummaryFields = tier_fields(Tier::kSummary);
 inline constexpr Fields kFullFields = tier_fields(Tier::kFull);
@@ -97,6 +100,14 @@ bool allows(Field field, ElementType type);
 /// The factor of half-precision window attention as it is stored: 2^15, so that weights down to 2^-29
 /// keep 11 significant bits while 1 still fits.
 inline constexpr float kWindowAttentionScale = 32768.0F;
+/// Whether a field may be stored times this factor: 1 always; window attention times its own; gradients, whose size
+/// depends on the model, times any power of two.
+bool allows_scale(Field field, double scale);
+/// The scales that a field may have, for messages.
+std::string_view scales_text(Field field);
+inline bool is_scaled(Field field) { return field == Field::kWindowAttention || field == Field::kOutputGradients; }
+/// No recording has more draws of gradients.
+inline constexpr Index kMaxGradientDraws = 65536;
 /// Query mean and covariance leave out the positions before: the first tokens' queries are unlike all others.
 inline constexpr Index kFirstStatisticsPosition = 4;
 
@@ -115,6 +126,8 @@ struct LayerShape {
   /// Base of plain rotary position encoding whose halves are rotated; 0 without any encoding; empty when positions are
   /// encoded in another way.
   std::optional<double> rope_theta = {};
+  Index hidden_size = 0;
+  Index gradient_draws = 0;  // R; 0 = no gradients are recorded
 
   Index group_size() const { return query_heads / kv_heads; }
   Index kv_head_of(Index query_head) const { return query_head / group_size(); }
@@ -146,12 +159,13 @@ FieldShape field_shape(Field field, const LayerShape& shape);
 
 /// Shows what comes after the eviction, by which retention is judged. Policies never see it, the oracle does.
 struct FutureView {
-  TensorView mass;            // [H, n+T]
-  TensorView output_norms;    // [H, n+T]
-  TensorView queries;         // [H, T, d]; empty in the summary tier, as keys and values
-  TensorView keys;            // [G, n+T, d]
-  TensorView values;          // [G, n+T, d]
-  TensorView residual_norms;  // [3, T]: of the stream before attention, of what is added, of the sum; may be empty
+  TensorView mass;              // [H, n+T]
+  TensorView output_norms;      // [H, n+T]
+  TensorView queries;           // [H, T, d]; empty in the summary tier, as keys and values
+  TensorView keys;              // [G, n+T, d]
+  TensorView values;            // [G, n+T, d]
+  TensorView residual_norms;    // [3, T]: of the stream before attention, of what is added, of the sum; may be empty
+  TensorView output_gradients;  // [R, T, hidden]; may be empty
 };
 
 /// Shows a policy one layer: the prompt's part of the arrays, as fields.def lists them. Filled from a trace or by the

@@ -6,7 +6,10 @@
 
 namespace evictlab::trace {
 
-Fields PromptInfo::recorded() const { return tier_fields(tier).without(missing) | extra; }
+Fields PromptInfo::recorded() const {
+  const Fields fields = tier_fields(tier).without(missing) | extra;
+  return gradient_draws > 0 ? fields | Field::kOutputGradients : fields;
+}
 
 namespace {
 
@@ -32,7 +35,9 @@ LayerShape layer_shape(const ModelInfo& model, const PromptInfo& prompt, Index l
           .window = prompt.window,
           .sliding_window = layer < windows ? model.sliding_windows[static_cast<std::size_t>(layer)] : 0,
           .attention_scale = model.attention_scale,
-          .rope_theta = plain_rope_theta(model.position_encoding)};
+          .rope_theta = plain_rope_theta(model.position_encoding),
+          .hidden_size = model.hidden_size,
+          .gradient_draws = prompt.gradient_draws};
 }
 
 void MemoryTrace::add_prompt(Prompt prompt) {

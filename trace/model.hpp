@@ -59,6 +59,7 @@ struct PromptInfo {
   /// Fields recorded beyond the tier, of kExtraFields.
   Fields extra = {};
   std::string document = {};  // the text that the prompt was made from; empty: no other prompt is made from its text
+  Index gradient_draws = 0;   // R of output_gradients; 0 = they are not recorded
 
   Fields recorded() const;
 };

@@ -82,7 +82,8 @@ class Trace:
     def array(self, prompt: str | int, layer: int, name: str, *, stored: bool = False) -> numpy.ndarray:
         """One array of one layer, with the axes `AXES[name]`; not writable where it is the mapped file itself.
 
-        Attention is converted from scaled halves to float32; `stored` gives them as they lie in the file, times 2^15.
+        Attention and gradients are converted from scaled halves to float32; `stored` gives them as they lie in the file, times
+        the scale.
         """
         place = self._place(prompt)
         if layer not in self.prompts[place].layers:

@@ -38,7 +38,7 @@ struct FitProvenance {
   std::vector<std::string> traces = {};
   std::vector<std::string> documents = {};
   std::vector<std::string> tasks = {};
-  std::string unit = {};  // of the losses: "output", "stream", "squared", "mass"
+  std::string unit = {};  // of the losses: "output", "stream", "squared", "fisher", "mass"
   Index shortest = 0;     // prompt positions
   Index longest = 0;
   std::vector<double> slots = {};  // the budgets at which scorers and protection were chosen

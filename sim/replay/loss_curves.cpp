@@ -23,6 +23,8 @@ analysis::ErrorUnit error_unit(LossUnit unit) {
       return analysis::ErrorUnit::kStream;
     case LossUnit::kSquared:
       return analysis::ErrorUnit::kSquared;
+    case LossUnit::kFisher:
+      return analysis::ErrorUnit::kFisher;
     default:
       return analysis::ErrorUnit::kOutput;
   }
@@ -35,6 +37,7 @@ trace::Fields unit_fields(LossUnit unit) {
   fields |= trace::Field::kQueries | trace::Field::kKeys | trace::Field::kValues;
   fields |= trace::Field::kOutputNorms;
   if (unit == LossUnit::kStream) fields |= trace::Field::kResidualNorms;
+  if (unit == LossUnit::kFisher) fields |= trace::Field::kOutputGradients;
   return fields;
 }
 
@@ -52,9 +55,11 @@ void check(const trace::Source& source, std::span<const Index> prompts, std::spa
     for (const trace::Field field : trace::kAllFields) {
       if (!unit_fields(unit).contains(field) || prompt.recorded().contains(field)) continue;
       throw PolicyError(
-          "prompt '{}' lacks {}, without which losses in units of {} cannot be measured (record with --tier full, or "
-          "fit with --unit mass)",
-          prompt.id, trace::field_name(field), loss_unit_name(unit));
+          "prompt '{}' lacks {}, without which losses in units of {} cannot be measured (record with --tier full{}, or "
+          "fit with --unit {})",
+          prompt.id, trace::field_name(field), loss_unit_name(unit),
+          field == trace::Field::kOutputGradients ? " --gradients" : "",
+          field == trace::Field::kOutputGradients ? "output" : "mass");
     }
     for (const FitScorer& scorer : scorers) {
       Policy policy = make_policy(scorer.policy);
@@ -150,6 +155,8 @@ std::string_view loss_unit_name(LossUnit unit) {
       return "stream";
     case LossUnit::kSquared:
       return "squared";
+    case LossUnit::kFisher:
+      return "fisher";
     case LossUnit::kMass:
       return "mass";
     case LossUnit::kOutput:

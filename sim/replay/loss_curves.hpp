@@ -18,9 +18,10 @@
 namespace evictlab::sim {
 
 /// The unit of losses: squared error of the layer's output, relative to that output, to the residual stream that it is
-/// added to, or as it is (full tier); or attention mass (LU-KV's unit: arXiv:2602.08585), which any tier has.
-enum class LossUnit { kOutput, kStream, kSquared, kMass };
-/// "output", "stream", "squared", "mass".
+/// added to, or as it is (full tier); KL divergence to second order (analysis/fisher.hpp; recorded gradients); or
+/// attention mass (LU-KV's unit: arXiv:2602.08585), which any tier has.
+enum class LossUnit { kOutput, kStream, kSquared, kFisher, kMass };
+/// "output", "stream", "squared", "fisher", "mass".
 std::string_view loss_unit_name(LossUnit unit);
 
 /// One way in which a head can choose what it holds.

@@ -147,6 +147,7 @@ trace::Fields PromptReplay::judged_fields() const {
   if (recomputes_) {
     fields |= trace::Field::kQueries | trace::Field::kKeys | trace::Field::kValues;
   }
+  if (want_outputs_ && info_.gradient_draws > 0) fields |= trace::Field::kOutputGradients;
   for (const trace::Field optional : {trace::Field::kOutputNorms, trace::Field::kResidualNorms}) {
     if (info_.recorded().contains(optional)) fields |= optional;
   }

@@ -34,6 +34,7 @@ MeasureValues measure_values(const Measures& losses) {
     at(Measure::kExactLoss) = losses.output->exact_loss;
     at(Measure::kRelativeLoss) = losses.output->relative_loss;
     at(Measure::kSquaredError) = losses.output->squared_error;
+    if (losses.output->fisher) at(Measure::kFisherLoss) = losses.output->fisher->loss;
     at(Measure::kOutputRelativeSquaredError) = losses.output->output_relative_squared_error;
     if (const auto relative = losses.output->stream_relative_squared_error()) {
       at(Measure::kRelativeSquaredError) = relative;
@@ -62,6 +63,19 @@ std::optional<double> tail_loss(const std::vector<LayerOutcome>& layers) {
   return analysis::mean_of_largest_tenth(std::move(errors));
 }
 
+// Of all layers and queries together. Empty where a layer has no gradients.
+std::optional<analysis::FisherKl> fisher_kl(const std::vector<LayerOutcome>& layers, Index queries) {
+  std::vector<double> sums;
+  for (const LayerOutcome& layer : layers) {
+    if (!layer.measures.output || !layer.measures.output->fisher) return {};
+    const std::vector<double>& own = layer.measures.output->fisher->sums;
+    sums.resize(own.size(), 0.0);
+    for (std::size_t draw = 0; draw < own.size(); ++draw) sums[draw] += own[draw];
+  }
+  if (sums.empty()) return {};
+  return analysis::fisher_kl(sums, queries);
+}
+
 // The least, over the spans' names, of the mean over the layers. Empty without spans.
 std::optional<double> worst_span_mass(const std::vector<LayerOutcome>& layers) {
   std::vector<double> means;
@@ -86,12 +100,14 @@ std::optional<double> over_layers(const results::MeasureInfo& measure, const std
   return measure.layers == results::OverLayers::kSum ? sum : sum / static_cast<double>(layers.size());
 }
 
-MeasureValues run_values(const std::vector<LayerOutcome>& layers, const std::vector<MeasureValues>& values) {
+MeasureValues run_values(const std::vector<LayerOutcome>& layers, const std::vector<MeasureValues>& values,
+                         const std::optional<analysis::FisherKl>& fisher) {
   MeasureValues run;
   for (const results::MeasureInfo& measure : results::measures()) {
     std::optional<double>& value = run[results::index_of(measure.id)];
     switch (measure.layers) {
       case results::OverLayers::kWhole:
+        if (measure.id == Measure::kFisherKl && fisher) value = fisher->kl;
         break;
       case results::OverLayers::kPooled:
         value = tail_loss(layers);
@@ -123,9 +139,14 @@ std::optional<results::PredictedKl> predicted_kl(const RowContext& context, doub
   return (*context.predictor)(predicted_run(context, slots, values));
 }
 
+/// What rows of single layers do not have.
+struct WholeRun {
+  std::optional<double> fisher_error = {};
+  std::optional<results::PredictedKl> predicted = {};
+};
+
 void add_replay_row(const RowContext& context, const Held& held, Cell layer, const MeasureValues& values,
-                    RunStatus status, ReplayResult& result,
-                    const std::optional<results::PredictedKl>& predicted = std::nullopt) {
+                    RunStatus status, ReplayResult& result, const WholeRun& whole = {}) {
   const Policy& policy = context.policy;
   Row row = run_row(context, result.replay);
   row.set("task", context.prompt.task)
@@ -143,7 +164,8 @@ void add_replay_row(const RowContext& context, const Held& held, Cell layer, con
   for (const results::MeasureInfo& measure : results::measures()) {
     row.set(measure.column, values[results::index_of(measure.id)]);
   }
-  if (predicted) set_predicted(row, *predicted);
+  row.set("fisher_kl_error", whole.fisher_error);
+  if (whole.predicted) set_predicted(row, *whole.predicted);
   result.replay.add_row(std::move(row));
 }
 
@@ -330,9 +352,11 @@ void add_rows(const RowContext& context, const std::vector<LayerOutcome>& layers
     all_kept = all_kept && layer.nothing_evicted;
   }
   const double held = mean_slots(layers);
-  const MeasureValues run = run_values(layers, values);
-  add_replay_row(context, {held, bytes, padded, paged}, all_layers(), run, status(all_kept), result,
-                 predicted_kl(context, held, run));
+  const auto fisher = fisher_kl(layers, context.prompt.future_length);
+  const MeasureValues run = run_values(layers, values, fisher);
+  add_replay_row(
+      context, {held, bytes, padded, paged}, all_layers(), run, status(all_kept), result,
+      {.fisher_error = fisher ? fisher->error : std::nullopt, .predicted = predicted_kl(context, held, run)});
   add_span_rows(context, layers, result);
 }
 

@@ -69,6 +69,14 @@ OutputLosses by_rows(const RandomLayer& layer, const OutputReference& reference,
     const double stream = layer.data.residual_norms.view().float_row(2, 0)[static_cast<std::size_t>(t)];
     losses.stream_relative_errors.push_back(static_cast<float>(change.row(t).norm() / stream));
   }
+  FisherLoss& fisher = losses.fisher.emplace();
+  const trace::TensorView gradients = layer.data.output_gradients.view();
+  for (Index draw = 0; draw < gradients.heads(); ++draw) {
+    const Eigen::VectorXd products =
+        gradients.copy_head(draw).cast<double>().cwiseProduct(change).rowwise().sum();  // [T]
+    fisher.loss += products.squaredNorm() / (2.0 * queries * static_cast<double>(gradients.heads()));
+    fisher.sums.push_back(products.sum());
+  }
   return losses;
 }
 
@@ -87,6 +95,13 @@ void expect_equal_to_rounding(const OutputLosses& found, const OutputLosses& exp
     sum += error * error / static_cast<double>(expected.stream_relative_errors.size());
   }
   EXPECT_NEAR(found.stream_relative_squared_error().value(), sum, 1e-5 * sum + 1e-12);
+  const FisherLoss& fisher = expected.fisher.value();
+  EXPECT_NEAR(found.fisher.value().loss, fisher.loss, 1e-5 * fisher.loss + 1e-12);
+  ASSERT_EQ(found.fisher->sums.size(), fisher.sums.size());
+  const double typical = std::sqrt(fisher.loss);
+  for (std::size_t draw = 0; draw < fisher.sums.size(); ++draw) {
+    EXPECT_NEAR(found.fisher->sums[draw], fisher.sums[draw], 1e-4 * typical + 1e-9);
+  }
 }
 
 void expect_same_bits(const OutputLosses& found, const OutputLosses& expected) {
@@ -94,12 +109,15 @@ void expect_same_bits(const OutputLosses& found, const OutputLosses& expected) {
   EXPECT_EQ(found.exact_loss, expected.exact_loss);
   EXPECT_EQ(found.relative_loss, expected.relative_loss);
   EXPECT_EQ(found.squared_error, expected.squared_error);
+  if (!expected.fisher) return;
+  EXPECT_EQ(found.fisher.value().loss, expected.fisher->loss);
+  EXPECT_EQ(found.fisher->sums, expected.fisher->sums);
 }
 
 // A ranking for each query head, kv head or the whole layer, and for each of them a count in every run.
 struct Runs {
   std::vector<std::int32_t> always;
-  OwnSets ranked;                             // [sets]
+  OwnSets ranked;                          // [sets]
   std::vector<std::vector<Index>> counts;  // [sets][runs]
   Index sharing = 1;
 
@@ -209,6 +227,8 @@ TEST(OutputLosses, OfOneKvHeadAreTheLayersWhereAllOthersHoldEverything) {
         EXPECT_NEAR(found(ErrorUnit::kOutput)[run], relative, 1e-4 * relative + 1e-10);
         const double stream = expected[run].stream_relative_squared_error().value();
         EXPECT_NEAR(found(ErrorUnit::kStream)[run], stream, 1e-4 * stream + 1e-10);
+        const double fisher = expected[run].fisher.value().loss;
+        EXPECT_NEAR(found(ErrorUnit::kFisher)[run], fisher, 1e-4 * fisher + 1e-10);
       }
     }
   }
@@ -224,6 +244,31 @@ TEST(OutputLosses, AreExactlyNothingForRunsThatHoldAll) {
   const std::vector<OutputLosses> found = reference.losses(runs.heads());
   EXPECT_GT(found[0].squared_error, 0);
   expect_same_bits(found[1], OutputLosses{});
+  EXPECT_GT(found[0].fisher.value().loss, 0);
+  EXPECT_EQ(found[1].fisher.value().loss, 0);
+  EXPECT_EQ(found[1].fisher->sums, std::vector<double>(3, 0.0));
+}
+
+TEST(OutputLosses, HaveNoFisherLossWithoutGradients) {
+  std::mt19937_64 random(47);
+  const LayerShape shape = output_shape(20, 2, 0);
+  RandomLayer layer = random_layer(random, shape, 10, 1.0F);
+  layer.data.output_gradients = {};
+  const OutputReference reference(shape, future_view(layer.data), layer.output_weight);
+  const Runs runs = random_runs(random, shape, 1, 1);
+  EXPECT_FALSE(reference.losses(runs.heads()).front().fisher.has_value());
+  const Eigen::MatrixXf gram = output_gram(shape, layer.output_weight, 0);
+  EXPECT_THROW(reference.head_losses(0, runs.heads().front(), gram, ErrorUnit::kFisher), std::invalid_argument);
+}
+
+// Sums 1, 2, 3 over two queries: s^2 / (2 T) = 1/4, 1, 9/4; mean 7/6, squared deviations 121/144, 1/36, 169/144, whose
+// sum is 49/24: error sqrt(49/24 / 2 / 3).
+TEST(FisherKl, IsTheMeanOfHalfTheSquaredSumsWithItsStandardError) {
+  const std::vector<double> sums = {1, -2, 3};
+  const FisherKl found = fisher_kl(sums, 2);
+  EXPECT_DOUBLE_EQ(found.kl, 7.0 / 6.0);
+  EXPECT_DOUBLE_EQ(found.error.value(), std::sqrt(49.0 / 24.0 / 6.0));
+  EXPECT_FALSE(fisher_kl(std::vector<double>{2.0}, 1).error.has_value());
 }
 
 TEST(OutputLosses, RefuseCountsThatDoNotFitTheRankings) {

@@ -91,6 +91,7 @@ inline RandomLayer random_layer(std::mt19937_64& random, const trace::LayerShape
     layer.data.future_mass.set_row(h, 0, std::vector<float>(mass.begin(), mass.end()));
     layer.data.output_norms.set_row(h, 0, norms);
   }
+  layer.data.output_gradients = random_tensor(random, trace::ElementType::kFloat16, 3, shape.future_length, hidden, 1);
   return layer;
 }
 

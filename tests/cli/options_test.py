@@ -246,6 +246,9 @@ def rows_of(work):
             "tier": Row(("--tier", "full")),
             "dtype": Row(("--dtype", "float32"), beside=("--tier", "full"),
                          refused=((("--dtype", "float32"), "only --tier full records"),)),
+            "gradients": Row(("--gradients", 2), beside=("--tier", "full"),
+                             refused=((("--gradients", 2), "needs --tier full"),
+                                      (("--tier", "full", "--gradients", "some"), "--gradients takes a whole number"))),
             "window": Row(("--window", 8)),
             "repeat-context": Row(("--repeat-context", 16), refused=(
                 (("--repeat-context", "x"), "--repeat-context takes a whole number"),)),
@@ -416,6 +419,7 @@ def rows_of(work):
             "budget": Row(("--budget", "30"), refused=((("--budget", "0.5"), "must be a number of slots"),)),
             "unit": Row(("--unit", "mass"), refused=(
                 (("--unit", "kl"), "takes one of"),
+                (("--unit", "fisher"), "lacks output_gradients"),
                 (("--unit", "output"), "fit with --unit mass", (work.summary, "--policy", "h2o", "--out", "OUT/f")))),
             "scores-from": Row(("--scores-from", "window"), says("which --scores-from window leaves out"), refused=(
                 (("--scores-from", "keys", "--policy", "h2o"), "which --scores-from keys leaves out"),)),

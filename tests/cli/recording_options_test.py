@@ -69,6 +69,7 @@ def recorded(evictlab, model, lines, tmp_path):
     (("--future", 5), "future 4 there, 5 here"),
     (("--temperature", 0.5), "temperature 0 there, 0.5 here"),
     (("--window", 8), "window 16 there, 8 here"),
+    (("--gradients", 2), "gradients 0 there, 2 here"),
     (("--layers", "0"), "layers all there, 0 here"),
     (("--evict-at", "context"), "evict-at prompt there, context here"),
 ])
@@ -94,6 +95,35 @@ def test_the_settings_stay_and_the_same_ones_append(evictlab, recorded, tmp_path
     with h5py.File(tmp_path / "t.h5") as file:
         assert json.loads(file.attrs["settings"]) == settings
         assert file.attrs["settings"] == json.dumps(settings, sort_keys=True, separators=(",", ":"))
+
+
+def test_gradients_are_eight_draws_where_no_number_is_given_and_the_same_for_any_number_of_threads(evictlab, recorded, tmp_path):
+    def gradients(*options):
+        trace = tmp_path / "g.h5"
+        assert evictlab(*recorded[:-1], trace, "--force", *options).code == 0
+        assert evictlab("verify", trace).code == 0
+        with h5py.File(trace) as file:
+            layers = file["prompts/b/layers"]
+            arrays = [layers[layer]["output_gradients"] for layer in sorted(layers)]
+            return file["prompts/b"].attrs["gradient_draws"], [(one[()].tobytes(), one.attrs["scale"], one.shape) for one in arrays]
+
+    draws, eight = gradients("--gradients", "--threads", 1)
+    assert draws == 8 and eight[0][2][:2] == (8, 4)
+    assert gradients("--gradients", 8, "--threads", 3) == (8, eight)
+    assert gradients("--gradients", 2)[0] == 2
+    with h5py.File(tmp_path / "t.h5") as file:
+        assert "gradient_draws" not in file["prompts/a"].attrs and "output_gradients" not in file["prompts/a/layers/0"]
+
+
+def test_a_recording_with_gradients_resumes_as_if_nothing_had_been(evictlab, recorded, tmp_path):
+    whole, resumed = tmp_path / "whole.h5", tmp_path / "resumed.h5"
+    assert evictlab(*recorded[:-1], whole, "--gradients", 3).code == 0
+    assert evictlab(*recorded[:-1], resumed, "--gradients", 3, "--limit", 1).code == 0
+    assert evictlab(*recorded[:-1], resumed, "--gradients", 3, "--append").code == 0
+    with h5py.File(whole) as one, h5py.File(resumed) as other:
+        for layer in one["prompts/b/layers"]:
+            name = f"prompts/b/layers/{layer}/output_gradients"
+            assert (one[name][()] == other[name][()]).all()
 
 
 def test_a_trace_without_settings_is_appended_to(evictlab, recorded, tmp_path):

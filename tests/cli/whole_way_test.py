@@ -40,7 +40,7 @@ def test_the_table_has_exactly_the_columns_of_its_contract(results):
             "prompt,task,document,T,policy,parameters,variant,role,protection,granularity,budget_requested,slots_held,bytes,"
             "bytes_padded,bytes_paged,layer,retained_mass,prompt_retained_mass,ada_bound,head_bound,keptmax_bound,value_bound,exact_loss,relative_loss,"
             "regret,squared_error,relative_squared_error,output_relative_squared_error,tail_loss,worst_span_mass,"
-            "predicted_kl,predicted_kl_low,predicted_kl_high,calibration,status")
+            "fisher_loss,fisher_kl,predicted_kl,predicted_kl_low,predicted_kl_high,calibration,fisher_kl_error,status")
     with open(results / "budgets.csv") as file:
         assert file.readline().strip() == "prompt,policy,parameters,role,budget_requested,layer,head,slots"
 

@@ -67,6 +67,31 @@ TEST(Linear, LargeProductsEqualTheirDefinitionToRoundingForAnyNumberOfThreads) {
   }
 }
 
+// Sizes around those of tiles, expanded rows and blocks of stored numbers, and rows in another order.
+TEST(Linear, TransposedProductsEqualTheirDefinitionToRoundingForAnyNumberOfThreads) {
+  for (const auto& [m, out, in] : {std::array<Index, 3>{1, 12, 5}, {9, 300, 129}, {48, 256, 7}, {49, 520, 513}}) {
+    const RowMatrix values = random_weights(out, in, 9);
+    const RowMatrix x = random_weights(m, out, 10);
+    for (const WeightMatrix& weight : {stored(values), stored(values).reordered(rows_of_adjacent_pairs(2, out / 2))}) {
+      RowMatrix own(out, in);
+      weight.copy_rows(0, {own.data(), static_cast<std::size_t>(own.size())});
+      core::set_threads(1);
+      RowMatrix y(m, in);
+      apply_transposed(weight, x, y);
+      core::set_threads(3);
+      RowMatrix by_three(m, in);
+      apply_transposed(weight, x, by_three);
+      core::set_threads(0);
+      EXPECT_EQ(y, by_three);
+      const Eigen::MatrixXd expected = x.cast<double>() * own.cast<double>();
+      const Eigen::MatrixXd bound =
+          x.cast<double>().cwiseAbs() * own.cast<double>().cwiseAbs() * (static_cast<double>(out) * 0x1p-24);
+      EXPECT_TRUE(((y.cast<double>() - expected).cwiseAbs().array() <= bound.array()).all())
+          << m << " " << out << " " << in;
+    }
+  }
+}
+
 TEST(Linear, RowsInAnotherOrderGiveTheirOwnProducts) {
   const RowMatrix weight = random_weights(12, 70, 7);
   const Linear pairs{.weight = stored(weight).reordered(rows_of_adjacent_pairs(2, 6)), .bias = {}};

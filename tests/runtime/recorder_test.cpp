@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/parallel.hpp"
+#include "runtime/gradients.hpp"
 #include "testing/temporary_directory.hpp"
 #include "trace/io/reader.hpp"
 #include "trace/io/verify.hpp"
@@ -142,6 +143,38 @@ TEST(Recorder, AttentionMassIsTheSumOfEveryPromptRow) {
   }
 }
 
+TEST(Recorder, GradientsAreThoseOfTheFuturesPass) {
+  const TokenizedPrompt prompt = some_prompt(60, 7);
+  RecordOptions options = kFullFloat;
+  options.gradients = 3;
+  options.layers = {1, kLayers - 1};
+  const Recorded recorded({prompt}, options);
+  EXPECT_THAT(trace::verify_trace(recorded.directory / "t.h5"), ::testing::IsEmpty());
+  EXPECT_EQ(recorded.trace->prompts()[0].gradient_draws, 3);
+
+  KvCache cache = demo_model().make_cache(67);
+  StreamStates stream;
+  demo_model().forward(prompt.tokens, cache);
+  demo_model().forward(prompt.future, cache, &stream);
+  attention_output_gradients(
+      demo_model(), cache, stream, 3, options.layers, random_sign_gradient("p"),
+      [&](Index layer, const RowMatrix& expected) {
+        const trace::Tensor found = recorded.trace->layer(0, layer, Field::kOutputGradients).output_gradients;
+        ASSERT_EQ(found.heads(), 3);
+        ASSERT_EQ(found.rows(), 7);
+        EXPECT_TRUE(std::ranges::equal(found.bytes(), stored_gradients(expected, 3).bytes()));
+        for (Index draw = 0; draw < 3; ++draw) {
+          const RowMatrix difference = found.view().copy_head(draw) - expected.middleRows(draw * 7, 7);
+          EXPECT_LE(difference.cwiseAbs().maxCoeff(), 0x1p-11F * expected.cwiseAbs().maxCoeff());
+        }
+      });
+}
+
+TEST(Recorder, WithoutGradientsAskedForNoneAreThere) {
+  const Recorded recorded({some_prompt(30, 3)}, kFullFloat);
+  EXPECT_EQ(recorded.trace->prompts()[0].recorded(), trace::kFullFields);
+}
+
 TEST(Recorder, OutputNormsAreThoseOfValuesTimesTheOutputWeight) {
   const Recorded recorded({some_prompt(60, 3)}, kFullFloat);
   const trace::LayerData layer = recorded.trace->layer(0, 3, trace::kFullFields);
@@ -239,14 +272,16 @@ TEST(Recorder, WhatIsRecordedIsSoundInBothTiersAndTypes) {
 TEST(Recorder, AGeneratedFutureIsRecordedAsIfItHadBeenGiven) {
   TokenizedPrompt generated = some_prompt(70, 0);
   generated.generate = 7;
-  const Recorded once({generated}, kFullFloat);
+  RecordOptions options = kFullFloat;
+  options.gradients = 2;
+  const Recorded once({generated}, options);
   const std::vector<std::int32_t> tokens = once.trace->tokens(0);
   ASSERT_GT(tokens.size(), 70U);
   EXPECT_EQ(once.trace->prompts()[0].future_kind, "generated");
 
   TokenizedPrompt given = some_prompt(70, 0);
   given.future.assign(tokens.begin() + 70, tokens.end());
-  const Recorded again({given}, kFullFloat);
+  const Recorded again({given}, options);
   EXPECT_EQ(again.trace->prompts()[0].future_kind, "teacher-forced");
   for (const Field field : trace::kAllFields) {
     if (!trace::kFullFields.contains(field)) continue;

@@ -90,7 +90,7 @@ void expect_all_there(const fs::path& path, const std::set<std::uint32_t>& repor
     const Index number = found - reader.prompts().begin();
     const MemoryTrace::Prompt expected = sample_prompt(id_of(prompt), prompt, sample_of(prompt));
     EXPECT_EQ(reader.tokens(number), expected.tokens);
-    expect_equal(reader.layer(number, 1, tier_fields(expected.info.tier)), expected.layers[1]);
+    expect_equal(reader.layer(number, 1, expected.info.recorded()), expected.layers[1]);
   }
 }
 

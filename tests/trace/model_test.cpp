@@ -68,6 +68,24 @@ TEST(LayerView, WhatWasNotRecordedIsEmpty) {
   EXPECT_FALSE(view.window_attention.empty());
 }
 
+TEST(PromptInfo, HasGradientsWhereDrawsOfThemWereRecorded) {
+  PromptInfo info = sample_prompt("a", 1).info;
+  EXPECT_EQ(info.recorded(), kSampleFields);
+  EXPECT_EQ(field_shape(Field::kOutputGradients, layer_shape(sample_model(), info, 0)).heads, 2);
+  info.gradient_draws = 0;
+  EXPECT_EQ(info.recorded(), kFullFields);
+}
+
+TEST(AllowedScales, OfGradientsAreThePowersOfTwo) {
+  for (const double scale : {0x1p-126, 0.5, 1.0, 0x1p30}) EXPECT_TRUE(allows_scale(Field::kOutputGradients, scale));
+  for (const double scale : {0.0, -2.0, 3.0, 0x1p200, HUGE_VAL}) {
+    EXPECT_FALSE(allows_scale(Field::kOutputGradients, scale)) << scale;
+  }
+  EXPECT_TRUE(allows_scale(Field::kWindowAttention, 32768.0));
+  EXPECT_FALSE(allows_scale(Field::kWindowAttention, 2.0));
+  EXPECT_FALSE(allows_scale(Field::kKeys, 2.0));
+}
+
 TEST(MemoryTrace, ServesTheAskedForFieldsAlone) {
   MemoryTrace trace(sample_model());
   trace.add_prompt(sample_prompt("a", 1));

@@ -74,7 +74,7 @@ TEST_F(TraceReaderTest, ManyThreadsReadTheSame) {
     threads.emplace_back([&reader, i] {
       const MemoryTrace::Prompt expected = sample_prompt("p" + std::to_string(i % 3), i % 3);
       for (Index layer = 0; layer < 3; ++layer) {
-        expect_equal(reader.layer(i % 3, layer, kFullFields), expected.layers[static_cast<std::size_t>(layer)]);
+        expect_equal(reader.layer(i % 3, layer, kSampleFields), expected.layers[static_cast<std::size_t>(layer)]);
       }
     });
   }
@@ -85,7 +85,7 @@ TEST_F(TraceReaderTest, WhatWasReadOutlivesTheReaderAndTheFile) {
   std::vector<LayerData> layers;
   {
     const TraceReader reader(path_);
-    for (Index layer = 0; layer < 3; ++layer) layers.push_back(reader.layer(2, layer, kFullFields));
+    for (Index layer = 0; layer < 3; ++layer) layers.push_back(reader.layer(2, layer, kSampleFields));
   }
   fs::remove(path_);
   const MemoryTrace::Prompt expected = sample_prompt("p2", 2);
@@ -97,7 +97,7 @@ int expect_reads_as(const fs::path& path, const MemoryTrace::Prompt& expected) {
   const TraceReader reader(path);
   int in_place = 0;
   for (std::size_t layer = 0; layer < expected.layers.size(); ++layer) {
-    const LayerData data = reader.layer(0, static_cast<Index>(layer), kFullFields);
+    const LayerData data = reader.layer(0, static_cast<Index>(layer), kSampleFields);
     expect_equal(data, expected.layers[layer]);
     for (const Field field : kAllFields) in_place += data[field].is_borrowed() ? 1 : 0;
   }
@@ -194,11 +194,14 @@ TEST_F(TraceReaderTest, DataThatContradictsTheAttributesIsRefusedWhenRead) {
 TEST_F(TraceReaderTest, AWrongTypeOrScaleIsRefusedWhenRead) {
   change([](hdf5::File& file) {
     file.set_number("/prompts/p0/layers/0/window_attention", "scale", 3.0);
+    file.set_number("/prompts/p0/layers/0/output_gradients", "scale", 3.0);
     file.set_integer("/prompts/p0/layers/0/query_mean", "count", 38);
   });
   const TraceReader reader(path_);
   EXPECT_THAT([&] { reader.layer(0, 0, Field::kWindowAttention); },
               ThrowsMessage<TraceError>(HasSubstr("scale 3, expected 1 or 32768")));
+  EXPECT_THAT([&] { reader.layer(0, 0, Field::kOutputGradients); },
+              ThrowsMessage<TraceError>(HasSubstr("scale 3, expected a power of two")));
   EXPECT_THAT([&] { reader.layer(0, 0, Field::kQueryMean); }, ThrowsMessage<TraceError>(HasSubstr("count 38")));
 }
 
@@ -250,7 +253,7 @@ void read_all(const fs::path& path) {
   for (Index prompt = 0; prompt < static_cast<Index>(reader.prompts().size()); ++prompt) {
     reader.tokens(prompt);
     for (const Index layer : reader.prompts()[static_cast<std::size_t>(prompt)].layers) {
-      reader.layer(prompt, layer, tier_fields(reader.prompts()[static_cast<std::size_t>(prompt)].tier));
+      reader.layer(prompt, layer, reader.prompts()[static_cast<std::size_t>(prompt)].recorded());
     }
   }
   reader.output_weight(1);

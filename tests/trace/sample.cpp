@@ -26,8 +26,8 @@ class Numbers {
   std::mt19937 engine_;
 };
 
-Tensor random_tensor(ElementType type, const FieldShape& shape, Numbers& numbers) {
-  Tensor tensor(type, shape.heads, shape.rows, shape.columns);
+Tensor random_tensor(ElementType type, const FieldShape& shape, Numbers& numbers, float scale = 1.0F) {
+  Tensor tensor(type, shape.heads, shape.rows, shape.columns, scale);
   std::vector<float> row(static_cast<std::size_t>(shape.columns));
   for (Index head = 0; head < shape.heads; ++head) {
     for (Index r = 0; r < shape.rows; ++r) {
@@ -94,6 +94,9 @@ LayerData sample_layer(const LayerShape& shape, const Sample& sample, Numbers& n
       for (const Index stream : {0, 1}) norm(stream) = std::abs(norm(stream));
       norm(2) = std::max(norm(0), norm(1));
     }
+    if (shape.gradient_draws > 0) {
+      layer.output_gradients = random_tensor(ElementType::kFloat16, like(Field::kOutputGradients), numbers, 0x1p10F);
+    }
   }
   if (sample.extra.contains(Field::kRepeatAttention)) {
     layer.repeat_attention = Tensor(ElementType::kFloat32, shape.kv_heads, 1, n);
@@ -134,6 +137,7 @@ MemoryTrace::Prompt sample_prompt(const std::string& id, std::uint32_t seed, con
   prompt.info.layers = sample.layers;
   prompt.info.spans = sample.spans;
   prompt.info.extra = sample.extra;
+  prompt.info.gradient_draws = sample.tier == Tier::kFull ? sample.gradient_draws : 0;
   for (Index i = 0; i < sample.prompt_length + sample.future_length; ++i) {
     prompt.tokens.push_back(static_cast<std::int32_t>(1000.0F * numbers.uniform()));
   }

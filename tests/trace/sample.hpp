@@ -19,6 +19,7 @@ struct Sample {
   Index prompt_length = 37;
   Index future_length = 4;
   Index window = 9;
+  Index gradient_draws = 2;  // in the full tier
   std::vector<Index> layers = {0, 1, 2};
   std::vector<Span> spans = {{"context", 0, 30}, {"needle", 11, 14}, {"answer", 37, 41}};
   Fields extra = {};
@@ -26,6 +27,9 @@ struct Sample {
 /// Datasets of a layer in the full tier.
 inline constexpr auto kFullFieldCount = static_cast<std::size_t>(
     std::ranges::count_if(kFieldTable, [](const FieldInfo& info) { return kFullFields.contains(info.field); }));
+
+/// What a prompt of such a trace has in the full tier.
+inline constexpr Fields kSampleFields = kFullFields | Field::kOutputGradients;
 
 ModelInfo sample_model();
 MemoryTrace::Prompt sample_prompt(const std::string& id, std::uint32_t seed, const Sample& sample = {});

@@ -54,7 +54,7 @@ std::vector<std::string> problems_of(const std::function<void(MemoryTrace::Promp
   const std::string problem = problems.front().substr(problems.front().find(": head ") + 2);
   const auto read = [&] {
     const TraceReader reader(options.path);
-    for (Index layer = 0; layer < 3; ++layer) reader.layer(0, layer, kFullFields);
+    for (Index layer = 0; layer < 3; ++layer) reader.layer(0, layer, kSampleFields);
   };
   EXPECT_THAT(read, ThrowsMessage<TraceError>(problems.front()));
   options.path = directory / "again.h5";

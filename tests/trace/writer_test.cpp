@@ -87,7 +87,7 @@ TEST_P(RoundTrip, EveryFieldComesBackAsWritten) {
   EXPECT_EQ(info.spans, sample.spans);
   EXPECT_EQ(reader.tokens(0), prompt.tokens);
   for (Index layer = 0; layer < 3; ++layer) {
-    expect_equal(reader.layer(0, layer, tier_fields(sample.tier)), prompt.layers[static_cast<std::size_t>(layer)]);
+    expect_equal(reader.layer(0, layer, info.recorded()), prompt.layers[static_cast<std::size_t>(layer)]);
     EXPECT_EQ(reader.output_weight(layer), sample_output_weight(layer));
   }
   EXPECT_THAT(verify_trace(directory / "t.h5"), IsEmpty());
@@ -133,6 +133,8 @@ TEST(TraceWriter, WritesTheDocumentedLayout) {
   EXPECT_EQ(file.number(layer + "window_attention", "scale"), 32768.0);
   EXPECT_EQ(file.text(layer + "window_attention", "axes"), "query_head, window_query, position");
   EXPECT_EQ(file.integer(layer + "query_mean", "count"), 33);
+  EXPECT_THAT(file.dataset(layer + "output_gradients").shape, ElementsAre(2, 4, 7));
+  EXPECT_EQ(file.number(layer + "output_gradients", "scale"), 1024.0);
 
   // Row-major, the last axis fastest: element [kv head 1, position 3, dimension 2] of shape [2, 41, 5].
   const std::vector<float> keys = file.read<float>(layer + "keys");
@@ -190,7 +192,7 @@ TEST(TraceWriter, AppendKeepsWhatIsThere) {
   }
   const TraceReader reader(directory / "t.h5");
   EXPECT_THAT(ids(reader), ElementsAre("b", "a"));
-  expect_equal(reader.layer(0, 2, kFullFields), sample_prompt("b", 1).layers[2]);
+  expect_equal(reader.layer(0, 2, kSampleFields), sample_prompt("b", 1).layers[2]);
   EXPECT_EQ(reader.output_weight(1), sample_output_weight(1));
   EXPECT_THAT(verify_trace(directory / "t.h5"), IsEmpty());
 }
@@ -409,7 +411,7 @@ TEST(TraceWriter, KeptPartsAreATrace) {
   EXPECT_FALSE(fs::exists(directory / "t.h5"));
   const TraceReader reader(directory / "t.h5.parts");
   EXPECT_THAT(ids(reader), ElementsAre("z", "a"));
-  expect_equal(reader.layer(1, 0, kFullFields), sample_prompt("a", 2).layers[0]);
+  expect_equal(reader.layer(1, 0, kSampleFields), sample_prompt("a", 2).layers[0]);
   EXPECT_EQ(reader.output_weight(1), sample_output_weight(1));
   EXPECT_EQ(reader.tokens(1), sample_prompt("a", 2).tokens);
   EXPECT_EQ(reader.datasets().size(), 3U + 2 * (2 + 3 * kFullFieldCount));
@@ -467,6 +469,7 @@ TEST(TraceWriter, PromptsThatMakeNoSenseAreRefused) {
   refused("too long", [](Prompt& prompt) { prompt.info.id = std::string(300, 'x'); });
   refused("window is 9, must be 1 to 8", [](Prompt& prompt) { prompt.info.prompt_length = 8; });
   refused("window is 0", [](Prompt& prompt) { prompt.info.window = 0; });
+  refused("gradient_draws is -1", [](Prompt& prompt) { prompt.info.gradient_draws = -1; });
   refused("layers must be ascending", [](Prompt& prompt) { prompt.info.layers = {0, 2, 1}; });
   refused("layers must be ascending", [](Prompt& prompt) { prompt.info.layers = {0, 1, 3}; });
   refused("span 'x' [40, 42) is not inside", [](Prompt& prompt) { prompt.info.spans = {{"x", 40, 42}}; });
@@ -507,6 +510,7 @@ TEST(PromptWriter, AFutureToldLaterIsRecordedAlike) {
   PromptInfo info = prompt.info;
   info.layers = {0};
   info.tier = Tier::kSummary;
+  info.gradient_draws = 0;
   info.future_length = 0;
   const auto told = std::span(prompt.tokens);
   PromptWriter prompt_writer = writer.begin_prompt(info, {told.begin(), told.begin() + 37});

@@ -220,6 +220,7 @@ void check_prompt(const PromptInfo& prompt, const ModelInfo& model, const std::s
   check_range(where, "window", prompt.window, 1, prompt.prompt_length);
   if (prompt.layers.empty()) throw TraceError("{}: no layers", where);
   const bool full = prompt.tier == Tier::kFull;
+  check_range(where, "gradient_draws", prompt.gradient_draws, 0, full ? kMaxGradientDraws : 0);
   const Fields dispensable = full ? kOptionalFields.without(kNeededInFullTier) : kOptionalFields;
   if (!dispensable.contains(prompt.missing)) {
     throw TraceError("{}: of the {} tier only {} may be missing", where, tier_name(prompt.tier),
@@ -265,6 +266,7 @@ void write_prompt(hdf5::File& file, const PromptInfo& prompt, Index index) {
   write_missing(file, prompt);
   if (!prompt.extra.empty()) file.set_text(group, "extra", fields_text(prompt.extra));
   if (!prompt.document.empty()) file.set_text(group, "document", prompt.document);
+  if (prompt.gradient_draws > 0) file.set_integer(group, "gradient_draws", prompt.gradient_draws);
   const std::vector<std::int64_t> layers(prompt.layers.begin(), prompt.layers.end());
   file.set_integers(group, "layers", layers);
   file.set_integer(group, "complete", 0);
@@ -286,6 +288,7 @@ PromptInfo read_prompt(const hdf5::File& file, const std::string& id, const Mode
   prompt.tier = tier == "full" ? Tier::kFull : Tier::kSummary;
   prompt.window = file.integer(group, "window");
   if (file.has_attribute(group, "document")) prompt.document = file.text(group, "document");
+  if (file.has_attribute(group, "gradient_draws")) prompt.gradient_draws = file.integer(group, "gradient_draws");
   // Only what a prompt can lack: all else is what makes the tier.
   if (file.has_attribute(group, "missing")) {
     prompt.missing = parse_fields("missing", file.text(group, "missing"), kOptionalFields, where);

@@ -97,10 +97,8 @@ void PromptWriter::Impl::write(Index layer, Field field, const Tensor& tensor) {
   if (!allows(field, tensor.element_type())) {
     throw TraceError("{}: must be {}", name, elements_name(field_info(field).elements));
   }
-  const bool scaled = field == Field::kWindowAttention && tensor.scale() == 32768.0F;
-  if (tensor.scale() != 1.0F && !scaled) {
-    throw TraceError("{}: scale {}, must be {}", name, tensor.scale(),
-                     field == Field::kWindowAttention ? "1 or 32768" : "1");
+  if (!allows_scale(field, double{tensor.scale()})) {
+    throw TraceError("{}: scale {}, must be {}", name, tensor.scale(), scales_text(field));
   }
   if (const std::string problem = value_problem(field, tensor, sizes); !problem.empty()) {
     throw TraceError("{}: {}", name, problem);
@@ -112,7 +110,7 @@ void PromptWriter::Impl::write(Index layer, Field field, const Tensor& tensor) {
   const bool half = tensor.element_type() == ElementType::kFloat16;
   layout::write_dataset(file, object, half ? hdf5::Type::kFloat16 : hdf5::Type::kFloat32, extent, tensor.bytes(),
                         field_info(field).axes, field_info(field).unit);
-  if (field == Field::kWindowAttention) file.set_number(object, "scale", static_cast<double>(tensor.scale()));
+  if (is_scaled(field)) file.set_number(object, "scale", static_cast<double>(tensor.scale()));
   fields.emplace(layer, field);
 }
 

@@ -9,8 +9,8 @@
 #include <tuple>
 #include <utility>
 
-#include "trace/io/digest.hpp"
 #include "core/hash.hpp"
+#include "trace/io/digest.hpp"
 #include "trace/values.hpp"
 
 namespace evictlab::trace {
@@ -121,10 +121,10 @@ Tensor TraceFile::field(const PromptInfo& prompt, Index layer, Field field) cons
   const FieldShape shape = field_shape(field, layer_shape(model_, prompt, layer));
   expect_shape(file_, object, found, shape_of(shape));
   float scale = 1.0F;
-  if (field == Field::kWindowAttention) {
+  if (is_scaled(field)) {
     const double stored = file_.number(object, "scale");
-    if (stored != 1.0 && stored != kWindowAttentionScale) {
-      fail(file_, object, fmt::format("scale {}, expected 1 or {}", stored, kWindowAttentionScale));
+    if (!allows_scale(field, stored)) {
+      fail(file_, object, fmt::format("scale {}, expected {}", stored, scales_text(field)));
     }
     scale = static_cast<float>(stored);
   }

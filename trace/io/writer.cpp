@@ -8,8 +8,8 @@
 #include <tuple>
 
 #include "core/file.hpp"
-#include "trace/io/digest.hpp"
 #include "core/hash.hpp"
+#include "trace/io/digest.hpp"
 #include "trace/io/layout.hpp"
 #include "trace/io/parts_directory.hpp"
 #include "trace/io/prompt_writer.hpp"
@@ -276,6 +276,7 @@ std::string recorded_otherwise(const WrittenPrompts::Entry& entry, const PromptI
   const PromptInfo& there = entry.info;
   if (there.tier != info.tier) return fmt::format("{} tier", tier_name(there.tier));
   if (there.missing != info.missing || there.extra != info.extra) return "other fields";
+  if (there.gradient_draws != info.gradient_draws) return fmt::format("{} draws of gradients", there.gradient_draws);
   if (there.window != info.window) return fmt::format("window {}", there.window);
   if (there.layers != info.layers) return "other layers";
   if (there.future_kind != info.future_kind) return fmt::format("its future is {}", there.future_kind);
