@@ -27,6 +27,24 @@ WindowOutputs with_values(const trace::LayerView& layer, Index query_head, Eigen
 
 }  // namespace
 
+Eigen::ArrayXXd squared_distances(const WindowOutputs& head, Index begin, Index count) {
+  constexpr double kLost = 1e-6;  // of the sum of both squares: less of it is left than rounding should decide about
+  const auto values = head.values.middleCols(begin, count);
+  const Eigen::VectorXd outputs = head.outputs.colwise().squaredNorm();
+  const Eigen::RowVectorXd norms = values.colwise().squaredNorm();
+  Eigen::MatrixXd distances(head.outputs.cols(), count);
+  distances.noalias() = -2.0 * (head.outputs.transpose() * values);
+  distances.colwise() += outputs;
+  distances.rowwise() += norms;
+  for (Index j = 0; j < count; ++j) {
+    for (Index t = 0; t < distances.rows(); ++t) {
+      if (distances(t, j) > kLost * (outputs[t] + norms[j])) continue;
+      distances(t, j) = (values.col(j) - head.outputs.col(t)).squaredNorm();
+    }
+  }
+  return distances.array();
+}
+
 WindowOutputs window_outputs(const trace::LayerView& layer, Index query_head, Index window) {
   const Index first = layer.shape.first_visible();
   const Index count = layer.shape.prompt_length - first;

@@ -17,6 +17,10 @@ struct WindowOutputs {
   trace::Index count() const { return values.cols(); }
 };
 
+/// [rows, count]: || value_j - output_t ||^2 for the `count` values from column `begin` on. From a product of all
+/// values and outputs; where that would lose more than six digits, of the difference itself.
+Eigen::ArrayXXd squared_distances(const WindowOutputs& head, trace::Index begin, trace::Index count);
+
 /// Of the last `window` recorded queries of a query head, over all visible positions.
 WindowOutputs window_outputs(const trace::LayerView& layer, trace::Index query_head, trace::Index window);
 /// One row in place of the window's: the head's attention mass over all prompt queries, divided by its sum.

@@ -15,9 +15,9 @@
 //             first: a_j = mean or ema over t of A[t, j], o' = sum over j < m of a_j v_j (prefix only, not
 //             renormalised), s_j = a_j / (1 - a_j) || p(o') - p(v_j) ||^tau
 //
-// A sum over the rows ranks as their mean does. Distances are taken of differences, not from expanded squares: where a
-// position has nearly all weight the expansion loses every digit, and DropKV's code then evicts a sink. 1 - A is at
-// least 1e-6, so that a recorded weight of 1 has a finite score.
+// A sum over the rows ranks as their mean does. Where a position has nearly all weight, expanded squares lose every
+// digit, and DropKV's code then evicts a sink: such distances are taken of the difference. 1 - A is at least 1e-6, so
+// that a recorded weight of 1 has a finite score.
 
 #include <algorithm>
 #include <cmath>
@@ -120,26 +120,21 @@ class OutputErrorScorer final : public Scorer {
   }
 
   Eigen::RowVectorXd averaged_errors(const WindowOutputs& head, Index begin, Index positions) const {
-    const auto values = head.values.middleCols(begin, positions);
-    Eigen::RowVectorXd errors;
-    for (Index t = 0; t < head.weights.rows(); ++t) {
-      const Eigen::ArrayXd weights = head.weights.row(t).segment(begin, positions).transpose().array();
-      const Eigen::ArrayXd odds = weights / (1.0 - weights + epsilon_).max(kLeastRest);
-      const Eigen::ArrayXd square =
-          (values.colwise() - head.outputs.col(t)).colwise().squaredNorm().transpose().array();
-      Eigen::RowVectorXd row;
-      if (squared_) {
-        row = (odds.square() * square).matrix().transpose();
-      } else {
-        Eigen::ArrayXd distance = square.sqrt();
-        if (tau_ != 1.0) distance = distance.pow(tau_).eval();
-        row = (odds * distance).matrix().transpose();
-      }
-      const double length = relative_ ? head.outputs.col(t).norm() : 1.0;
-      if (length > 0.0) row /= length;
-      add_row(t, row, errors);
+    const Eigen::ArrayXXd square = squared_distances(head, begin, positions);
+    const Eigen::ArrayXXd weights = head.weights.middleCols(begin, positions).array();
+    Eigen::ArrayXXd rows = weights / (1.0 - weights + epsilon_).max(kLeastRest);
+    if (squared_) {
+      rows = rows.square() * square;
+    } else {
+      rows *= tau_ == 1.0 ? Eigen::ArrayXXd(square.sqrt()) : Eigen::ArrayXXd(square.sqrt().pow(tau_));
     }
-    if (!exponential_) errors /= static_cast<double>(head.weights.rows());
+    if (relative_) {
+      const Eigen::ArrayXd lengths = head.outputs.colwise().norm().transpose().array();
+      rows.colwise() /= (lengths > 0.0).select(lengths, 1.0);
+    }
+    if (!exponential_) return rows.colwise().mean();
+    Eigen::RowVectorXd errors;
+    for (Index t = 0; t < rows.rows(); ++t) add_row(t, rows.row(t).matrix(), errors);
     return errors;
   }
 

@@ -68,20 +68,24 @@ class OutputResponseScorer final : public Scorer {
                          keys.copy_head(layer.shape.kv_head_of(query_head)).cast<double>().transpose();
       logits *= layer.shape.attention_scale;
     }
-    Eigen::RowVectorXd sum = Eigen::RowVectorXd::Zero(prefix);
+    Eigen::RowVectorXd sum(prefix);
     for (Index begin = 0; begin < prefix; begin += kResponsePositions) {
       const Index count = std::min(kResponsePositions, prefix - begin);
-      const auto values = head.values.middleCols(begin, count);
-      Eigen::MatrixXd moved(values.rows(), count);
-      for (Index t = 0; t < window_; ++t) {
-        moved.setZero();
-        if (shrinks_key_) {
-          moved = (values.colwise() - head.outputs.col(t)) * logits.row(t).segment(begin, count).asDiagonal();
+      const Eigen::ArrayXXd norms =
+          head.values.middleCols(begin, count).colwise().squaredNorm().replicate(window_, 1).array();
+      Eigen::ArrayXXd moved = shrinks_value_ ? norms : Eigen::ArrayXXd::Zero(window_, count);
+      if (shrinks_key_) {
+        const Eigen::ArrayXXd z = logits.middleCols(begin, count).array();
+        const Eigen::ArrayXXd distances = squared_distances(head, begin, count);
+        moved += z.square() * distances;
+        // 2 z v·(v - o), the product from the three squares.
+        if (shrinks_value_) {
+          const Eigen::ArrayXd outputs = head.outputs.colwise().squaredNorm().transpose().array();
+          moved += z * ((norms + distances).colwise() - outputs);
         }
-        if (shrinks_value_) moved += values;
-        const auto weights = head.weights.row(t).segment(begin, count);
-        sum.segment(begin, count) += weights.cwiseAbs2().cwiseProduct(moved.colwise().squaredNorm());
       }
+      const auto weights = head.weights.middleCols(begin, count).array();
+      sum.segment(begin, count) = (weights.square() * moved).colwise().sum().matrix();
     }
     return sum;
   }
