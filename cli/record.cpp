@@ -17,10 +17,9 @@ void declare_record(Options& options) {
   options.value("out", "TRACE", "", "the trace to make");
   declare_tier_and_dtype(options, "summary", "float16");
   options.value("window", "N", "64", "observation window: how many of the last prompt queries to record");
-  options.value("gradients", "R", "0",
-                "full tier: also record R draws of the gradients of next-token probabilities by attention outputs, for "
-                "losses in units of KL divergence; 8 where no R is given",
-                std::to_string(runtime::kGradientDraws));
+  declare_gradients(options,
+                    "full tier: also record R draws of the gradients of next-token probabilities by attention outputs, "
+                    "for losses in units of KL divergence; 8 where no R is given");
   declare_tokenizing(options);
   options.value("layers", "LIST", "", "layers to record, such as 0,4-7; all by default");
   options.value("temperature", "X", "0", "of generated futures; 0 = greedy");
@@ -47,7 +46,7 @@ lab::RecordOptions record_options(const Options& options) {
   record.record.dtype = dtype_of(options);
   record.record.window = options.integer("window", 1, 65536);
   if (record.record.tier == trace::Tier::kSummary) options.refuse("gradients", "needs --tier full");
-  record.record.gradients = options.integer("gradients", 0, trace::kMaxGradientDraws);
+  record.record.gradients = gradients_of(options);
   record.record.sampling = {.temperature = options.number("temperature", 0, 100),
                             .top_k = static_cast<std::size_t>(options.integer("top-k", 0)),
                             .top_p = options.number("top-p", 1e-6, 1),
