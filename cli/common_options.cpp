@@ -1,6 +1,7 @@
 #include "cli/common_options.hpp"
 
 #include "core/parallel.hpp"
+#include "runtime/recorder.hpp"
 
 namespace evictlab::cli {
 
@@ -27,5 +28,11 @@ trace::ElementType dtype_of(const Options& options) {
   return options.choice("dtype", {"float16", "float32"}) == "float16" ? trace::ElementType::kFloat16
                                                                       : trace::ElementType::kFloat32;
 }
+
+void declare_gradients(Options& options, const std::string& help) {
+  options.value("gradients", "R", "0", help, std::to_string(runtime::kGradientDraws));
+}
+
+trace::Index gradients_of(const Options& options) { return options.integer("gradients", 0, trace::kMaxGradientDraws); }
 
 }  // namespace evictlab::cli

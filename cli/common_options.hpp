@@ -19,4 +19,8 @@ void declare_tier_and_dtype(Options& options, const std::string& default_tier, c
 trace::Tier tier_of(const Options& options);
 trace::ElementType dtype_of(const Options& options);
 
+/// --gradients [R]: draws of gradients; 0 without it.
+void declare_gradients(Options& options, const std::string& help);
+trace::Index gradients_of(const Options& options);
+
 }  // namespace evictlab::cli

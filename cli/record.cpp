@@ -20,10 +20,9 @@ void declare_record(Options& options) {
   options.value(
       "repeat-context", "N", "0",
       "also record what the model pays the prompt while it reads it again, N tokens at a time (kvzip); 0 = no");
-  options.value("gradients", "R", "0",
-                "full tier: also record R draws of the gradients of next-token probabilities by attention outputs, for "
-                "losses in units of KL divergence; 8 where no R is given",
-                std::to_string(runtime::kGradientDraws));
+  declare_gradients(options,
+                    "full tier: also record R draws of the gradients of next-token probabilities by attention outputs, "
+                    "for losses in units of KL divergence; 8 where no R is given");
   declare_tokenizing(options);
   options.value("layers", "LIST", "", "layers to record, such as 0,4-7; all by default");
   options.value("temperature", "X", "0", "of generated futures; 0 = greedy");
@@ -51,7 +50,7 @@ lab::RecordOptions record_options(const Options& options) {
   record.record.window = options.integer("window", 1, 65536);
   record.record.repeat_chunk = options.integer("repeat-context", 0, 1 << 20);
   if (record.record.tier == trace::Tier::kSummary) options.refuse("gradients", "needs --tier full");
-  record.record.gradients = options.integer("gradients", 0, trace::kMaxGradientDraws);
+  record.record.gradients = gradients_of(options);
   record.record.sampling = {.temperature = options.number("temperature", 0, 100),
                             .top_k = static_cast<std::size_t>(options.integer("top-k", 0)),
                             .top_p = options.number("top-p", 1e-6, 1),

@@ -22,6 +22,9 @@ void declare_validate(Options& options) {
   options.value("out", "DIR", "", "where to leave the tables: validate.csv, outcomes.csv, calibration.csv, ...");
   options.value("window", "N", "64", "observation window: how many of the last prompt queries policies and replay see");
   options.value("dtype", "TYPE", "float32", "of the queries, keys and values that replay reads: float16 or float32");
+  declare_gradients(options,
+                    "R draws of the gradients of next-token probabilities by attention outputs for replay, whose "
+                    "fisher_loss and fisher_kl then enter the calibration; 8 where no R is given");
   declare_tokenizing(options);
   options.value("max-tokens", "N", "0",
                 "write at most N tokens; 0: as many as the answer has, and 16 more where a stop must follow");
@@ -44,6 +47,7 @@ lab::ValidateOptions validate_options(const Options& options, lab::Ranks& ranks)
   lab::ValidateOptions validate{.out = options.path("out"), .ranks = &ranks};
   validate.window = options.integer("window", 1, 65536);
   validate.dtype = dtype_of(options);
+  validate.gradients = gradients_of(options);
   validate.tokenization = tokenize_options(options);
   validate.model = options.path("model");
   validate.prompts = prompt_request(options);

@@ -79,6 +79,7 @@ nlohmann::ordered_json validation_settings(const ValidationPlan& plan,
   for (const sim::Budget& budget : plan.budgets) settings["budgets"].push_back(budget.text());
   settings["window"] = std::to_string(options.window);
   settings["dtype"] = options.dtype == trace::ElementType::kFloat16 ? "float16" : "float32";
+  settings["gradients"] = std::to_string(options.gradients);
   settings["evict-at"] = options.tokenization.evict_at == runtime::EvictAt::kContext ? "context" : "prompt";
   settings["max-tokens"] = std::to_string(options.most_tokens);
   settings["teacher-forced"] = options.teacher_forced;
@@ -91,6 +92,7 @@ runtime::RecordOptions live_record(const ValidateOptions& options) {
   record.tier = trace::Tier::kFull;
   record.window = options.window;
   record.dtype = options.dtype;
+  record.gradients = options.gradients;
   return record;
 }
 

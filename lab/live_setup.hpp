@@ -20,7 +20,7 @@ std::vector<sim::Policy> live_policies(const PolicyRequest& request, Observer& o
 /// The same with the full cache, which all are compared with.
 std::vector<sim::Policy> with_full(std::vector<sim::Policy> policies);
 
-/// The full tier, with the options' window and data type: what policies and replay read.
+/// The full tier, with the options' window, data type and gradients: what policies and replay read.
 runtime::RecordOptions live_record(const ValidateOptions& options);
 
 /// How the prompt is repeated for policies that read what a repetition pays; 0 where none does.

@@ -280,7 +280,7 @@ RaceOutcome race(const RaceOptions& options, Observer& observer) {
         }
         nlohmann::ordered_json details = {
             {"model", info.name}, {"model_fingerprint", info.fingerprint}, {"prompts", prompts.size()}};
-        for (const char* key : {"policies", "budgets", "window", "dtype", "evict-at"}) {
+        for (const char* key : {"policies", "budgets", "window", "dtype", "gradients", "evict-at"}) {
           details[key] = resumable.settings.at(key);
         }
         write_race(options, folder, files, replayed, replay, details, outcome);

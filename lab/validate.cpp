@@ -247,7 +247,7 @@ ValidateOutcome validate(const ValidateOptions& options, Observer& observer) {
                                           {"model_fingerprint", info.fingerprint},
                                           {"prompts", run.prompts.size()},
                                           {"bootstrap_seed", results::BootstrapOptions{}.seed}};
-        for (const char* key : {"policies", "budgets", "window", "dtype", "evict-at"}) {
+        for (const char* key : {"policies", "budgets", "window", "dtype", "gradients", "evict-at"}) {
           details[key] = run.settings.at(key);
         }
         write_validation(options, folder, files, merged, details, outcome);

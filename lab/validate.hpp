@@ -21,6 +21,7 @@ struct ValidateOptions {
   std::string budgets = {};
   trace::Index window = 64;                                 // observation window
   trace::ElementType dtype = trace::ElementType::kFloat32;  // of what replay reads
+  trace::Index gradients = 0;                               // draws of them that replay reads; 0 = none
   runtime::TokenizeOptions tokenization = {};
   std::size_t most_tokens = 0;                       // to be written; 0: as many as the answer asks for
   bool teacher_forced = false;                       // alone: the model writes no answers of its own

@@ -241,6 +241,14 @@ void attention_output_gradients(const Transformer& model, const KvCache& cache, 
   }
 }
 
+void recorded_gradients(const Transformer& model, const KvCache& cache, const StreamStates& states,
+                        const trace::PromptInfo& prompt, const TakeStoredGradients& take) {
+  const Index draws = prompt.gradient_draws;
+  attention_output_gradients(
+      model, cache, states, draws, prompt.layers, random_sign_gradient(prompt.id),
+      [&](Index layer, const RowMatrix& gradients) { take(layer, stored_gradients(gradients, draws)); });
+}
+
 trace::Tensor stored_gradients(const RowMatrix& gradients, Index draws) {
   constexpr int kLargestExponent = 14;
   constexpr int kScaleExponents = 126;  // of normal floats

@@ -8,6 +8,7 @@
 
 #include "runtime/observer.hpp"
 #include "runtime/transformer.hpp"
+#include "trace/model.hpp"
 #include "trace/tensor.hpp"
 
 // Gradients of what a model says about a chunk of T future positions by the attention outputs of its layers, after W_O:
@@ -60,6 +61,14 @@ using TakeGradients = std::function<void(Index layer, const RowMatrix& gradients
 void attention_output_gradients(const Transformer& model, const KvCache& cache, const StreamStates& states, Index draws,
                                 std::span<const Index> layers, const LogitGradient& logit_gradient,
                                 const TakeGradients& take);
+
+/// Takes a layer's output_gradients [R, T, hidden].
+using TakeStoredGradients = std::function<void(Index layer, trace::Tensor&& gradients)>;
+
+/// What a recording holds: the gradients of random_sign_gradient(), of the prompt's layers and so many draws, as
+/// stored_gradients() has them. As attention_output_gradients() otherwise.
+void recorded_gradients(const Transformer& model, const KvCache& cache, const StreamStates& states,
+                        const trace::PromptInfo& prompt, const TakeStoredGradients& take);
 
 /// Gradients [R * T, hidden] as traces store them: [R, T, hidden] halves times the power of two that brings the largest
 /// one to 2^13 ... 2^14. The range of halves leaves elements 2^-27 times as large their full precision.

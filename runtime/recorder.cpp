@@ -174,11 +174,9 @@ void record_prompt(const Transformer& model, const TokenizedPrompt& prompt, cons
       std::move(window_queries), [&](trace::LayerData&& layer) { write_fields(prompt_writer, layer); });
   model.forward(future, cache, &future_pass);
   if (options.gradients > 0) {
-    attention_output_gradients(model, cache, stream, options.gradients, info.layers, random_sign_gradient(prompt.id),
-                               [&](Index layer, const RowMatrix& gradients) {
-                                 prompt_writer.write(layer, Field::kOutputGradients,
-                                                     stored_gradients(gradients, options.gradients));
-                               });
+    recorded_gradients(model, cache, stream, info, [&](Index layer, const Tensor& gradients) {
+      prompt_writer.write(layer, Field::kOutputGradients, gradients);
+    });
   }
   prompt_writer.finish();
 }

@@ -63,9 +63,16 @@ Reference read_reference(const Transformer& model, const trace::ModelInfo& info,
   }
   recorded.future_length = static_cast<Index>(future.size());
   std::size_t next_layer = 0;
-  FutureGathering after(model, info, recorded, {kFutureFields, options.dtype}, std::move(window_queries),
-                        [&](trace::LayerData&& layer) { add_fields(std::move(layer), layers[next_layer++]); });
+  StreamStates stream;
+  FutureGathering after(
+      model, info, recorded, {kFutureFields, options.dtype, options.gradients > 0 ? &stream : nullptr},
+      std::move(window_queries), [&](trace::LayerData&& layer) { add_fields(std::move(layer), layers[next_layer++]); });
   reference.logits.push_back(model.forward_all(future, reference.cache, &after));
+  if (options.gradients > 0) {
+    recorded_gradients(model, reference.cache, stream, recorded, [&](Index layer, trace::Tensor&& gradients) {
+      layers[static_cast<std::size_t>(layer)].output_gradients = std::move(gradients);
+    });
+  }
   reference.recorded.tokens = prompt.tokens;
   reference.recorded.tokens.insert(reference.recorded.tokens.end(), future.begin(), future.end());
   reference.turns.push_back({std::move(future), prompt.asked, prompt.answer, prompt.stop, prompt.stop_token});

@@ -366,6 +366,7 @@ def rows_of(work):
             "window": Row(("--window", 4)),  # too few for snapkv(window=8), which is left out
             "dtype": Row(("--dtype", "float16"), beside=("--policy", "knorm,keydiff"), refused=(
                 (("--dtype", "bfloat16"), "--dtype takes one of"),)),
+            "gradients": Row(("--gradients", 2), refused=((("--gradients", "x"), "--gradients takes a whole number"),)),
             "max-tokens": Row(("--max-tokens", 1), refused=(
                 (("--max-tokens", 1, "--teacher-forced"), "--teacher-forced has none"),)),
             "teacher-forced": Row(("--teacher-forced",)),

@@ -240,3 +240,23 @@ def test_a_race_without_methods_is_refused_in_a_line(evictlab, live, tmp_path, m
                     "--limit", 1, "--teacher-forced", "--out", tmp_path / "out", *[each for pair in arguments.items() for each in pair])
     assert done.code == 2 and saying in done.err and done.err.count("\n") == 1, done.err
     assert not (tmp_path / "out").exists()
+
+
+def test_gradients_put_their_measures_into_the_calibration_and_are_those_of_a_recording(evictlab, tmp_path):
+    (tmp_path / "p.jsonl").write_text("\n".join(lines_of("needle-512", 3)) + "\n")
+    model = ("--model", MODEL, "--prompts", tmp_path / "p.jsonl", "--gradients", 2)
+    runs = ("--policy", "full,snapkv,h2o,knorm", "--budget", "64")
+    done = evictlab("validate", *model, *runs, "--teacher-forced", "--out", tmp_path / "live")
+    assert done.code == 0, done.err
+    measures = {row["measure"] for row in rows(tmp_path / "live" / "calibration.csv")}
+    assert {"fisher_loss", "fisher_kl", "squared_error"} <= measures
+
+    assert evictlab("record", *model, "--tier", "full", "--dtype", "float32", "--out", tmp_path / "t.h5").code == 0
+    assert evictlab("replay", tmp_path / "t.h5", *runs, "--out", tmp_path / "recorded" / "replay.csv").code == 0
+    ours, theirs = ([row for row in rows(tmp_path / name / "replay.csv") if row["layer"] == "all"] for name in ("live", "recorded"))
+    assert len(ours) == len(theirs) == 12
+    for one, other in zip(ours, theirs):
+        assert (one["prompt"], one["policy"]) == (other["prompt"], other["policy"])
+        for measure in ("fisher_loss", "fisher_kl", "fisher_kl_error"):
+            assert float(one[measure]) == pytest.approx(float(other[measure]), rel=1e-3)
+            assert (float(one[measure]) == 0) == (one["policy"] == "full")

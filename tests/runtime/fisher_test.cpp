@@ -21,7 +21,7 @@ using testing::Moves;
 
 constexpr Index kVocabulary = 32;
 constexpr Index kModelLayers = 3;
-constexpr Index kPromptLength = 40;
+constexpr Index kFisherPrompt = 40;
 
 /// A random model's recording of one prompt with gradients, and its twin in double.
 struct RecordedFuture {
@@ -29,11 +29,11 @@ struct RecordedFuture {
       : queries(future),
         model(testing::write_random_model(directory / "model",
                                           {.layers = kModelLayers, .vocabulary = static_cast<int>(kVocabulary)})),
-        cache(model.make_cache(kPromptLength + future)) {
+        cache(model.make_cache(kFisherPrompt + future)) {
     TokenizedPrompt prompt{"p", "task", "here", {}, {}, 0, {}};
-    const auto tokens = testing::random_tokens(static_cast<int>(kPromptLength + future), kVocabulary);
-    prompt.tokens.assign(tokens.begin(), tokens.begin() + kPromptLength);
-    prompt.future.assign(tokens.begin() + kPromptLength, tokens.end());
+    const auto tokens = testing::random_tokens(static_cast<int>(kFisherPrompt + future), kVocabulary);
+    prompt.tokens.assign(tokens.begin(), tokens.begin() + kFisherPrompt);
+    prompt.future.assign(tokens.begin() + kFisherPrompt, tokens.end());
     model.forward(prompt.tokens, cache);
     model.forward(prompt.future, cache, &states);
     RecordOptions options;
@@ -121,7 +121,7 @@ struct RecordedFuture {
 /// The first 4 positions, the last 8 and some between.
 std::set<Index> kept_positions() {
   std::set<Index> kept = {0, 1, 2, 3, 9, 17, 21, 30};
-  for (Index j = kPromptLength - 8; j < kPromptLength; ++j) kept.insert(j);
+  for (Index j = kFisherPrompt - 8; j < kFisherPrompt; ++j) kept.insert(j);
   return kept;
 }
 
@@ -169,7 +169,7 @@ TEST(FisherTest, OfASingleQueryAgreesWithTheLossThatTakesQueriesApart) {
 TEST(FisherTest, OfTheFullCacheIsNothing) {
   const RecordedFuture future(4, 8);
   std::set<Index> all;
-  for (Index j = 0; j < kPromptLength; ++j) all.insert(j);
+  for (Index j = 0; j < kFisherPrompt; ++j) all.insert(j);
   for (const analysis::FisherLoss& layer : future.losses(all)) {
     EXPECT_EQ(layer.loss, 0.0);
     EXPECT_EQ(layer.sums, std::vector<double>(8, 0.0));

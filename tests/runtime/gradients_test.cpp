@@ -61,7 +61,7 @@ struct ReadModel {
   std::vector<Index> layers;
 };
 
-Eigen::MatrixXd random_matrix(Index rows, Index columns, std::uint64_t seed) {
+Eigen::MatrixXd random_numbers(Index rows, Index columns, std::uint64_t seed) {
   core::SplitMix64 random(seed);
   return Eigen::MatrixXd::NullaryExpr(rows, columns, [&] { return 2.0 * random.uniform() - 1.0; });
 }
@@ -81,7 +81,7 @@ TEST(GradientsTest, AreThoseOfFiniteDifferencesForEveryArchitecture) {
     ASSERT_EQ(gradients.size(), run.layers.size());
     for (const Index layer : run.layers) {
       Moves moves = twin.nothing();
-      const Eigen::MatrixXd move = random_matrix(kFuture, run.model.config().hidden_size, 5);
+      const Eigen::MatrixXd move = random_numbers(kFuture, run.model.config().hidden_size, 5);
       moves[static_cast<std::size_t>(layer)] = kStep * move;
       const Eigen::MatrixXd up = twin.log_probabilities(moves);
       moves[static_cast<std::size_t>(layer)] = -kStep * move;
@@ -116,7 +116,7 @@ TEST(GradientsTest, SeeWhatAnOutputDoesToLaterQueriesThroughItsKeysAndValues) {
   const std::map<Index, RowMatrix> gradients = run.gradients(1, last_query);
   for (Index t = 0; t < kFuture; ++t) {
     for (const Index layer : run.layers) {
-      const Eigen::RowVectorXd move = random_matrix(1, run.model.config().hidden_size, 11);
+      const Eigen::RowVectorXd move = random_numbers(1, run.model.config().hidden_size, 11);
       const auto moved = [&](double step) {
         Moves moves = twin.nothing();
         moves[static_cast<std::size_t>(layer)].row(t) = step * move;
@@ -173,7 +173,7 @@ TEST(TransposedProductsTest, MultiplyByStoredWeightsOfEveryFixture) {
       RowMatrix expanded(weight.rows(), weight.columns());
       weight.copy_rows(0, {expanded.data(), static_cast<std::size_t>(expanded.size())});
       for (const Index rows : {Index{1}, Index{8}, Index{50}}) {
-        const RowMatrix dy = random_matrix(rows, weight.rows(), 3).cast<float>();
+        const RowMatrix dy = random_numbers(rows, weight.rows(), 3).cast<float>();
         RowMatrix dx(rows, weight.columns());
         apply_transposed(weight, dy, dx);
         const Eigen::MatrixXd expected = dy.cast<double>() * expanded.cast<double>();
@@ -204,7 +204,7 @@ TEST(RandomSignsTest, DifferByPromptDrawQueryAndTokenAndAreEvenlySpread) {
 
 TEST(StoredGradientsTest, AreHalvesTimesAPowerOfTwoThatFitsTheLargest) {
   for (const double size : {1e-9, 1.0, 3e6}) {
-    const RowMatrix gradients = (size * random_matrix(6, 5, 2)).cast<float>();
+    const RowMatrix gradients = (size * random_numbers(6, 5, 2)).cast<float>();
     const trace::Tensor stored = stored_gradients(gradients, 2);
     ASSERT_EQ(stored.heads(), 2);
     ASSERT_EQ(stored.rows(), 3);
