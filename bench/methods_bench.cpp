@@ -29,7 +29,8 @@ constexpr char kSummaryMethods[] =
     "chunkkv,random,protect-only";
 constexpr char kAllMethods[] =
     "streaming-llm,h2o,tova,snapkv,pyramidkv,ada-snapkv,ada-pyramid,dynamickv,windowkv,cake,criticalkv,critical-adakv,"
-    "chunkkv,random,protect-only,knorm,keydiff,lagkv,expected-attention,defensivekv,layer-defensivekv,lava,rest-kv,dropkv,"
+    "chunkkv,random,protect-only,knorm,keydiff,lagkv,expected-attention,defensivekv,layer-defensivekv,lava,rest-kv,"
+    "dropkv,"
     "caote,obcache";
 
 trace::MemoryTrace trace_of(trace::Tier tier, trace::Index length) {

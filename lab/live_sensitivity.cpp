@@ -95,7 +95,8 @@ LiveSensitivityOutcome live_sensitivity(const LiveSensitivityOptions& options, O
         nlohmann::ordered_json details = {
             {"model", info.name}, {"model_fingerprint", info.fingerprint}, {"prompts", resumable.prompts.size()}};
         for (const sim::Policy& policy : sensitivity.request.policies) details["policies"].push_back(policy.text());
-        for (const char* key : {"budgets", "window", "dtype", "gradients", "evict-at"}) details[key] = resumable.settings.at(key);
+        for (const char* key : {"budgets", "window", "dtype", "gradients", "evict-at"})
+          details[key] = resumable.settings.at(key);
         details["sites"] = options.heads ? "layers and kv heads" : "layers";
         folder.write_manifest(first, details);
         folder.commit();

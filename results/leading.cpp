@@ -47,7 +47,8 @@ std::string extrapolation_note(const Table& replay) {
     without_interval += !text.empty() && low && !replay.number(row, *low) ? 1 : 0;
   }
   if (by_default > 0) {
-    return "The calibration is of other models: its KL is an order of magnitude (column calibration: default), and only "
+    return "The calibration is of another model: its KL is an order of magnitude (column calibration: default), and "
+           "only "
            "means over prompts may have an interval.";
   }
   std::string note;

@@ -4,153 +4,13 @@
 
 #include <algorithm>
 #include <stdexcept>
-#include <type_traits>
 
-#include "results/measures.hpp"
+#include "results/schema_columns.hpp"
 
 namespace evictlab::results {
 namespace {
 
-using Columns = std::vector<Column>;
-
-Column text(const char* name, const char* meaning) { return {name, ColumnType::kText, "", meaning}; }
-Column integer(const char* name, const char* unit, const char* meaning) {
-  return {name, ColumnType::kInteger, unit, meaning};
-}
-Column number(const char* name, const char* unit, const char* meaning) {
-  return {name, ColumnType::kNumber, unit, meaning};
-}
-
-Column prompt() { return text("prompt", "the prompt's id in the trace or prompts file"); }
-Column task() { return text("task", "the prompt's task; may be empty"); }
-Column document() {
-  return text("document", "the text that the prompt was made from; empty: no other prompt is made from its text");
-}
-Column variant() { return text("variant", "the source that the policy follows: an authors' code base or the paper"); }
-Column role() {
-  return text("role", "`method` (competes), `control` (random, protect-only) or `ceiling` (reads the future, or full)");
-}
-Column budget() { return text("budget_requested", "the budget as asked for: slots, a ratio of the prompt, or bytes"); }
-Column slots_held(const char* meaning = "stored slots per layer, divided by kv heads") {
-  return number("slots_held", "slots", meaning);
-}
-/// What a comparison is at: see "Equal slots" in docs/analyses.md.
-Column slots_compared(const char* meaning) { return number("slots_compared", "slots", meaning); }
-Column layer() { return integer("layer", "", "the layer's index in the model"); }
-Column prompt_length() { return integer("prompt_length", "positions", "positions of the prompt"); }
-Column layer_or_all(const char* meaning) { return text("layer", meaning); }
-Column count(const char* name, const char* meaning) { return integer(name, "prompts", meaning); }
-Column documents() { return integer("documents", "documents", "that these prompts were made from"); }
-Column status() {
-  return text(
-      "status",
-      "`ok`; `infeasible`: the budget is below the protection, and measures are empty; `too-short`: the policy "
-      "reads more queries than the prompt has, and measures are empty; `degenerate`: nothing was evicted, though "
-      "the policy is not `full`");
-}
-
-template <typename... Parts>
-Columns joined(const Parts&... parts) {
-  Columns all;
-  const auto add = [&all](const auto& part) {
-    if constexpr (std::is_same_v<std::decay_t<decltype(part)>, Column>) {
-      all.push_back(part);
-    } else {
-      all.insert(all.end(), part.begin(), part.end());
-    }
-  };
-  (add(parts), ...);
-  return all;
-}
-
-/// Policy and parameters, which together name a policy.
-Columns policy_columns() {
-  return {text("policy", "the policy's name"),
-          text("parameters", "all of its parameters, in canonical order; empty for policies without any")};
-}
-
-/// The ends of the interval of the value before: "<prefix>low", "<prefix>high".
-Columns interval_ends(const std::string& prefix, const std::string& unit) {
-  return {{prefix + "low", ColumnType::kNumber, unit,
-           "lower end of its 95 % bootstrap interval over prompts; empty for one prompt"},
-          {prefix + "high", ColumnType::kNumber, unit, "upper end"}};
-}
-
-/// A value with the ends of its interval: "<name>", "<name>_low", "<name>_high".
-Columns with_interval(const std::string& name, const std::string& unit, const std::string& meaning) {
-  return joined(Column{name, ColumnType::kNumber, unit, meaning}, interval_ends(name + "_", unit));
-}
-
-/// A mean over random halvings of the documents.
-Columns over_splits(const std::string& name, const std::string& unit, const std::string& meaning) {
-  return {{name, ColumnType::kNumber, unit, meaning + "; mean over splits"},
-          {name + "_low", ColumnType::kNumber, unit, "of 95 % of the splits, the lower end"},
-          {name + "_high", ColumnType::kNumber, unit, "upper end"}};
-}
-
-Columns mean_with_interval(const char* meaning) { return joined(number("mean", "", meaning), interval_ends("", "")); }
-
-Column measure_column(Measure measure) {
-  const MeasureInfo& own = info(measure);
-  return {std::string(own.column), ColumnType::kNumber, std::string(own.unit), std::string(own.definition)};
-}
-
-Columns measure_columns() {
-  Columns columns;
-  for (const MeasureInfo& own : measures()) {
-    columns.push_back(measure_column(own.id));
-    columns.back().meaning += fmt::format("; {} is better{}", own.better == Better::kHigher ? "higher" : "lower",
-                                          own.tier == MeasureTier::kFull        ? "; full tier"
-                                          : own.tier == MeasureTier::kGradients ? "; with gradients"
-                                                                                : "");
-    if (own.layers == OverLayers::kSum) columns.back().meaning += "; `all` is the sum over the layers";
-    if (own.layers == OverLayers::kWhole) columns.back().meaning += "; of `all` alone";
-    if (own.layers == OverLayers::kWorstSpan)
-      columns.back().meaning += "; `all` is the least of the spans' means over the layers";
-    if (own.layers == OverLayers::kPooled) columns.back().meaning += "; `all` is over all layers' queries together";
-  }
-  return columns;
-}
-
-/// What a live divergence on one prompt lies within.
-Columns predicted_interval() {
-  return {
-      number("predicted_kl_low", "nats",
-             "lower end of the 90 % prediction interval of the live divergence; empty where the calibration has fewer "
-             "than nine documents"),
-      number("predicted_kl_high", "nats", "upper end")};
-}
-
-Column calibrated_by() {
-  return text(
-      "calibration",
-      "what `predicted_kl` rests on: empty: nothing; `learned`: runs of this model; `decode`: likewise, of runs "
-      "that go on evicting while they decode; `extrapolated`: these, of other lengths, budgets or policies; "
-      "`default`: runs of another model, without an interval");
-}
-
-/// Measures that a stretch of the answer has of its own.
-Columns curve_measures() {
-  Columns columns;
-  for (const Measure measure :
-       {Measure::kSquaredError, Measure::kRelativeSquaredError, Measure::kOutputRelativeSquaredError}) {
-    columns.push_back(measure_column(measure));
-  }
-  columns.push_back(measure_column(Measure::kPredictedKl));
-  return columns;
-}
-
-Column eviction() {
-  return text("eviction", "`prompt`: policies that evict once, at its end; `decode`: those that go on while decoding");
-}
-
-Columns mass_share_columns(const char* meaning) {
-  Columns columns;
-  for (const char* name : {"positions_80", "positions_90", "positions_95", "positions_99"}) {
-    columns.push_back(number(name, "positions", meaning));
-  }
-  return columns;
-}
+using namespace columns;
 
 void add_replay_tables(std::vector<TableSchema>& all) {
   const Columns policy = policy_columns();
@@ -266,126 +126,6 @@ void add_sweep_tables(std::vector<TableSchema>& all) {
               number("retained_mass", "share", "mean over the held-out prompts"),
               number("given_retained_mass", "share", "the same with the policy's parameters as given"),
               with_interval("gain", "share", "selected minus given, paired over the held-out prompts"))});
-}
-
-void add_validate_tables(std::vector<TableSchema>& all) {
-  const Columns policy = policy_columns();
-  const auto scores = [](const std::string& name, const std::string& meaning) -> Columns {
-    return {{name, ColumnType::kNumber, "share", meaning},
-            {name + "_after_first", ColumnType::kNumber, "share",
-             "the same without the first answer token, which is then given; empty for answers of one token"}};
-  };
-  all.push_back(
-      {"validate", "validate", "a prompt, turn, policy and budget in the running model",
-       joined(
-           prompt(), task(), document(), prompt_length(),
-           integer("answer_length", "tokens", "tokens of the expected answer"),
-           number("depth", "share", "where the prompts file says the answer lies; may be empty"),
-           integer("turn", "", "1: the prompt's answer; 2, ...: follow-ups asked of the same compacted cache"), policy,
-           variant(), role(), text("protection", "positions kept whatever their importance"),
-           text("granularity", "who shares a kept set"), budget(),
-           slots_held("held after the prompt, as budgets count"),
-           integer("bytes", "bytes", "allocated by the runtime (float32) after the prompt"),
-           integer("peak_bytes", "bytes", "the most allocated while the prompt was read"),
-           number("kl", "nats",
-                  "KL divergence of the next-token distribution from the full cache's, teacher-forced, mean over the "
-                  "answer's tokens after token n; lower is better"),
-           number("nll", "nats",
-                  "negative log-likelihood of these tokens and of the stop's first, mean; lower is better"),
-           number("top1_agreement", "share",
-                  "tokens whose most probable continuation is the full cache's; higher is better"),
-           scores("accuracy", "the score by the prompt's metric of what the model writes; higher is better"),
-           scores("exact_match", "1 where the words written are the answer's"), scores("f1", "F1 over words"),
-           scores("rouge_l", "F1 of the longest common subsequence of words"),
-           integer("output_length", "tokens", "tokens written"), number("decode_ms", "ms", "time per written token"),
-           number("tokens_per_second", "1/s", "tokens written per second"),
-           number("overlap", "share", "positions held by both the live run and the replay, mean over kept sets"),
-           integer("mismatches", "positions", "held by only one of the two"),
-           number("mismatch_margin", "ratio", "how far apart the scores of those lie at most, relative"), status())});
-  all.push_back({"outcomes", "validate", "a turn, task, budget, policy and quantity of validate.csv",
-                 joined(integer("turn", "", "as in validate.csv"), text("task", "a task, or `all`: all prompts"),
-                        budget(), policy, role(), text("quantity", "a column of validate.csv"),
-                        count("prompts", "prompts with a value"), mean_with_interval("mean over these prompts"),
-                        slots_compared("the held slots at which the row is compared, mean over prompts: those of its "
-                                       "budget where the policy's budgets reach them, else its own"),
-                        number("mean_compared", "",
-                               "the mean with the slots of its budget, between the policy's budgets; empty where they "
-                               "do not reach them"),
-                        with_interval("to_full", "", "minus the full cache's, paired"),
-                        with_interval("to_best", "",
-                                      "minus the best method's, both with the slots compared, paired; empty for "
-                                      "ceilings"))});
-  all.push_back(
-      {"calibration", "validate",
-       "a kind of eviction, a budget, then `all` for their mean, and a measure of replay.csv",
-       joined(
-           eviction(), budget(), text("task", "a task, or `all`: all prompts"),
-           text("measure", "a column of replay.csv"),
-           integer("policies", "policies", "methods ranked; controls and ceilings are left out"),
-           integer("left_out", "policies",
-                   "methods left out: their budgets do not reach the slots that the others hold"),
-           count("prompts", "prompts that they are ranked on"), documents(),
-           with_interval(
-               "tau_b", "",
-               "same prompts: Kendall's tau-b over policies of the measure's means and kl's; 1: the same order. "
-               "No ceiling applies. predicted_kl: each document's by a map that the others taught"),
-           number("tau_b_log", "", "the same against means of log kl"),
-           with_interval(
-               "transfer", "",
-               "tau-b of the measure on one half of the documents with kl on the other, mean over 200 halvings. "
-               "predicted_kl: chosen and learned on the first half"),
-           number("transfer_log", "", "the same against means of log kl"),
-           with_interval("ceiling", "", "noise ceiling of `transfer`: kl on one half with kl on the other"),
-           number("ceiling_log", "", "the same of means of log kl"),
-           with_interval("to_best", "", "tau_b minus the best measure's, paired over draws of documents"),
-           with_interval("to_retained_mass", "", "tau_b minus that of retained_mass, paired"),
-           with_interval("transfer_to_retained_mass", "", "transfer minus that of retained_mass, paired"),
-           text("chosen", "`yes`: the measure that calibration.json maps to KL, chosen by `transfer` over all prompts"),
-           text("status", "`ok`, or why cells are empty"))});
-  all.push_back(
-      {"prediction_errors", "validate", "what is foretold, and for which runs",
-       joined(eviction(),
-              text("level", "`prompt`: a policy and budget on one prompt; `mean`: over the held-out documents"),
-              text("runs",
-                   "`methods and controls`, which teach the map; `ceilings`, which read the future and never teach; "
-                   "`policies left out`: each by a map that saw no run of it"),
-              documents(), integer("splits", "", "random halvings: one half teaches, the other is foretold"),
-              over_splits("median_factor", "ratio", "by which the live divergence and the one foretold differ, median"),
-              over_splits("nine_of_ten_factor", "ratio", "the same, 90th percentile"),
-              over_splits("coverage", "share", "of live divergences, those within their 90 % interval"))});
-  all.push_back({"predictions", "validate", "a budget, policy and measure of replay.csv",
-                 joined(budget(), policy, role(), text("measure", "a column of replay.csv"),
-                        with_interval("predicted", "", "the measure, mean over prompts"),
-                        with_interval("kl", "nats", "the live KL divergence, mean over prompts"))});
-  all.push_back({"disagreements", "validate", "a budget and pair of policies that the measure puts in the wrong order",
-                 joined(budget(), text("measure", "the chosen measure, or the best where none is chosen"),
-                        text("predicted_better", "the policy that the measure prefers"),
-                        text("better", "the policy of lower KL divergence"),
-                        number("measure_difference", "", "by how much the measure prefers the first, in its own unit"),
-                        number("kl_difference", "nats", "by how much its KL divergence is larger, paired over prompts"),
-                        interval_ends("kl_", "nats"))});
-  all.push_back(
-      {"race", "validate --undecided", "a budget and pair of methods",
-       joined(
-           budget(), text("policy", "the one that is ahead: the policy's name"), text("parameters", "its parameters"),
-           text("other_policy", "the other policy's name"), text("other_parameters", "its parameters"),
-           integer("documents", "documents",
-                   "that the two were compared on: live until one of them dropped out, or all that were replayed"),
-           number("lead", "",
-                  "tanh(ln(kl of the other / its own)): of live KL the mean over documents; of predicted KL that of "
-                  "the means"),
-           number("lead_low", "",
-                  "live: lower end of the confidence sequence, which holds after every document and for all pairs of "
-                  "all budgets together with 95 %; replay: the least that the calibration's intervals allow"),
-           number("lead_high", "", "upper end"),
-           text("decided_by",
-                "`replay`: predicted KL separates them; `live`: the race did, which leaves the other out of the "
-                "rest; `open`: nothing did before the race ended or one dropped out"))});
-  all.push_back({"needles", "validate", "a prompt with a span `needle`, policy and budget",
-                 joined(prompt(), task(), prompt_length(),
-                        number("depth", "share", "where the needle begins: 0 at the prompt's beginning, 1 at its end"),
-                        policy, role(), budget(), number("accuracy", "share", "accuracy_after_first of validate.csv"),
-                        number("retained", "share", "of the needle's positions, those kept, mean over layers"))});
 }
 
 void add_analysis_tables(std::vector<TableSchema>& all) {
@@ -589,7 +329,8 @@ std::string schema_page() {
       "empty cell was\n"
       "not measured: the trace does not hold what it needs, or there is nothing to compare. [analyses.md](analyses.md) "
       "says how to\n"
-      "read them. This page is generated from `results/schema.cpp` and `results/measures.def`; a test compares it with "
+      "read them. This page is generated from `results/schema*.cpp` and `results/measures.def`; a test compares it "
+      "with "
       "them, and\n"
       "rewrites it when the environment variable `EVICTLAB_UPDATE_DOCS` is set.\n\n"
       "A text that a spreadsheet would run as a formula, because it begins with `=`, `+`, `-`, `@`, a tab or a line "

@@ -106,9 +106,9 @@ trace::PromptInfo recorded_info(const TokenizedPrompt& prompt, const ModelConfig
           .window = std::min(options.window, static_cast<Index>(prompt.tokens.size())),
           .layers = recorded_layers(model, options),
           .spans = prompt.spans,
-           .extra = options.repeat_chunk > 0 ? trace::Fields(Field::kRepeatAttention) : trace::Fields(),
-           .document = prompt.document,
-           .gradient_draws = options.gradients};
+          .extra = options.repeat_chunk > 0 ? trace::Fields(Field::kRepeatAttention) : trace::Fields(),
+          .document = prompt.document,
+          .gradient_draws = options.gradients};
 }
 
 std::vector<std::int32_t> recorded_tokens(const TokenizedPrompt& prompt) {

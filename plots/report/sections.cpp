@@ -10,9 +10,9 @@
 
 #include "core/text.hpp"
 #include "plots/series.hpp"
+#include "results/calibration.hpp"
 #include "results/equal_slots.hpp"
 #include "results/findings.hpp"
-#include "results/calibration.hpp"
 #include "results/rows.hpp"
 #include "results/sensitivity.hpp"
 #include "results/task_values.hpp"

@@ -179,8 +179,8 @@ std::string check_case(const File& file, const Inputs& inputs, const Case& golde
 
   const bool with_window = file.integer(golden.path, "budget_includes_window") != 0;
   std::string difference = compare_kept(kept, policy, retention, views);
-  // Budgets are those of the code's own order of ties. Where heads tie with each other, which lower-first order may give
-  // to others, they are not ours; the kept positions are all there is to compare.
+  // Budgets are those of the code's own order of ties. Where heads tie with each other, which lower-first order may
+  // give to others, they are not ours; the kept positions are all there is to compare.
   const bool ties_across_heads = golden.algorithm.ends_with("defensivekv") && file.exists(golden.path + "/kept_stable");
   if (difference.empty() && !ties_across_heads) {
     difference = compare_budgets(file, golden, states.back(), with_window);

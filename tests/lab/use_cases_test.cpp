@@ -50,7 +50,7 @@ TEST(Replay, JudgesKeptSetsOfSeveralBudgetsAsTheyWereReplayed) {
   options.out = trace.folder("first/replay.csv");
   options.kept = trace.folder("kept.h5");
   const ReplayOutcome first = replay(options, observer);
-  EXPECT_THAT(first.files, SizeIs(6));
+  EXPECT_THAT(first.files, SizeIs(7));
   const ReplayOutcome judged = replay({.traces = {trace.path()}, .judged = options.kept}, observer);
   ASSERT_EQ(judged.kept_overlap.rows(), first.kept_overlap.rows());
   for (std::size_t row = 0; row < judged.kept_overlap.rows(); ++row) {

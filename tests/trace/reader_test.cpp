@@ -141,7 +141,7 @@ TEST_F(TraceReaderTest, DamageToAnArrayUsedInTheFileIsFoundWhenItIsRead) {
 
 TEST_F(TraceReaderTest, ListsEveryDatasetWithItsMeaning) {
   const std::vector<TraceReader::DatasetInfo> datasets = TraceReader(path_).datasets();
-  EXPECT_EQ(datasets.size(), 3U + 3 * (2 + 3 * kFullFieldCount));
+  EXPECT_EQ(datasets.size(), 3U + 3 * (2 + 3 * kSampleFieldCount));
   const auto found =
       std::ranges::find(datasets, "/prompts/p1/layers/0/window_attention", &TraceReader::DatasetInfo::path);
   ASSERT_NE(found, datasets.end());

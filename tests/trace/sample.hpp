@@ -24,12 +24,12 @@ struct Sample {
   std::vector<Span> spans = {{"context", 0, 30}, {"needle", 11, 14}, {"answer", 37, 41}};
   Fields extra = {};
 };
-/// Datasets of a layer in the full tier.
-inline constexpr auto kFullFieldCount = static_cast<std::size_t>(
-    std::ranges::count_if(kFieldTable, [](const FieldInfo& info) { return kFullFields.contains(info.field); }));
 
 /// What a prompt of such a trace has in the full tier.
 inline constexpr Fields kSampleFields = kFullFields | Field::kOutputGradients;
+/// Datasets of a layer of it.
+inline constexpr auto kSampleFieldCount = static_cast<std::size_t>(
+    std::ranges::count_if(kFieldTable, [](const FieldInfo& info) { return kSampleFields.contains(info.field); }));
 
 ModelInfo sample_model();
 MemoryTrace::Prompt sample_prompt(const std::string& id, std::uint32_t seed, const Sample& sample = {});

@@ -192,7 +192,7 @@ TEST_F(VerifyChangedFile, MissingDatasetsAreFound) {
   seal_groups(file, "/");
   file.close();
   const auto problems = verify_trace(path_);
-  ASSERT_EQ(problems.size(), 2 + kFullFieldCount);
+  ASSERT_EQ(problems.size(), 2 + kSampleFieldCount);
   EXPECT_THAT(problems[0], HasSubstr("/prompts/a/layers/2: is missing"));
   EXPECT_THAT(problems[1], HasSubstr("/prompts/a/layers/2/window_attention: is missing"));
   EXPECT_THAT(problems.back(), HasSubstr("/model/output_weight/2: is missing, but prompt 'a' is of the full tier"));
