@@ -49,8 +49,10 @@ lab::RecordOptions record_options(const Options& options) {
   record.record.dtype = dtype_of(options);
   record.record.window = options.integer("window", 1, 65536);
   record.record.repeat_chunk = options.integer("repeat-context", 0, 1 << 20);
-  if (record.record.tier == trace::Tier::kSummary) options.refuse("gradients", "needs --tier full");
   record.record.gradients = gradients_of(options);
+  if (record.record.gradients > 0 && record.record.tier == trace::Tier::kSummary) {
+    options.refuse("gradients", "needs --tier full");
+  }
   record.record.sampling = {.temperature = options.number("temperature", 0, 100),
                             .top_k = static_cast<std::size_t>(options.integer("top-k", 0)),
                             .top_p = options.number("top-p", 1e-6, 1),

@@ -9,6 +9,7 @@
 #include "core/version.hpp"
 #include "lab/live_setup.hpp"
 #include "lab/result_folder.hpp"
+#include "results/run_table.hpp"
 #include "results/schema.hpp"
 #include "sim/policy/budget.hpp"
 #include "sim/policy/policy_text.hpp"
@@ -126,7 +127,7 @@ results::Table trials_table(const sim::Fit& fit, std::span<const std::string> la
         .set("axis", sim::axis_name(trial.axis))
         .set("uniform_weight", trial.uniform_weight)
         .set("task", trial.task)
-        .set("budget_requested", trial.slots)
+        .set(results::kBudgetColumn, trial.slots)
         .set("loss", trial.loss)
         .set("chosen", chosen ? "yes" : "no");
     table.add_row(std::move(row));
@@ -148,7 +149,7 @@ results::Table budgets_table(const sim::Fit& fit, std::span<const std::string> l
             .set("scorer", labels[head.scorer])
             .set("sinks", head.protection.sinks)
             .set("recent", head.protection.recent)
-            .set("budget_requested", slots)
+            .set(results::kBudgetColumn, slots)
             .set("positions", budgets[static_cast<std::size_t>(layer * fitted.kv_heads() + g)]);
         table.add_row(std::move(row));
       }

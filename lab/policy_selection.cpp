@@ -133,8 +133,8 @@ void report_notes(const std::map<std::string, sim::ReplayResult::NoteTotal>& not
   std::size_t reported = 0;
   for (const auto& [note, total] : notes) {
     if (++reported > most) continue;
-    const std::string slots = total.slots > 0.0 ? fmt::format(", {} slots", total.slots) : "";
-    observer.message(Topic::kNote, fmt::format("{} ({} runs{})", note, total.runs, slots));
+    const std::string slots = total.slots > 0.0 ? fmt::format(", {:.6g} slots in all layers", total.slots) : "";
+    observer.message(Topic::kNote, fmt::format("{} ({} run{}{})", note, total.runs, total.runs == 1 ? "" : "s", slots));
   }
   if (reported > most) observer.message(Topic::kNote, fmt::format("and {} more of the kind", reported - most));
 }

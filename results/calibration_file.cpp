@@ -89,6 +89,9 @@ KlCurve curve_of(const core::JsonNode& node) {
     if (curve.stretches.size() > 1 && curve.stretches.rbegin()[1].last >= curve.stretches.back().last) {
       last.fail("must rise");
     }
+    if (curve.stretches.size() > 1 && curve.stretches.back().factor < curve.stretches.rbegin()[1].factor) {
+      entry.fail("has a smaller factor than the stretch before");
+    }
   }
   return curve;
 }

@@ -30,7 +30,7 @@ void add_replay_tables(std::vector<TableSchema>& all) {
            measure_columns(), predicted_interval(), calibrated_by(),
            number("fisher_kl_error", "nats", "standard error of fisher_kl over the draws of gradients"), status())});
   all.push_back(
-      {"curves", "replay --curves, validate", "a prompt, policy, budget and stretch of the answer, over all layers",
+      {"curves", "replay, validate", "a prompt, policy, budget and stretch of the answer, over all layers",
        joined(prompt(), task(), document(), policy, role(), budget(),
               slots_held("stored slots after the prompt, divided by kv heads; mean over the layers"),
               integer("step_first", "", "the stretch's first step: the model reads the answer's first token at step 1"),

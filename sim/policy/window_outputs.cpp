@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/fixed_blocking.hpp"
+#include "core/parallel.hpp"
 
 namespace evictlab::sim {
 namespace {
@@ -71,6 +72,21 @@ Eigen::MatrixXd output_metric(const trace::LayerView& layer, Index query_head) {
   const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(gram);
   const Eigen::VectorXd roots = solver.eigenvalues().cwiseMax(0.0).cwiseSqrt();
   return roots.asDiagonal() * solver.eigenvectors().transpose();
+}
+
+void score_before_window(const trace::LayerView& layer, Index window, const HeadsToScores& how,
+                         trace::RowMatrix& scores, const std::function<Eigen::RowVectorXd(Index, Index)>& of_head) {
+  core::use_fixed_blocking();
+  const Index first = layer.shape.first_visible();
+  const Index count = layer.shape.prompt_length - window - first;
+  if (count <= 0) return;
+  const Index heads = layer.shape.query_heads / scores.rows();
+  core::parallel_for(static_cast<std::size_t>(scores.rows()), [&](std::size_t index) {
+    const auto set = static_cast<Index>(index);
+    const Eigen::RowVectorXd votes =
+        reduced(heads, how.reduction, [&](Index i) { return of_head(set * heads + i, count); });
+    scores.row(set).segment(first, count) = pooled(votes, how.kernel, how.pooling).head(count).cast<float>();
+  });
 }
 
 }  // namespace evictlab::sim

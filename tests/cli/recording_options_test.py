@@ -222,7 +222,7 @@ def test_futures_that_end_early_are_reported(evictlab, model, lines, tmp_path):
     done = evictlab("record", "--model", ending, *common, "--out", tmp_path / "t.h5")
     assert f"note: 1 of 1 generated futures end before the tokens asked for, where the model ends the text; the shortest has {there}" in done.err
     done = evictlab("validate", "--model", ending, *common, "--policy", "knorm", "--budget", 40, "--out", tmp_path / "live")
-    assert done.code == 0 and "note: future: the model ends the text before the tokens asked for (1 runs)" in done.err, done.err
+    assert done.code == 0 and "note: future: the model ends the text before the tokens asked for (1 run)" in done.err, done.err
 
 
 # ---- needles, and commands that know less --------------------------------------------------------------------------

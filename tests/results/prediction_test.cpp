@@ -328,7 +328,9 @@ TEST(CalibrationFile, GivesBackWhatWasWritten) {
 }
 
 TEST(CalibrationFile, RefusesWhatIsDamagedInOneLine) {
-  const std::string good = calibration_json(learned());
+  KlCalibration calibration = learned();
+  calibration.curve = KlCurve{.measure = Measure::kSquaredError, .stretches = {{1, 2.0}, {2, 3.0}}};
+  const std::string good = calibration_json(calibration);
   const auto with = [&](const std::string& old, const std::string& other) {
     std::string text = good;
     const std::size_t at = text.find(old);
@@ -340,7 +342,8 @@ TEST(CalibrationFile, RefusesWhatIsDamagedInOneLine) {
         with("\"format_version\": 1", "\"format_version\": 2"), with("\"squared_error\"", "\"regret\""),
         with("\"squared_error\"", "\"no_measure\""), with("\"exponent\": ", "\"exponent\": -"),
         with("\"confidence\": 0.9", "\"confidence\": 1.5"), with("\"prompt_factor\": ", "\"prompt_factor\": 0.0"),
-        with("\"documents\": 2,", "\"documents\": 1,"), with("\"covers\"", "\"recovers\"")}) {
+        with("\"documents\": 2,", "\"documents\": 1,"), with("\"covers\"", "\"recovers\""),
+        with("\"factor\": 3.0", "\"factor\": 1.5"), with("\"last_step\": 2", "\"last_step\": 1")}) {
     try {
       parse_calibration(json(text));
       ADD_FAILURE() << text;

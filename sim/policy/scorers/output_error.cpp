@@ -22,8 +22,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/fixed_blocking.hpp"
-#include "core/parallel.hpp"
 #include "sim/policy/common_parameters.hpp"
 #include "sim/policy/part.hpp"
 #include "sim/policy/pooling.hpp"
@@ -66,17 +64,8 @@ class OutputErrorScorer final : public Scorer {
   Index unscored_tail() const override { return window_; }
 
   void score(const trace::LayerView& layer, trace::RowMatrix& scores) const override {
-    core::use_fixed_blocking();
-    const Index first = layer.shape.first_visible();
-    const Index prefix = layer.shape.prompt_length - window_ - first;
-    if (prefix <= 0) return;
-    const Index heads = layer.shape.query_heads / scores.rows();
-    core::parallel_for(static_cast<std::size_t>(scores.rows()), [&](std::size_t index) {
-      const auto set = static_cast<Index>(index);
-      const Eigen::RowVectorXd errors =
-          reduced(heads, reduction_, [&](Index i) { return head_errors(layer, set * heads + i, prefix); });
-      scores.row(set).segment(first, prefix) = pooled(errors, kernel_, pooling_).head(prefix).cast<float>();
-    });
+    score_before_window(layer, window_, {reduction_, kernel_, pooling_}, scores,
+                        [&](Index head, Index prefix) { return head_errors(layer, head, prefix); });
   }
 
  private:

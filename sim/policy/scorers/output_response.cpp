@@ -11,8 +11,6 @@
 
 #include <algorithm>
 
-#include "core/fixed_blocking.hpp"
-#include "core/parallel.hpp"
 #include "sim/policy/common_parameters.hpp"
 #include "sim/policy/part.hpp"
 #include "sim/policy/pooling.hpp"
@@ -44,17 +42,8 @@ class OutputResponseScorer final : public Scorer {
   Index unscored_tail() const override { return window_; }
 
   void score(const trace::LayerView& layer, trace::RowMatrix& scores) const override {
-    core::use_fixed_blocking();
-    const Index first = layer.shape.first_visible();
-    const Index prefix = layer.shape.prompt_length - window_ - first;
-    if (prefix <= 0) return;
-    const Index heads = layer.shape.query_heads / scores.rows();
-    core::parallel_for(static_cast<std::size_t>(scores.rows()), [&](std::size_t index) {
-      const auto set = static_cast<Index>(index);
-      const Eigen::RowVectorXd responses =
-          reduced(heads, reduction_, [&](Index i) { return response(layer, set * heads + i, prefix); });
-      scores.row(set).segment(first, prefix) = pooled(responses, kernel_, pooling_).cast<float>();
-    });
+    score_before_window(layer, window_, {reduction_, kernel_, pooling_}, scores,
+                        [&](Index head, Index prefix) { return response(layer, head, prefix); });
   }
 
  private:
