@@ -210,10 +210,6 @@ std::vector<sim::Budget> all_budgets(const std::vector<ReplayPlan>& plans) {
   return budgets;
 }
 
-void append_rows(results::Table& table, const results::Table& more) {
-  for (std::size_t row = 0; row < more.rows(); ++row) table.add_row(more.row(row));
-}
-
 sim::ReplayResult replay_plans(const trace::Source& trace, const std::vector<ReplayPlan>& plans,
                                const sim::ReplayOptions& options) {
   sim::ReplayResult result;
@@ -223,7 +219,7 @@ sim::ReplayResult replay_plans(const trace::Source& trace, const std::vector<Rep
       result = std::move(one);
       continue;
     }
-    for (const ReplayTable& entry : kReplayTables) append_rows(result.*entry.table, one.*entry.table);
+    for (const ReplayTable& entry : kReplayTables) (result.*entry.table).append(one.*entry.table);
     for (const auto& [note, total] : one.notes) {
       result.notes[note].runs += total.runs;
       result.notes[note].slots += total.slots;

@@ -259,9 +259,7 @@ SensitivityTables trace_sensitivity(const trace::Source& trace, const Sensitivit
   };
   sim::replay(trace, plan.site_policies(), plan.request.budgets, options);
   results::Table all = results::new_table("sensitivity");
-  for (const results::Table& prompt : rows) {
-    for (std::size_t row = 0; row < prompt.rows(); ++row) all.add_row(prompt.row(row));
-  }
+  for (const results::Table& prompt : rows) all.append(prompt);
   return sensitivity_tables(std::move(all));
 }
 

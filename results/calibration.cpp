@@ -225,11 +225,6 @@ void add_predictions(Table& table, const RankedBudget& budget) {
   }
 }
 
-/// Adds the rows of a table of the same columns.
-void append_rows(Table& table, const Table& more) {
-  for (std::size_t row = 0; row < more.rows(); ++row) table.add_row(more.row(row));
-}
-
 /// Two policies that a measure puts in the wrong order.
 struct Disagreement {
   const RankedBudget* budget;
@@ -315,7 +310,7 @@ std::optional<CalibratedRuns> calibrate_runs(const LiveRuns& runs, Evicts evicti
   std::optional<Measure> chosen;
   if (learned) {
     const PredictionErrors errors = prediction_errors(runs, evicting);
-    append_rows(result.errors, errors.table);
+    result.errors.append(errors.table);
     chosen = learned->learned.measure;
     learned->median_factor = errors.median_factor;
     learned->nine_of_ten_factor = errors.nine_of_ten_factor;
@@ -377,7 +372,7 @@ Calibration calibrate(const Table& validate, const Table& replay, const Table* c
     std::vector<Disagreement> pairs;
     std::optional<Measure> looked_at;
     auto learned = calibrate_runs(runs, evicting, curves, options, result, pairs, looked_at);
-    append_rows(result.disagreements, disagreement_table(std::move(pairs), looked_at.value_or(Measure::kRetainedMass)));
+    result.disagreements.append(disagreement_table(std::move(pairs), looked_at.value_or(Measure::kRetainedMass)));
     if (!learned) continue;
     if (evicting == Evicts::kAtPrompt) {
       result.chosen = info(learned->learned.measure).column;

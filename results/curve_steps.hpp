@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <vector>
 
-// Stretches of an answer in which curves are told: 1, 2, 3-4, 5-8, 9-16, ... Step t is the t-th answer token that the
-// model reads after the prompt, the future query t - 1.
+// Stretches of an answer, over which curves are means: 1, 2, 3-4, 5-8, 9-16, ... Step t is the t-th answer token that
+// the model reads after the prompt, the future query t - 1.
 
 namespace evictlab::results {
 

@@ -138,6 +138,10 @@ void Table::add_row(std::vector<Cell> cells) {
 
 void Table::add_row(Row row) { add_row(std::move(row.cells_)); }
 
+void Table::append(const Table& more) {
+  for (const std::vector<Cell>& cells : more.cells_) add_row(cells);
+}
+
 std::optional<std::size_t> Table::find_column(std::string_view name) const {
   const auto found = std::find(columns_.begin(), columns_.end(), name);
   if (found == columns_.end()) return std::nullopt;

@@ -48,6 +48,8 @@ class Table {
   void add_row(std::vector<Cell> cells);
   /// A row made for these columns.
   void add_row(Row row);
+  /// The rows of a table of the same columns, after those there are.
+  void append(const Table& more);
   const std::vector<Cell>& row(std::size_t index) const { return cells_[index]; }
 
   /// Throws TableError naming the table, the column and those there are.

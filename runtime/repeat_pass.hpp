@@ -17,7 +17,7 @@ inline constexpr Index kRepeatChunk = 2048;
 /// tokens are read again, at positions n, n + 1, ..., as a teacher-forced repetition; they see the prompt and each
 /// other. A query's weights are taken over its chunk and what of the repetition it sees, as shares of their sum, and a
 /// position gets the largest that a query of its kv head's group pays it. `cache` holds the prompt, n slots a head, and
-/// room for min(chunk, n) more; it is left as it was. `progress` is told which share is done.
+/// room for min(chunk, n) more; it is left as it was. `progress` receives the share done.
 ///
 /// The authors' code puts an instruction before each repeated chunk and counts the system prompt among the keys;
 /// neither is known of a recorded prompt, so neither is here.

@@ -45,7 +45,7 @@ struct Reference {
   Layer layer(Index index) const;
 };
 
-/// Reads the prompt, its future and its follow-ups. `options` as for recording; `progress` is told which share of the
+/// Reads the prompt, its future and its follow-ups. `options` as for recording; `progress` receives which share of the
 /// prompt is done. Throws as record_prompt does.
 Reference read_reference(const Transformer& model, const trace::ModelInfo& info, const TokenizedPrompt& prompt,
                          const RecordOptions& options, const std::function<void(double)>& progress);

@@ -40,8 +40,8 @@ struct SimulatedTables {
                 "retained_mass", "squared_error", "regret", "status"}};
 
   void add(const SimulatedTables& more) {
-    for (std::size_t row = 0; row < more.validate.rows(); ++row) validate.add_row(more.validate.row(row));
-    for (std::size_t row = 0; row < more.replay.rows(); ++row) replay.add_row(more.replay.row(row));
+    validate.append(more.validate);
+    replay.append(more.replay);
   }
 };
 

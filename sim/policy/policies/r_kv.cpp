@@ -3,7 +3,7 @@
 //
 // Follows one eviction of Zefan-Cai/R-KV@d15c976. Deviations: the code evicts again while decoding, whenever its
 // running count of tokens hits a multiple of 128, and never resets that count between prompts; here once after the
-// prompt. The paper's lambda is 0.1, the code's 0.07. exempt=last also is its "last_percent", which comes to the same.
+// prompt. The paper's lambda is 0.1, the code's 0.07. exempt=last also is its "last_percent": the same.
 
 #include "sim/policy/common_parameters.hpp"
 #include "sim/policy/registry.hpp"
